@@ -1,0 +1,4 @@
+//! The pure part of `pg_tock`: no Postgres, no clock, no randomness of its own.
+#![forbid(unsafe_code)]
+
+pub mod time;
