@@ -1,4 +1,5 @@
 //! The pure part of `pg_tock`: no Postgres, no clock, no randomness of its own.
 #![forbid(unsafe_code)]
 
+pub mod schedule;
 pub mod time;
