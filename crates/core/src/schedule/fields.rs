@@ -18,6 +18,13 @@ pub(super) struct Field {
     kind: Kind,
 }
 
+impl Field {
+    /// Moves weekday 7 to 0; every other value stays.
+    pub(super) const fn fold(&self, value: i64) -> i64 {
+        if matches!(self.kind, Kind::Weekday) && value == 7 { 0 } else { value }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Plain,

@@ -40,10 +40,12 @@
 //! `@hourly`, or `every` up to an hour), otherwise *fixed*.
 
 mod civil;
+mod clock;
 mod days;
 mod error;
 mod fields;
 mod forms;
+mod print;
 mod scan;
 mod times;
 #[cfg(test)]
@@ -53,6 +55,7 @@ mod zone;
 
 use std::str::FromStr;
 
+pub use clock::{ClockEffect, ClockNote, Outcome};
 pub use error::{ScheduleError, ZoneError};
 pub use zone::{LocalTime, Shift, Zone};
 
@@ -345,6 +348,13 @@ fn day_fields(month_days: &Values, months: u64, weekdays: &Values) -> Days {
         last_weekdays: weekdays.last_weekdays,
         either: !month_days.star && !weekdays.star,
     };
+    // A field that allows everything has no use for special items.
+    if days.any_month_day() {
+        (days.last_day, days.last_workday, days.near_workdays) = (false, false, 0);
+    }
+    if days.any_weekday() {
+        (days.nth_weekdays, days.last_weekdays) = (0, 0);
+    }
     if days.any_month_day() && days.any_weekday() {
         days.either = false;
     }

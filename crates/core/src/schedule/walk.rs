@@ -91,6 +91,12 @@ impl Walk<'_> {
         Some(matched)
     }
 
+    /// The first matching local second from `from` on and before `until`, which is near.
+    pub(super) fn match_between(&self, from: i64, until: i64) -> Option<i64> {
+        let last_year = date_of(until.div_euclid(DAY)).0;
+        self.search(from, last_year).filter(|&found| found < until)
+    }
+
     fn search(&self, local: i64, limit_year: i64) -> Option<i64> {
         let (today, second) = (local.div_euclid(DAY), local.rem_euclid(DAY));
         let day = self.days.next(today, limit_year, self.rule)?;
