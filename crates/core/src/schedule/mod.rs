@@ -32,7 +32,7 @@
 //!   whatever follows an item without a blank, so there it means every Friday, which nobody who
 //!   writes it can mean. This is the only accepted text that gets another meaning, and only for
 //!   a name, `#` and 1 to 5 that end the item. Numbers keep pg_cron's reading (`1#2` is every
-//!   Monday); `doubts` warns about both.
+//!   Monday); [`doubts()`] warns about both.
 //!
 //! # Clock changes
 //!
@@ -42,6 +42,7 @@
 mod civil;
 mod clock;
 mod days;
+mod doubts;
 mod error;
 mod fields;
 mod forms;
@@ -56,6 +57,7 @@ mod zone;
 use std::str::FromStr;
 
 pub use clock::{ClockEffect, ClockNote, Outcome};
+pub use doubts::{Doubt, doubts};
 pub use error::{ScheduleError, ZoneError};
 pub use zone::{LocalTime, Shift, Zone};
 
@@ -232,7 +234,9 @@ impl Schedule {
         match &self.form {
             Form::Cron(cron) => {
                 let from = after.secs().checked_add(1)?;
-                cron.walk(zone, ctx).next(from).map(Timestamp::from_secs)
+                // At the end of time the conversion saturates.
+                let at = cron.walk(zone, ctx).next(from).map(Timestamp::from_secs)?;
+                (at > after).then_some(at)
             }
             Form::Interval(seconds) | Form::Every { seconds, .. } => {
                 next_interval(*seconds, ctx.anchor, after)

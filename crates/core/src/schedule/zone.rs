@@ -287,15 +287,16 @@ fn build_table(tz: Tz) -> Table {
 /// Seconds east of UTC in a POSIX zone without daylight saving time: a name of three or more
 /// letters or one in angle brackets, then the offset west of Greenwich, `[+-]h[h][:mm[:ss]]`.
 fn posix_offset(name: &str) -> Result<i64, ZoneError> {
+    let shown: String = name.chars().take(63).collect();
     let unknown = || {
         ZoneError::new(
-            format!("time zone \"{name}\" is not known"),
+            format!("time zone \"{shown}\" is not known"),
             "Use a name like Europe/Berlin or UTC, or a fixed offset like <+03>-3.",
         )
     };
     let rest = if let Some(quoted) = name.strip_prefix('<') {
         let (inner, rest) = quoted.split_once('>').ok_or_else(unknown)?;
-        let proper = |c: char| c.is_ascii_alphanumeric() || c == '+' || c == '-';
+        let proper = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | ':');
         if inner.is_empty() || !inner.chars().all(proper) {
             return Err(unknown());
         }
@@ -311,12 +312,12 @@ fn posix_offset(name: &str) -> Result<i64, ZoneError> {
         Some(rest) => (-1, rest),
         None => (1, rest.strip_prefix('+').unwrap_or(rest)),
     };
-    if rest.is_empty() {
+    if !rest.starts_with(|c: char| c.is_ascii_digit()) {
         return Err(unknown());
     }
     if rest.contains(|c: char| c.is_ascii_alphabetic() || c == '<' || c == ',') {
         return Err(ZoneError::new(
-            format!("time zone \"{name}\" has daylight saving rules of its own"),
+            format!("time zone \"{shown}\" has daylight saving rules of its own"),
             "Use a name like America/New_York, whose rules are known for every year.",
         ));
     }

@@ -1,0 +1,193 @@
+//! Schedules that are legal but probably do not mean what their author thinks.
+//!
+//! Owns the wording of those warnings. A doubt never changes what a schedule does: the text keeps
+//! pg_cron's meaning, and the warning says what to write for the other one.
+
+use super::civil::date_of;
+use super::fields::{self, FIELDS, Rest, Values};
+use super::print::members;
+use super::scan::Scan;
+use super::{Cron, DayRule, Form, Schedule, zone_prefix};
+
+/// One reason to look at a schedule again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doubt {
+    /// Where in the text: a byte offset from 0, on a character boundary.
+    pub at: usize,
+    /// What is doubtful, in Postgres message style.
+    pub message: String,
+    /// What to write instead, as a sentence.
+    pub hint: String,
+}
+
+impl Doubt {
+    fn new(at: usize, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { at, message: message.into(), hint: hint.into() }
+    }
+}
+
+/// What is doubtful about a schedule; `schedule` is what `text` parses to. The day fields are
+/// taken as they are by default, [`DayRule::Vixie`].
+#[must_use]
+pub fn doubts(text: &str, schedule: &Schedule) -> Vec<Doubt> {
+    let mut found = Vec::new();
+    if let Form::Cron(cron) = &schedule.form
+        && cron.days.next(0, date_of(0).0 + 400, DayRule::Vixie).is_none()
+    {
+        found.push(Doubt::new(
+            0,
+            "the schedule never fires",
+            "No month it names has such a day; for the last day of a month write $ or L.",
+        ));
+    }
+    let mut scan = Scan::new(text);
+    scan.comments();
+    if zone_prefix(&mut scan).is_err() {
+        return found;
+    }
+    match (&schedule.form, scan.peek()) {
+        (_, Some(b'@')) => after_macro(&mut scan, &mut found),
+        (Form::Cron(cron), Some(b'*' | b'0'..=b'9')) => in_fields(&mut scan, cron, &mut found),
+        _ => {}
+    }
+    found
+}
+
+fn after_macro(scan: &mut Scan<'_>, found: &mut Vec<Doubt>) {
+    scan.take_while(|c| !c.is_ascii_whitespace());
+    scan.take_while(|c| c.is_ascii_whitespace());
+    if scan.peek().is_some() {
+        found.push(ignored_text(scan));
+    }
+}
+
+fn ignored_text(scan: &Scan<'_>) -> Doubt {
+    Doubt::new(
+        scan.at(),
+        format!("\"{}\" is ignored", excerpt(scan.rest())),
+        "A schedule ends here; remove the text that follows.",
+    )
+}
+
+fn excerpt(text: &str) -> String {
+    text.trim_end().chars().map(|c| if c.is_control() { ' ' } else { c }).take(24).collect()
+}
+
+/// Five fields: text skipped in and after them, and how the day fields go together.
+fn in_fields(scan: &mut Scan<'_>, cron: &Cron, found: &mut Vec<Doubt>) {
+    let begin = *scan;
+    let mut days_at = begin.at();
+    let [_, five @ ..] = &FIELDS;
+    for field in five {
+        let at = scan.at();
+        if field.name == "day of month" {
+            days_at = at;
+        }
+        let mut ahead = *scan;
+        let Ok(values) = fields::read(&mut ahead, field, Rest::Skip) else { return };
+        if let Some(ignored) = values.ignored_at {
+            found.push(ignored_in_field(scan, ignored, field.name, &values));
+        }
+        if values.nth_weekdays != 0 {
+            found.push(nth_weekday(at, scan.rest()));
+        }
+        *scan = ahead;
+    }
+    after_fields(&begin, scan, found);
+    if cron.days.either {
+        found.push(either_day(days_at, cron));
+    }
+}
+
+fn ignored_in_field(start: &Scan<'_>, ignored: usize, field: &str, values: &Values) -> Doubt {
+    let skip = ignored.saturating_sub(start.at());
+    let rest = start.rest().get(skip..).unwrap_or_default();
+    let word = rest.split(|c: char| c.is_ascii_whitespace()).next().unwrap_or_default();
+    let hint = if field == "day of week" && word.starts_with('#') {
+        let name = members(values.set).last().and_then(|day| usize::try_from(day).ok());
+        let name = name.and_then(|day| fields::WEEKDAYS.get(day)).unwrap_or(&"mon");
+        format!("For one such weekday of the month write its name, as in {name}{}.", excerpt(word))
+    } else {
+        "Separate values with commas, ranges with \"-\" and fields with blanks.".to_owned()
+    };
+    Doubt::new(ignored, format!("\"{}\" in the {field} field is ignored", excerpt(word)), hint)
+}
+
+fn nth_weekday(at: usize, rest: &str) -> Doubt {
+    let word = rest.split(|c: char| c.is_ascii_whitespace()).next().unwrap_or_default();
+    let name = word.split('#').next().unwrap_or_default();
+    let name = name.rsplit(',').next().unwrap_or_default();
+    Doubt::new(
+        at,
+        format!("\"{}\" is one day of the month here, but every week in pg_cron", excerpt(word)),
+        format!("Write {} alone for every week.", excerpt(name)),
+    )
+}
+
+/// Text after the fifth field.
+fn after_fields(begin: &Scan<'_>, scan: &mut Scan<'_>, found: &mut Vec<Doubt>) {
+    scan.take_while(|c| c.is_ascii_whitespace());
+    if scan.peek().is_none() {
+        return;
+    }
+    let words: Vec<&str> = scan.rest().split_ascii_whitespace().collect();
+    let year = |word: &&str| word.len() == 4 && word.bytes().all(|b| b.is_ascii_digit());
+    if words.len() == 1 && !words.iter().any(year) {
+        let text = begin.rest().trim_end();
+        if Schedule::parse(&format!("seconds: {text}")).is_ok() {
+            found.push(Doubt::new(
+                scan.at(),
+                "the sixth field is ignored: the first five are minute to day of week",
+                format!(
+                    "If the first field is meant as seconds, write: seconds: {}.",
+                    excerpt_long(text)
+                ),
+            ));
+            return;
+        }
+    }
+    let mut doubt = ignored_text(scan);
+    if words.iter().all(year) {
+        "There is no field for the year; for a single run write: at 2026-12-24 18:00."
+            .clone_into(&mut doubt.hint);
+    }
+    found.push(doubt);
+}
+
+fn excerpt_long(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(120).collect()
+}
+
+/// Both day fields are restricted, and one of them is enough.
+fn either_day(at: usize, cron: &Cron) -> Doubt {
+    let days = &cron.days;
+    if days.any_month_day() || days.any_weekday() {
+        let (whole, other) = if days.any_month_day() {
+            ("day of month", "day of week")
+        } else {
+            ("day of week", "day of month")
+        };
+        return Doubt::new(
+            at,
+            format!("the {other} field has no effect: the {whole} field matches every day"),
+            format!("Write * in the {whole} field."),
+        );
+    }
+    // "The first Monday", as people write it: days 1-7 and a weekday.
+    let week = (0..5).find(|week| days.month_days == 0xfe << (7 * week));
+    let name = (days.weekdays.count_ones() == 1)
+        .then(|| members(days.weekdays).next().and_then(|day| usize::try_from(day).ok()))
+        .flatten()
+        .and_then(|day| fields::WEEKDAYS.get(day));
+    let hint = match (week, name) {
+        (Some(week), Some(name)) => {
+            format!(
+                "For that one day a month write * in the day of month field and {name}#{}.",
+                week + 1
+            )
+        }
+        _ => "To require both, set cron.match_dom_and_dow, or use forms like mon#1, 5L or LW."
+            .to_owned(),
+    };
+    Doubt::new(at, "either day field is enough: days that match only one of them run too", hint)
+}
