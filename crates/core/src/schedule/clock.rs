@@ -73,6 +73,36 @@ pub struct ClockEffect {
     pub outcome: Outcome,
 }
 
+impl fmt::Display for ClockEffect {
+    /// A sentence, for example `2026-03-08 02:30:00 does not exist: it runs at 2026-03-08
+    /// 03:00:00.`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { first, times, .. } = self;
+        let after_gap = LocalTime { secs: self.shift.at + self.shift.after, micros: 0 };
+        write!(f, "{first}")?;
+        if *times > 1 {
+            write!(f, " and {} more", times - 1)?;
+        }
+        let one = *times == 1;
+        match (self.outcome, one) {
+            (Outcome::OnceAfterGap, true) => write!(f, " does not exist: it runs at {after_gap}."),
+            (Outcome::OnceAfterGap, false) => {
+                write!(f, " do not exist: they run once, together, at {after_gap}.")
+            }
+            (Outcome::Skipped, true) => f.write_str(" does not exist and does not run."),
+            (Outcome::Skipped, false) => f.write_str(" do not exist and do not run."),
+            (Outcome::FirstPassOnly, true) => {
+                f.write_str(" comes twice: it runs the first time only.")
+            }
+            (Outcome::FirstPassOnly, false) => {
+                f.write_str(" come twice: they run the first time only.")
+            }
+            (Outcome::BothPasses, true) => f.write_str(" comes twice and runs both times."),
+            (Outcome::BothPasses, false) => f.write_str(" come twice and run both times."),
+        }
+    }
+}
+
 impl Schedule {
     /// What a clock change did to an instant that [`Schedule::next`] gave; `None` in the usual case
     /// that it did nothing.

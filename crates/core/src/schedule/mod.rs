@@ -44,6 +44,7 @@ mod clock;
 mod days;
 mod doubts;
 mod error;
+mod explain;
 mod fields;
 mod forms;
 mod print;
