@@ -2,6 +2,7 @@
 #![allow(missing_docs, reason = "criterion's macro makes an undocumented function")]
 
 use std::hint::black_box;
+use std::str::FromStr;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use pg_tock_core::schedule::{Context, DayRule, DstPolicy, Schedule, Zone};
@@ -26,6 +27,39 @@ fn parse(c: &mut Criterion) {
     let mut group = c.benchmark_group("parse");
     for (name, text) in TEXTS {
         group.bench_function(name, |b| b.iter(|| Schedule::parse(black_box(text))));
+    }
+    group.finish();
+}
+
+/// The longest text, and one refused at its end.
+fn parse_long(c: &mut Criterion) {
+    let mut group = c.benchmark_group("parse, 999 bytes");
+    let list = format!("{}0 * * * *", "0-59/1,".repeat(141));
+    let refused = format!("{}x * * * *", "0-59/1,".repeat(141));
+    for (name, text) in [("a list", &list), ("refused", &refused)] {
+        group.bench_function(name, |b| b.iter(|| Schedule::parse(black_box(text)).is_ok()));
+    }
+    group.finish();
+}
+
+/// The crate `cron` over the same dialect, for the record in docs/adr/0001.
+fn crate_cron(c: &mut Criterion) {
+    let mut group = c.benchmark_group("next by the crate cron, UTC");
+    let Some(start) = chrono::DateTime::from_timestamp(START.secs(), 0) else { return };
+    for (name, text) in
+        TEXTS.into_iter().filter(|(_, text)| !text.contains('$') && !text.contains("1,15"))
+    {
+        let Ok(schedule) = cron::Schedule::from_str(&format!("0 {text}")) else { continue };
+        let mut at = start;
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                at = schedule.after(black_box(&at)).next().unwrap_or(start);
+                if at > start + chrono::TimeDelta::days(20 * 366) {
+                    at = start;
+                }
+                at
+            });
+        });
     }
     group.finish();
 }
@@ -55,5 +89,5 @@ fn next(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, parse, next);
+criterion_group!(benches, parse, parse_long, next, crate_cron);
 criterion_main!(benches);

@@ -72,7 +72,23 @@ use walk::Walk;
 /// Schedules of this many bytes or more are invalid, as in pg_cron.
 pub const MAX_LENGTH: usize = 1_000;
 
-/// A parsed schedule. Two schedules are equal when they mean the same, however they are written:
+/// A parsed schedule.
+///
+/// ```
+/// use pg_tock_core::schedule::{Context, DayRule, DstPolicy, Schedule, Zone};
+/// use pg_tock_core::time::Timestamp;
+///
+/// let schedule = Schedule::parse("30 2 * * *")?;
+/// let zone = Zone::resolve("america/new_york")?;
+/// // 2026-03-08 06:00 UTC; an hour later New York's clocks go from 02:00 to 03:00.
+/// let after = Timestamp::from_secs(1_772_949_600);
+/// let ctx = Context { zone: &zone, policy: DstPolicy::Cron, days: DayRule::Vixie, anchor: after };
+/// let next = schedule.next(after, &ctx).expect("a daily schedule has a next instant");
+/// assert_eq!(zone.local(next).to_string(), "2026-03-08 03:00:00");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// Two schedules are equal when they mean the same, however they are written:
 /// `*/15 * * * *` equals `0,15,30,45 * * * *` (both wild by their hour field), while `0-59 5 * * *`
 /// and `* 5 * * *` differ (in what they do when clocks change).
 #[derive(Clone, Debug, PartialEq, Eq)]
