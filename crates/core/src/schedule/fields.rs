@@ -94,12 +94,7 @@ pub(super) fn read(
         }
         values.last_day = true;
     } else {
-        loop {
-            item(scan, field, rest, &mut values)?;
-            if !scan.eat(b',') {
-                break;
-            }
-        }
+        list(scan, field, rest, &mut values)?;
         if !scan.at_boundary() {
             if rest == Rest::Refuse {
                 return Err(unexpected(scan, field));
@@ -113,6 +108,36 @@ pub(super) fn read(
         values.set = values.set & 0x7f | 1;
     }
     Ok(values)
+}
+
+/// Reads the items of a list.
+fn list(
+    scan: &mut Scan<'_>,
+    field: &Field,
+    rest: Rest,
+    values: &mut Values,
+) -> Result<(), ScheduleError> {
+    // pg_cron skips whatever follows `fri` in `fri#2`. So if that is not a list of ours, it is
+    // skipped here too, and no text that pg_cron accepts is refused.
+    let mut skipping = None;
+    loop {
+        let before = (*scan, values.nth_weekdays);
+        if let Err(error) = item(scan, field, rest, values) {
+            let (end, plain) = skipping.ok_or(error)?;
+            (*scan, *values) = (end, plain);
+            return Ok(());
+        }
+        if rest == Rest::Skip && skipping.is_none() && values.nth_weekdays != before.1 {
+            let (mut end, mut plain) = (before.0, values.clone());
+            let weekday = number(end.word(), field).map_or(0, |(weekday, _)| weekday);
+            plain.nth_weekdays = before.1;
+            plain.set |= 1 << weekday;
+            skipping = Some((end, plain));
+        }
+        if !scan.eat(b',') {
+            return Ok(());
+        }
+    }
 }
 
 /// Reads one item of a list: `*`, a value or a range, with an optional step.

@@ -1,4 +1,4 @@
-//! pg_cron's own verdicts: 112 texts with the bit maps its parser made of them.
+//! pg_cron's own verdicts, with the bit maps its parser made: 112 chosen texts and 10,000 random ones.
 
 use super::forms;
 use super::*;
@@ -104,4 +104,42 @@ fn a_trailing_blank_is_allowed_after_seconds_only() {
     assert!(forms::seconds_interval("5 seconds ").unwrap().is_ok());
     assert!(forms::seconds_interval("5 second ").unwrap().is_err());
     assert!(forms::seconds_interval("5 second").unwrap().is_ok());
+}
+
+/// Undoes the escapes of the differential file.
+fn unescape(text: &str) -> String {
+    [("\\n", "\n"), ("\\t", "\t"), ("\\r", "\r"), ("\\v", "\u{b}")]
+        .into_iter()
+        .fold(text.to_owned(), |text, (escape, character)| text.replace(escape, character))
+}
+
+#[test]
+fn ten_thousand_texts_have_pg_crons_verdict_and_values() {
+    let mut count = 0;
+    for line in include_str!("../../tests/data/pg_cron_differential.tsv").lines().skip(3) {
+        let (text, verdict) = line.split_once('\t').unwrap();
+        let text = unescape(text);
+        let parsed = Schedule::parse(&text).ok().map(|schedule| schedule.form);
+        let words: Vec<&str> = verdict.split(' ').collect();
+        let set = |index: usize| u64::from_str_radix(words[index], 16).unwrap();
+        let flag = |bit: u64| words[6].parse::<u64>().unwrap() & bit != 0;
+        let right = match &parsed {
+            None => verdict == "X",
+            Some(Form::Interval(n)) => verdict == format!("I {n}"),
+            Some(Form::Startup) => words[0] == "C" && flag(4),
+            Some(Form::Cron(Cron { times: Times::Fields { minutes, hours, .. }, days, wild })) => {
+                let weekdays = (set(5) | set(5) >> 7) & 0x7f;
+                let every = set(3) == days::ALL_DAYS && weekdays == days::ALL_WEEKDAYS;
+                words[0] == "C"
+                    && (*minutes, *hours) == (set(1), set(2))
+                    && (days.month_days, days.months, days.weekdays) == (set(3), set(4), weekdays)
+                    && days.either == (!flag(1) && !flag(2) && !every)
+                    && (*wild, days.last_day) == (flag(8) || flag(16), flag(32))
+            }
+            Some(_) => false,
+        };
+        assert!(right, "{text:?}: pg_cron says {verdict}, we say {parsed:?}");
+        count += 1;
+    }
+    assert_eq!(count, 10_000);
 }
