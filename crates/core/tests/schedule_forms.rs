@@ -160,6 +160,7 @@ fn special_days_are_those_of_the_calendar() {
     // pg_cron's meaning where pg_cron has one.
     assert_eq!(year("0 1 * * 5#2", 3), ["01-02", "01-09", "01-16"]);
     assert_eq!(year("0 1 * * fri#6", 2), ["01-02", "01-09"]);
+    assert_eq!(year("0 1 * * fri#2,#x", 2), ["01-02", "01-09"]);
 }
 
 #[test]
