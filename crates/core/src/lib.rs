@@ -1,4 +1,7 @@
 //! The pure part of `pg_tock`: no Postgres, no clock, no randomness of its own.
 #![forbid(unsafe_code)]
 
+pub mod engine;
+pub mod run;
 pub mod time;
+pub mod wire;
