@@ -387,10 +387,7 @@ mod tests {
         assert_eq!(RunOrder::decode(&bytes), Err(WireError::Text("command")));
         let mut out = vec![1, 2];
         let intact = order_bytes("select 1");
-        let order = RunOrder {
-            job_name: Some("a\0b"),
-            ..RunOrder::decode(&intact).unwrap().order
-        };
+        let order = RunOrder { job_name: Some("a\0b"), ..RunOrder::decode(&intact).unwrap().order };
         assert_eq!(order.encode(&mut out), Err(WireError::Text("job_name")));
         let report = RunReport { message: "\0", ..report() };
         assert_eq!(report.encode(&mut out), Err(WireError::Text("message")));

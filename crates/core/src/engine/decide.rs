@@ -125,17 +125,20 @@ impl Engine {
 
     /// Retires executors that do nothing when worker slots are short.
     ///
-    /// For a key without an executor any will do; for one that only wants more, an executor that
-    /// has been idle for as long as we would wait to ask again.
+    /// For a key without an executor any will do. For one that only wants more, an executor that
+    /// has been idle for as long as we would wait to ask again, and only when it was just refused:
+    /// nothing may become possible by the mere passing of time that `next_wake` does not name.
     pub(super) fn make_room(&mut self, out: &mut Vec<Action>) {
-        if self.pressure.is_none_or(|pressure| pressure.credits > 0) {
+        let Some(pressure) = &mut self.pressure else { return };
+        let fresh = std::mem::take(&mut pressure.fresh);
+        if pressure.credits > 0 {
             return;
         }
         while self.totals.leaving < self.room_needed()
             && let Some(victim) = self.longest_idle()
         {
             let idle_for = self.now.since(self.executors[victim].idle_since);
-            if self.totals.bare_keys == 0 && idle_for < RETRY {
+            if self.totals.bare_keys == 0 && (!fresh || idle_for < RETRY) {
                 return;
             }
             self.retire(victim);

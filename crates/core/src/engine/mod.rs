@@ -20,8 +20,8 @@
 //!
 //! # Fairness
 //! When slots are short the owner with the fewest running runs is next; among those the one that
-//! has waited longest, counted from its oldest due occurrence or from when it was last served,
-//! whichever is later. Within an owner the oldest due comes first, then the smaller job id.
+//! has waited longest, counted from its oldest due occurrence or from when a run of its last began
+//! or ended, whichever is later. Within an owner the oldest due comes first, then the smaller job id.
 
 mod agenda;
 mod decide;
@@ -173,7 +173,8 @@ impl Engine {
     /// exact. When `now` is more than five minutes before the latest instant heard of, the agenda
     /// of every job starts again at `now`, so instants the clock shows a second time are due a
     /// second time (the edge must expect an occurrence it has already recorded); after a smaller
-    /// step back the instants still to come are waited for.
+    /// step back the instants still to come are waited for. Tick whenever the clock was set (a
+    /// timerfd can tell), so that no wait becomes longer by the width of the step.
     pub fn tick(&mut self, now: Timestamp, out: &mut Vec<Action>) {
         self.set_clock(now);
         self.dirty = false;

@@ -30,7 +30,8 @@ impl Engine {
     /// Answer to `StartExecutor`: no worker slot is free.
     pub fn executor_refused(&mut self, key: PoolKey, now: Timestamp) {
         self.hear(now);
-        self.pressure = Some(Pressure { retry_at: self.now.plus(RETRY), credits: 0 });
+        let retry_at = self.now.plus(RETRY);
+        self.pressure = Some(Pressure { retry_at, credits: 0, fresh: true });
         if let Some(&number) = self.key_ids.get(&key) {
             self.answer(number);
         }
@@ -212,6 +213,8 @@ impl Engine {
     /// Frees the job of a busy executor, which stays busy until its phase changes.
     fn end_run(&mut self, id: u32) {
         let Phase::Busy(Some(job)) = self.executors[id].phase else { return };
+        let owner = self.keys[self.executors[id].key].owner;
+        self.owners[owner].served_at = Some(self.now);
         self.become_phase(id, Phase::Busy(None));
         let record = &mut self.jobs[job];
         record.running = None;

@@ -162,7 +162,7 @@ pub(super) struct Owner {
     pub(super) waiting_keys: u32,
     /// Counted among the owners with something running or waiting.
     pub(super) counted: bool,
-    /// When a run was last handed out, and as the how-manieth of all.
+    /// When a run of it last began or ended, and which hand-out of all was its last.
     pub(super) served_at: Option<Timestamp>,
     pub(super) turn: u64,
     /// Keys that need a run slot only.
@@ -173,8 +173,8 @@ pub(super) struct Owner {
 
 /// Who goes first when something is short: the owner with the smallest rank.
 ///
-/// `since` is the owner's oldest due instant or the moment it was last served, whichever is later:
-/// how long the owner has waited, not how old its backlog is. Otherwise an owner with a large
+/// `since` is the owner's oldest due instant or the moment a run of it last began or ended, whichever
+/// is later: how long the owner has waited, not how old its backlog is. Otherwise an owner with a large
 /// backlog would win every tie until the backlog is gone, and everybody would wait behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Rank {
@@ -242,4 +242,6 @@ pub(super) struct Pressure {
     pub(super) retry_at: Timestamp,
     /// Questions allowed before: one for each slot seen to become free.
     pub(super) credits: u32,
+    /// The answer came since the last tick.
+    pub(super) fresh: bool,
 }
