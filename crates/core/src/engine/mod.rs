@@ -244,12 +244,14 @@ impl Engine {
     fn flush(&mut self, out: &mut Vec<Action>) {
         let mut outbox = std::mem::take(&mut self.outbox);
         for action in outbox.drain(..) {
-            if let Action::Cancel { executor, job } = action
-                && !self.confirm_cancel(executor, job)
-            {
-                continue;
+            let stands = match action {
+                Action::Cancel { executor, job } => self.confirm_cancel(executor, job),
+                Action::Retire { executor } => self.confirm_retire(executor),
+                _ => true,
+            };
+            if stands {
+                out.push(action);
             }
-            out.push(action);
         }
         self.outbox = outbox;
     }
@@ -263,6 +265,14 @@ impl Engine {
         }
         job.cancelled = job.dropped || !job.on;
         job.cancelled
+    }
+
+    /// Whether the executor is still there, or another one in its slot that has to leave too.
+    fn confirm_retire(&mut self, executor: ExecutorId) -> bool {
+        let record = &mut self.executors[executor.0];
+        let stands = record.phase == Phase::Leaving && !record.told;
+        record.told |= stands;
+        stands
     }
 
     /// Moves the clock, forward or back.

@@ -212,6 +212,8 @@ pub(super) struct Executor {
     pub(super) last: bool,
     /// Belongs to an earlier scheduler and leaves without being told.
     pub(super) adopted: bool,
+    /// `Action::Retire` was emitted.
+    pub(super) told: bool,
     pub(super) born: Timestamp,
     /// Start of its owner's present quantum.
     pub(super) quantum_from: Timestamp,
@@ -227,6 +229,7 @@ impl Default for Executor {
             key: 0,
             last: false,
             adopted: false,
+            told: false,
             born: EVER,
             quantum_from: EVER,
             idle_since: EVER,
