@@ -89,6 +89,37 @@ fn disturb(world: &mut World, id: i64) {
     }
 }
 
+/// A world with so many jobs and disturbances, played to its end.
+fn live(limits: Limits, slots: usize, seed: u64, jobs: i64, disturbances: i64) -> World {
+    let mut world = World::new(limits, slots, seed);
+    for id in 0..jobs {
+        let job = random_job(&mut world, id);
+        world.put(job);
+    }
+    for n in 0..disturbances {
+        for _ in 0..world.dice.roll(40) {
+            world.step();
+        }
+        disturb(&mut world, 1_000 + n);
+    }
+    (world.slots, world.failing_starts) = (slots, 0);
+    world.settle();
+    world
+}
+
+#[test]
+fn the_random_world_is_a_varied_one() {
+    let limits = Limits { max_running: 4, max_queued_per_job: 2, ..LIMITS };
+    let mut seen = std::collections::BTreeMap::new();
+    for seed in 0..10 {
+        for (name, count) in live(limits, 4, seed, 12, 60).seen {
+            *seen.entry(name).or_insert(0) += count;
+        }
+    }
+    let often: Vec<&str> = seen.iter().filter(|(_, n)| **n >= 10).map(|(name, _)| *name).collect();
+    assert_eq!(often, ["cancel", "fail", "missed", "overflow", "retire", "run", "start"]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
@@ -104,19 +135,7 @@ proptest! {
         disturbances in 0i64..80,
     ) {
         let limits = Limits { max_running, max_queued_per_job, idle_timeout, max_age, launch: true };
-        let mut world = World::new(limits, slots, seed);
-        for id in 0..jobs {
-            let job = random_job(&mut world, id);
-            world.put(job);
-        }
-        for n in 0..disturbances {
-            for _ in 0..world.dice.roll(40) {
-                world.step();
-            }
-            disturb(&mut world, 1_000 + n);
-        }
-        (world.slots, world.failing_starts) = (slots, 0);
-        world.settle();
+        let world = live(limits, slots, seed, jobs, disturbances);
         if idle_timeout > 0 {
             prop_assert_eq!(world.executor_ids(), Vec::<u32>::new());
         }

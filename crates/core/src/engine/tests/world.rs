@@ -94,7 +94,9 @@ pub(super) struct World {
     forgiven: BTreeSet<(i64, i64, u32)>,
     events: BTreeMap<(i64, u64), Event>,
     serial: u64,
-    pub(super) runs: u64,
+    runs: u64,
+    /// How often each kind of action came up, by name.
+    pub(super) seen: BTreeMap<&'static str, u64>,
     delivered: u64,
     idle_wakes: u64,
     /// Since when owners wait without any run, and the longest such wait.
@@ -120,6 +122,7 @@ impl World {
             events: BTreeMap::new(),
             serial: 0,
             runs: 0,
+            seen: BTreeMap::new(),
             delivered: 0,
             idle_wakes: 0,
             hungry: BTreeMap::new(),
@@ -337,6 +340,7 @@ impl World {
     }
 
     fn obey(&mut self, action: Action, missed: &BTreeMap<i64, (i64, i64, u64)>) {
+        *self.seen.entry(name(&action)).or_default() += 1;
         match action {
             Action::Run { executor, occurrence } => self.run(executor.0, occurrence),
             Action::StartExecutor { key } => self.answer(key),
@@ -492,5 +496,17 @@ impl World {
         }
         assert_eq!(self.owed, BTreeSet::new(), "left waiting for ever");
         assert_eq!(self.busy(), 0);
+    }
+}
+
+fn name(action: &Action) -> &'static str {
+    match action {
+        Action::Run { .. } => "run",
+        Action::StartExecutor { .. } => "start",
+        Action::Retire { .. } => "retire",
+        Action::Cancel { .. } => "cancel",
+        Action::Fail { .. } => "fail",
+        Action::Missed { .. } => "missed",
+        Action::Overflow { .. } => "overflow",
     }
 }
