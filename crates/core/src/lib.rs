@@ -1,5 +1,8 @@
 //! The pure part of `pg_tock`: no Postgres, no clock, no randomness of its own.
 #![forbid(unsafe_code)]
 
+pub mod engine;
+pub mod run;
 pub mod schedule;
 pub mod time;
+pub mod wire;

@@ -1,0 +1,173 @@
+//! Hands out runs, starts executors and makes room for them.
+//!
+//! Invariant: when these steps are through, no owner both waits and could be given something, so a
+//! second tick at the same instant does nothing.
+
+use super::state::{Phase, Rank};
+use super::types::{Action, ExecutorId};
+use super::{Engine, QUANTUM, RETRY};
+
+impl Engine {
+    fn max_running(&self) -> u32 {
+        self.limits.max_running.max(1)
+    }
+
+    /// Hands due occurrences to idle executors while run slots last.
+    pub(super) fn hand_out(&mut self, out: &mut Vec<Action>) {
+        while self.totals.busy < self.max_running()
+            && let Some((rank, owner)) = self.ready_owners.peek()
+            && let Some((_, key)) = self.owners[owner].ready.peek()
+            && let Some(&executor) = self.keys[key].idle.last()
+        {
+            if self.must_yield(rank, owner, key, executor) {
+                self.retire(executor);
+                self.flush(out);
+                continue;
+            }
+            let Some((_, job)) = self.keys[key].jobs.pop(&mut self.places.key_jobs) else { break };
+            let record = &mut self.jobs[job];
+            record.running = Some(executor);
+            record.cancelled = false;
+            if let Some(waiting) = record.queue.pop() {
+                self.totals.queued -= 1;
+                let occurrence = record.occurrence(waiting);
+                out.push(Action::Run { executor: ExecutorId(executor), occurrence });
+            }
+            self.turn += 1;
+            self.owners[owner].turn = self.turn;
+            self.owners[owner].served_at = Some(self.now);
+            self.become_phase(executor, Phase::Busy(Some(job)));
+        }
+    }
+
+    /// Whether an idle executor that has work must leave all the same, because worker slots are
+    /// short, another owner without one goes first, and it has had its quantum.
+    fn must_yield(&mut self, rank: Rank, owner: u32, key: u32, executor: u32) -> bool {
+        let short_of_slots = self.pressure.is_some_and(|pressure| pressure.credits == 0);
+        if !short_of_slots || self.totals.leaving >= self.room_needed() {
+            return false;
+        }
+        let Some((want_rank, want_owner)) = self.want_owners.peek() else { return false };
+        let Some(((more, want_head), _)) = self.owners[want_owner].want.peek() else {
+            return false;
+        };
+        let before = if want_owner == owner {
+            // Two databases of one owner: the oldest due comes first.
+            !more && self.keys[key].jobs.peek().is_some_and(|(head, _)| want_head < head)
+        } else if more {
+            // Whoever has an executor gets another one only if that levels the two owners.
+            want_rank.load < rank.load
+        } else {
+            want_rank < rank
+        };
+        let record = &mut self.executors[executor];
+        if self.now.since(record.quantum_from) < QUANTUM {
+            return false;
+        }
+        if !before {
+            record.quantum_from = self.now;
+        }
+        before
+    }
+
+    /// Asks for executors, in the order of the owners' ranks.
+    pub(super) fn start_executors(&mut self, out: &mut Vec<Action>) {
+        if let Some(pressure) = &mut self.pressure
+            && pressure.credits == 0
+            && pressure.retry_at <= self.now
+        {
+            pressure.credits = 1;
+            pressure.retry_at = self.now.plus(RETRY);
+        }
+        while let Some((rank, owner)) = self.want_owners.peek()
+            && self.may_start(rank)
+            && let Some((_, key)) = self.owners[owner].want.peek()
+        {
+            if let Some(pressure) = &mut self.pressure {
+                if pressure.credits == 0 {
+                    return;
+                }
+                pressure.credits -= 1;
+            }
+            self.ask(key);
+            out.push(Action::StartExecutor { key: self.keys[key].key });
+        }
+        if self.want_owners.is_empty() {
+            self.pressure = None;
+        }
+    }
+
+    /// Whether an executor for the owner of this rank would get a run slot soon.
+    ///
+    /// With run slots free it would get one at once. With none free it may come up in advance if
+    /// its owner has less than its share of them, or the owner would never be ready when one gets
+    /// free and those who are ready would take it each time. At most `max_running` executors are
+    /// prepared that way.
+    fn may_start(&self, rank: Rank) -> bool {
+        let max = self.max_running();
+        if self.totals.busy.saturating_add(self.totals.starting) < max {
+            return true;
+        }
+        let share = (max / self.totals.active_owners.max(1)).max(1);
+        rank.load < share && self.totals.starting + self.totals.ready_keys < max
+    }
+
+    /// How many executors should be leaving to make room for those that are wanted.
+    fn room_needed(&self) -> u32 {
+        match self.want_owners.peek() {
+            Some((rank, _)) if self.may_start(rank) => {
+                let open = self.max_running().saturating_sub(self.totals.busy).max(1);
+                self.totals.bare_keys.clamp(1, open)
+            }
+            _ => 0,
+        }
+    }
+
+    /// Retires executors that do nothing when worker slots are short.
+    ///
+    /// For a key without an executor any will do. For one that only wants more, an executor that
+    /// has been idle for as long as we would wait to ask again, and only when it was just refused:
+    /// nothing may become possible by the mere passing of time that `next_wake` does not name.
+    pub(super) fn make_room(&mut self, out: &mut Vec<Action>) {
+        let Some(pressure) = &mut self.pressure else { return };
+        let fresh = std::mem::take(&mut pressure.fresh);
+        if pressure.credits > 0 {
+            return;
+        }
+        while self.totals.leaving < self.room_needed()
+            && let Some(victim) = self.longest_idle()
+        {
+            let idle_for = self.now.since(self.executors[victim].idle_since);
+            if self.totals.bare_keys == 0 && (!fresh || idle_for < RETRY) {
+                return;
+            }
+            self.retire(victim);
+            self.flush(out);
+        }
+    }
+
+    /// The executor that has been idle for longest at a key where nothing waits.
+    fn longest_idle(&self) -> Option<u32> {
+        self.executors
+            .ids()
+            .filter(|&id| self.executors[id].phase == Phase::Idle)
+            .filter(|&id| self.keys[self.executors[id].key].jobs.is_empty())
+            .min_by_key(|&id| self.executors[id].idle_turn)
+    }
+
+    /// Retires executors that are idle for too long or too old. One that only waits for a run slot
+    /// is not idle for want of work; it stays.
+    pub(super) fn expire(&mut self, out: &mut Vec<Action>) {
+        while let Some((at, executor)) = self.expiry.peek()
+            && at <= self.now
+        {
+            if self.keys[self.executors[executor].key].jobs.is_empty() {
+                self.retire(executor);
+                self.flush(out);
+            } else {
+                let later = self.now.plus(RETRY);
+                self.expiry.set(&mut self.places.expiry, executor, later);
+            }
+        }
+    }
+}

@@ -1,0 +1,331 @@
+//! Decides what runs when, where and in whose turn.
+//!
+//! The engine is told what happens (jobs change, executors come and go, runs end) and asked, by
+//! [`Engine::tick`], what to do at an instant. It has no clock, no randomness and no side effects,
+//! so years of schedules can be played through in a test.
+//!
+//! Invariants it owns:
+//! - every instant that comes due while a job is on leads to exactly one of [`Action::Run`],
+//!   [`Action::Fail`], [`Action::Missed`] or [`Action::Overflow`], or waits; only dropping or
+//!   deactivating its job removes a waiting one;
+//! - a job has at most one run at a time, and at most `max_running` runs are handed out;
+//! - after a tick nothing more can be done at that instant, and [`Engine::next_wake`] names the
+//!   first instant at which something can, so sleeping until then loses nothing and spins never.
+//!
+//! # Parts
+//! `agenda` turns schedules into due occurrences. `fair` knows for each key what it lacks and for
+//! each owner whose turn it is. `pool` follows the executors through their lives. `decide` hands
+//! out runs, starts executors and makes room for them. All orders are kept in heaps whose members
+//! can be found (`heap`), so every change costs O(log n).
+//!
+//! # Fairness
+//! When slots are short the owner with the fewest running runs is next; among those the one that
+//! has waited longest, counted from its oldest due occurrence or from when a run of its last began
+//! or ended, whichever is later. Within an owner the oldest due comes first, then the smaller job id.
+
+mod agenda;
+mod decide;
+mod fair;
+mod heap;
+mod pool;
+mod slab;
+mod state;
+#[cfg(test)]
+mod tests;
+mod types;
+
+use std::collections::HashMap;
+
+use crate::time::{JobId, Timestamp};
+use heap::{Heap, Positions};
+use slab::Slab;
+use state::{EVER, Executor, Job, Key, Need, Owner, Phase, Pressure, Rank};
+
+pub use types::{Action, Counts, ExecutorId, JobSpec, Limits, Occurrence, Occurrences, PoolKey};
+
+/// An instant later than this is missed, and a larger step back of the clock is a new beginning.
+pub const LATE: i64 = 5 * 60 * Timestamp::SECOND;
+/// How long work waits behind busy executors of its key before more are started.
+pub const GROWTH_DELAY: i64 = 1_000;
+/// How long an executor works for its owner before it can be made to leave for another's sake.
+pub const QUANTUM: i64 = 50_000;
+/// How long to wait before asking for a worker slot again when nothing was seen to become free.
+pub const RETRY: i64 = Timestamp::SECOND;
+/// A clock reading that is older than the last one by less than this is taken for jitter.
+const JITTER: i64 = 10_000;
+
+/// The scheduler's decisions. See the module's documentation.
+///
+/// After any call other than [`tick`](Self::tick) call `tick` before sleeping: `next_wake` then
+/// names an instant in the past.
+#[derive(Debug)]
+pub struct Engine {
+    limits: Limits,
+    /// The latest instant heard of.
+    now: Timestamp,
+    /// Something happened since the last tick.
+    dirty: bool,
+    /// Actions decided between ticks.
+    outbox: Vec<Action>,
+    /// Jobs whose queue got an occurrence between ticks, when the time was not known.
+    inbox: Vec<u32>,
+    job_ids: HashMap<JobId, u32>,
+    key_ids: HashMap<PoolKey, u32>,
+    owner_ids: HashMap<u32, u32>,
+    jobs: Slab<Job>,
+    keys: Slab<Key>,
+    owners: Slab<Owner>,
+    executors: Slab<Executor>,
+    places: Places,
+    /// Next instant of each job that is on.
+    agenda: Heap<Timestamp>,
+    /// When keys become short.
+    delayed: Heap<Timestamp>,
+    /// When idle executors have to leave.
+    expiry: Heap<Timestamp>,
+    /// Owners by whose turn it is to get a run slot, and an executor.
+    ready_owners: Heap<Rank>,
+    want_owners: Heap<Rank>,
+    pressure: Option<Pressure>,
+    totals: Totals,
+    /// Runs handed out and executors gone idle, ever: breaks ties.
+    turn: u64,
+}
+
+/// Where things stand in the heaps.
+#[derive(Debug, Default)]
+struct Places {
+    agenda: Positions,
+    key_jobs: Positions,
+    delayed: Positions,
+    expiry: Positions,
+    ready_keys: Positions,
+    want_keys: Positions,
+    ready_owners: Positions,
+    want_owners: Positions,
+}
+
+#[derive(Debug, Default)]
+struct Totals {
+    queued: usize,
+    busy: u32,
+    idle: u32,
+    starting: u32,
+    leaving: u32,
+    /// Keys whose need is `Ready`, and `Bare`.
+    ready_keys: u32,
+    bare_keys: u32,
+    /// Owners with something running or waiting.
+    active_owners: u32,
+}
+
+impl Engine {
+    /// An engine without jobs and executors.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            now: EVER,
+            dirty: false,
+            outbox: Vec::new(),
+            inbox: Vec::new(),
+            job_ids: HashMap::new(),
+            key_ids: HashMap::new(),
+            owner_ids: HashMap::new(),
+            jobs: Slab::default(),
+            keys: Slab::default(),
+            owners: Slab::default(),
+            executors: Slab::default(),
+            places: Places::default(),
+            agenda: Heap::default(),
+            delayed: Heap::default(),
+            expiry: Heap::default(),
+            ready_owners: Heap::default(),
+            want_owners: Heap::default(),
+            pressure: None,
+            totals: Totals::default(),
+            turn: 0,
+        }
+    }
+
+    /// Takes over changed settings. Turning `launch` off stops every job as deactivating it would;
+    /// turning it on again makes instants strictly after `now` due.
+    pub fn set_limits(&mut self, limits: Limits, now: Timestamp) {
+        self.hear(now);
+        let before = std::mem::replace(&mut self.limits, limits);
+        if (before.idle_timeout, before.max_age) != (limits.idle_timeout, limits.max_age) {
+            for executor in self.executors.ids() {
+                self.plan_expiry(executor);
+            }
+        }
+        if before.launch != limits.launch {
+            for job in self.jobs.ids() {
+                self.switch(job, now, false);
+            }
+        }
+    }
+
+    /// Says what to do at `now`, appending to `out`.
+    ///
+    /// Instants up to `now` are taken from the agenda. Those more than five minutes late are
+    /// `Missed`, folded into one action per job; they are counted one by one up to 1,000 per job
+    /// and 100,000 per tick, beyond which `count` is a lower bound while `first` and `last` stay
+    /// exact. When `now` is more than five minutes before the latest instant heard of, the agenda
+    /// of every job starts again at `now`, so instants the clock shows a second time are due a
+    /// second time (the edge must expect an occurrence it has already recorded); after a smaller
+    /// step back the instants still to come are waited for. Tick whenever the clock was set (a
+    /// timerfd can tell), so that no wait becomes longer by the width of the step.
+    pub fn tick(&mut self, now: Timestamp, out: &mut Vec<Action>) {
+        self.set_clock(now);
+        self.dirty = false;
+        self.flush(out);
+        self.admit();
+        self.take_due(now, out);
+        self.end_delays();
+        self.hand_out(out);
+        self.start_executors(out);
+        self.make_room(out);
+        self.expire(out);
+    }
+
+    /// The first instant at which a tick has something to do; one in the past when it has now,
+    /// `None` when only an event can bring work.
+    #[must_use]
+    pub fn next_wake(&self) -> Option<Timestamp> {
+        if self.dirty {
+            return Some(EVER);
+        }
+        let retry = self
+            .pressure
+            .filter(|pressure| pressure.credits == 0 && !self.want_owners.is_empty())
+            .map(|pressure| pressure.retry_at);
+        [&self.agenda, &self.delayed, &self.expiry]
+            .into_iter()
+            .filter_map(|heap| heap.peek().map(|(at, _)| at))
+            .chain(retry)
+            .min()
+    }
+
+    /// The executor that runs the job now.
+    #[must_use]
+    pub fn running(&self, job: JobId) -> Option<ExecutorId> {
+        let job = self.jobs.get(*self.job_ids.get(&job)?)?;
+        job.running.map(ExecutorId)
+    }
+
+    /// The next instant of a job's schedule, if it is on and has one.
+    #[must_use]
+    pub fn next_due(&self, job: JobId) -> Option<Timestamp> {
+        self.agenda.key(&self.places.agenda, *self.job_ids.get(&job)?)
+    }
+
+    /// Figures for health checks; O(databases x roles).
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        Counts {
+            jobs: self.jobs.iter().filter(|job| !job.dropped).count(),
+            waiting: self.totals.queued,
+            running: self.totals.busy,
+            idle: self.totals.idle,
+            starting: self.totals.starting,
+            leaving: self.totals.leaving,
+            oldest_waiting: self.keys.iter().filter_map(|key| Some(key.jobs.peek()?.0.0)).min(),
+            short_of_slots: self.pressure.is_some() && !self.want_owners.is_empty(),
+        }
+    }
+
+    /// Notes that an event happened at `now`.
+    fn hear(&mut self, now: Timestamp) {
+        self.now = self.now.max(now);
+        self.dirty = true;
+    }
+
+    /// Emits what was decided between ticks, unless it has been overtaken.
+    fn flush(&mut self, out: &mut Vec<Action>) {
+        let mut outbox = std::mem::take(&mut self.outbox);
+        for action in outbox.drain(..) {
+            let stands = match action {
+                Action::Cancel { executor, job } => self.confirm_cancel(executor, job),
+                Action::Retire { executor } => self.confirm_retire(executor),
+                _ => true,
+            };
+            if stands {
+                out.push(action);
+            }
+        }
+        self.outbox = outbox;
+    }
+
+    /// Whether the run is still there and still unwanted.
+    fn confirm_cancel(&mut self, executor: ExecutorId, job: JobId) -> bool {
+        let Some(&job) = self.job_ids.get(&job) else { return false };
+        let job = &mut self.jobs[job];
+        if job.running != Some(executor.0) {
+            return false;
+        }
+        job.cancelled = job.dropped || !job.on;
+        job.cancelled
+    }
+
+    /// Whether the executor is still there, or another one in its slot that has to leave too.
+    fn confirm_retire(&mut self, executor: ExecutorId) -> bool {
+        let record = &mut self.executors[executor.0];
+        let stands = record.phase == Phase::Leaving && !record.told;
+        record.told |= stands;
+        stands
+    }
+
+    /// Moves the clock, forward or back.
+    fn set_clock(&mut self, now: Timestamp) {
+        let back = self.now.since(now);
+        if self.now == EVER || back <= JITTER {
+            self.now = self.now.max(now);
+            return;
+        }
+        self.now = now;
+        self.clamp_waits();
+        if back > LATE {
+            self.restart_agenda();
+        }
+    }
+
+    /// After a step back of the clock: nothing may seem to begin in the future, or it would wait
+    /// for as long as the step was wide.
+    fn clamp_waits(&mut self) {
+        let now = self.now;
+        if let Some(pressure) = &mut self.pressure {
+            pressure.retry_at = pressure.retry_at.min(now.plus(RETRY));
+        }
+        for job in self.jobs.ids() {
+            self.jobs[job].eligible_since = self.jobs[job].eligible_since.min(now);
+        }
+        for executor in self.executors.ids() {
+            let record = &mut self.executors[executor];
+            record.born = record.born.min(now);
+            record.quantum_from = record.quantum_from.min(now);
+            record.idle_since = record.idle_since.min(now);
+            self.plan_expiry(executor);
+        }
+        for owner in self.owners.ids() {
+            self.owners[owner].served_at = self.owners[owner].served_at.map(|at| at.min(now));
+        }
+        for key in self.keys.ids() {
+            let record = &mut self.keys[key];
+            record.no_growth_before = record.no_growth_before.map(|at| at.min(now.plus(RETRY)));
+            self.refresh_key(key);
+        }
+    }
+}
+
+/// Whether waiting jobs of a key want something.
+impl Need {
+    fn wants(self) -> bool {
+        matches!(self, Self::Bare | Self::Short)
+    }
+}
+
+impl Phase {
+    fn is_absent(self) -> bool {
+        self == Self::Absent
+    }
+}

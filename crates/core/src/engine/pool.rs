@@ -1,0 +1,318 @@
+//! Executors, from being asked for to being gone.
+//!
+//! Invariant: every executor in a phase is counted exactly once, in its key, its owner and the
+//! totals, by `count`; every change of phase goes through `become_phase`, which takes the old count
+//! back first. A `StartExecutor` not answered yet counts as one that is starting.
+
+use super::state::{Executor, Phase, Pressure};
+use super::types::{Action, ExecutorId, PoolKey};
+use super::{Engine, RETRY};
+use crate::time::{JobId, Timestamp};
+
+impl Engine {
+    /// Answer to `StartExecutor`: `id` is on its way up.
+    pub fn executor_starting(&mut self, key: PoolKey, id: ExecutorId, now: Timestamp) {
+        self.hear(now);
+        if id.0 > ExecutorId::MAX {
+            return;
+        }
+        self.vacate(id, now);
+        let number = self.key_for(key);
+        self.install(id, number, now);
+        self.become_phase(id.0, Phase::Starting);
+        self.answer(number);
+        if let Some(pressure) = &mut self.pressure {
+            // There was a slot; there may be another.
+            pressure.credits = pressure.credits.max(1);
+        }
+    }
+
+    /// Answer to `StartExecutor`: no worker slot is free.
+    pub fn executor_refused(&mut self, key: PoolKey, now: Timestamp) {
+        self.hear(now);
+        let retry_at = self.now.plus(RETRY);
+        self.pressure = Some(Pressure { retry_at, credits: 0, fresh: true });
+        if let Some(&number) = self.key_ids.get(&key) {
+            self.answer(number);
+        }
+    }
+
+    /// The executor has logged in and takes work.
+    pub fn executor_ready(&mut self, id: ExecutorId, now: Timestamp) {
+        self.hear(now);
+        let Some(record) = self.executors.get_mut(id.0) else { return };
+        if record.phase != Phase::Starting {
+            return;
+        }
+        record.born = self.now;
+        record.quantum_from = self.now;
+        self.rest(id.0);
+    }
+
+    /// The executor died before it was ready. When no other executor of its key lives or is on its
+    /// way, everything that waits for one becomes `Fail`; otherwise the key starts no more for a
+    /// second. An executor that was to be retired anyway fails nobody.
+    pub fn executor_start_failed(&mut self, id: ExecutorId, now: Timestamp) {
+        self.hear(now);
+        let Some(record) = self.executors.get(id.0) else { return };
+        if record.phase != Phase::Starting {
+            return self.executor_gone(id, now);
+        }
+        let (key, last) = (record.key, record.last);
+        // Keep the key while its occurrences are failed.
+        self.keys[key].refs += 1;
+        self.remove_executor(id.0);
+        if self.keys[key].live + self.keys[key].starting > 0 {
+            self.keys[key].no_growth_before = Some(self.now.plus(RETRY));
+            self.refresh_key(key);
+        } else if !last {
+            self.fail_waiting(key);
+        }
+        self.release_key(key);
+    }
+
+    /// The executor has exited. If it ran something, that run is over.
+    pub fn executor_gone(&mut self, id: ExecutorId, now: Timestamp) {
+        self.hear(now);
+        match self.executors.get(id.0).map(|record| record.phase) {
+            None | Some(Phase::Absent) => {}
+            Some(Phase::Starting) => self.executor_start_failed(id, now),
+            Some(_) => self.remove_executor(id.0),
+        }
+    }
+
+    /// The executor's run is over; it takes the next one.
+    pub fn run_finished(&mut self, id: ExecutorId, now: Timestamp) {
+        self.hear(now);
+        if let Some(record) = self.executors.get(id.0)
+            && matches!(record.phase, Phase::Busy(_))
+        {
+            self.rest(id.0);
+        }
+    }
+
+    /// Retires the executors whose key the caller picks (a role or database was altered): idle ones
+    /// at once, others after their run. They count as gone for starting new ones.
+    pub fn retire_where(&mut self, pick: impl Fn(&PoolKey) -> bool) {
+        self.dirty = true;
+        for id in self.executors.ids() {
+            let record = &self.executors[id];
+            if record.phase.is_absent() || record.last || !pick(&self.keys[record.key].key) {
+                continue;
+            }
+            let phase = record.phase;
+            if phase == Phase::Idle {
+                self.retire(id);
+            } else if phase != Phase::Leaving {
+                self.uncount(id);
+                self.executors[id].last = true;
+                self.count(id);
+                self.refresh_key(self.executors[id].key);
+            }
+        }
+    }
+
+    /// A run that an earlier scheduler handed out is still going on: `job` counts as running. The
+    /// executor takes no more work and leaves by itself, which `executor_gone` ends. The job need
+    /// not have been put yet.
+    pub fn adopt(&mut self, id: ExecutorId, key: PoolKey, job: JobId, now: Timestamp) {
+        self.hear(now);
+        if id.0 > ExecutorId::MAX {
+            return;
+        }
+        self.vacate(id, now);
+        let key = self.key_for(key);
+        self.install(id, key, now);
+        let number = match self.job_ids.get(&job) {
+            Some(&number) => number,
+            None => self.add_job(job, key),
+        };
+        self.leave(number);
+        let free = self.jobs[number].running.is_none();
+        if free {
+            self.jobs[number].running = Some(id.0);
+        }
+        let record = &mut self.executors[id.0];
+        (record.last, record.adopted) = (true, true);
+        self.become_phase(id.0, Phase::Busy(free.then_some(number)));
+    }
+
+    /// Ends an executor the edge forgot to report gone, whose slot it uses again.
+    fn vacate(&mut self, id: ExecutorId, now: Timestamp) {
+        self.executor_gone(id, now);
+        self.executors.reach(id.0);
+    }
+
+    fn install(&mut self, id: ExecutorId, key: u32, now: Timestamp) {
+        self.keys[key].refs += 1;
+        let now = self.now.max(now);
+        self.executors[id.0] =
+            Executor { key, born: now, quantum_from: now, idle_since: now, ..Executor::default() };
+    }
+
+    /// Notes that a question is asked.
+    pub(super) fn ask(&mut self, key: u32) {
+        let record = &mut self.keys[key];
+        record.asked += 1;
+        record.starting += 1;
+        record.refs += 1;
+        self.owners[record.owner].starting += 1;
+        self.totals.starting += 1;
+        self.refresh_key(key);
+    }
+
+    /// Notes that a question is answered, if one was asked.
+    fn answer(&mut self, key: u32) {
+        let record = &mut self.keys[key];
+        if record.asked == 0 {
+            return;
+        }
+        record.asked -= 1;
+        record.starting -= 1;
+        self.owners[record.owner].starting -= 1;
+        self.totals.starting -= 1;
+        self.refresh_key(key);
+        self.release_key(key);
+    }
+
+    /// After a run or its start an executor waits for work, or leaves.
+    fn rest(&mut self, id: u32) {
+        self.end_run(id);
+        let record = &self.executors[id];
+        let old = self.limits.max_age > 0 && self.now.since(record.born) >= self.limits.max_age;
+        if record.adopted {
+            self.become_phase(id, Phase::Leaving);
+        } else if record.last || old {
+            self.retire(id);
+        } else {
+            self.turn += 1;
+            let record = &mut self.executors[id];
+            record.idle_since = self.now;
+            record.idle_turn = self.turn;
+            self.become_phase(id, Phase::Idle);
+        }
+    }
+
+    /// Tells an executor to leave, at the next tick.
+    pub(super) fn retire(&mut self, id: u32) {
+        self.become_phase(id, Phase::Leaving);
+        self.outbox.push(Action::Retire { executor: ExecutorId(id) });
+    }
+
+    /// Empties a slot and gives back what its executor held.
+    fn remove_executor(&mut self, id: u32) {
+        self.end_run(id);
+        let key = self.executors[id].key;
+        self.become_phase(id, Phase::Absent);
+        self.release_key(key);
+        if let Some(pressure) = &mut self.pressure {
+            pressure.credits = pressure.credits.saturating_add(1);
+        }
+    }
+
+    /// Frees the job of a busy executor, which stays busy until its phase changes.
+    fn end_run(&mut self, id: u32) {
+        let Phase::Busy(Some(job)) = self.executors[id].phase else { return };
+        let owner = self.keys[self.executors[id].key].owner;
+        self.owners[owner].served_at = Some(self.now);
+        self.become_phase(id, Phase::Busy(None));
+        let record = &mut self.jobs[job];
+        record.running = None;
+        record.cancelled = false;
+        self.enter(job);
+        self.forget_if_over(job);
+    }
+
+    /// Nothing that waits at a key can run: say so for each occurrence.
+    fn fail_waiting(&mut self, key: u32) {
+        let pool_key = self.keys[key].key;
+        while let Some((_, job)) = self.keys[key].jobs.pop(&mut self.places.key_jobs) {
+            let record = &mut self.jobs[job];
+            while let Some(waiting) = record.queue.pop() {
+                let occurrence = record.occurrence(waiting);
+                self.outbox.push(Action::Fail { occurrence, key: pool_key });
+                self.totals.queued -= 1;
+            }
+        }
+        self.refresh_key(key);
+    }
+
+    /// The only way from one phase to another.
+    pub(super) fn become_phase(&mut self, id: u32, phase: Phase) {
+        self.uncount(id);
+        self.executors[id].phase = phase;
+        self.count(id);
+        self.refresh_key(self.executors[id].key);
+        self.plan_expiry(id);
+    }
+
+    fn count(&mut self, id: u32) {
+        let record = &self.executors[id];
+        let (phase, number, further) = (record.phase, record.key, u32::from(!record.last));
+        let key = &mut self.keys[number];
+        let owner = &mut self.owners[key.owner];
+        match phase {
+            Phase::Absent => return,
+            Phase::Starting => {
+                key.starting += further;
+                owner.starting += further;
+                self.totals.starting += 1;
+            }
+            Phase::Idle => {
+                key.idle.push(id);
+                key.live += 1;
+                self.totals.idle += 1;
+            }
+            Phase::Busy(_) => {
+                key.live += further;
+                owner.running += 1;
+                self.totals.busy += 1;
+            }
+            Phase::Leaving => self.totals.leaving += 1,
+        }
+    }
+
+    fn uncount(&mut self, id: u32) {
+        let record = &self.executors[id];
+        let (phase, number, further) = (record.phase, record.key, u32::from(!record.last));
+        let key = &mut self.keys[number];
+        let owner = &mut self.owners[key.owner];
+        match phase {
+            Phase::Absent => return,
+            Phase::Starting => {
+                key.starting -= further;
+                owner.starting -= further;
+                self.totals.starting -= 1;
+            }
+            Phase::Idle => {
+                if let Some(at) = key.idle.iter().rposition(|&idle| idle == id) {
+                    key.idle.remove(at);
+                }
+                key.live -= 1;
+                self.totals.idle -= 1;
+            }
+            Phase::Busy(_) => {
+                key.live -= further;
+                owner.running -= 1;
+                self.totals.busy -= 1;
+            }
+            Phase::Leaving => self.totals.leaving -= 1,
+        }
+    }
+
+    /// Notes when an idle executor has to leave.
+    pub(super) fn plan_expiry(&mut self, id: u32) {
+        let record = &self.executors[id];
+        let at = |limit: i64, from: Timestamp| (limit > 0).then(|| from.plus(limit));
+        let by_idleness = at(self.limits.idle_timeout, record.idle_since);
+        let by_age = at(self.limits.max_age, record.born);
+        match [by_idleness, by_age].into_iter().flatten().min() {
+            Some(at) if record.phase == Phase::Idle => {
+                self.expiry.set(&mut self.places.expiry, id, at);
+            }
+            _ => {
+                self.expiry.remove(&mut self.places.expiry, id);
+            }
+        }
+    }
+}

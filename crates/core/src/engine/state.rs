@@ -1,0 +1,250 @@
+//! The engine's records: jobs, keys, owners and executors.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::heap::Heap;
+use super::types::{Occurrence, Occurrences, PoolKey};
+use crate::run::Trigger;
+use crate::time::{JobId, Timestamp};
+
+/// Before every instant.
+pub(super) const EVER: Timestamp = Timestamp(i64::MIN);
+
+/// An occurrence without its job.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Waiting {
+    pub(super) scheduled_for: Timestamp,
+    pub(super) attempt: u32,
+    pub(super) trigger: Trigger,
+}
+
+/// A job's due occurrences in order of arrival. The first one is kept outside the deque, so that a
+/// job which keeps up never allocates.
+#[derive(Debug, Default)]
+pub(super) struct JobQueue {
+    first: Option<Waiting>,
+    rest: VecDeque<Waiting>,
+}
+
+impl JobQueue {
+    pub(super) fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.rest.len()
+    }
+
+    pub(super) fn head(&self) -> Option<Timestamp> {
+        self.first.map(|waiting| waiting.scheduled_for)
+    }
+
+    pub(super) fn push(&mut self, waiting: Waiting) {
+        if self.first.is_none() {
+            self.first = Some(waiting);
+        } else {
+            self.rest.push_back(waiting);
+        }
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Waiting> {
+        let first = self.first.take();
+        self.first = self.rest.pop_front();
+        first
+    }
+
+    /// Empties the queue and says how many it held.
+    pub(super) fn clear(&mut self) -> usize {
+        let held = self.len();
+        *self = Self::default();
+        held
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) id: JobId,
+    pub(super) key: u32,
+    /// `None` in a record that stands only for a run still going.
+    pub(super) times: Option<Arc<dyn Occurrences>>,
+    /// As the caller said.
+    pub(super) active: bool,
+    /// Active and launching is allowed: the job is on the agenda.
+    pub(super) on: bool,
+    /// Dropped, or never put; the record stays while its run goes on.
+    pub(super) dropped: bool,
+    /// The last instant taken from the agenda.
+    pub(super) popped: Timestamp,
+    pub(super) queue: JobQueue,
+    /// Since when nothing but a slot or an executor is missing.
+    pub(super) eligible_since: Timestamp,
+    pub(super) running: Option<u32>,
+    /// `Action::Cancel` was decided for the present run.
+    pub(super) cancelled: bool,
+}
+
+impl Default for Job {
+    fn default() -> Self {
+        Self {
+            id: JobId(0),
+            key: 0,
+            times: None,
+            active: false,
+            on: false,
+            dropped: true,
+            popped: EVER,
+            queue: JobQueue::default(),
+            eligible_since: EVER,
+            running: None,
+            cancelled: false,
+        }
+    }
+}
+
+impl Job {
+    pub(super) fn occurrence(&self, waiting: Waiting) -> Occurrence {
+        Occurrence {
+            job: self.id,
+            scheduled_for: waiting.scheduled_for,
+            trigger: waiting.trigger,
+            attempt: waiting.attempt,
+        }
+    }
+}
+
+/// How a key stands with its waiting jobs. `ready` and `want` heaps follow from it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Need {
+    /// Nothing waits.
+    #[default]
+    Quiet,
+    /// Jobs wait and an executor is idle: only a run slot is missing.
+    Ready,
+    /// Jobs wait and there is no executor at all: wants one at once.
+    Bare,
+    /// Jobs wait for busy executors, and have for long enough: wants more.
+    Short,
+    /// Will be short at an instant.
+    Delayed,
+    /// Jobs wait, and enough executors are coming.
+    Served,
+}
+
+/// Order within an owner: oldest due first, then by job.
+pub(super) type Head = (Timestamp, JobId);
+
+#[derive(Debug, Default)]
+pub(super) struct Key {
+    pub(super) key: PoolKey,
+    pub(super) owner: u32,
+    /// Jobs, executors and questions that point here.
+    pub(super) refs: u32,
+    /// Jobs that wait for a slot or an executor only.
+    pub(super) jobs: Heap<Head>,
+    /// Idle executors, most recently used last.
+    pub(super) idle: Vec<u32>,
+    /// Executors that take further work, idle or busy.
+    pub(super) live: u32,
+    /// Executors on their way up, asked ones included.
+    pub(super) starting: u32,
+    /// `StartExecutor` not answered yet.
+    pub(super) asked: u32,
+    /// A failed start is not repeated before, while others of the key live.
+    pub(super) no_growth_before: Option<Timestamp>,
+    pub(super) need: Need,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Owner {
+    pub(super) role: u32,
+    /// Keys that point here.
+    pub(super) keys: u32,
+    pub(super) running: u32,
+    pub(super) starting: u32,
+    /// Keys with waiting jobs.
+    pub(super) waiting_keys: u32,
+    /// Counted among the owners with something running or waiting.
+    pub(super) counted: bool,
+    /// When a run of it last began or ended, and which hand-out of all was its last.
+    pub(super) served_at: Option<Timestamp>,
+    pub(super) turn: u64,
+    /// Keys that need a run slot only.
+    pub(super) ready: Heap<Head>,
+    /// Keys that want an executor, those without any first.
+    pub(super) want: Heap<(bool, Head)>,
+}
+
+/// Who goes first when something is short: the owner with the smallest rank.
+///
+/// `since` is the owner's oldest due instant or the moment a run of it last began or ended, whichever
+/// is later: how long the owner has waited, not how old its backlog is. Otherwise an owner with a large
+/// backlog would win every tie until the backlog is gone, and everybody would wait behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Rank {
+    pub(super) load: u32,
+    pub(super) since: Timestamp,
+    pub(super) turn: u64,
+    pub(super) role: u32,
+}
+
+impl Owner {
+    pub(super) fn rank(&self, load: u32, head: Head) -> Rank {
+        let since = self.served_at.map_or(head.0, |served| served.max(head.0));
+        Rank { load, since, turn: self.turn, role: self.role }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// The slot is empty.
+    #[default]
+    Absent,
+    Starting,
+    Idle,
+    /// Runs something; the job's number, if the job has no other run.
+    Busy(Option<u32>),
+    /// Told to leave.
+    Leaving,
+}
+
+#[derive(Debug)]
+pub(super) struct Executor {
+    pub(super) phase: Phase,
+    pub(super) key: u32,
+    /// Takes no further work.
+    pub(super) last: bool,
+    /// Belongs to an earlier scheduler and leaves without being told.
+    pub(super) adopted: bool,
+    /// `Action::Retire` was emitted.
+    pub(super) told: bool,
+    pub(super) born: Timestamp,
+    /// Start of its owner's present quantum.
+    pub(super) quantum_from: Timestamp,
+    pub(super) idle_since: Timestamp,
+    /// Orders idle executors where the clock cannot.
+    pub(super) idle_turn: u64,
+}
+
+impl Default for Executor {
+    fn default() -> Self {
+        Self {
+            phase: Phase::Absent,
+            key: 0,
+            last: false,
+            adopted: false,
+            told: false,
+            born: EVER,
+            quantum_from: EVER,
+            idle_since: EVER,
+            idle_turn: 0,
+        }
+    }
+}
+
+/// No worker slot was free.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pressure {
+    /// When to ask again although nothing was seen to change.
+    pub(super) retry_at: Timestamp,
+    /// Questions allowed before: one for each slot seen to become free.
+    pub(super) credits: u32,
+    /// The answer came since the last tick.
+    pub(super) fresh: bool,
+}

@@ -1,0 +1,8 @@
+//! Each rule by name, then whole lives over virtual time.
+
+mod agenda;
+mod fair;
+mod lives;
+mod pool;
+mod support;
+mod world;

@@ -1,0 +1,104 @@
+//! Whose turn it is.
+
+use super::support::*;
+use crate::engine::{Action, Limits};
+
+fn owners_of_runs(actions: &[Action]) -> Vec<i64> {
+    let owner = |action: &Action| match action {
+        Action::Run { occurrence, .. } => Some(occurrence.job.0 / 100),
+        _ => None,
+    };
+    actions.iter().filter_map(owner).collect()
+}
+
+/// Jobs 100 x role + n, with `idle` executors for each role.
+fn story(max_running: u32, owners: &[(u32, i64, i64)], idle: u32) -> Story {
+    let mut story = Story::new(Limits { max_running, ..LIMITS });
+    let mut executor = 0;
+    for &(role, count, due_at) in owners {
+        story.put((0..count).map(|n| job(i64::from(role) * 100 + n, role, Once(due_at))));
+        for _ in 0..idle {
+            story.up(role, executor);
+            executor += 1;
+        }
+    }
+    story
+}
+
+#[test]
+fn the_owner_with_the_fewest_runs_is_next() {
+    let mut story = story(4, &[(7, 50, SEC), (8, 2, SEC + 1)], 4);
+    let actions = story.tick(SEC + 1);
+    assert_eq!(owners_of_runs(&actions), [7, 8, 7, 8]);
+}
+
+#[test]
+fn among_equals_the_one_who_waits_longest_is_next() {
+    let mut story = story(2, &[(7, 1, SEC + 2), (8, 1, SEC), (9, 1, SEC + 1)], 1);
+    let actions = story.tick(SEC + 2);
+    assert_eq!(owners_of_runs(&actions), [8, 9]);
+}
+
+#[test]
+fn within_an_owner_the_oldest_due_is_next_then_the_smaller_id() {
+    let mut story = Story::new(LIMITS);
+    (0..4).for_each(|executor| story.up(7, executor));
+    story.put([
+        job(3, 7, Once(SEC)),
+        job(2, 7, Once(SEC)),
+        job(1, 7, Once(SEC + 5)),
+        job(4, 7, Once(SEC - 5)),
+    ]);
+    assert_eq!(
+        story.tick(SEC + 5),
+        [run(3, 4, SEC - 5), run(2, 2, SEC), run(1, 3, SEC), run(0, 1, SEC + 5)]
+    );
+}
+
+#[test]
+fn an_old_backlog_does_not_win_every_tie() {
+    // One slot, so at each pick every owner has none running.
+    let mut story = story(1, &[(7, 50, SEC), (8, 3, SEC + 100)], 1);
+    let mut order = Vec::new();
+    let mut now = SEC;
+    for _ in 0..8 {
+        let actions = story.tick(now);
+        order.extend(owners_of_runs(&actions));
+        now += 1_000;
+        story.now = now;
+        for executor in 0..2 {
+            story.finished(executor);
+        }
+    }
+    assert_eq!(order, [7, 8, 7, 8, 7, 8, 7, 7]);
+}
+
+#[test]
+fn ties_at_one_instant_go_round() {
+    let mut story = story(1, &[(7, 50, SEC), (8, 50, SEC), (9, 50, SEC)], 1);
+    let mut order = Vec::new();
+    for _ in 0..6 {
+        order.extend(owners_of_runs(&story.tick(SEC)));
+        (0..3).for_each(|executor| story.finished(executor));
+    }
+    assert_eq!(order, [7, 8, 9, 7, 8, 9]);
+}
+
+#[test]
+fn an_owner_below_its_share_gets_executors_although_all_slots_run() {
+    let mut story = story(4, &[(7, 50, SEC)], 4);
+    assert_eq!(owners_of_runs(&story.tick(SEC)), [7, 7, 7, 7]);
+    story.put((0..9).map(|n| job(800 + n, 8, Once(SEC + 10))));
+    assert_eq!(story.tick(SEC + 10), [start(8)]);
+    story.up(8, 10);
+    assert_eq!(story.tick(SEC + 10), []);
+    story.finished(0);
+    assert_eq!(story.tick(SEC + 20), [run(10, 800, SEC + 10)]);
+    assert_eq!(story.tick(SEC + 10 + MS), [start(8)], "one of two");
+    story.up(8, 11);
+    story.finished(1);
+    assert_eq!(owners_of_runs(&story.tick(SEC + 2 * MS)), [8]);
+    story.finished(10);
+    assert_eq!(owners_of_runs(&story.tick(SEC + 3 * MS)), [8]);
+    assert_eq!(story.engine.counts().running, 4);
+}

@@ -1,0 +1,155 @@
+//! The words of a run: what started it, how it ended, how surely it ran.
+//!
+//! This module owns the one mapping between these enums, their names in SQL (the columns `trigger`,
+//! `outcome` and `guarantee` of `cron.job_run_details`) and their bytes on the wire between
+//! processes. Names and bytes are stored, so neither may change once released.
+
+/// Declares an enum together with its SQL names and wire bytes, so that the three cannot drift.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $byte:literal $text:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u8)]
+        pub enum $name { $($(#[$vdoc])* $variant = $byte,)+ }
+
+        impl $name {
+            /// Every value, in the order of their wire bytes.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The name used in SQL.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)+ }
+            }
+
+            /// The value with this SQL name (exact, lower case); `None` when there is none.
+            #[must_use]
+            pub fn parse(text: &str) -> Option<Self> {
+                match text { $($text => Some(Self::$variant),)+ _ => None }
+            }
+
+            /// The byte used between processes.
+            #[must_use]
+            pub const fn as_u8(self) -> u8 {
+                match self { $(Self::$variant => $byte,)+ }
+            }
+
+            /// The value with this wire byte; `None` when there is none.
+            #[must_use]
+            pub const fn from_u8(byte: u8) -> Option<Self> {
+                match byte { $($byte => Some(Self::$variant),)+ _ => None }
+            }
+        }
+
+        impl From<$name> for u8 {
+            fn from(value: $name) -> Self { value.as_u8() }
+        }
+
+        impl TryFrom<u8> for $name {
+            type Error = UnknownByte;
+            fn try_from(byte: u8) -> Result<Self, UnknownByte> {
+                Self::from_u8(byte).ok_or(UnknownByte(byte))
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+    };
+}
+
+/// A byte that stands for no value of the enum asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown code {0}")]
+pub struct UnknownByte(pub u8);
+
+words! {
+    /// What made a run start.
+    Trigger {
+        /// Its instant in the job's schedule came.
+        Schedule = 0 "schedule",
+        /// Somebody asked for it.
+        Manual = 1 "manual",
+        /// An earlier attempt at the same occurrence failed.
+        Retry = 2 "retry",
+        /// Its instant passed while no scheduler lived, and the job wants such runs made up for.
+        CatchUp = 3 "catch_up",
+        /// Somebody asked for a stretch of past instants.
+        Backfill = 4 "backfill",
+        /// The server started (`@reboot`).
+        Startup = 5 "startup",
+        /// The jobs it waits for have run.
+        Dependency = 6 "dependency",
+    }
+}
+
+words! {
+    /// How a run ended.
+    Outcome {
+        /// Every statement ran and the work was committed.
+        Succeeded = 0 "succeeded",
+        /// It raised an error.
+        Failed = 1 "failed",
+        /// It took longer than its job allows.
+        Timeout = 2 "timeout",
+        /// Somebody ended it.
+        Cancelled = 3 "cancelled",
+        /// The process or the server died under it.
+        Crashed = 4 "crashed",
+    }
+}
+
+words! {
+    /// How many times the effects of an occurrence can have happened, given what its row says.
+    Guarantee {
+        /// Effects and final status were one commit.
+        ExactlyOnce = 0 "exactly_once",
+        /// The run was claimed before it started and is never repeated by itself.
+        AtMostOnce = 1 "at_most_once",
+        /// The run may be repeated after a crash although its effects happened.
+        AtLeastOnce = 2 "at_least_once",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_the_sql_columns() {
+        let names = |all: &[Trigger]| all.iter().map(|t| t.as_str()).collect::<Vec<_>>();
+        assert_eq!(
+            names(Trigger::ALL),
+            ["schedule", "manual", "retry", "catch_up", "backfill", "startup", "dependency"]
+        );
+        let names = Outcome::ALL.iter().map(|o| o.to_string()).collect::<Vec<_>>();
+        assert_eq!(names, ["succeeded", "failed", "timeout", "cancelled", "crashed"]);
+        let names = Guarantee::ALL.iter().map(|g| g.as_str()).collect::<Vec<_>>();
+        assert_eq!(names, ["exactly_once", "at_most_once", "at_least_once"]);
+    }
+
+    #[test]
+    fn every_value_survives_both_mappings() {
+        for &value in Trigger::ALL {
+            assert_eq!(Trigger::parse(value.as_str()), Some(value));
+            assert_eq!(Trigger::try_from(u8::from(value)), Ok(value));
+        }
+        for &value in Outcome::ALL {
+            assert_eq!(Outcome::parse(value.as_str()), Some(value));
+            assert_eq!(Outcome::try_from(u8::from(value)), Ok(value));
+        }
+        for &value in Guarantee::ALL {
+            assert_eq!(Guarantee::parse(value.as_str()), Some(value));
+            assert_eq!(Guarantee::try_from(u8::from(value)), Ok(value));
+        }
+    }
+
+    #[test]
+    fn strangers_are_refused() {
+        assert_eq!(Trigger::parse("Schedule"), None);
+        assert_eq!(Outcome::from_u8(5), None);
+        assert_eq!(Guarantee::try_from(9), Err(UnknownByte(9)));
+    }
+}

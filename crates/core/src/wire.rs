@@ -1,0 +1,466 @@
+//! What the scheduler and an executor say to each other, as bytes.
+//!
+//! This module owns the layout of both messages: encoder and decoder stand side by side, decoding
+//! never panics and never allocates, and whatever `encode` accepts `decode` gives back unchanged.
+//! Numbers are little-endian. Both ends are the same library, so there is no version negotiation;
+//! the leading byte only guards against reading one message as the other.
+//!
+//! Texts end with a NUL byte inside the message, so an executor can hand a command to Postgres as a
+//! C string without copying it. A text that holds a NUL itself is refused by `encode` and `decode`
+//! alike (Postgres `text` cannot hold one either).
+
+use std::ffi::CStr;
+
+use crate::run::{Guarantee, Outcome, Trigger};
+use crate::time::{JobId, RunId, Timestamp};
+
+const ORDER_TAG: u8 = b'O';
+const REPORT_TAG: u8 = b'R';
+
+/// Why bytes are no message, or a message cannot be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WireError {
+    /// The bytes end before the message does.
+    #[error("message ends after {0} bytes")]
+    Truncated(usize),
+    /// The message ends before the bytes do.
+    #[error("message is followed by {0} more bytes")]
+    Trailing(usize),
+    /// The first byte belongs to no message, or to the other one.
+    #[error("message starts with byte {0}")]
+    Tag(u8),
+    /// A coded field holds a byte without a meaning.
+    #[error("field \"{field}\" holds unknown code {value}")]
+    Code {
+        /// The name of the field.
+        field: &'static str,
+        /// What it holds.
+        value: u8,
+    },
+    /// A text is not UTF-8, holds a NUL byte, or lacks the one behind it.
+    #[error("field \"{0}\" is not a text")]
+    Text(&'static str),
+    /// A text is longer than 4 GiB.
+    #[error("field \"{0}\" is too long")]
+    TooLong(&'static str),
+}
+
+/// One run handed to an executor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunOrder<'a> {
+    /// The run's key in the ledger.
+    pub run: RunId,
+    /// The job it belongs to.
+    pub job: JobId,
+    /// The occurrence's nominal instant.
+    pub scheduled_for: Timestamp,
+    /// 1 for the first attempt at the occurrence.
+    pub attempt: u32,
+    /// What made it start.
+    pub trigger: Trigger,
+    /// Whether the ledger is in the executor's database, so that it settles the run itself.
+    pub local: bool,
+    /// WAL position that must be on disk before anything is sent outside; 0 = nothing to wait for.
+    pub flush_lsn: u64,
+    /// The job's name, if it has one.
+    pub job_name: Option<&'a str>,
+    /// The SQL text.
+    pub command: &'a str,
+}
+
+/// A [`RunOrder`] as it arrived, borrowing from the message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReceivedOrder<'a> {
+    /// What to run.
+    pub order: RunOrder<'a>,
+    /// `order.command` as a C string, in place.
+    pub command_with_nul: &'a CStr,
+}
+
+impl<'a> RunOrder<'a> {
+    /// Appends the message to `out`; on an error `out` is as it was.
+    ///
+    /// # Errors
+    /// A name or command that holds a NUL byte or is longer than 4 GiB.
+    pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), WireError> {
+        let name = check_text("job_name", self.job_name.unwrap_or_default())?;
+        let command = check_text("command", self.command)?;
+        out.reserve(56 + self.job_name.map_or(0, str::len) + self.command.len());
+        out.push(ORDER_TAG);
+        out.extend_from_slice(&self.run.0.to_le_bytes());
+        out.extend_from_slice(&self.job.0.to_le_bytes());
+        out.extend_from_slice(&self.scheduled_for.0.to_le_bytes());
+        out.extend_from_slice(&self.attempt.to_le_bytes());
+        out.push(self.trigger.as_u8());
+        out.push(u8::from(self.local));
+        out.extend_from_slice(&self.flush_lsn.to_le_bytes());
+        put_optional_text(out, self.job_name, name);
+        put_text(out, self.command, command);
+        Ok(())
+    }
+
+    /// Reads a message written by [`RunOrder::encode`].
+    ///
+    /// # Errors
+    /// Bytes that are not exactly one well-formed order.
+    pub fn decode(bytes: &'a [u8]) -> Result<ReceivedOrder<'a>, WireError> {
+        let mut reader = Reader::new(bytes, ORDER_TAG)?;
+        let run = RunId(reader.i64()?);
+        let job = JobId(reader.i64()?);
+        let scheduled_for = Timestamp(reader.i64()?);
+        let attempt = reader.u32()?;
+        let trigger = reader.code("trigger", Trigger::from_u8)?;
+        let local = reader.flag("local")?;
+        let flush_lsn = reader.u64()?;
+        let job_name = reader.optional_text("job_name")?;
+        let (command, command_with_nul) = reader.text("command")?;
+        reader.end()?;
+        let order = RunOrder {
+            run,
+            job,
+            scheduled_for,
+            attempt,
+            trigger,
+            local,
+            flush_lsn,
+            job_name,
+            command,
+        };
+        Ok(ReceivedOrder { order, command_with_nul })
+    }
+}
+
+/// How a run ended, as the executor tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunReport<'a> {
+    /// The run's key in the ledger.
+    pub run: RunId,
+    /// The job it belongs to.
+    pub job: JobId,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What the outcome is worth.
+    pub guarantee: Guarantee,
+    /// Whether the executor wrote the ledger row; otherwise the scheduler has to.
+    pub recorded: bool,
+    /// When its first statement started.
+    pub started_at: Timestamp,
+    /// When it was over.
+    pub ended_at: Timestamp,
+    /// Rows of the last statement, where it counts any.
+    pub row_count: Option<i64>,
+    /// The five bytes of the SQLSTATE, for a failure.
+    pub sqlstate: Option<[u8; 5]>,
+    /// `return_message` of the ledger.
+    pub message: &'a str,
+    /// The error's other fields as a JSON object.
+    pub error_json: Option<&'a str>,
+}
+
+impl<'a> RunReport<'a> {
+    /// Appends the message to `out`; on an error `out` is as it was.
+    ///
+    /// # Errors
+    /// A text that holds a NUL byte or is longer than 4 GiB.
+    pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), WireError> {
+        let message = check_text("message", self.message)?;
+        let error = check_text("error_json", self.error_json.unwrap_or_default())?;
+        out.reserve(72 + self.message.len() + self.error_json.map_or(0, str::len));
+        out.push(REPORT_TAG);
+        out.extend_from_slice(&self.run.0.to_le_bytes());
+        out.extend_from_slice(&self.job.0.to_le_bytes());
+        out.push(self.outcome.as_u8());
+        out.push(self.guarantee.as_u8());
+        out.push(u8::from(self.recorded));
+        out.extend_from_slice(&self.started_at.0.to_le_bytes());
+        out.extend_from_slice(&self.ended_at.0.to_le_bytes());
+        out.push(u8::from(self.row_count.is_some()));
+        if let Some(rows) = self.row_count {
+            out.extend_from_slice(&rows.to_le_bytes());
+        }
+        out.push(u8::from(self.sqlstate.is_some()));
+        if let Some(sqlstate) = self.sqlstate {
+            out.extend_from_slice(&sqlstate);
+        }
+        put_text(out, self.message, message);
+        put_optional_text(out, self.error_json, error);
+        Ok(())
+    }
+
+    /// Reads a message written by [`RunReport::encode`].
+    ///
+    /// # Errors
+    /// Bytes that are not exactly one well-formed report.
+    pub fn decode(bytes: &'a [u8]) -> Result<Self, WireError> {
+        let mut reader = Reader::new(bytes, REPORT_TAG)?;
+        let report = Self {
+            run: RunId(reader.i64()?),
+            job: JobId(reader.i64()?),
+            outcome: reader.code("outcome", Outcome::from_u8)?,
+            guarantee: reader.code("guarantee", Guarantee::from_u8)?,
+            recorded: reader.flag("recorded")?,
+            started_at: Timestamp(reader.i64()?),
+            ended_at: Timestamp(reader.i64()?),
+            row_count: if reader.flag("row_count")? { Some(reader.i64()?) } else { None },
+            sqlstate: if reader.flag("sqlstate")? { Some(reader.array()?) } else { None },
+            message: reader.text("message")?.0,
+            error_json: reader.optional_text("error_json")?,
+        };
+        reader.end()?;
+        Ok(report)
+    }
+}
+
+/// The length to write in front of `text`, if it can be written at all.
+fn check_text(field: &'static str, text: &str) -> Result<u32, WireError> {
+    if text.as_bytes().contains(&0) {
+        return Err(WireError::Text(field));
+    }
+    u32::try_from(text.len()).map_err(|_| WireError::TooLong(field))
+}
+
+fn put_text(out: &mut Vec<u8>, text: &str, checked_len: u32) {
+    out.extend_from_slice(&checked_len.to_le_bytes());
+    out.extend_from_slice(text.as_bytes());
+    out.push(0);
+}
+
+fn put_optional_text(out: &mut Vec<u8>, text: Option<&str>, checked_len: u32) {
+    out.push(u8::from(text.is_some()));
+    if let Some(text) = text {
+        put_text(out, text, checked_len);
+    }
+}
+
+/// Takes fields off the front of a message.
+struct Reader<'a> {
+    rest: &'a [u8],
+    whole: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn new(bytes: &'a [u8], tag: u8) -> Result<Self, WireError> {
+        let mut reader = Self { rest: bytes, whole: bytes.len() };
+        match reader.u8()? {
+            found if found == tag => Ok(reader),
+            other => Err(WireError::Tag(other)),
+        }
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], WireError> {
+        let (head, rest) =
+            self.rest.split_first_chunk::<N>().ok_or(WireError::Truncated(self.whole))?;
+        self.rest = rest;
+        Ok(*head)
+    }
+
+    fn u8(&mut self) -> Result<u8, WireError> {
+        self.array().map(u8::from_le_bytes)
+    }
+
+    fn u32(&mut self) -> Result<u32, WireError> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    fn u64(&mut self) -> Result<u64, WireError> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    fn i64(&mut self) -> Result<i64, WireError> {
+        self.array().map(i64::from_le_bytes)
+    }
+
+    fn flag(&mut self, field: &'static str) -> Result<bool, WireError> {
+        match self.u8()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            value => Err(WireError::Code { field, value }),
+        }
+    }
+
+    fn code<T>(
+        &mut self,
+        field: &'static str,
+        from_u8: fn(u8) -> Option<T>,
+    ) -> Result<T, WireError> {
+        let value = self.u8()?;
+        from_u8(value).ok_or(WireError::Code { field, value })
+    }
+
+    /// A text and the C string it is the inside of.
+    fn text(&mut self, field: &'static str) -> Result<(&'a str, &'a CStr), WireError> {
+        let len = self.u32()?;
+        let len = usize::try_from(len).map_err(|_| WireError::TooLong(field))?;
+        let end = len.checked_add(1).ok_or(WireError::TooLong(field))?;
+        let (with_nul, rest) =
+            self.rest.split_at_checked(end).ok_or(WireError::Truncated(self.whole))?;
+        self.rest = rest;
+        let c_text = CStr::from_bytes_with_nul(with_nul).map_err(|_| WireError::Text(field))?;
+        let text = c_text.to_str().map_err(|_| WireError::Text(field))?;
+        Ok((text, c_text))
+    }
+
+    fn optional_text(&mut self, field: &'static str) -> Result<Option<&'a str>, WireError> {
+        if self.flag(field)? { Ok(Some(self.text(field)?.0)) } else { Ok(None) }
+    }
+
+    fn end(&self) -> Result<(), WireError> {
+        if self.rest.is_empty() { Ok(()) } else { Err(WireError::Trailing(self.rest.len())) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    prop_compose! {
+        fn heads()(run: i64, job: i64, at: i64, attempt: u32, trigger in 0u8..7, local: bool,
+                   flush_lsn: u64) -> RunOrder<'static> {
+            RunOrder {
+                run: RunId(run),
+                job: JobId(job),
+                scheduled_for: Timestamp(at),
+                attempt,
+                trigger: Trigger::from_u8(trigger).unwrap(),
+                local,
+                flush_lsn,
+                job_name: None,
+                command: "",
+            }
+        }
+    }
+
+    fn texts() -> impl Strategy<Value = String> {
+        proptest::collection::vec(any::<char>().prop_filter("text", |c| *c != '\0'), 0..40)
+            .prop_map(|chars| chars.into_iter().collect())
+    }
+
+    fn order_bytes(command: &str) -> Vec<u8> {
+        let order = RunOrder {
+            run: RunId(7),
+            job: JobId(3),
+            scheduled_for: Timestamp(1),
+            attempt: 1,
+            trigger: Trigger::Schedule,
+            local: true,
+            flush_lsn: 0,
+            job_name: Some("nightly"),
+            command,
+        };
+        let mut bytes = Vec::new();
+        order.encode(&mut bytes).unwrap();
+        bytes
+    }
+
+    fn report() -> RunReport<'static> {
+        RunReport {
+            run: RunId(7),
+            job: JobId(3),
+            outcome: Outcome::Failed,
+            guarantee: Guarantee::AtMostOnce,
+            recorded: false,
+            started_at: Timestamp(1),
+            ended_at: Timestamp(2),
+            row_count: Some(4),
+            sqlstate: Some(*b"22012"),
+            message: "ERROR:  division by zero\n",
+            error_json: Some("{}"),
+        }
+    }
+
+    #[test]
+    fn command_is_a_c_string_inside_the_message() {
+        let bytes = order_bytes("select 1");
+        let received = RunOrder::decode(&bytes).unwrap();
+        assert_eq!(received.command_with_nul, c"select 1");
+        let place = received.command_with_nul.as_ptr().addr() - bytes.as_ptr().addr();
+        assert_eq!(place, bytes.len() - "select 1".len() - 1);
+    }
+
+    #[test]
+    fn nul_inside_a_text_is_refused_on_both_sides() {
+        let mut bytes = order_bytes("select 1");
+        let inside = bytes.len() - 4;
+        bytes[inside] = 0;
+        assert_eq!(RunOrder::decode(&bytes), Err(WireError::Text("command")));
+        let mut out = vec![1, 2];
+        let intact = order_bytes("select 1");
+        let order = RunOrder { job_name: Some("a\0b"), ..RunOrder::decode(&intact).unwrap().order };
+        assert_eq!(order.encode(&mut out), Err(WireError::Text("job_name")));
+        let report = RunReport { message: "\0", ..report() };
+        assert_eq!(report.encode(&mut out), Err(WireError::Text("message")));
+        assert_eq!(out, [1, 2]);
+    }
+
+    #[test]
+    fn cut_lengthened_and_confused_messages_are_errors() {
+        let bytes = order_bytes("select 1");
+        for end in 0..bytes.len() {
+            assert_eq!(RunOrder::decode(&bytes[..end]), Err(WireError::Truncated(end)));
+        }
+        let mut longer = bytes.clone();
+        longer.push(0);
+        assert_eq!(RunOrder::decode(&longer), Err(WireError::Trailing(1)));
+        assert_eq!(RunReport::decode(&bytes), Err(WireError::Tag(b'O')));
+        let mut bytes = Vec::new();
+        report().encode(&mut bytes).unwrap();
+        for end in 0..bytes.len() {
+            assert_eq!(RunReport::decode(&bytes[..end]), Err(WireError::Truncated(end)));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn orders_come_back_unchanged(head in heads(), name in proptest::option::of(texts()),
+                                      command in texts()) {
+            let order = RunOrder { job_name: name.as_deref(), command: &command, ..head };
+            let mut bytes = Vec::new();
+            order.encode(&mut bytes).unwrap();
+            let received = RunOrder::decode(&bytes).unwrap();
+            prop_assert_eq!(received.order, order);
+            prop_assert_eq!(received.command_with_nul.to_bytes(), command.as_bytes());
+        }
+
+        #[test]
+        fn reports_come_back_unchanged(outcome in 0u8..5, guarantee in 0u8..3, recorded: bool,
+                                       row_count: Option<i64>, sqlstate: Option<[u8; 5]>,
+                                       message in texts(),
+                                       error in proptest::option::of(texts())) {
+            let report = RunReport {
+                outcome: Outcome::from_u8(outcome).unwrap(),
+                guarantee: Guarantee::from_u8(guarantee).unwrap(),
+                recorded,
+                row_count,
+                sqlstate,
+                message: &message,
+                error_json: error.as_deref(),
+                ..report()
+            };
+            let mut bytes = Vec::new();
+            report.encode(&mut bytes).unwrap();
+            prop_assert_eq!(RunReport::decode(&bytes).unwrap(), report);
+        }
+
+        #[test]
+        fn no_bytes_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..120)) {
+            for tag in [ORDER_TAG, REPORT_TAG] {
+                if let Some(first) = bytes.first_mut() {
+                    *first = tag;
+                }
+                let _ = RunOrder::decode(&bytes);
+                let _ = RunReport::decode(&bytes);
+            }
+        }
+
+        #[test]
+        fn damaged_messages_do_not_panic(at in 0usize..75, value: u8) {
+            let mut bytes = order_bytes("select some_function()");
+            if let Some(byte) = bytes.get_mut(at) {
+                *byte = value;
+            }
+            let _ = RunOrder::decode(&bytes);
+        }
+    }
+}
