@@ -3,6 +3,13 @@ use pgrx::prelude::*;
 
 ::pgrx::pg_module_magic!(name, version);
 
+extension_sql_file!("../sql/install/10_schema.sql", name = "schema", bootstrap);
+extension_sql_file!("../sql/install/20_tables.sql", name = "tables", requires = ["schema"]);
+extension_sql_file!("../sql/install/30_functions.sql", name = "functions", requires = ["tables"]);
+extension_sql_file!("../sql/install/40_triggers.sql", name = "triggers", requires = ["functions"]);
+extension_sql_file!("../sql/install/50_views.sql", name = "views", requires = ["triggers"]);
+extension_sql_file!("../sql/install/90_grants.sql", name = "grants", finalize);
+
 /// Called by Postgres when the library is loaded.
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {}
