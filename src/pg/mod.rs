@@ -1,0 +1,5 @@
+//! Thin wrappers over Postgres primitives, one a file.
+
+pub(crate) mod identity;
+pub(crate) mod settings;
+pub(crate) mod trigger;
