@@ -5,9 +5,10 @@
 use pg_tock_core::schedule::{Context, DayRule, DstPolicy, Kind, Schedule, Zone};
 use pg_tock_core::time::Timestamp as Instant;
 use pgrx::datum::TimestampWithTimeZone;
+use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
-use crate::error::{Error, SqlResult};
+use crate::error::Error;
 use crate::guc;
 
 /// Microseconds from 1970, where the core counts from, to 2000, where Postgres does.
@@ -83,13 +84,13 @@ type Run = (
 );
 
 #[pg_extern(sql = false)]
-#[allow(clippy::type_complexity)] // the macro wants the row type spelt out
+#[allow(clippy::type_complexity)] // the macro wants the type spelt out, no alias for Result either
 fn cron_next_runs(
     schedule: Option<&str>,
     n: Option<i32>,
     timezone: Option<&str>,
     after: Option<TimestampWithTimeZone>,
-) -> SqlResult<
+) -> Result<
     TableIterator<
         'static,
         (
@@ -98,6 +99,7 @@ fn cron_next_runs(
             name!(note, Option<String>),
         ),
     >,
+    ErrorReport,
 > {
     let schedule = schedule.ok_or(Error::NullArgument("schedule"))?;
     let after = after.ok_or(Error::NullArgument("after"))?;
