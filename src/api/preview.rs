@@ -101,10 +101,10 @@ fn cron_next_runs(
     >,
     ErrorReport,
 > {
-    let schedule = schedule.ok_or(Error::NullArgument("schedule"))?;
-    let after = after.ok_or(Error::NullArgument("after"))?;
-    let after = instant(after).ok_or(Error::InvalidArgument("after must be a finite instant"))?;
-    let n = usize::try_from(n.ok_or(Error::NullArgument("n"))?)
+    let schedule = schedule.ok_or(Error::InvalidArgument("schedule must not be NULL"))?;
+    let after = after.ok_or(Error::InvalidArgument("after must not be NULL"))?;
+    let after = instant(after).ok_or(Error::InvalidArgument("after is out of range"))?;
+    let n = usize::try_from(n.ok_or(Error::InvalidArgument("n must not be NULL"))?)
         .ok()
         .filter(|&n| n <= MOST_RUNS)
         .ok_or(Error::InvalidArgument("n must be between 0 and 10000"))?;
