@@ -112,9 +112,9 @@ AS 'MODULE_PATHNAME', 'cron_job_next_run_wrapper';
 COMMENT ON FUNCTION cron.job_next_run(text, text, timestamptz)
     IS 'the next instant of a job''s schedule from now on, intervals counted from anchor; NULL if there is none';
 
-CREATE FUNCTION cron.timezone_in_force(timezone text)
+CREATE FUNCTION cron.timezone_in_force(schedule text, timezone text)
 RETURNS text
 LANGUAGE C STABLE
 AS 'MODULE_PATHNAME', 'cron_timezone_in_force_wrapper';
-COMMENT ON FUNCTION cron.timezone_in_force(text)
-    IS 'the time zone a job with this setting is scheduled in';
+COMMENT ON FUNCTION cron.timezone_in_force(text, text)
+    IS 'the time zone a job is scheduled in: the one its schedule names, its own, or cron.timezone';

@@ -6,7 +6,7 @@ SELECT
     j.jobid,
     j.jobname,
     j.schedule,
-    cron.timezone_in_force(j.timezone) AS timezone,
+    cron.timezone_in_force(j.schedule, j.timezone) AS timezone,
     j.command,
     j.database,
     j.username,
@@ -54,7 +54,7 @@ COMMENT ON VIEW cron.jobs IS 'the jobs, what state they are in, when they run ne
 COMMENT ON COLUMN cron.jobs.jobid IS 'id of the job';
 COMMENT ON COLUMN cron.jobs.jobname IS 'name of the job; NULL if it has none';
 COMMENT ON COLUMN cron.jobs.schedule IS 'when the job is due, as written';
-COMMENT ON COLUMN cron.jobs.timezone IS 'the time zone in force for the schedule: the job''s own or cron.timezone';
+COMMENT ON COLUMN cron.jobs.timezone IS 'the time zone in force: the one the schedule names, the job''s own, or cron.timezone';
 COMMENT ON COLUMN cron.jobs.command IS 'the SQL the job runs';
 COMMENT ON COLUMN cron.jobs.database IS 'the database it runs in';
 COMMENT ON COLUMN cron.jobs.username IS 'the owner: the role it runs as';

@@ -187,6 +187,10 @@ fn cron_job_next_run(
 }
 
 #[pg_extern(sql = false)]
-fn cron_timezone_in_force(timezone: Option<&str>) -> String {
+fn cron_timezone_in_force(schedule: Option<&str>, timezone: Option<&str>) -> String {
+    let parsed = schedule.and_then(|schedule| Schedule::parse(schedule).ok());
+    if let Some(zone) = parsed.as_ref().and_then(Schedule::zone) {
+        return zone.name().to_owned();
+    }
     timezone.map_or_else(guc::timezone, str::to_owned)
 }

@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# The SQL surface against golden psql output: pg_regress on a private throw-away cluster, run by an
+# unprivileged user.
+#
+#   ci/regress.sh [pg_config] [test …]
+#
+# The extension must be installed for that pg_config. Expected output is in pg_test/regress/expected;
+# on a difference the diff is printed. UPDATE=1 takes the results over as expected output: look at
+# `git diff` afterwards.
+set -euo pipefail
+
+cd "$(dirname "$0")/.."
+pg_config=${1:-pg_config}
+[ $# -gt 0 ] && shift
+bindir=$("$pg_config" --bindir)
+pg_regress=$(dirname "$("$pg_config" --pgxs)")/../test/regress/pg_regress
+suite=$PWD/pg_test/regress
+
+# pgrx would add a backtrace to the errors.
+unset RUST_BACKTRACE RUST_LIB_BACKTRACE
+
+work=$(mktemp -d "${TMPDIR:-/tmp}/pg_tock_regress.XXXXXX")
+as_user=()
+if [ "$(id -u)" = 0 ]; then
+    # Postgres refuses to run as root.
+    user=$(id -un postgres 2>/dev/null || echo nobody)
+    as_user=(setpriv --reuid="$user" --regid="$(id -g "$user")" --init-groups --)
+    chown "$user" "$work"
+fi
+run() { (cd "$work" && "${as_user[@]}" "$@"); }
+
+finish() {
+    status=$?
+    [ -f "$work/data/postmaster.pid" ] && run "$bindir/pg_ctl" -D "$work/data" -m immediate stop >/dev/null 2>&1 || true
+    if [ "$status" != 0 ]; then
+        cat "$work/regression.diffs" 2>/dev/null || tail -n 50 "$work"/*.log "$work/log" 2>/dev/null || true
+        echo "kept for inspection: $work" >&2
+    else
+        rm -rf "$work"
+    fi
+    exit "$status"
+}
+trap finish EXIT
+
+# The suite is copied: the unprivileged user may have no way to the working tree.
+cp -r "$suite/sql" "$suite/expected" "$suite/schedule" "$work/"
+[ "$(id -u)" = 0 ] && chown -R "$user" "$work"
+
+run "$bindir/initdb" -D "$work/data" -U postgres -A trust --no-sync --no-locale -E UTF8 >"$work/initdb.log" 2>&1
+# Only a socket in the work directory: no port to collide over. cron.database_name stays at its
+# default, another database than the suite's, so that no job ever runs and the output is stable.
+cat >>"$work/data/postgresql.conf" <<CONF
+shared_preload_libraries = 'pg_tock'
+listen_addresses = ''
+unix_socket_directories = '$work'
+fsync = off
+timezone = 'UTC'
+CONF
+run "$bindir/pg_ctl" -D "$work/data" -l "$work/log" -w start >/dev/null
+
+if [ $# -gt 0 ]; then tests=("$@"); else tests=("--schedule=$work/schedule"); fi
+status=0
+run "$pg_regress" --bindir="$bindir" --inputdir="$work" --outputdir="$work" --host="$work" --user=postgres \
+    --dbname=contrib_regression "${tests[@]}" || status=$?
+
+if [ "${UPDATE:-0}" = 1 ]; then
+    cp "$work"/results/*.out "$suite/expected/"
+    status=0
+fi
+exit "$status"
