@@ -1,5 +1,6 @@
 //! Thin wrappers over Postgres primitives, one a file.
 
+pub(crate) mod create_extension;
 pub(crate) mod identity;
 pub(crate) mod settings;
 pub(crate) mod trigger;
