@@ -255,7 +255,7 @@ BEGIN
     RAISE NOTICE 'moved % jobs and % runs from pg_cron to pg_tock', jobs, runs;
 
     FOR step IN SELECT jobid, jobname, state FROM cron.jobs WHERE state NOT IN ('scheduled', 'running', 'inactive') ORDER BY jobid LOOP
-        RAISE WARNING 'job % will not run: %', step.jobid || coalesce(format(' ("%s")', nullif(step.jobname, '')), ''), step.state;
+        RAISE WARNING 'job % will not run: %', step.jobid || coalesce(' ("' || step.jobname || '")', ''), step.state;
     END LOOP;
 END
 $exchange$;

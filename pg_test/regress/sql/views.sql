@@ -61,6 +61,15 @@ RESET enable_seqscan;
 RESET enable_bitmapscan;
 RESET enable_sort;
 
+-- Neither the jobs nor their statistics are computed from the history, however long it is.
+SELECT DISTINCT v.relname AS view, c.relname AS reads
+FROM pg_rewrite r
+JOIN pg_class v ON v.oid = r.ev_class
+JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid AND d.refclassid = 'pg_class'::regclass
+JOIN pg_class c ON c.oid = d.refobjid AND c.oid <> v.oid AND c.relnamespace = v.relnamespace
+WHERE v.oid IN ('cron.jobs'::regclass, 'cron.job_stats'::regclass)
+ORDER BY 1, 2;
+
 -- Nobody writes through them.
 UPDATE cron.jobs SET active = false;
 DELETE FROM cron.recent_runs;
