@@ -33,7 +33,7 @@ finish() {
     status=$?
     [ -f "$work/data/postmaster.pid" ] && run "$bindir/pg_ctl" -D "$work/data" -m immediate stop >/dev/null 2>&1 || true
     if [ "$status" != 0 ]; then
-        tail -n 50 "$work"/*.log "$work/log" 2>/dev/null || true
+        [ -n "${started-}" ] || tail -n 50 "$work"/*.log "$work/log" 2>/dev/null || true
         echo "kept for inspection: $work" >&2
     else
         rm -rf "$work"
@@ -65,6 +65,7 @@ regress() {
     [ "${UPDATE:-0}" != 1 ] || cp "$work"/results/*.out "$suite/expected/"
 }
 status=0
+started=yes
 if [ $# -gt 0 ]; then regress "$@"; else regress --schedule="$work/schedule"; fi
 
 # Once more with other settings, those that need a restart.

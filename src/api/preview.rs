@@ -17,9 +17,6 @@ const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
 /// The most instants one call of `cron.next_runs` answers with.
 const MOST_RUNS: usize = 10_000;
 
-/// Clock changes below three hours are those that repeat or skip local times.
-const LONGEST_SHIFT: i64 = 3 * 3_600;
-
 /// Reads a schedule's text, or says in pg_cron's words what is wrong with it, and where.
 pub(super) fn parse_schedule(text: &str) -> Result<Schedule, Error> {
     Schedule::parse(text).map_err(|error| {
@@ -123,34 +120,10 @@ fn next_runs(schedule: &Schedule, n: usize, zone: &Zone, after: Instant) -> Vec<
         let (Some(run_at), Some(local_time)) = (timestamptz(at), wall_clock(shown_in, at)) else {
             break;
         };
-        runs.push((run_at, local_time, note(schedule, at, &context, shown_in)));
+        let note = schedule.clock_note(at, &context).map(|note| note.to_string());
+        runs.push((run_at, local_time, note));
     }
     runs
-}
-
-/// What a clock change does to this run, if anything.
-fn note(schedule: &Schedule, at: Instant, context: &Context<'_>, zone: &Zone) -> Option<String> {
-    if schedule.kind() != Kind::Cron {
-        return None;
-    }
-    let around = LONGEST_SHIFT * Instant::SECOND;
-    let shift = zone
-        .shifts_between(at.plus(-around), at.plus(around))
-        .find(pg_tock_core::schedule::Shift::is_dst)?;
-    let length = (shift.after - shift.before).abs();
-    let now = at.secs();
-    if shift.is_gap() {
-        let wall = Context { policy: DstPolicy::Wall, ..*context };
-        let moved = now == shift.at && schedule.next(at.plus(-1), &wall) != Some(at);
-        return moved.then(|| "moved here from a local time the clock change skips".to_owned());
-    }
-    if now < shift.at && now >= shift.at - length {
-        Some("the clock change repeats this local time: first pass".to_owned())
-    } else if now >= shift.at && now < shift.at + length {
-        Some("the clock change repeats this local time: second pass".to_owned())
-    } else {
-        None
-    }
 }
 
 #[pg_extern(sql = false)]

@@ -98,6 +98,20 @@ SELECT cron.unschedule(:mixed_id);
 RESET ROLE;
 SELECT cron.unschedule(:mixed_id);
 
+-- Rights on the table itself: row security still keeps a role to its own rows.
+GRANT INSERT, UPDATE ON cron.job TO regress_tock_ann;
+GRANT USAGE ON SEQUENCE cron.jobid_seq TO regress_tock_ann;
+SET ROLE regress_tock_ann;
+INSERT INTO cron.job (schedule, command, nodeport, jobname) VALUES ('0 1 * * *', 'SELECT 1', 1, 'inserted') RETURNING username, database;
+INSERT INTO cron.job (schedule, command, nodeport, username) VALUES ('0 1 * * *', 'SELECT 1', 1, 'regress_tock_bob');
+UPDATE cron.job SET username = 'regress_tock_bob' WHERE jobname = 'inserted';
+UPDATE cron.job SET active = false RETURNING jobname, username;
+RESET ROLE;
+DELETE FROM cron.job WHERE jobname = 'inserted';
+UPDATE cron.job SET active = true WHERE username = 'regress_tock_ann';
+REVOKE INSERT, UPDATE ON cron.job FROM regress_tock_ann;
+REVOKE USAGE ON SEQUENCE cron.jobid_seq FROM regress_tock_ann;
+
 -- A trusted function runs with its owner's rights: so do the jobs it schedules.
 CREATE FUNCTION regress_tock_definer() RETURNS bigint LANGUAGE sql SECURITY DEFINER AS
 $$ SELECT cron.schedule('by definer', '0 1 * * *', 'SELECT 1') $$;
