@@ -9,52 +9,63 @@ use crate::catalog::job::{self, Changes, NewJob};
 use crate::catalog::role;
 use crate::error::{Error, SqlResult};
 use crate::guc;
-use crate::pg::identity::{CurrentUser, current_user, in_recovery, is_superuser};
+use crate::pg::identity::{current_database, current_user, in_recovery, is_superuser};
 use crate::pg::settings;
+use crate::pg::text::ServerText;
 
 use super::preview::parse_schedule;
 
 #[pg_extern(sql = false)]
-fn cron_schedule(schedule: &str, command: &str) -> SqlResult<i64> {
-    let request = Request { jobname: None, schedule, command, ..Request::default() };
+fn cron_schedule(schedule: &[u8], command: &[u8]) -> SqlResult<i64> {
+    let request = Request::new(None, schedule, command);
     Ok(request.store("cron.schedule()")?)
 }
 
 #[pg_extern(sql = false)]
 fn cron_schedule_named(
-    job_name: Option<&str>,
-    schedule: Option<&str>,
-    command: Option<&str>,
+    job_name: Option<&[u8]>,
+    schedule: Option<&[u8]>,
+    command: Option<&[u8]>,
 ) -> SqlResult<i64> {
-    let request = Request::named(job_name, schedule, command)?;
-    Ok(request.store("cron.schedule()")?)
+    Ok(Request::named(job_name, schedule, command)?.store("cron.schedule()")?)
 }
 
 #[pg_extern(sql = false)]
 fn cron_schedule_in_database(
-    job_name: Option<&str>,
-    schedule: Option<&str>,
-    command: Option<&str>,
-    database: Option<&str>,
-    username: Option<&str>,
+    job_name: Option<&[u8]>,
+    schedule: Option<&[u8]>,
+    command: Option<&[u8]>,
+    database: Option<&[u8]>,
+    username: Option<&[u8]>,
     active: Option<bool>,
 ) -> SqlResult<i64> {
-    let request =
-        Request { database, username, active, ..Request::named(job_name, schedule, command)? };
+    let request = Request {
+        database: database.map(ServerText::new),
+        username: username.map(ServerText::new),
+        active,
+        ..Request::named(job_name, schedule, command)?
+    };
     Ok(request.store("cron.schedule_in_database()")?)
 }
 
 #[pg_extern(sql = false)]
 fn cron_alter_job(
     job_id: Option<i64>,
-    schedule: Option<&str>,
-    command: Option<&str>,
-    database: Option<&str>,
-    username: Option<&str>,
+    schedule: Option<&[u8]>,
+    command: Option<&[u8]>,
+    database: Option<&[u8]>,
+    username: Option<&[u8]>,
     active: Option<bool>,
 ) -> SqlResult<()> {
     let jobid = job_id.ok_or(Error::NullArgument("job_id"))?;
-    Ok(alter(jobid, &Changes { schedule, command, database, username, active })?)
+    let changes = Changes {
+        schedule: schedule.map(ServerText::new),
+        command: command.map(ServerText::new),
+        database: database.map(ServerText::new),
+        username: username.map(ServerText::new),
+        active,
+    };
+    Ok(alter(jobid, &changes)?)
 }
 
 #[pg_extern(sql = false)]
@@ -63,54 +74,65 @@ fn cron_unschedule(job_id: i64) -> SqlResult<bool> {
 }
 
 #[pg_extern(sql = false)]
-fn cron_unschedule_named(job_name: &str) -> SqlResult<bool> {
-    Ok(unschedule_named(job_name)?)
+fn cron_unschedule_named(job_name: &[u8]) -> SqlResult<bool> {
+    Ok(unschedule_named(ServerText::new(job_name))?)
 }
 
 /// What a caller of `cron.schedule` and its like asks for.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Request<'a> {
-    jobname: Option<&'a str>,
-    schedule: &'a str,
-    command: &'a str,
-    database: Option<&'a str>,
-    username: Option<&'a str>,
+    jobname: Option<ServerText<'a>>,
+    schedule: ServerText<'a>,
+    command: ServerText<'a>,
+    database: Option<ServerText<'a>>,
+    username: Option<ServerText<'a>>,
     active: Option<bool>,
 }
 
 impl<'a> Request<'a> {
+    fn new(jobname: Option<&'a [u8]>, schedule: &'a [u8], command: &'a [u8]) -> Self {
+        Self {
+            jobname: jobname.map(ServerText::new),
+            schedule: ServerText::new(schedule),
+            command: ServerText::new(command),
+            database: None,
+            username: None,
+            active: None,
+        }
+    }
+
     fn named(
-        job_name: Option<&'a str>,
-        schedule: Option<&'a str>,
-        command: Option<&'a str>,
+        job_name: Option<&'a [u8]>,
+        schedule: Option<&'a [u8]>,
+        command: Option<&'a [u8]>,
     ) -> Result<Self, Error> {
-        Ok(Self {
-            jobname: Some(job_name.ok_or(Error::NullArgument("job_name"))?),
-            schedule: schedule.ok_or(Error::NullArgument("schedule"))?,
-            command: command.ok_or(Error::NullArgument("command"))?,
-            ..Self::default()
-        })
+        Ok(Self::new(
+            Some(job_name.ok_or(Error::NullArgument("job_name"))?),
+            schedule.ok_or(Error::NullArgument("schedule"))?,
+            command.ok_or(Error::NullArgument("command"))?,
+        ))
     }
 
     fn store(&self, function: &'static str) -> Result<i64, Error> {
         refuse_in_recovery(function)?;
-        parse_schedule(self.schedule)?;
-        let runs_as = JobRole::of(self.username, Error::CreateForOther)?;
-        runs_as.refuse_superuser()?;
-        let database = match (self.database, guc::default_job_database()) {
-            (Some(database), _) => database.to_owned(),
-            (None, Some(database)) => database,
-            (None, None) => role::current_database()?,
+        parse_schedule(&self.schedule.readable())?;
+        let caller = current_user();
+        let runs_as = match self.username {
+            None => JobRole::caller(caller.oid, caller.name()),
+            Some(name) => JobRole::named(name, Error::CreateForOther)?,
         };
-        runs_as.require_connect(&database)?;
+        runs_as.refuse_superuser()?;
+        let default = guc::default_job_database().map_or_else(current_database, String::into_bytes);
+        let database = self.database.unwrap_or(ServerText::new(&default));
+        runs_as.require_connect(database)?;
         job::store(&NewJob {
             jobname: self.jobname,
             schedule: self.schedule,
             command: self.command,
             nodename: &guc::host(),
             nodeport: settings::port(),
-            database: &database,
-            username: &runs_as.name,
+            database,
+            username: runs_as.name,
             active: self.active.unwrap_or(true),
         })
     }
@@ -120,38 +142,41 @@ fn alter(jobid: i64, changes: &Changes<'_>) -> Result<(), Error> {
     if in_recovery() {
         return Ok(()); // as with pg_cron, so that a script run on the standby too does not fail
     }
-    let runs_as = JobRole::of(changes.username, Error::AlterUsername)?;
+    let caller = current_user();
+    let runs_as = match changes.username {
+        None => JobRole::caller(caller.oid, caller.name()),
+        Some(name) => JobRole::named(name, Error::AlterUsername)?,
+    };
     runs_as.refuse_superuser()?;
     if let Some(database) = changes.database {
         runs_as.require_connect(database)?;
     }
     if let Some(schedule) = changes.schedule {
-        parse_schedule(schedule)?;
+        parse_schedule(&schedule.readable())?;
     }
     if changes.is_empty() {
         return Err(Error::NoUpdates);
     }
-    let caller = current_user();
-    let only_owner = if is_superuser() { None } else { Some(caller.name.as_str()) };
+    let only_owner = if is_superuser() { None } else { Some(caller.name()) };
     if job::alter(jobid, changes, only_owner)? { Ok(()) } else { Err(Error::JobNotOwned(jobid)) }
 }
 
 fn unschedule(jobid: i64) -> Result<bool, Error> {
     refuse_in_recovery("cron.unschedule()")?;
-    let owner = job::owner_of(jobid)?.ok_or(Error::JobIdUnknown(jobid))?;
     let caller = current_user();
-    if owner != caller.name && !role::may_delete_jobs(caller.oid)? {
+    let owned = job::is_owned_by(jobid, caller.name())?.ok_or(Error::JobIdUnknown(jobid))?;
+    if !owned && !role::may_delete_jobs(caller.oid)? {
         return Err(Error::DeleteDenied);
     }
     if job::delete(jobid)? { Ok(true) } else { Err(Error::JobIdUnknown(jobid)) }
 }
 
-fn unschedule_named(jobname: &str) -> Result<bool, Error> {
+fn unschedule_named(jobname: ServerText<'_>) -> Result<bool, Error> {
     refuse_in_recovery("cron.unschedule()")?;
-    if job::delete_named(jobname, &current_user().name)? {
+    if job::delete_named(jobname, current_user().name())? {
         Ok(true)
     } else {
-        Err(Error::JobNameUnknown(jobname.to_owned()))
+        Err(Error::JobNameUnknown(jobname.readable().into_owned()))
     }
 }
 
@@ -160,28 +185,29 @@ fn refuse_in_recovery(function: &'static str) -> Result<(), Error> {
 }
 
 /// The role a job is to run as.
-struct JobRole {
+struct JobRole<'a> {
     oid: pg_sys::Oid,
-    name: String,
+    name: ServerText<'a>,
     is_superuser: bool,
 }
 
-impl JobRole {
-    /// The caller, or the role a superuser names. `denied` is the error for anybody else who
-    /// names one, be it himself.
-    fn of(username: Option<&str>, denied: Error) -> Result<Self, Error> {
-        let Some(name) = username else {
-            let CurrentUser { oid, name } = current_user();
-            return Ok(Self { oid, name, is_superuser: is_superuser() });
-        };
+impl<'a> JobRole<'a> {
+    fn caller(oid: pg_sys::Oid, name: ServerText<'a>) -> Self {
+        Self { oid, name, is_superuser: is_superuser() }
+    }
+
+    /// The role a superuser names. `denied` is the error for anybody else who names one, be it
+    /// himself.
+    fn named(name: ServerText<'a>, denied: Error) -> Result<Self, Error> {
         if !is_superuser() {
             return Err(denied);
         }
-        let role = role::role(name)?.ok_or_else(|| Error::RoleMissing(name.to_owned()))?;
+        let readable = || name.readable().into_owned();
+        let role = role::role(name)?.ok_or_else(|| Error::RoleMissing(readable()))?;
         if !role.can_log_in {
-            return Err(Error::RoleCannotLogIn(name.to_owned()));
+            return Err(Error::RoleCannotLogIn(readable()));
         }
-        Ok(Self { oid: role.oid, name: name.to_owned(), is_superuser: role.is_superuser })
+        Ok(Self { oid: role.oid, name, is_superuser: role.is_superuser })
     }
 
     fn refuse_superuser(&self) -> Result<(), Error> {
@@ -191,13 +217,14 @@ impl JobRole {
         Ok(())
     }
 
-    fn require_connect(&self, database: &str) -> Result<(), Error> {
+    fn require_connect(&self, database: ServerText<'_>) -> Result<(), Error> {
         match role::can_connect(self.oid, database)? {
-            None => Err(Error::DatabaseMissing(database.to_owned())),
+            None => Err(Error::DatabaseMissing(database.readable().into_owned())),
             Some(true) => Ok(()),
-            Some(false) => {
-                Err(Error::ConnectDenied { role: self.name.clone(), database: database.to_owned() })
-            }
+            Some(false) => Err(Error::ConnectDenied {
+                role: self.name.readable().into_owned(),
+                database: database.readable().into_owned(),
+            }),
         }
     }
 }

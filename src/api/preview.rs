@@ -5,11 +5,14 @@
 use pg_tock_core::schedule::{Context, DayRule, DstPolicy, Kind, Schedule, Zone};
 use pg_tock_core::time::Timestamp as Instant;
 use pgrx::datum::TimestampWithTimeZone;
+use std::borrow::Cow;
+
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use crate::error::Error;
 use crate::guc;
+use crate::pg::text::ServerText;
 
 /// Microseconds from 1970, where the core counts from, to 2000, where Postgres does.
 const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
@@ -34,15 +37,9 @@ pub(super) fn parse_schedule(text: &str) -> Result<Schedule, Error> {
 }
 
 /// The zone of that name, or of `cron.timezone`.
-fn zone(name: Option<&str>) -> Result<Zone, Error> {
-    let configured;
-    let name = if let Some(name) = name {
-        name
-    } else {
-        configured = guc::timezone();
-        &configured
-    };
-    Zone::resolve(name).map_err(|error| Error::InvalidTimeZone {
+fn zone(name: Option<Cow<'_, str>>) -> Result<Zone, Error> {
+    let name = name.unwrap_or_else(|| Cow::Owned(guc::timezone()));
+    Zone::resolve(&name).map_err(|error| Error::InvalidTimeZone {
         problem: error.to_string(),
         hint: error.hint().to_owned(),
     })
@@ -83,9 +80,9 @@ type Run = (
 #[pg_extern(sql = false)]
 #[allow(clippy::type_complexity)] // the macro wants the type spelt out, no alias for Result either
 fn cron_next_runs(
-    schedule: Option<&str>,
+    schedule: Option<&[u8]>,
     n: Option<i32>,
-    timezone: Option<&str>,
+    timezone: Option<&[u8]>,
     after: Option<TimestampWithTimeZone>,
 ) -> Result<
     TableIterator<
@@ -105,7 +102,8 @@ fn cron_next_runs(
         .ok()
         .filter(|&n| n <= MOST_RUNS)
         .ok_or(Error::InvalidArgument("n must be between 0 and 10000"))?;
-    let runs = next_runs(&parse_schedule(schedule)?, n, &zone(timezone)?, after);
+    let schedule = parse_schedule(&readable(schedule))?;
+    let runs = next_runs(&schedule, n, &zone(timezone.map(readable))?, after);
     Ok(TableIterator::new(runs))
 }
 
@@ -129,17 +127,18 @@ fn next_runs(schedule: &Schedule, n: usize, zone: &Zone, after: Instant) -> Vec<
 #[pg_extern(sql = false)]
 fn cron_job_condition(
     active: Option<bool>,
-    nodename: Option<&str>,
-    schedule: Option<&str>,
-    timezone: Option<&str>,
+    nodename: Option<&[u8]>,
+    schedule: Option<&[u8]>,
+    timezone: Option<&[u8]>,
 ) -> &'static str {
     if active != Some(true) || !guc::launch_active_jobs() {
         return "inactive";
     }
-    if !guc::is_local_node(nodename.unwrap_or_default()) {
+    if !guc::is_local_node(&readable(nodename.unwrap_or_default())) {
         return "remote node";
     }
-    match (schedule.map(Schedule::parse), zone(timezone)) {
+    let schedule = schedule.map(|text| Schedule::parse(&readable(text)));
+    match (schedule, zone(timezone.map(readable))) {
         (Some(Ok(schedule)), Ok(_)) if schedule.kind() == Kind::Startup => "startup",
         (Some(Ok(_)), Ok(_)) => "recurring",
         _ => "invalid schedule",
@@ -148,22 +147,27 @@ fn cron_job_condition(
 
 #[pg_extern(sql = false)]
 fn cron_job_next_run(
-    schedule: Option<&str>,
-    timezone: Option<&str>,
+    schedule: Option<&[u8]>,
+    timezone: Option<&[u8]>,
     anchor: Option<TimestampWithTimeZone>,
 ) -> Option<TimestampWithTimeZone> {
-    let schedule = Schedule::parse(schedule?).ok()?;
-    let zone = zone(timezone).ok()?;
+    let schedule = Schedule::parse(&readable(schedule?)).ok()?;
+    let zone = zone(timezone.map(readable)).ok()?;
     let now = instant(statement_timestamp())?;
     let anchor = anchor.and_then(instant).unwrap_or(now);
     timestamptz(schedule.next(now, &context(&zone, anchor))?)
 }
 
 #[pg_extern(sql = false)]
-fn cron_timezone_in_force(schedule: Option<&str>, timezone: Option<&str>) -> String {
-    let parsed = schedule.and_then(|schedule| Schedule::parse(schedule).ok());
+fn cron_timezone_in_force(schedule: Option<&[u8]>, timezone: Option<&[u8]>) -> String {
+    let parsed = schedule.and_then(|text| Schedule::parse(&readable(text)).ok());
     if let Some(zone) = parsed.as_ref().and_then(Schedule::zone) {
         return zone.name().to_owned();
     }
-    timezone.map_or_else(guc::timezone, str::to_owned)
+    timezone.map_or_else(guc::timezone, |name| readable(name).into_owned())
+}
+
+/// A text argument, which comes as its bytes.
+fn readable(bytes: &[u8]) -> Cow<'_, str> {
+    ServerText::new(bytes).readable()
 }

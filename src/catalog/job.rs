@@ -3,10 +3,12 @@
 //! Whether the caller may is decided before, in `api`; here the table's row security and grants
 //! no longer count.
 
+use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
 
 use crate::error::Error;
 use crate::pg::identity::as_role;
+use crate::pg::text::{ServerText, param};
 
 use super::role::extension_owner;
 
@@ -30,7 +32,8 @@ const ALTER: &str = "UPDATE cron.job SET \
      WHERE jobid OPERATOR(pg_catalog.=) $1 \
      AND ($7 IS NULL OR username OPERATOR(pg_catalog.=) $7) RETURNING jobid";
 
-const OWNER: &str = "SELECT username FROM cron.job WHERE jobid OPERATOR(pg_catalog.=) $1";
+const IS_OWNED_BY: &str = "SELECT username OPERATOR(pg_catalog.=) $2 FROM cron.job \
+     WHERE jobid OPERATOR(pg_catalog.=) $1";
 
 const DELETE: &str = "DELETE FROM cron.job WHERE jobid OPERATOR(pg_catalog.=) $1 RETURNING jobid";
 
@@ -40,23 +43,23 @@ const DELETE_NAMED: &str = "DELETE FROM cron.job WHERE jobname OPERATOR(pg_catal
 /// The columns of a new job that pg_cron's functions set.
 #[derive(Debug)]
 pub(crate) struct NewJob<'a> {
-    pub(crate) jobname: Option<&'a str>,
-    pub(crate) schedule: &'a str,
-    pub(crate) command: &'a str,
+    pub(crate) jobname: Option<ServerText<'a>>,
+    pub(crate) schedule: ServerText<'a>,
+    pub(crate) command: ServerText<'a>,
     pub(crate) nodename: &'a str,
     pub(crate) nodeport: i32,
-    pub(crate) database: &'a str,
-    pub(crate) username: &'a str,
+    pub(crate) database: ServerText<'a>,
+    pub(crate) username: ServerText<'a>,
     pub(crate) active: bool,
 }
 
 /// The columns `cron.alter_job` can change; None leaves one as it is.
 #[derive(Debug, Default)]
 pub(crate) struct Changes<'a> {
-    pub(crate) schedule: Option<&'a str>,
-    pub(crate) command: Option<&'a str>,
-    pub(crate) database: Option<&'a str>,
-    pub(crate) username: Option<&'a str>,
+    pub(crate) schedule: Option<ServerText<'a>>,
+    pub(crate) command: Option<ServerText<'a>>,
+    pub(crate) database: Option<ServerText<'a>>,
+    pub(crate) username: Option<ServerText<'a>>,
     pub(crate) active: Option<bool>,
 }
 
@@ -75,16 +78,16 @@ impl Changes<'_> {
 pub(crate) fn store(job: &NewJob<'_>) -> Result<i64, Error> {
     let owner = extension_owner()?;
     let mut args = vec![
-        job.schedule.into(),
-        job.command.into(),
+        job.schedule.param(),
+        job.command.param(),
         job.nodename.into(),
         job.nodeport.into(),
-        job.database.into(),
-        job.username.into(),
+        job.database.param(),
+        job.username.param(),
         job.active.into(),
     ];
     let statement = if let Some(jobname) = job.jobname {
-        args.push(jobname.into());
+        args.push(jobname.param());
         UPSERT
     } else {
         INSERT
@@ -96,28 +99,28 @@ pub(crate) fn store(job: &NewJob<'_>) -> Result<i64, Error> {
 pub(crate) fn alter(
     jobid: i64,
     changes: &Changes<'_>,
-    only_owner: Option<&str>,
+    only_owner: Option<ServerText<'_>>,
 ) -> Result<bool, Error> {
     let owner = extension_owner()?;
     let args = [
         jobid.into(),
-        changes.schedule.into(),
-        changes.command.into(),
-        changes.database.into(),
-        changes.username.into(),
+        param(changes.schedule),
+        param(changes.command),
+        param(changes.database),
+        param(changes.username),
         changes.active.into(),
-        only_owner.into(),
+        param(only_owner),
     ];
     Ok(as_role(owner, || write(ALTER, &args))?.is_some())
 }
 
-/// The name of a job's owner, if there is such a job.
-pub(crate) fn owner_of(jobid: i64) -> Result<Option<String>, Error> {
+/// Whether a job is `username`'s; None if there is no such job.
+pub(crate) fn is_owned_by(jobid: i64, username: ServerText<'_>) -> Result<Option<bool>, Error> {
     let owner = extension_owner()?;
     as_role(owner, || {
         Spi::connect(|client| {
-            let rows = client.select(OWNER, Some(1), &[jobid.into()])?;
-            if rows.is_empty() { Ok(None) } else { Ok(rows.first().get_one::<String>()?) }
+            let rows = client.select(IS_OWNED_BY, Some(1), &[jobid.into(), username.param()])?;
+            if rows.is_empty() { Ok(None) } else { Ok(rows.first().get_one::<bool>()?) }
         })
     })
 }
@@ -129,16 +132,16 @@ pub(crate) fn delete(jobid: i64) -> Result<bool, Error> {
 }
 
 /// Deletes the job of that name and owner. Returns whether there was one.
-pub(crate) fn delete_named(jobname: &str, username: &str) -> Result<bool, Error> {
+pub(crate) fn delete_named(
+    jobname: ServerText<'_>,
+    username: ServerText<'_>,
+) -> Result<bool, Error> {
     let owner = extension_owner()?;
-    Ok(as_role(owner, || write(DELETE_NAMED, &[jobname.into(), username.into()]))?.is_some())
+    Ok(as_role(owner, || write(DELETE_NAMED, &[jobname.param(), username.param()]))?.is_some())
 }
 
 /// Runs a writing statement that returns at most one job's id.
-fn write(
-    statement: &'static str,
-    args: &[pgrx::datum::DatumWithOid<'_>],
-) -> Result<Option<i64>, Error> {
+fn write(statement: &'static str, args: &[DatumWithOid<'_>]) -> Result<Option<i64>, Error> {
     Spi::connect_mut(|client| {
         let rows = client.update(statement, None, args)?;
         if rows.is_empty() { Ok(None) } else { Ok(rows.first().get_one::<i64>()?) }

@@ -3,6 +3,7 @@
 use pgrx::prelude::*;
 
 use crate::error::Error;
+use crate::pg::text::ServerText;
 
 const EXTENSION_OWNER: &str = "SELECT e.extowner FROM pg_catalog.pg_extension e \
      WHERE e.extname OPERATOR(pg_catalog.=) 'pg_tock'";
@@ -12,8 +13,6 @@ const ROLE: &str = "SELECT r.oid, r.rolcanlogin, r.rolsuper FROM pg_catalog.pg_r
 
 const CAN_CONNECT: &str = "SELECT pg_catalog.has_database_privilege($1, d.oid, 'CONNECT') \
      FROM pg_catalog.pg_database d WHERE d.datname OPERATOR(pg_catalog.=) $2";
-
-const CURRENT_DATABASE: &str = "SELECT pg_catalog.current_database()::pg_catalog.text";
 
 const MAY_DELETE: &str = "SELECT pg_catalog.has_table_privilege($1, 'cron.job', 'DELETE')";
 
@@ -37,9 +36,9 @@ pub(crate) fn extension_owner() -> Result<pg_sys::Oid, Error> {
 }
 
 /// The role of that name, if there is one.
-pub(crate) fn role(name: &str) -> Result<Option<Role>, Error> {
+pub(crate) fn role(name: ServerText<'_>) -> Result<Option<Role>, Error> {
     Spi::connect(|client| {
-        let rows = client.select(ROLE, Some(1), &[name.into()])?;
+        let rows = client.select(ROLE, Some(1), &[name.param()])?;
         if rows.is_empty() {
             return Ok(None);
         }
@@ -54,17 +53,13 @@ pub(crate) fn role(name: &str) -> Result<Option<Role>, Error> {
 }
 
 /// Whether a role may connect to a database; None if there is no such database.
-pub(crate) fn can_connect(role: pg_sys::Oid, database: &str) -> Result<Option<bool>, Error> {
+pub(crate) fn can_connect(
+    role: pg_sys::Oid,
+    database: ServerText<'_>,
+) -> Result<Option<bool>, Error> {
     Spi::connect(|client| {
-        let rows = client.select(CAN_CONNECT, Some(1), &[role.into(), database.into()])?;
+        let rows = client.select(CAN_CONNECT, Some(1), &[role.into(), database.param()])?;
         if rows.is_empty() { Ok(None) } else { Ok(rows.first().get_one::<bool>()?) }
-    })
-}
-
-/// The name of the database this session is in.
-pub(crate) fn current_database() -> Result<String, Error> {
-    Spi::connect(|client| {
-        client.select(CURRENT_DATABASE, Some(1), &[])?.first().get_one()?.ok_or(Error::NoRow)
     })
 }
 

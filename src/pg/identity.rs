@@ -8,11 +8,20 @@ use core::ffi::{CStr, c_int};
 
 use pgrx::pg_sys;
 
+use super::text::ServerText;
+
 /// The role whose rights are in force (`current_user`), by oid and name.
 #[derive(Debug, Clone)]
 pub(crate) struct CurrentUser {
     pub(crate) oid: pg_sys::Oid,
-    pub(crate) name: String,
+    name: Vec<u8>,
+}
+
+impl CurrentUser {
+    /// The role's name.
+    pub(crate) fn name(&self) -> ServerText<'_> {
+        ServerText::new(&self.name)
+    }
 }
 
 /// The current user. `SET ROLE` and SECURITY DEFINER functions count.
@@ -22,8 +31,19 @@ pub(crate) fn current_user() -> CurrentUser {
     // SAFETY: with noerr = false the answer is a palloc'd C string, or an ERROR.
     let name = unsafe { pg_sys::GetUserNameFromId(oid, false) };
     // SAFETY: see above; it is copied before anything can free it.
-    let name = unsafe { CStr::from_ptr(name) }.to_string_lossy().into_owned();
+    let name = unsafe { CStr::from_ptr(name) }.to_bytes().to_vec();
     CurrentUser { oid, name }
+}
+
+/// The name of the database this session is in, in the database's own encoding.
+pub(crate) fn current_database() -> Vec<u8> {
+    // SAFETY: inside a transaction; the database exists as long as this session does.
+    let name = unsafe { pg_sys::get_database_name(pg_sys::MyDatabaseId) };
+    if name.is_null() {
+        return Vec::new();
+    }
+    // SAFETY: a palloc'd C string; copied before anything can free it.
+    unsafe { CStr::from_ptr(name) }.to_bytes().to_vec()
 }
 
 /// Whether the current user is a superuser.
