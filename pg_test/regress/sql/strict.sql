@@ -45,3 +45,25 @@ RESET timezone;
 
 DROP EXTENSION pg_tock;
 DROP ROLE regress_tock_ann, regress_tock_super;
+
+-- A database whose encoding is not UTF-8: names and commands arrive byte for byte.
+CREATE DATABASE regress_tock_latin1 ENCODING 'LATIN1' TEMPLATE template0;
+\connect regress_tock_latin1
+SET client_encoding = 'UTF8';
+CREATE EXTENSION pg_tock;
+CREATE ROLE "regress_tock_Jürgen" LOGIN;
+GRANT USAGE ON SCHEMA cron TO "regress_tock_Jürgen";
+SET ROLE "regress_tock_Jürgen";
+SELECT cron.schedule('täglich', '0 3 29 2 *', 'SELECT ''ß''');
+SELECT cron.schedule('täglich', '0 4 29 2 *', 'SELECT ''ß''');
+SELECT jobname, schedule, command, username, convert_to(command, 'LATIN1') AS bytes FROM cron.jobs;
+SELECT cron.schedule('wrong', '0 4 ä 2 *', 'SELECT 1');
+SELECT cron.unschedule('nächtlich');
+SELECT cron.unschedule('täglich');
+RESET ROLE;
+INSERT INTO cron.job (schedule, command, nodeport, jobname, timezone) VALUES ('ä', 'SELECT 1', 1, 'ü', 'Europe/Zürich');
+SELECT jobname, schedule, timezone, active FROM cron.jobs;
+SELECT count(*) FROM cron.job_stats;
+DELETE FROM cron.job;
+DROP EXTENSION pg_tock;
+DROP ROLE "regress_tock_Jürgen";
