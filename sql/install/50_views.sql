@@ -1,54 +1,42 @@
 -- Views for people. They run with the reader's rights (security_invoker), so the row security of the
 -- tables below them decides what each role sees: its own jobs, and everything for a superuser.
 
+-- The functions stand in FROM, where they are called once a row, and only for rows that are asked
+-- for; there is no level of its own for them, which would keep "WHERE jobid = 1" from the index.
 CREATE VIEW cron.jobs WITH (security_invoker = true, security_barrier = true) AS
 SELECT
-    j.jobid,
-    j.jobname,
-    j.schedule,
-    cron.timezone_in_force(j.schedule, j.timezone) AS timezone,
-    j.command,
-    j.database,
-    j.username,
-    j.active,
+    job.jobid,
+    job.jobname,
+    job.schedule,
+    cron.timezone_in_force(job.schedule, job.timezone) AS timezone,
+    job.command,
+    job.database,
+    job.username,
+    job.active,
     CASE
-        WHEN j.jobid IN (SELECT running.jobid FROM cron.running_runs() AS running) THEN 'running'
-        WHEN j.obstacle IS NOT NULL THEN j.obstacle
-        WHEN j.condition = 'recurring' AND j.next_run_at IS NULL THEN 'never fires'
+        WHEN job.jobid IN (SELECT running.jobid FROM cron.running_runs() AS running) THEN 'running'
+        WHEN own.condition IN ('inactive', 'remote node', 'invalid schedule') THEN own.condition
+        WHEN owner.oid IS NULL THEN 'owner missing'
+        WHEN NOT owner.rolcanlogin THEN 'owner cannot log in'
+        WHEN database.oid IS NULL THEN 'database missing'
+        WHEN own.condition = 'recurring' AND next.run_at IS NULL THEN 'never fires'
         ELSE 'scheduled'
     END AS state,
-    j.next_run_at,
+    next.run_at AS next_run_at,
     stat.last_run_at,
     stat.last_status,
-    j.description,
-    j.tags
-FROM (
-    SELECT
-        job.*,
-        CASE WHEN job.obstacle IS NULL AND job.condition = 'recurring' THEN
-            cron.job_next_run(job.schedule, job.timezone, coalesce(job.effective_from, pg_catalog.now()))
-        END AS next_run_at
-    FROM (
-        SELECT
-            job.*,
-            own.condition,
-            state.effective_from,
-            CASE
-                WHEN own.condition IN ('inactive', 'remote node', 'invalid schedule') THEN own.condition
-                WHEN owner.oid IS NULL THEN 'owner missing'
-                WHEN NOT owner.rolcanlogin THEN 'owner cannot log in'
-                WHEN database.oid IS NULL THEN 'database missing'
-            END AS obstacle
-        FROM cron.job AS job
-        CROSS JOIN LATERAL cron.job_condition(job.active, job.nodename, job.schedule, job.timezone) AS own (condition)
-        LEFT JOIN cron.job_state AS state ON state.jobid = job.jobid
-        LEFT JOIN pg_catalog.pg_roles AS owner ON owner.rolname = job.username
-        LEFT JOIN pg_catalog.pg_database AS database ON database.datname = job.database
-        OFFSET 0 -- computes each column once, however often the outer levels use it
-    ) AS job
-    OFFSET 0
-) AS j
-LEFT JOIN cron.job_stat AS stat ON stat.jobid = j.jobid;
+    job.description,
+    job.tags
+FROM cron.job AS job
+CROSS JOIN LATERAL cron.job_condition(job.active, job.nodename, job.schedule, job.timezone) AS own (condition)
+LEFT JOIN cron.job_state AS state ON state.jobid = job.jobid
+LEFT JOIN cron.job_stat AS stat ON stat.jobid = job.jobid
+LEFT JOIN pg_catalog.pg_roles AS owner ON owner.rolname = job.username
+LEFT JOIN pg_catalog.pg_database AS database ON database.datname = job.database
+CROSS JOIN LATERAL cron.job_next_run(
+    CASE WHEN own.condition = 'recurring' AND owner.rolcanlogin AND database.oid IS NOT NULL THEN job.schedule END,
+    job.timezone,
+    coalesce(state.effective_from, pg_catalog.now())) AS next (run_at);
 
 COMMENT ON VIEW cron.jobs IS 'the jobs, what state they are in, when they run next and how the last run went';
 COMMENT ON COLUMN cron.jobs.jobid IS 'id of the job';

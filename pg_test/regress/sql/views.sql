@@ -70,6 +70,20 @@ JOIN pg_class c ON c.oid = d.refobjid AND c.oid <> v.oid AND c.relnamespace = v.
 WHERE v.oid IN ('cron.jobs'::regclass, 'cron.job_stats'::regclass)
 ORDER BY 1, 2;
 
+-- One job's state costs one look, not one at every job.
+SET enable_seqscan = off;
+DO $$
+DECLARE
+    line text;
+    by_index boolean := false;
+BEGIN
+    FOR line IN EXECUTE 'EXPLAIN SELECT * FROM cron.job_stats WHERE jobid = 1' LOOP
+        by_index := by_index OR line LIKE '%Index Scan using job_pkey on job%';
+    END LOOP;
+    RAISE NOTICE 'found by index: %', by_index;
+END $$;
+RESET enable_seqscan;
+
 -- Nobody writes through them.
 UPDATE cron.jobs SET active = false;
 DELETE FROM cron.recent_runs;
