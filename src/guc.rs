@@ -278,9 +278,10 @@ pub(crate) fn host() -> String {
 /// Whether a job with this `nodename` belongs to this server: the loopback interface, a socket
 /// directory, nothing at all, or `cron.host`.
 pub(crate) fn is_local_node(nodename: &str) -> bool {
-    matches!(nodename, "" | "localhost" | "127.0.0.1" | "::1")
+    matches!(nodename, "" | "127.0.0.1" | "::1")
         || nodename.starts_with(['/', '@'])
-        || nodename == host()
+        || nodename.eq_ignore_ascii_case("localhost")
+        || nodename.eq_ignore_ascii_case(&host())
 }
 
 /// Whether active jobs run at all.

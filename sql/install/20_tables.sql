@@ -118,7 +118,7 @@ CREATE TABLE cron.job_state (
     definition text,
     cursor_at timestamptz,
     CONSTRAINT job_state_pkey PRIMARY KEY (jobid)
-);
+) WITH (fillfactor = 80); -- rows are updated again and again, in place while the page has room
 COMMENT ON TABLE cron.job_state IS 'how far each job''s occurrences are accounted for; written by the scheduler, not dumped';
 COMMENT ON COLUMN cron.job_state.jobid IS 'the job';
 COMMENT ON COLUMN cron.job_state.effective_from IS 'when the present schedule, time zone and activation began; earlier occurrences are none of them';
@@ -151,7 +151,7 @@ CREATE TABLE cron.job_stat (
     last_status text,
     last_error text,
     CONSTRAINT job_stat_pkey PRIMARY KEY (jobid)
-);
+) WITH (fillfactor = 80); -- as cron.job_state
 COMMENT ON TABLE cron.job_stat IS 'statistics of each job, kept by the scheduler as runs settle; not dumped';
 COMMENT ON COLUMN cron.job_stat.jobid IS 'the job';
 COMMENT ON COLUMN cron.job_stat.total_runs IS 'runs that ended';
