@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The SQL surface against golden psql output: pg_regress on a private throw-away cluster, run by an
-# unprivileged user.
+# The SQL surface against golden psql output, and sessions in each other's way: pg_regress and
+# pg_isolation_regress on a private throw-away cluster, run by an unprivileged user.
 #
 #   ci/regress.sh [pg_config] [test …]
 #
@@ -43,7 +43,8 @@ finish() {
 trap finish EXIT
 
 # The suite is copied: the unprivileged user may have no way to the working tree.
-cp -r "$suite/sql" "$suite/expected" "$suite/schedule" "$work/"
+cp -r "$suite/sql" "$suite/specs" "$suite/expected" "$suite/schedule" "$work/"
+mkdir "$work/isolation"
 [ "$(id -u)" = 0 ] && chown -R "$user" "$work"
 
 run "$bindir/initdb" -D "$work/data" -U postgres -A trust --no-sync --no-locale -E UTF8 >"$work/initdb.log" 2>&1
@@ -67,6 +68,15 @@ regress() {
 status=0
 started=yes
 if [ $# -gt 0 ]; then regress "$@"; else regress --schedule="$work/schedule"; fi
+
+# Sessions in each other's way, if the server's package has the tester.
+isolation=$(dirname "$pg_regress")/../isolation/pg_isolation_regress
+if [ $# = 0 ] && [ -x "$isolation" ]; then
+    run "$isolation" --bindir="$bindir" --inputdir="$work" --outputdir="$work/isolation" --host="$work" --user=postgres \
+        --dbname=contrib_regression --use-existing same-job || status=$?
+    cat "$work/isolation/regression.diffs" 2>/dev/null || true
+    [ "${UPDATE:-0}" != 1 ] || cp "$work"/isolation/results/*.out "$suite/expected/"
+fi
 
 # Once more with other settings, those that need a restart.
 if [ $# = 0 ]; then
