@@ -1,0 +1,1 @@
+-- Extension pg_cron has no objects of its own here: it only requires pg_tock, which has them.

@@ -1,0 +1,1 @@
+-- Nothing to do: extension pg_tock has the objects.

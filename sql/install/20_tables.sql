@@ -1,0 +1,202 @@
+-- The job table and the ledger of runs as pg_cron has them (columns, order, constraints, policies),
+-- with our columns appended, and the scheduler's own tables.
+--
+-- New columns go to the end of a table: COPY lists in dumps and SELECT * in tools depend on it.
+
+CREATE SEQUENCE cron.jobid_seq;
+COMMENT ON SEQUENCE cron.jobid_seq IS 'gives each job its id; also drawn from when a named job is scheduled again';
+
+CREATE SEQUENCE cron.runid_seq;
+COMMENT ON SEQUENCE cron.runid_seq IS 'gives each run its id';
+
+CREATE TABLE cron.job (
+    jobid bigint NOT NULL DEFAULT pg_catalog.nextval('cron.jobid_seq'),
+    schedule text NOT NULL,
+    command text NOT NULL,
+    nodename text NOT NULL DEFAULT 'localhost',
+    nodeport int NOT NULL DEFAULT pg_catalog.inet_server_port(),
+    database text NOT NULL DEFAULT pg_catalog.current_database(),
+    username text NOT NULL DEFAULT CURRENT_USER,
+    active boolean NOT NULL DEFAULT true,
+    jobname text,
+    -- pg_cron's columns end here
+    timezone text,
+    description text,
+    tags text[],
+    CONSTRAINT job_pkey PRIMARY KEY (jobid),
+    CONSTRAINT jobname_username_uniq UNIQUE (jobname, username)
+);
+ALTER TABLE cron.job ENABLE ROW LEVEL SECURITY;
+CREATE POLICY cron_job_policy ON cron.job
+    USING (username OPERATOR(pg_catalog.=) CURRENT_USER);
+
+COMMENT ON TABLE cron.job IS 'the jobs; change it with cron.schedule, cron.alter_job and cron.unschedule';
+COMMENT ON COLUMN cron.job.jobid IS 'id of the job, never given twice';
+COMMENT ON COLUMN cron.job.schedule IS 'when the job is due, as written: five cron fields, a name such as @daily, or an interval such as 30 seconds';
+COMMENT ON COLUMN cron.job.command IS 'the SQL the job runs';
+COMMENT ON COLUMN cron.job.nodename IS 'the server the job belongs to; a name that is not this server keeps the job from running';
+COMMENT ON COLUMN cron.job.nodeport IS 'port of that server; has no effect on jobs of this server';
+COMMENT ON COLUMN cron.job.database IS 'the database the job runs in';
+COMMENT ON COLUMN cron.job.username IS 'the owner: the role the job runs as';
+COMMENT ON COLUMN cron.job.active IS 'false keeps the job from becoming due, and cancels a run under way';
+COMMENT ON COLUMN cron.job.jobname IS 'name of the job, unique for its owner; NULL if it has none';
+COMMENT ON COLUMN cron.job.timezone IS 'time zone the schedule is read in; NULL for cron.timezone';
+COMMENT ON COLUMN cron.job.description IS 'what the job is for, in its owner''s words';
+COMMENT ON COLUMN cron.job.tags IS 'labels to group jobs by';
+COMMENT ON CONSTRAINT job_pkey ON cron.job IS 'one row for each job id';
+COMMENT ON CONSTRAINT jobname_username_uniq ON cron.job IS 'an owner has one job of a name; jobs without a name never conflict';
+COMMENT ON POLICY cron_job_policy ON cron.job IS 'a role sees and changes its own jobs';
+
+-- No check constraints here: rows are written by direct table insert, without the executor.
+CREATE TABLE cron.job_run_details (
+    jobid bigint,
+    runid bigint NOT NULL DEFAULT pg_catalog.nextval('cron.runid_seq'),
+    job_pid int,
+    database text,
+    username text,
+    command text,
+    status text,
+    return_message text,
+    start_time timestamptz,
+    end_time timestamptz,
+    -- pg_cron's columns end here
+    jobname text,
+    scheduled_for timestamptz,
+    attempt int,
+    trigger text,
+    outcome text,
+    reason text,
+    guarantee text,
+    sqlstate text,
+    error jsonb,
+    row_count bigint,
+    http_status int,
+    response text,
+    usage jsonb,
+    CONSTRAINT job_run_details_pkey PRIMARY KEY (runid)
+);
+CREATE UNIQUE INDEX job_run_details_occurrence ON cron.job_run_details (jobid, scheduled_for, attempt);
+CREATE INDEX job_run_details_open ON cron.job_run_details (runid) WHERE end_time IS NULL;
+CREATE INDEX job_run_details_failed ON cron.job_run_details (runid) WHERE status OPERATOR(pg_catalog.=) 'failed';
+ALTER TABLE cron.job_run_details ENABLE ROW LEVEL SECURITY;
+CREATE POLICY cron_job_run_details_policy ON cron.job_run_details
+    USING (username OPERATOR(pg_catalog.=) CURRENT_USER);
+
+COMMENT ON TABLE cron.job_run_details IS 'the ledger: one row for each attempt to run an occurrence of a job; outlives the job';
+COMMENT ON COLUMN cron.job_run_details.jobid IS 'the job that ran';
+COMMENT ON COLUMN cron.job_run_details.runid IS 'id of the run, never given twice';
+COMMENT ON COLUMN cron.job_run_details.job_pid IS 'process that ran it';
+COMMENT ON COLUMN cron.job_run_details.database IS 'the database it ran in';
+COMMENT ON COLUMN cron.job_run_details.username IS 'the role it ran as';
+COMMENT ON COLUMN cron.job_run_details.command IS 'the SQL it ran, as it was then';
+COMMENT ON COLUMN cron.job_run_details.status IS 'starting, connecting, sending, running, succeeded or failed';
+COMMENT ON COLUMN cron.job_run_details.return_message IS 'what the command returned, such as INSERT 0 1, or its error in psql''s form';
+COMMENT ON COLUMN cron.job_run_details.start_time IS 'when the command started';
+COMMENT ON COLUMN cron.job_run_details.end_time IS 'when it ended; NULL while it is under way';
+COMMENT ON COLUMN cron.job_run_details.jobname IS 'name of the job, as it was then';
+COMMENT ON COLUMN cron.job_run_details.scheduled_for IS 'the occurrence: the instant the run was due, without jitter';
+COMMENT ON COLUMN cron.job_run_details.attempt IS 'which attempt at this occurrence, from 1';
+COMMENT ON COLUMN cron.job_run_details.trigger IS 'why it ran: schedule, manual, retry, catch_up, backfill, startup or dependency';
+COMMENT ON COLUMN cron.job_run_details.outcome IS 'how it ended: succeeded, failed, timeout, cancelled or crashed; NULL while it is under way';
+COMMENT ON COLUMN cron.job_run_details.reason IS 'why it ended so, where the outcome alone does not say';
+COMMENT ON COLUMN cron.job_run_details.guarantee IS 'what the run''s effects can rely on: exactly_once, at_most_once or at_least_once';
+COMMENT ON COLUMN cron.job_run_details.sqlstate IS 'SQLSTATE of the error';
+COMMENT ON COLUMN cron.job_run_details.error IS 'the error''s other fields: message, detail, hint, context, position and the objects it names';
+COMMENT ON COLUMN cron.job_run_details.row_count IS 'rows the last statement returned or changed';
+COMMENT ON COLUMN cron.job_run_details.http_status IS 'status code of an HTTP run';
+COMMENT ON COLUMN cron.job_run_details.response IS 'response of an HTTP run, cut to the configured size';
+COMMENT ON COLUMN cron.job_run_details.usage IS 'what the run used: WAL bytes, buffers, CPU time';
+COMMENT ON CONSTRAINT job_run_details_pkey ON cron.job_run_details IS 'one row for each run id';
+COMMENT ON INDEX cron.job_run_details_occurrence IS 'an occurrence has one row for each attempt';
+COMMENT ON INDEX cron.job_run_details_open IS 'runs without an end, which a new scheduler has to close';
+COMMENT ON INDEX cron.job_run_details_failed IS 'failed runs, newest last; successes cost it nothing';
+COMMENT ON POLICY cron_job_run_details_policy ON cron.job_run_details IS 'a role sees and deletes its own runs';
+
+CREATE TABLE cron.job_state (
+    jobid bigint NOT NULL,
+    effective_from timestamptz NOT NULL,
+    definition text,
+    cursor_at timestamptz,
+    CONSTRAINT job_state_pkey PRIMARY KEY (jobid)
+) WITH (fillfactor = 80); -- rows are updated again and again, in place while the page has room
+COMMENT ON TABLE cron.job_state IS 'how far each job''s occurrences are accounted for; written by the scheduler, not dumped';
+COMMENT ON COLUMN cron.job_state.jobid IS 'the job';
+COMMENT ON COLUMN cron.job_state.effective_from IS 'when the present schedule, time zone and activation began; earlier occurrences are none of them';
+COMMENT ON COLUMN cron.job_state.definition IS 'the schedule, time zone and activation effective_from speaks of';
+COMMENT ON COLUMN cron.job_state.cursor_at IS 'every occurrence up to here has a row in the ledger or a recorded skip';
+COMMENT ON CONSTRAINT job_state_pkey ON cron.job_state IS 'one row for each job';
+
+CREATE TABLE cron.engine_state (
+    server_start timestamptz,
+    timeline int,
+    counted_below bigint NOT NULL DEFAULT 1
+);
+CREATE UNIQUE INDEX engine_state_single_row ON cron.engine_state ((true));
+INSERT INTO cron.engine_state DEFAULT VALUES;
+COMMENT ON TABLE cron.engine_state IS 'what the scheduler of this database remembers, in one row; written by the scheduler, not dumped';
+COMMENT ON COLUMN cron.engine_state.server_start IS 'server start the scheduler last ran its startup jobs for; NULL before the first';
+COMMENT ON COLUMN cron.engine_state.timeline IS 'timeline of that start, so that a promotion counts as one';
+COMMENT ON COLUMN cron.engine_state.counted_below IS 'runs with a lower id are in the statistics';
+COMMENT ON INDEX cron.engine_state_single_row IS 'keeps the table at one row';
+
+CREATE TABLE cron.job_stat (
+    jobid bigint NOT NULL,
+    total_runs bigint NOT NULL DEFAULT 0,
+    successful_runs bigint NOT NULL DEFAULT 0,
+    failed_runs bigint NOT NULL DEFAULT 0,
+    total_ms double precision NOT NULL DEFAULT 0,
+    max_ms double precision NOT NULL DEFAULT 0,
+    last_run_at timestamptz,
+    last_runid bigint,
+    last_status text,
+    last_error text,
+    CONSTRAINT job_stat_pkey PRIMARY KEY (jobid)
+) WITH (fillfactor = 80); -- as cron.job_state
+COMMENT ON TABLE cron.job_stat IS 'statistics of each job, kept by the scheduler as runs settle; not dumped';
+COMMENT ON COLUMN cron.job_stat.jobid IS 'the job';
+COMMENT ON COLUMN cron.job_stat.total_runs IS 'runs that ended';
+COMMENT ON COLUMN cron.job_stat.successful_runs IS 'runs that succeeded';
+COMMENT ON COLUMN cron.job_stat.failed_runs IS 'runs that ended otherwise';
+COMMENT ON COLUMN cron.job_stat.total_ms IS 'time all of them took together, in milliseconds';
+COMMENT ON COLUMN cron.job_stat.max_ms IS 'time the longest took, in milliseconds';
+COMMENT ON COLUMN cron.job_stat.last_run_at IS 'start of the newest run';
+COMMENT ON COLUMN cron.job_stat.last_runid IS 'id of the newest run';
+COMMENT ON COLUMN cron.job_stat.last_status IS 'status of the newest run';
+COMMENT ON COLUMN cron.job_stat.last_error IS 'message of the newest run that failed';
+COMMENT ON CONSTRAINT job_stat_pkey ON cron.job_stat IS 'one row for each job';
+
+CREATE TABLE cron.job_skip (
+    jobid bigint NOT NULL,
+    reason text NOT NULL,
+    first_at timestamptz NOT NULL,
+    last_at timestamptz NOT NULL,
+    count bigint NOT NULL
+);
+CREATE INDEX job_skip_jobid_last_at ON cron.job_skip (jobid, last_at);
+COMMENT ON TABLE cron.job_skip IS 'occurrences that were due and did not run; neighbours with one reason share a row; written by the scheduler, not dumped';
+COMMENT ON COLUMN cron.job_skip.jobid IS 'the job';
+COMMENT ON COLUMN cron.job_skip.reason IS 'why they did not run';
+COMMENT ON COLUMN cron.job_skip.first_at IS 'the first of these occurrences';
+COMMENT ON COLUMN cron.job_skip.last_at IS 'the last of these occurrences';
+COMMENT ON COLUMN cron.job_skip.count IS 'how many they are';
+COMMENT ON INDEX cron.job_skip_jobid_last_at IS 'finds a job''s newest skips';
+
+-- Whoever sees a job sees what the scheduler notes about it. cron.job has row security itself, and
+-- it applies to the reader inside these policies too.
+ALTER TABLE cron.job_state ENABLE ROW LEVEL SECURITY;
+CREATE POLICY job_state_policy ON cron.job_state FOR SELECT
+    USING (EXISTS (SELECT FROM cron.job j WHERE j.jobid OPERATOR(pg_catalog.=) job_state.jobid));
+COMMENT ON POLICY job_state_policy ON cron.job_state IS 'a role sees the rows of its own jobs';
+
+ALTER TABLE cron.job_stat ENABLE ROW LEVEL SECURITY;
+CREATE POLICY job_stat_policy ON cron.job_stat FOR SELECT
+    USING (EXISTS (SELECT FROM cron.job j WHERE j.jobid OPERATOR(pg_catalog.=) job_stat.jobid));
+COMMENT ON POLICY job_stat_policy ON cron.job_stat IS 'a role sees the rows of its own jobs';
+
+ALTER TABLE cron.job_skip ENABLE ROW LEVEL SECURITY;
+CREATE POLICY job_skip_policy ON cron.job_skip FOR SELECT
+    USING (EXISTS (SELECT FROM cron.job j WHERE j.jobid OPERATOR(pg_catalog.=) job_skip.jobid));
+COMMENT ON POLICY job_skip_policy ON cron.job_skip IS 'a role sees the rows of its own jobs';
+
+-- Nobody but owner and superusers: it says nothing about anybody's jobs, and needs no policy.
+ALTER TABLE cron.engine_state ENABLE ROW LEVEL SECURITY;

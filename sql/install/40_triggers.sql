@@ -1,0 +1,14 @@
+-- How a change of cron.job reaches the scheduler: by every path, direct DML, COPY and logical
+-- replication included, hence ENABLE ALWAYS.
+
+CREATE TRIGGER cron_job_cache_invalidate
+    AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON cron.job
+    FOR EACH STATEMENT EXECUTE FUNCTION cron.job_cache_invalidate();
+ALTER TABLE cron.job ENABLE ALWAYS TRIGGER cron_job_cache_invalidate;
+COMMENT ON TRIGGER cron_job_cache_invalidate ON cron.job IS 'reports that all jobs may have changed (TRUNCATE)';
+
+CREATE TRIGGER cron_job_changed
+    AFTER INSERT OR UPDATE OR DELETE ON cron.job
+    FOR EACH ROW EXECUTE FUNCTION cron.job_changed();
+ALTER TABLE cron.job ENABLE ALWAYS TRIGGER cron_job_changed;
+COMMENT ON TRIGGER cron_job_changed ON cron.job IS 'reports which job changed';

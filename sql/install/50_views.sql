@@ -1,0 +1,196 @@
+-- Views for people. They run with the reader's rights (security_invoker), so the row security of the
+-- tables below them decides what each role sees: its own jobs, and everything for a superuser.
+
+-- The functions stand in FROM, where they are called once a row, and only for rows that are asked
+-- for; there is no level of its own for them, which would keep "WHERE jobid = 1" from the index.
+CREATE VIEW cron.jobs WITH (security_invoker = true, security_barrier = true) AS
+SELECT
+    job.jobid,
+    job.jobname,
+    job.schedule,
+    cron.timezone_in_force(job.schedule, job.timezone) AS timezone,
+    job.command,
+    job.database,
+    job.username,
+    job.active,
+    CASE
+        WHEN job.jobid IN (SELECT running.jobid FROM cron.running_runs() AS running) THEN 'running'
+        WHEN own.condition IN ('inactive', 'remote node', 'invalid schedule') THEN own.condition
+        WHEN owner.oid IS NULL THEN 'owner missing'
+        WHEN NOT owner.rolcanlogin THEN 'owner cannot log in'
+        WHEN database.oid IS NULL THEN 'database missing'
+        WHEN own.condition = 'recurring' AND next.run_at IS NULL THEN 'never fires'
+        ELSE 'scheduled'
+    END AS state,
+    next.run_at AS next_run_at,
+    stat.last_run_at,
+    stat.last_status,
+    job.description,
+    job.tags
+FROM cron.job AS job
+CROSS JOIN LATERAL cron.job_condition(job.active, job.nodename, job.schedule, job.timezone) AS own (condition)
+LEFT JOIN cron.job_state AS state ON state.jobid = job.jobid
+LEFT JOIN cron.job_stat AS stat ON stat.jobid = job.jobid
+LEFT JOIN pg_catalog.pg_roles AS owner ON owner.rolname = job.username
+LEFT JOIN pg_catalog.pg_database AS database ON database.datname = job.database
+CROSS JOIN LATERAL cron.job_next_run(
+    CASE WHEN own.condition = 'recurring' AND owner.rolcanlogin AND database.oid IS NOT NULL THEN job.schedule END,
+    job.timezone,
+    coalesce(state.effective_from, pg_catalog.now())) AS next (run_at);
+
+COMMENT ON VIEW cron.jobs IS 'the jobs, what state they are in, when they run next and how the last run went';
+COMMENT ON COLUMN cron.jobs.jobid IS 'id of the job';
+COMMENT ON COLUMN cron.jobs.jobname IS 'name of the job; NULL if it has none';
+COMMENT ON COLUMN cron.jobs.schedule IS 'when the job is due, as written';
+COMMENT ON COLUMN cron.jobs.timezone IS 'the time zone in force: the one the schedule names, the job''s own, or cron.timezone';
+COMMENT ON COLUMN cron.jobs.command IS 'the SQL the job runs';
+COMMENT ON COLUMN cron.jobs.database IS 'the database it runs in';
+COMMENT ON COLUMN cron.jobs.username IS 'the owner: the role it runs as';
+COMMENT ON COLUMN cron.jobs.active IS 'false if the job is switched off';
+COMMENT ON COLUMN cron.jobs.state IS 'running, scheduled, inactive, invalid schedule, owner missing, owner cannot log in, database missing, remote node or never fires';
+COMMENT ON COLUMN cron.jobs.next_run_at IS 'when it is due next; NULL if it cannot run or has no coming instant, as with @reboot';
+COMMENT ON COLUMN cron.jobs.last_run_at IS 'start of the newest run';
+COMMENT ON COLUMN cron.jobs.last_status IS 'status of the newest run';
+COMMENT ON COLUMN cron.jobs.description IS 'what the job is for, in its owner''s words';
+COMMENT ON COLUMN cron.jobs.tags IS 'labels to group jobs by';
+
+CREATE VIEW cron.running WITH (security_invoker = true, security_barrier = true) AS
+SELECT
+    run.jobid,
+    job.jobname,
+    run.runid,
+    run.job_pid,
+    run.database,
+    run.username,
+    run.scheduled_for,
+    run.started_at,
+    pg_catalog.clock_timestamp() - run.started_at AS elapsed,
+    run.trigger,
+    run.attempt
+FROM cron.running_runs() AS run
+LEFT JOIN cron.job AS job ON job.jobid = run.jobid;
+
+COMMENT ON VIEW cron.running IS 'the runs under way now, from shared memory';
+COMMENT ON COLUMN cron.running.jobid IS 'the job';
+COMMENT ON COLUMN cron.running.jobname IS 'its name';
+COMMENT ON COLUMN cron.running.runid IS 'id of the run';
+COMMENT ON COLUMN cron.running.job_pid IS 'process that runs it, as in pg_stat_activity';
+COMMENT ON COLUMN cron.running.database IS 'the database it runs in';
+COMMENT ON COLUMN cron.running.username IS 'the role it runs as';
+COMMENT ON COLUMN cron.running.scheduled_for IS 'the occurrence: the instant it was due';
+COMMENT ON COLUMN cron.running.started_at IS 'when it started';
+COMMENT ON COLUMN cron.running.elapsed IS 'how long it has been running';
+COMMENT ON COLUMN cron.running.trigger IS 'why it runs: schedule, manual, retry, catch_up, backfill, startup or dependency';
+COMMENT ON COLUMN cron.running.attempt IS 'which attempt at this occurrence, from 1';
+
+CREATE VIEW cron.recent_runs WITH (security_invoker = true, security_barrier = true) AS
+SELECT
+    run.runid,
+    run.jobid,
+    run.jobname,
+    run.status,
+    run.outcome,
+    run.scheduled_for,
+    run.start_time,
+    run.end_time,
+    coalesce(run.end_time, pg_catalog.clock_timestamp()) - run.start_time AS duration,
+    run.trigger,
+    run.attempt,
+    run.return_message,
+    run.database,
+    run.username,
+    run.command
+FROM cron.job_run_details AS run
+ORDER BY run.runid DESC
+LIMIT 1000;
+
+COMMENT ON VIEW cron.recent_runs IS 'the newest 1000 runs, newest first; all of them are in cron.job_run_details';
+COMMENT ON COLUMN cron.recent_runs.runid IS 'id of the run';
+COMMENT ON COLUMN cron.recent_runs.jobid IS 'the job';
+COMMENT ON COLUMN cron.recent_runs.jobname IS 'its name, as it was then';
+COMMENT ON COLUMN cron.recent_runs.status IS 'starting, connecting, sending, running, succeeded or failed';
+COMMENT ON COLUMN cron.recent_runs.outcome IS 'succeeded, failed, timeout, cancelled or crashed; NULL while it is under way';
+COMMENT ON COLUMN cron.recent_runs.scheduled_for IS 'the occurrence: the instant it was due';
+COMMENT ON COLUMN cron.recent_runs.start_time IS 'when it started';
+COMMENT ON COLUMN cron.recent_runs.end_time IS 'when it ended; NULL while it is under way';
+COMMENT ON COLUMN cron.recent_runs.duration IS 'how long it took, or has been taking';
+COMMENT ON COLUMN cron.recent_runs.trigger IS 'why it ran: schedule, manual, retry, catch_up, backfill, startup or dependency';
+COMMENT ON COLUMN cron.recent_runs.attempt IS 'which attempt at this occurrence, from 1';
+COMMENT ON COLUMN cron.recent_runs.return_message IS 'what the command returned, or its error';
+COMMENT ON COLUMN cron.recent_runs.database IS 'the database it ran in';
+COMMENT ON COLUMN cron.recent_runs.username IS 'the role it ran as';
+COMMENT ON COLUMN cron.recent_runs.command IS 'the SQL it ran, as it was then';
+
+CREATE VIEW cron.failed_runs WITH (security_invoker = true, security_barrier = true) AS
+SELECT
+    run.runid,
+    run.jobid,
+    run.jobname,
+    run.outcome,
+    run.reason,
+    run.sqlstate,
+    run.return_message,
+    run.error,
+    run.scheduled_for,
+    run.start_time,
+    run.end_time,
+    run.end_time - run.start_time AS duration,
+    run.trigger,
+    run.attempt,
+    run.database,
+    run.username,
+    run.command
+FROM cron.job_run_details AS run
+WHERE run.status = 'failed'
+ORDER BY run.runid DESC
+LIMIT 1000;
+
+COMMENT ON VIEW cron.failed_runs IS 'the newest 1000 runs that failed, newest first; all of them are in cron.job_run_details';
+COMMENT ON COLUMN cron.failed_runs.runid IS 'id of the run';
+COMMENT ON COLUMN cron.failed_runs.jobid IS 'the job';
+COMMENT ON COLUMN cron.failed_runs.jobname IS 'its name, as it was then';
+COMMENT ON COLUMN cron.failed_runs.outcome IS 'failed, timeout, cancelled or crashed';
+COMMENT ON COLUMN cron.failed_runs.reason IS 'why it ended so, where the outcome alone does not say';
+COMMENT ON COLUMN cron.failed_runs.sqlstate IS 'SQLSTATE of the error';
+COMMENT ON COLUMN cron.failed_runs.return_message IS 'the error in psql''s form';
+COMMENT ON COLUMN cron.failed_runs.error IS 'the error''s other fields: message, detail, hint, context, position and the objects it names';
+COMMENT ON COLUMN cron.failed_runs.scheduled_for IS 'the occurrence: the instant it was due';
+COMMENT ON COLUMN cron.failed_runs.start_time IS 'when it started';
+COMMENT ON COLUMN cron.failed_runs.end_time IS 'when it ended';
+COMMENT ON COLUMN cron.failed_runs.duration IS 'how long it took';
+COMMENT ON COLUMN cron.failed_runs.trigger IS 'why it ran: schedule, manual, retry, catch_up, backfill, startup or dependency';
+COMMENT ON COLUMN cron.failed_runs.attempt IS 'which attempt at this occurrence, from 1';
+COMMENT ON COLUMN cron.failed_runs.database IS 'the database it ran in';
+COMMENT ON COLUMN cron.failed_runs.username IS 'the role it ran as';
+COMMENT ON COLUMN cron.failed_runs.command IS 'the SQL it ran, as it was then';
+
+CREATE VIEW cron.job_stats WITH (security_invoker = true, security_barrier = true) AS
+SELECT
+    job.jobid,
+    job.jobname,
+    coalesce(stat.total_runs, 0) AS total_runs,
+    coalesce(stat.successful_runs, 0) AS successful_runs,
+    coalesce(stat.failed_runs, 0) AS failed_runs,
+    pg_catalog.round(100.0 * stat.successful_runs / nullif(stat.total_runs, 0), 2) AS success_rate,
+    pg_catalog.round((stat.total_ms / nullif(stat.total_runs, 0))::pg_catalog.numeric, 3) AS avg_duration_ms,
+    CASE WHEN stat.total_runs > 0 THEN pg_catalog.round(stat.max_ms::pg_catalog.numeric, 3) END AS max_duration_ms,
+    stat.last_run_at,
+    stat.last_status,
+    stat.last_error,
+    job.next_run_at
+FROM cron.jobs AS job
+LEFT JOIN cron.job_stat AS stat ON stat.jobid = job.jobid;
+
+COMMENT ON VIEW cron.job_stats IS 'how each job has been doing; kept as runs settle, so it costs the same however long the history is';
+COMMENT ON COLUMN cron.job_stats.jobid IS 'the job';
+COMMENT ON COLUMN cron.job_stats.jobname IS 'its name; NULL if it has none';
+COMMENT ON COLUMN cron.job_stats.total_runs IS 'runs that ended';
+COMMENT ON COLUMN cron.job_stats.successful_runs IS 'runs that succeeded';
+COMMENT ON COLUMN cron.job_stats.failed_runs IS 'runs that ended otherwise';
+COMMENT ON COLUMN cron.job_stats.success_rate IS 'successful_runs in percent of total_runs; NULL before the first run';
+COMMENT ON COLUMN cron.job_stats.avg_duration_ms IS 'mean duration of a run in milliseconds';
+COMMENT ON COLUMN cron.job_stats.max_duration_ms IS 'longest duration of a run in milliseconds';
+COMMENT ON COLUMN cron.job_stats.last_run_at IS 'start of the newest run';
+COMMENT ON COLUMN cron.job_stats.last_status IS 'status of the newest run';
+COMMENT ON COLUMN cron.job_stats.last_error IS 'message of the newest run that failed';
+COMMENT ON COLUMN cron.job_stats.next_run_at IS 'when the job is due next; NULL if it cannot run or has no coming instant';

@@ -1,0 +1,24 @@
+-- Who may do what, and what pg_dump takes along. As with pg_cron, schema cron gives PUBLIC nothing:
+-- an administrator lets a role in with GRANT USAGE ON SCHEMA cron.
+
+GRANT SELECT ON TABLE cron.job TO PUBLIC;
+GRANT SELECT, DELETE ON TABLE cron.job_run_details TO PUBLIC;
+
+-- pg_dump run by a role with USAGE on the schema reads the sequences.
+GRANT SELECT ON SEQUENCE cron.jobid_seq TO PUBLIC;
+GRANT SELECT ON SEQUENCE cron.runid_seq TO PUBLIC;
+
+-- Row security narrows these to the reader's own jobs; only the scheduler writes them.
+GRANT SELECT ON TABLE cron.job_state, cron.job_stat, cron.job_skip TO PUBLIC;
+GRANT SELECT ON TABLE cron.jobs, cron.running, cron.recent_runs, cron.failed_runs, cron.job_stats TO PUBLIC;
+
+-- An administrator decides whether these are safe here: they reach other databases and, for
+-- superusers, other roles.
+REVOKE ALL ON FUNCTION cron.schedule_in_database(text, text, text, text, text, boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION cron.alter_job(bigint, text, text, text, text, boolean) FROM PUBLIC;
+
+-- The scheduler's own tables are left out: a restored job starts at restore time.
+SELECT pg_catalog.pg_extension_config_dump('cron.job', '');
+SELECT pg_catalog.pg_extension_config_dump('cron.jobid_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('cron.job_run_details', '');
+SELECT pg_catalog.pg_extension_config_dump('cron.runid_seq', '');

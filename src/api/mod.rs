@@ -1,0 +1,11 @@
+//! The functions SQL calls: read arguments, check rights, call, map errors. Their CREATE FUNCTION
+//! statements are in `sql/install/30_functions.sql`, hence `sql = false` throughout.
+
+// pgrx's ErrorReport, which a function must return for its SQLSTATE to count, is a large value;
+// it is made once, on the way out of the statement.
+#![allow(clippy::result_large_err)]
+
+mod jobs;
+mod preview;
+mod running;
+mod triggers;

@@ -1,0 +1,173 @@
+//! Looking ahead: `cron.next_runs`, and what the views ask about a job's schedule.
+//!
+//! The instants come from the same code that schedules, `pg_tock_core::schedule`.
+
+use pg_tock_core::schedule::{Context, DayRule, DstPolicy, Kind, Schedule, Zone};
+use pg_tock_core::time::Timestamp as Instant;
+use pgrx::datum::TimestampWithTimeZone;
+use std::borrow::Cow;
+
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
+
+use crate::error::Error;
+use crate::guc;
+use crate::pg::text::ServerText;
+
+/// Microseconds from 1970, where the core counts from, to 2000, where Postgres does.
+const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
+
+/// The most instants one call of `cron.next_runs` answers with.
+const MOST_RUNS: usize = 10_000;
+
+/// Reads a schedule's text, or says in pg_cron's words what is wrong with it, and where.
+pub(super) fn parse_schedule(text: &str) -> Result<Schedule, Error> {
+    Schedule::parse(text).map_err(|error| {
+        pgrx::log!("failed to parse schedule: {text}");
+        let before = text.get(..error.at()).unwrap_or(text);
+        Error::InvalidSchedule {
+            schedule: text.to_owned(),
+            detail: format!(
+                "The {} is wrong at character {}: {error}.",
+                error.field(),
+                before.chars().count() + 1
+            ),
+        }
+    })
+}
+
+/// The zone of that name, or of `cron.timezone`.
+fn zone(name: Option<Cow<'_, str>>) -> Result<Zone, Error> {
+    let name = name.unwrap_or_else(|| Cow::Owned(guc::timezone()));
+    Zone::resolve(&name).map_err(|error| Error::InvalidTimeZone {
+        problem: error.to_string(),
+        hint: error.hint().to_owned(),
+    })
+}
+
+fn context(zone: &Zone, anchor: Instant) -> Context<'_> {
+    let days = if guc::match_dom_and_dow() { DayRule::And } else { DayRule::Vixie };
+    Context { zone, policy: DstPolicy::Cron, days, anchor }
+}
+
+/// A Postgres timestamp as an instant; None if it is infinite.
+fn instant(at: TimestampWithTimeZone) -> Option<Instant> {
+    let micros = i64::from(at);
+    if micros == i64::MIN || micros == i64::MAX {
+        return None;
+    }
+    micros.checked_add(POSTGRES_EPOCH).map(Instant)
+}
+
+/// An instant as a Postgres timestamp; None outside Postgres's range.
+fn timestamptz(at: Instant) -> Option<TimestampWithTimeZone> {
+    TimestampWithTimeZone::try_from(at.0.checked_sub(POSTGRES_EPOCH)?).ok()
+}
+
+/// What the wall clock shows at an instant, as a Postgres timestamp.
+fn wall_clock(zone: &Zone, at: Instant) -> Option<Timestamp> {
+    let local = zone.local(at);
+    let micros = local.secs.checked_mul(Instant::SECOND)?.checked_add(local.micros)?;
+    Timestamp::try_from(micros.checked_sub(POSTGRES_EPOCH)?).ok()
+}
+
+type Run = (
+    name!(run_at, TimestampWithTimeZone),
+    name!(local_time, Timestamp),
+    name!(note, Option<String>),
+);
+
+#[pg_extern(sql = false)]
+#[allow(clippy::type_complexity)] // the macro wants the type spelt out, no alias for Result either
+fn cron_next_runs(
+    schedule: Option<&[u8]>,
+    n: Option<i32>,
+    timezone: Option<&[u8]>,
+    after: Option<TimestampWithTimeZone>,
+) -> Result<
+    TableIterator<
+        'static,
+        (
+            name!(run_at, TimestampWithTimeZone),
+            name!(local_time, Timestamp),
+            name!(note, Option<String>),
+        ),
+    >,
+    ErrorReport,
+> {
+    let schedule = schedule.ok_or(Error::InvalidArgument("schedule must not be NULL"))?;
+    let after = after.ok_or(Error::InvalidArgument("after must not be NULL"))?;
+    let after = instant(after).ok_or(Error::InvalidArgument("after is out of range"))?;
+    let n = usize::try_from(n.ok_or(Error::InvalidArgument("n must not be NULL"))?)
+        .ok()
+        .filter(|&n| n <= MOST_RUNS)
+        .ok_or(Error::InvalidArgument("n must be between 0 and 10000"))?;
+    let schedule = parse_schedule(&readable(schedule))?;
+    let runs = next_runs(&schedule, n, &zone(timezone.map(readable))?, after);
+    Ok(TableIterator::new(runs))
+}
+
+fn next_runs(schedule: &Schedule, n: usize, zone: &Zone, after: Instant) -> Vec<Run> {
+    let context = context(zone, after);
+    let shown_in = schedule.zone().unwrap_or(zone);
+    let mut runs = Vec::new();
+    let mut at = after;
+    while runs.len() < n {
+        let Some(next) = schedule.next(at, &context) else { break };
+        at = next;
+        let (Some(run_at), Some(local_time)) = (timestamptz(at), wall_clock(shown_in, at)) else {
+            break;
+        };
+        let note = schedule.clock_note(at, &context).map(|note| note.to_string());
+        runs.push((run_at, local_time, note));
+    }
+    runs
+}
+
+#[pg_extern(sql = false)]
+fn cron_job_condition(
+    active: Option<bool>,
+    nodename: Option<&[u8]>,
+    schedule: Option<&[u8]>,
+    timezone: Option<&[u8]>,
+) -> &'static str {
+    if active != Some(true) || !guc::launch_active_jobs() {
+        return "inactive";
+    }
+    if !guc::is_local_node(&readable(nodename.unwrap_or_default())) {
+        return "remote node";
+    }
+    let schedule = schedule.map(|text| Schedule::parse(&readable(text)));
+    match (schedule, zone(timezone.map(readable))) {
+        (Some(Ok(schedule)), Ok(_)) if schedule.kind() == Kind::Startup => "startup",
+        (Some(Ok(_)), Ok(_)) => "recurring",
+        _ => "invalid schedule",
+    }
+}
+
+#[pg_extern(sql = false)]
+fn cron_job_next_run(
+    schedule: Option<&[u8]>,
+    timezone: Option<&[u8]>,
+    anchor: Option<TimestampWithTimeZone>,
+) -> Option<TimestampWithTimeZone> {
+    let schedule = Schedule::parse(&readable(schedule?)).ok()?;
+    let zone = zone(timezone.map(readable)).ok()?;
+    let now = instant(statement_timestamp())?;
+    let anchor = anchor.and_then(instant).unwrap_or(now);
+    timestamptz(schedule.next(now, &context(&zone, anchor))?)
+}
+
+#[pg_extern(sql = false)]
+fn cron_timezone_in_force(schedule: Option<&[u8]>, timezone: Option<&[u8]>) -> String {
+    let parsed = schedule.and_then(|text| Schedule::parse(&readable(text)).ok());
+    if let Some(zone) = parsed.as_ref().and_then(Schedule::zone) {
+        return zone.name().to_owned();
+    }
+    timezone.map_or_else(guc::timezone, |name| readable(name).into_owned())
+}
+
+/// A text argument, which comes as its bytes.
+fn readable(bytes: &[u8]) -> Cow<'_, str> {
+    ServerText::new(bytes).readable()
+}

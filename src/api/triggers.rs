@@ -1,0 +1,33 @@
+//! The trigger functions on `cron.job`: they report what changed, to be told to the scheduler at
+//! COMMIT.
+
+use pgrx::prelude::*;
+
+use crate::error::{Error, SqlResult};
+use crate::pg::trigger::{self, Call};
+use crate::shmem::changes;
+
+/// `cron.job_cache_invalidate()`, pg_cron's statement trigger. On `cron.job` the row trigger has
+/// reported every changed row already, so that only TRUNCATE is left to it; on any other table it
+/// is somebody's way to say that everything may have changed.
+#[pg_extern(sql = false)]
+fn cron_job_cache_invalidate(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult<()> {
+    match trigger::call(fcinfo).ok_or(Error::NotATrigger)? {
+        Call { truncate: false, on_job_table: true, .. } => {}
+        Call { .. } => changes::all_changed(),
+    }
+    Ok(())
+}
+
+/// `cron.job_changed()`, the row trigger: reports the job of the row, and of the row before an
+/// UPDATE that changed the id.
+#[pg_extern(sql = false)]
+fn cron_job_changed(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult<()> {
+    let call = trigger::call(fcinfo).ok_or(Error::NotATrigger)?;
+    let jobid = call.jobid.ok_or(Error::NotTheJobTable)?;
+    changes::job_changed(jobid);
+    if let Some(new_jobid) = call.new_jobid.filter(|&new| new != jobid) {
+        changes::job_changed(new_jobid);
+    }
+    Ok(())
+}

@@ -1,0 +1,8 @@
+//! The only place with SQL text for our tables. Statements are constants with `$n` parameters;
+//! rows go in and out as typed values.
+//!
+//! Every name in them is schema-qualified, operators included, so that they mean the same under
+//! any `search_path`.
+
+pub(crate) mod job;
+pub(crate) mod role;

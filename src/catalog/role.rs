@@ -1,0 +1,72 @@
+//! What the system catalogs say about roles and databases a job names.
+
+use pgrx::prelude::*;
+
+use crate::error::Error;
+use crate::pg::text::ServerText;
+
+const EXTENSION_OWNER: &str = "SELECT e.extowner FROM pg_catalog.pg_extension e \
+     WHERE e.extname OPERATOR(pg_catalog.=) 'pg_tock'";
+
+const ROLE: &str = "SELECT r.oid, r.rolcanlogin, r.rolsuper FROM pg_catalog.pg_roles r \
+     WHERE r.rolname OPERATOR(pg_catalog.=) $1";
+
+const CAN_CONNECT: &str = "SELECT pg_catalog.has_database_privilege($1, d.oid, 'CONNECT') \
+     FROM pg_catalog.pg_database d WHERE d.datname OPERATOR(pg_catalog.=) $2";
+
+const MAY_DELETE: &str = "SELECT pg_catalog.has_table_privilege($1, 'cron.job', 'DELETE')";
+
+/// A role as far as jobs are concerned.
+#[derive(Debug, Clone)]
+pub(crate) struct Role {
+    pub(crate) oid: pg_sys::Oid,
+    pub(crate) can_log_in: bool,
+    pub(crate) is_superuser: bool,
+}
+
+/// The role that owns the extension, and with it `cron.job`.
+pub(crate) fn extension_owner() -> Result<pg_sys::Oid, Error> {
+    Spi::connect(|client| {
+        let rows = client.select(EXTENSION_OWNER, Some(1), &[])?;
+        if rows.is_empty() {
+            return Err(Error::ExtensionMissing);
+        }
+        rows.first().get_one::<pg_sys::Oid>()?.ok_or(Error::ExtensionMissing)
+    })
+}
+
+/// The role of that name, if there is one.
+pub(crate) fn role(name: ServerText<'_>) -> Result<Option<Role>, Error> {
+    Spi::connect(|client| {
+        let rows = client.select(ROLE, Some(1), &[name.param()])?;
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let (oid, can_log_in, is_superuser) =
+            rows.first().get_three::<pg_sys::Oid, bool, bool>()?;
+        Ok(oid.map(|oid| Role {
+            oid,
+            can_log_in: can_log_in.unwrap_or(false),
+            is_superuser: is_superuser.unwrap_or(false),
+        }))
+    })
+}
+
+/// Whether a role may connect to a database; None if there is no such database.
+pub(crate) fn can_connect(
+    role: pg_sys::Oid,
+    database: ServerText<'_>,
+) -> Result<Option<bool>, Error> {
+    Spi::connect(|client| {
+        let rows = client.select(CAN_CONNECT, Some(1), &[role.into(), database.param()])?;
+        if rows.is_empty() { Ok(None) } else { Ok(rows.first().get_one::<bool>()?) }
+    })
+}
+
+/// Whether a role may delete any row of `cron.job`.
+pub(crate) fn may_delete_jobs(role: pg_sys::Oid) -> Result<bool, Error> {
+    Spi::connect(|client| {
+        let rows = client.select(MAY_DELETE, Some(1), &[role.into()])?;
+        Ok(rows.first().get_one::<bool>()?.unwrap_or(false))
+    })
+}

@@ -1,0 +1,48 @@
+//! Text in the encoding of the database, which need not be UTF-8.
+//!
+//! Owns one invariant: what goes from a caller to a table goes there byte for byte. pgrx turns
+//! text into `&str` and refuses whatever is no UTF-8, so functions that take names and commands
+//! take bytes (a text argument reads as `&[u8]` just like bytea) and wrap them here.
+
+use std::borrow::Cow;
+
+use pgrx::datum::DatumWithOid;
+use pgrx::pg_sys;
+
+/// Text as the database has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ServerText<'a>(&'a [u8]);
+
+impl<'a> ServerText<'a> {
+    /// Text from its bytes in the database's encoding.
+    pub(crate) const fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    /// The text as a statement's parameter of type text.
+    pub(crate) fn param(self) -> DatumWithOid<'a> {
+        // SAFETY: text and bytea have one layout, a length and the bytes.
+        unsafe { DatumWithOid::new(self.0, pg_sys::TEXTOID) }
+    }
+
+    /// The text for reading it and for messages. In a database whose encoding is not UTF-8,
+    /// everything but ASCII is a question mark: a message must be in the database's encoding.
+    pub(crate) fn readable(self) -> Cow<'a, str> {
+        if is_utf8_database() {
+            String::from_utf8_lossy(self.0)
+        } else {
+            let ascii = |&byte: &u8| if byte.is_ascii() { char::from(byte) } else { '?' };
+            Cow::Owned(self.0.iter().map(ascii).collect())
+        }
+    }
+}
+
+fn is_utf8_database() -> bool {
+    // SAFETY: reads a variable that is set before the session runs anything.
+    unsafe { pg_sys::GetDatabaseEncoding() == pg_sys::pg_enc::PG_UTF8.cast_signed() }
+}
+
+/// `text` as a statement's parameter, NULL if there is none.
+pub(crate) fn param(text: Option<ServerText<'_>>) -> DatumWithOid<'_> {
+    text.map_or_else(|| DatumWithOid::null_oid(pg_sys::TEXTOID), ServerText::param)
+}
