@@ -285,7 +285,7 @@ impl Cluster {
     #[track_caller]
     fn with_admin<T>(&self, work: impl FnOnce(&mut Client) -> T) -> T {
         let mut admin = lock(&self.admin);
-        if !admin.as_mut().is_some_and(|client| client.is_valid(PATIENCE).is_ok()) {
+        if admin.as_mut().is_none_or(|client| client.is_valid(PATIENCE).is_err()) {
             *admin = Some(self.client());
         }
         work(admin.as_mut().expect("just opened"))
