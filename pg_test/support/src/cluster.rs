@@ -367,6 +367,19 @@ impl Cluster {
         });
     }
 
+    /// A client program of the server's version, such as `psql` or `pg_dump`, told where to connect.
+    #[must_use]
+    pub fn tool(&self, program: &str) -> Command {
+        let mut command = Command::new(self.bindir.join(program));
+        command
+            .env("PGHOST", self.dir.path())
+            .env("PGPORT", PORT.to_string())
+            .env("PGUSER", "postgres")
+            .env("PGDATABASE", "postgres")
+            .env("PGAPPNAME", "scenario");
+        command
+    }
+
     // ---- processes --------------------------------------------------------------------------
 
     /// Process ids of all processes of that `backend_type`, such as `pg_tock executor`.

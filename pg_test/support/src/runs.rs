@@ -179,6 +179,44 @@ impl Cluster {
         })
     }
 
+    /// Schedules a command every second, waits for its first finished run, and unschedules it: what
+    /// the command comes to when a job runs it. (A second run may have begun by then.)
+    #[must_use]
+    #[track_caller]
+    pub fn run_once(&self, command: &str) -> Run {
+        let job = self.schedule("once", "1 second", command);
+        let run = self.finished_run(job);
+        self.unschedule(job);
+        run
+    }
+
+    /// As [`Cluster::run_once`], as a job of `role`.
+    #[must_use]
+    #[track_caller]
+    pub fn run_once_as(&self, role: &str, command: &str) -> Run {
+        let job = self.schedule_as(role, "once", "1 second", command);
+        let run = self.finished_run(job);
+        self.unschedule(job);
+        run
+    }
+
+    /// Waits until nothing runs: no executor is busy and no row is open.
+    #[track_caller]
+    pub fn wait_quiet(&self) {
+        self.wait_for(
+            "not exists (select from pg_stat_activity where backend_type = 'pg_tock executor' \
+             and state <> 'idle') \
+             and not exists (select from cron.job_run_details where end_time is null)",
+        );
+    }
+
+    /// Switches every job off and waits until nothing runs any more.
+    #[track_caller]
+    pub fn stop_all_jobs(&self) {
+        self.sql("update cron.job set active = false");
+        self.wait_quiet();
+    }
+
     /// Waits until an executor runs the job, and returns that executor's process id.
     #[must_use]
     #[track_caller]
