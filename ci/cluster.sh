@@ -68,7 +68,8 @@ cluster_start() {
   state_dir
   dir=$(cluster_dir "$name")
   cluster_stop "$name"
-  mkdir -m 755 "$dir"
+  # Anybody who reaches the socket is a superuser: only the server's user (and root) may.
+  mkdir -m 700 "$dir"
   if [ "$(id -u)" = 0 ]; then chown "$(server_user)" "$dir"; fi
   (
     cd /

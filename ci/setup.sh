@@ -25,6 +25,18 @@ missing_packages() {
   esac
 }
 
+# quietly CMD…: shows what CMD printed only if it fails.
+quietly() {
+  local log
+  log=$(mktemp)
+  if ! "$@" >"$log" 2>&1; then
+    cat "$log" >&2
+    rm -f "$log"
+    die "failed: $*"
+  fi
+  rm -f "$log"
+}
+
 # postgresql-NN's installation script would make and start a cluster named main. A drop-in file says
 # no for as long as the installation takes, and is removed afterwards.
 install_packages() {
@@ -34,8 +46,8 @@ install_packages() {
   as_root mkdir -p "${CREATECLUSTER%/*}"
   printf 'create_main_cluster = false\n' | as_root tee "$CREATECLUSTER" >/dev/null
   trap 'as_root rm -f "$CREATECLUSTER"' EXIT
-  as_root apt-get update -q
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@"
+  quietly as_root apt-get update
+  quietly as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"
   as_root rm -f "$CREATECLUSTER"
   trap - EXIT
 }
