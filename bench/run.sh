@@ -7,7 +7,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../ci/env.sh"
 cd "$ROOT"
 
-if PG_TOCK_BINDIR=$(ci/pg-tree.sh); then
+if PG_TOCK_BINDIR=$(ci/pg-tree.sh pg_cron); then
   export PG_TOCK_BINDIR
 else
   note "Debian's pg_cron cannot be had here: measuring pg_tock alone"

@@ -38,7 +38,9 @@ summary=()
 for layer in "${LAYERS[@]}"; do
   say "test layer: $layer"
   started=$SECONDS
-  "$ROOT/ci/$layer.sh" 2>&1 | tee "$logs/$layer.log"
+  args=()
+  if [ "$layer" = regress ]; then args=("$PG_CONFIG"); fi
+  "$ROOT/ci/$layer.sh" "${args[@]}" 2>&1 | tee "$logs/$layer.log"
   status=${PIPESTATUS[0]}
   read -r passed failed < <(count_results "$logs/$layer.log")
   if [ "$status" -ne 0 ] && [ "$failed" -eq 0 ]; then failed=1; fi

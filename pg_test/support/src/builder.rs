@@ -1,17 +1,19 @@
 //! What a cluster is to be like, before it exists.
 
 use crate::cluster::Cluster;
+use std::path::PathBuf;
 
 /// Describes a cluster; [`Builder::start`] makes it.
 #[derive(Debug, Clone)]
 pub struct Builder {
     pub(crate) conf: Vec<(String, String)>,
     pub(crate) extension: bool,
+    pub(crate) bindir: Option<PathBuf>,
 }
 
 impl Builder {
     pub(crate) fn new() -> Self {
-        let mut builder = Self { conf: Vec::new(), extension: true };
+        let mut builder = Self { conf: Vec::new(), extension: true, bindir: None };
         for (name, value) in [
             ("listen_addresses", ""),
             ("shared_preload_libraries", "pg_tock"),
@@ -41,11 +43,28 @@ impl Builder {
         self.conf("max_worker_processes", &slots.to_string())
     }
 
+    /// Uses the server programs in this directory instead of the default ones.
+    #[must_use]
+    pub fn bindir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.bindir = Some(dir.into());
+        self
+    }
+
     /// Leaves `CREATE EXTENSION pg_tock` to the scenario.
     #[must_use]
     pub fn without_extension(mut self) -> Self {
         self.extension = false;
         self
+    }
+
+    /// Makes the cluster and starts its postmaster without waiting for anything: for servers that are
+    /// expected to refuse.
+    #[must_use]
+    #[track_caller]
+    pub fn spawn(self) -> Cluster {
+        let cluster = Cluster::make(&self);
+        cluster.spawn_postmaster();
+        cluster
     }
 
     /// Makes the cluster, starts it, and (unless told otherwise) creates the extension in database
@@ -56,6 +75,12 @@ impl Builder {
     #[must_use]
     #[track_caller]
     pub fn start(self) -> Cluster {
-        Cluster::make(&self)
+        let cluster = Cluster::make(&self);
+        cluster.boot();
+        if self.extension {
+            cluster.sql("create extension pg_tock");
+            cluster.wait_scheduler();
+        }
+        cluster
     }
 }

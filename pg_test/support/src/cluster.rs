@@ -64,7 +64,7 @@ impl Cluster {
 
     #[track_caller]
     pub(crate) fn make(builder: &Builder) -> Self {
-        let bindir = server::bindir();
+        let bindir = builder.bindir.clone().unwrap_or_else(server::bindir);
         let template = server::template(&bindir);
         let dir = tempfile::Builder::new()
             .prefix("c")
@@ -77,11 +77,6 @@ impl Cluster {
         cluster.conf("port", &PORT.to_string());
         for (name, value) in &builder.conf {
             cluster.conf(name, value);
-        }
-        cluster.boot();
-        if builder.extension {
-            cluster.sql("create extension pg_tock");
-            cluster.wait_scheduler();
         }
         cluster
     }
