@@ -75,10 +75,12 @@ fn statistics_agree_with_the_ledger() {
     let (cluster, _) = two_owners();
     cluster.stop_all_jobs();
     cluster.wait_for(
-        "not exists (select from cron.job_stats s where (s.total_runs, s.successful_runs, s.failed_runs) \
-         is distinct from (select count(*), count(*) filter (where d.status = 'succeeded'), \
-         count(*) filter (where d.status = 'failed') from cron.job_run_details d \
-         where d.jobid = s.jobid))",
+        "not exists (select from cron.job_stats s, lateral (select count(*) as total, \
+         count(*) filter (where d.status = 'succeeded') as good, \
+         count(*) filter (where d.status = 'failed') as bad \
+         from cron.job_run_details d where d.jobid = s.jobid) counted \
+         where s.total_runs <> counted.total or s.successful_runs <> counted.good \
+         or s.failed_runs <> counted.bad)",
     );
     assert_eq!(
         cluster
