@@ -2,7 +2,8 @@
 # Test layer "backend": #[pg_test] functions, each in a transaction inside a server process.
 #
 # pgrx's harness starts its server through sudo when told to run it as another user. As root that is
-# what we want (a server refuses to run as root), and ci/sudo-shim/sudo does it without sudo.
+# what we want (a server refuses to run as root), and ci/sudo-shim/sudo does it without sudo. The harness
+# installs a test build of the extension; the real one is put back in its place afterwards.
 set -euo pipefail
 # shellcheck source=ci/env.sh
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
@@ -14,7 +15,7 @@ state_dir
 pgdata=$(cluster_dir backend)
 rm -rf "$pgdata"
 mkdir -m 755 "$pgdata"
-trap 'rm -rf "$pgdata"' EXIT
+trap 'rm -rf "$pgdata"; "$ROOT/ci/install.sh" >/dev/null 2>&1' EXIT
 args=("pg$(pg_major)" --release --package pg_tock --no-default-features --pgdata "$pgdata")
 if [ "$(id -u)" = 0 ]; then
   chown "$(server_user)" "$pgdata"
