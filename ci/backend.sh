@@ -21,5 +21,8 @@ if [ "$(id -u)" = 0 ]; then
   chown "$(server_user)" "$pgdata"
   PATH="$ROOT/ci/sudo-shim:$PATH"
   args+=(--runas "$(server_user)")
+elif [ ! -w "$(pg_pkglibdir)" ]; then
+  # The harness installs with sudo only if it is told a user.
+  args+=(--runas "$(id -un)")
 fi
 cargo pgrx test "${args[@]}"

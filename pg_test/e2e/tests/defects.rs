@@ -89,6 +89,26 @@ fn a_renamed_owner_stops_only_their_own_jobs_until_the_name_is_back() {
 }
 
 #[test]
+fn an_owner_who_may_not_log_in_stops_only_their_own_jobs() {
+    let cluster = Cluster::start();
+    cluster.role("ann");
+    cluster.role("bob");
+    let ann = cluster.schedule_as("ann", "ann's", "1 second", "select 1");
+    let bob = cluster.schedule_as("bob", "bob's", "1 second", "select 1");
+    goes_on(&cluster, ann, 1);
+    cluster.sql("alter role ann nologin");
+    goes_on(&cluster, bob, 3);
+    let state: String = cluster.one_with("select state from cron.jobs where jobid = $1", &[&ann]);
+    assert_eq!(state, "owner cannot log in");
+    cluster.sql("alter role ann login");
+    let before = cluster.finished_runs_of(ann).len();
+    poll_until("the job runs again", PATIENCE, || {
+        let runs = cluster.finished_runs_of(ann);
+        runs.iter().skip(before).any(|run| run.status == "succeeded").then_some(())
+    });
+}
+
+#[test]
 fn without_a_free_worker_slot_everybody_still_gets_a_turn() {
     // Slots: the logical replication launcher, our launcher, our scheduler, and one executor.
     let cluster = Cluster::builder().max_worker_processes(4).start();

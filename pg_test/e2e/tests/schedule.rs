@@ -49,9 +49,42 @@ fn a_job_exists_from_commit_on() {
         .unwrap()
         .get(0);
     open.rollback().unwrap();
+    let mut open = author.transaction().unwrap();
+    open.batch_execute(
+        "savepoint s; select cron.schedule('ghost', '1 second', 'select 1'); rollback to s",
+    )
+    .unwrap();
+    open.commit().unwrap();
     let before = cluster.finished_runs_of(job).len();
     let _ = cluster.finished_runs(job, before + 2);
     assert!(cluster.runs_of(ghost).is_empty(), "a rolled back job never runs");
+    let ghosts = "select count(*) from cron.job_run_details where jobname = 'ghost'";
+    assert_eq!(cluster.one::<i64>(ghosts), 0, "nor one behind a savepoint rolled back to");
+}
+
+#[test]
+fn a_prepared_transaction_counts_from_commit_prepared_on() {
+    let cluster = Cluster::builder().conf("max_prepared_transactions", "5").start();
+    cluster.sql(
+        "begin; select cron.schedule('tick', '1 second', 'select 1'); prepare transaction 'later'",
+    );
+    stays_true("nothing runs before COMMIT PREPARED", Duration::from_secs(2), || {
+        cluster.one::<i64>("select count(*) from cron.job_run_details") == 0
+    });
+    cluster.sql("commit prepared 'later'");
+    cluster.wait_for("exists (select from cron.job_run_details where status = 'succeeded')");
+}
+
+#[test]
+fn occurrences_that_fall_due_during_a_run_wait_and_none_is_lost() {
+    let cluster = Cluster::start();
+    let job = cluster.schedule("slow", "1 second", "select pg_sleep(1.3)");
+    let runs = cluster.finished_runs(job, 5);
+    for pair in runs.windows(2) {
+        let step = pair[1].scheduled_for.unwrap().duration_since(pair[0].scheduled_for.unwrap());
+        assert_eq!(step.unwrap(), Duration::from_secs(1), "{pair:#?}");
+        assert!(pair[1].start_time >= pair[0].end_time, "one at a time: {pair:#?}");
+    }
 }
 
 #[test]
