@@ -19,8 +19,9 @@ CLUSTER_PORT=5439
 # state_dir: makes STATE, and refuses one that somebody else put there.
 state_dir() {
   mkdir -m 755 "$STATE" 2>/dev/null || true
-  [ -d "$STATE" ] && [ ! -L "$STATE" ] && [ -O "$STATE" ] ||
+  if [ ! -d "$STATE" ] || [ -L "$STATE" ] || [ ! -O "$STATE" ]; then
     die "$STATE belongs to somebody else: set PG_TOCK_STATE to a directory of your own"
+  fi
 }
 
 # server_user: whom the server runs as.

@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034
 # The one place that says which Postgres is meant and how it is built for. Every script in ci/, demo/
 # and bench/ sources this file; nothing here installs, writes or starts anything.
 #

@@ -25,7 +25,7 @@ fi
 
 if command -v shellcheck >/dev/null; then
   say "shellcheck"
-  git ls-files -z -- 'ci/*.sh' 'demo/*.sh' 'bench/*.sh' .ci/run | xargs -0 shellcheck -x
+  git ls-files -z -- 'ci/*.sh' 'demo/*.sh' 'bench/*.sh' .ci/run | xargs -0 shellcheck -x -S warning
 else
   note "shellcheck is not installed: skipped"
 fi

@@ -68,7 +68,9 @@ check_server() {
   grep -q "^pg$major = " "$ROOT/Cargo.toml" ||
     die "$PG_CONFIG is PostgreSQL $major, which pg_tock does not support"
   bindir=$(pg_bindir)
-  [ -x "$bindir/postgres" ] && [ -x "$bindir/initdb" ] || die "no server programs in $bindir"
+  if [ ! -x "$bindir/postgres" ] || [ ! -x "$bindir/initdb" ]; then
+    die "no server programs in $bindir"
+  fi
   [ -e "$("$PG_CONFIG" --includedir-server)/postgres.h" ] ||
     die "the server headers of $PG_CONFIG are missing: install them (postgresql-server-dev-$major)"
   note "server: $("$PG_CONFIG" --version) in $bindir"

@@ -19,25 +19,20 @@ on_error() {
   tail -n 30 "$(cluster_dir demo)/server.log" >&2 || true
 }
 
-colours() {
-  if [ -t 1 ]; then
-    printf '%s\n' '\set green `printf "\033[32m"`' '\set red `printf "\033[31m"`' '\set plain `printf "\033[0m"`'
-  else
-    printf '%s\n' "\\set green ''" "\\set red ''" "\\set plain ''"
-  fi
-}
+# Colour only where somebody can see it.
+green='' red='' plain=''
+if [ -t 1 ]; then green=$'\033[32m' red=$'\033[31m' plain=$'\033[0m'; fi
 
 # One session looks once a second and remembers what it has shown.
 watch_runs() {
   {
-    colours
     echo 'create temp table shown (runid bigint primary key);'
     for _ in $(seq "$SECONDS_SHOWN"); do
       cat "$ROOT/demo/traffic.sql" "$ROOT/demo/watch.sql"
       sleep 1
     done
     cat "$ROOT/demo/watch.sql"
-  } | cluster_psql -At
+  } | cluster_psql -At -v green="$green" -v red="$red" -v plain="$plain"
 }
 
 # Statistics are written within seconds of the runs they count.
