@@ -5,6 +5,8 @@
 set -euo pipefail
 # shellcheck source=ci/env.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../ci/env.sh"
+# shellcheck source=ci/cluster.sh
+source "$ROOT/ci/cluster.sh"
 cd "$ROOT"
 
 if PG_TOCK_BINDIR=$(ci/pg-tree.sh pg_cron); then

@@ -12,8 +12,9 @@
 #   cluster_psql [args…]                   psql as superuser, no psqlrc, stops at the first error
 
 # Sockets have a path limit of 107 bytes and the server's user must reach them, so the state lives
-# neither in the clone nor in a home directory.
-STATE=${PG_TOCK_STATE:-/var/tmp/pg_tock-$(id -u)}
+# neither in the clone nor in a home directory. Each clone has its own; the test programs get it too.
+STATE=${PG_TOCK_STATE:-/var/tmp/pg_tock-$(id -u)-$(printf '%s' "$ROOT" | cksum | cut -d' ' -f1)}
+export PG_TOCK_STATE=$STATE
 CLUSTER_PORT=5439
 
 # state_dir: makes STATE, and refuses one that somebody else put there.

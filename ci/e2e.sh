@@ -4,6 +4,8 @@
 set -euo pipefail
 # shellcheck source=ci/env.sh
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
+# shellcheck source=ci/cluster.sh
+source "$ROOT/ci/cluster.sh"
 cd "$ROOT"
 PG_TOCK_BINDIR=$(pg_bindir)
 export PG_TOCK_BINDIR

@@ -66,7 +66,7 @@ pub(crate) fn give_to_server(path: &Path) {
 }
 
 /// Where clusters live: short (a socket's path is limited to 107 bytes), reachable for the server's
-/// user, and ours. The shell scripts use the same place (`ci/cluster.sh`).
+/// user, and ours. The shell scripts say where (`ci/cluster.sh`).
 pub(crate) fn state_dir() -> PathBuf {
     let uid = rustix::process::getuid().as_raw();
     let dir = std::env::var_os("PG_TOCK_STATE")
