@@ -198,7 +198,7 @@ fn an_empty_command_ends() {
 #[test]
 fn a_locked_ledger_delays_records_but_no_schedule() {
     let cluster = Cluster::start();
-    cluster.sql("create sequence a; create sequence b");
+    cluster.sql("create sequence a; create sequence b; create sequence late");
     let jobs = ["a", "b"].map(|name| {
         cluster.schedule(name, "1 second", &format!("select nextval('public.{name}')"))
     });
@@ -215,7 +215,6 @@ fn a_locked_ledger_delays_records_but_no_schedule() {
     });
     // A job that is new while the ledger is locked starts as well.
     let late = cluster.schedule("late", "1 second", "select nextval('public.late')");
-    cluster.sql("create sequence late");
     poll_until("a new job starts although nothing can be recorded", PATIENCE, || {
         cluster.one::<bool>("select is_called from public.late").then_some(())
     });

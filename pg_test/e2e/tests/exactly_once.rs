@@ -1,6 +1,6 @@
 //! A run's effects and its `succeeded` row are one commit: whatever is killed, whenever.
 
-use pg_tock_test::{Cluster, PATIENCE, kill9, poll_until, stays_true};
+use pg_tock_test::{Cluster, PATIENCE, poll_until, stays_true};
 use std::time::Duration;
 
 /// Jobs that each leave one row in `effect` per run, with a moment in the middle to be killed in.
@@ -201,11 +201,8 @@ fn a_killed_scheduler_is_a_crash_that_everything_survives() {
     load(&cluster, 5);
     work_on(&cluster, 5);
     let scheduler = cluster.wait_scheduler();
-    kill9(scheduler);
-    poll_until("another scheduler", PATIENCE, || {
-        cluster.wait_ready();
-        cluster.pids_of("pg_tock scheduler").into_iter().find(|pid| *pid != scheduler)
-    });
+    cluster.crash_by_killing(scheduler);
+    assert_ne!(cluster.wait_scheduler(), scheduler);
     work_on(&cluster, 5);
     check_balance(&cluster);
 }

@@ -23,6 +23,9 @@ fn two_owners() -> (Cluster, [i64; 2]) {
     for job in jobs {
         let _ = cluster.finished_runs(job, 2);
     }
+    for (relation, column) in READABLE {
+        cluster.wait_for(&format!("(select count(distinct {column}) = 2 from {relation})"));
+    }
     (cluster, jobs)
 }
 

@@ -28,7 +28,7 @@ fn nothing_leaks_from_a_run_to_the_next() {
         "1 second",
         "insert into public.probe select pg_backend_pid(), \
          (select count(*) from pg_prepared_statements), \
-         (select count(*) from pg_class where relname = 'leak' and relpersistence = 't'), \
+         (to_regclass('pg_temp.leak') is not null)::int, \
          current_setting('work_mem'), \
          (select count(*) from pg_locks where pid = pg_backend_pid() and locktype = 'advisory' and objid = 42 and objsubid = 1), \
          current_setting('search_path'), current_user || '/' || session_user, \
