@@ -1,0 +1,59 @@
+//! `make bench`: what pg_tock does in a second, beside Debian's pg_cron on the same server build.
+//!
+//! Every figure is the median of several windows or minutes of one run; each measurement has a cluster
+//! of its own with `fsync` on. Nothing here passes or fails: benchmarks inform, tests decide.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a program for the terminal, run by hand"
+)]
+
+mod drain;
+mod report;
+mod server;
+mod sustained;
+
+use report::Report;
+
+/// Name, what it measures, and how.
+type Measurement = (&'static str, &'static str, fn(&mut Report));
+
+const MEASUREMENTS: [Measurement; 4] = [
+    ("select", "recorded runs of select 1 per second", |report| {
+        sustained::measure(report, "select 1", "select 1", sustained::select_jobs());
+    }),
+    ("insert", "recorded runs of a one-row insert per second", |report| {
+        sustained::measure(
+            report,
+            "one-row insert",
+            "insert into sink values (1)",
+            sustained::insert_jobs(),
+        );
+    }),
+    ("drain", "1,000 jobs due in one minute: pg_tock", drain::pg_tock),
+    ("drain-pg_cron", "1,000 jobs due in one minute: Debian's pg_cron", drain::pg_cron),
+];
+
+fn main() {
+    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    let unknown = wanted.iter().find(|name| !MEASUREMENTS.iter().any(|(known, ..)| known == name));
+    if let Some(unknown) = unknown {
+        println!("unknown measurement {unknown}; there are:");
+        for (name, what, _) in MEASUREMENTS {
+            println!("  {name:<14} {what}");
+        }
+        std::process::exit(2);
+    }
+    let mut report = Report::new();
+    for (name, what, measure) in MEASUREMENTS {
+        if wanted.is_empty() || wanted.iter().any(|one| one == name) {
+            println!("==> {what}");
+            measure(&mut report);
+        }
+    }
+    report.print();
+    report.save("target/bench.json");
+}

@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# Test layer "core": the pure crate, without a server.
+set -euo pipefail
+# shellcheck source=ci/env.sh
+source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
+cd "$ROOT"
+exec cargo test --locked -p pg_tock_core

@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Everything about the source that can be checked without running it.
+set -euo pipefail
+# shellcheck source=ci/env.sh
+source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
+cd "$ROOT"
+
+# Tests wait for a condition with a deadline (Cluster::poll_until), never for time to pass. The
+# allow-list is the polling helper itself.
+sleeping_in_tests() {
+  git ls-files -z -- 'pg_test/*.rs' 'crates/*/tests/*.rs' 'crates/*/src/*.rs' 'src/*.rs' |
+    xargs -0 -r grep -nE '\b(thread|time)::sleep\b|\bpark_timeout\b' |
+    grep -v '^pg_test/support/src/poll\.rs:' || true
+}
+
+say "formatting"
+cargo fmt --all -- --check
+
+say "sleeping in tests and sources"
+found=$(sleeping_in_tests)
+if [ -n "$found" ]; then
+  printf '%s\n' "$found"
+  die "wait for a condition with poll_until instead"
+fi
+
+if command -v shellcheck >/dev/null; then
+  say "shellcheck"
+  git ls-files -z -- 'ci/*.sh' 'demo/*.sh' 'bench/*.sh' .ci/run | xargs -0 shellcheck -x -S warning
+else
+  note "shellcheck is not installed: skipped"
+fi
+
+say "clippy"
+mapfile -t features < <(cargo_features)
+cargo clippy --locked --package pg_tock "${features[@]}" --all-targets -- -D warnings
+cargo clippy --locked --workspace --exclude pg_tock --all-targets -- -D warnings
+
+if command -v cargo-deny >/dev/null; then
+  say "dependency policy"
+  cargo deny --locked check
+else
+  note "cargo-deny is not installed (cargo install cargo-deny, about six minutes): skipped"
+fi

@@ -1,0 +1,95 @@
+#!/usr/bin/env bash
+# The demo: eleven jobs of a real app on a throw-away cluster, their schedules sped up to seconds.
+# Prints every run for about fifteen seconds, then the statistics. Fails if a job did not do what it
+# should. KEEP=1 leaves the server running.
+set -euo pipefail
+# shellcheck source=ci/env.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../ci/env.sh"
+# shellcheck source=ci/cluster.sh
+source "$ROOT/ci/cluster.sh"
+
+SECONDS_SHOWN=15
+
+finish() {
+  if [ -z "${KEEP:-}" ]; then cluster_stop demo; fi
+}
+
+on_error() {
+  note "the end of the server's log:"
+  tail -n 30 "$(cluster_dir demo)/server.log" >&2 || true
+}
+
+# Colour only where somebody can see it.
+green='' red='' plain=''
+if [ -t 1 ]; then green=$'\033[32m' red=$'\033[31m' plain=$'\033[0m'; fi
+
+# One session looks once a second and remembers what it has shown.
+watch_runs() {
+  {
+    echo 'create temp table shown (runid bigint primary key);'
+    for _ in $(seq "$SECONDS_SHOWN"); do
+      cat "$ROOT/demo/traffic.sql" "$ROOT/demo/watch.sql"
+      sleep 1
+    done
+    cat "$ROOT/demo/watch.sql"
+  } | cluster_psql -At -v green="$green" -v red="$red" -v plain="$plain"
+}
+
+# Statistics are written within seconds of the runs they count.
+wait_for_statistics() {
+  local deadline=$((SECONDS + 20)) missing
+  while missing=$(cluster_psql -At -c 'select count(*) from cron.job_stats where total_runs = 0') && [ "$missing" != 0 ]; do
+    [ "$SECONDS" -lt "$deadline" ] || die "$missing jobs have no statistics"
+    sleep 0.2
+  done
+}
+
+check_outcomes() {
+  local wrong
+  wrong=$(cluster_psql -At -c "
+    select string_agg(r.jobname, ', ') from app.real_schedule r
+    where (r.jobname = 'send-weekly-reports') is distinct from not exists (
+      select from cron.job_run_details d where d.jobname = r.jobname and d.status = 'succeeded')")
+  [ -z "$wrong" ] || die "these jobs did not do what they should: $wrong"
+}
+
+trap finish EXIT
+trap on_error ERR
+
+say "starting a throw-away cluster: $("$PG_CONFIG" --version), as $(server_user), in $(cluster_dir demo)"
+cluster_start demo
+cluster_env demo
+cluster_psql -c 'create extension pg_tock'
+
+say "creating the app: users, stories, challenges, a leaderboard"
+cluster_psql -f "$ROOT/demo/schema.sql"
+
+say "scheduling its eleven jobs, sped up from hours and days to seconds"
+PGUSER=app cluster_psql -o /dev/null -f "$ROOT/demo/jobs.sql"
+cluster_psql -P footer=off -c '
+  select jobname as job, schedule as "real schedule", sped_up as "here", what as "what it does"
+  from app.real_schedule'
+
+say "runs as they end, for $SECONDS_SHOWN seconds"
+watch_runs
+wait_for_statistics
+
+say "statistics (cron.job_stats)"
+cluster_psql -P footer=off -c "
+  select jobname as job, total_runs as runs, successful_runs as ok, failed_runs as failed,
+         success_rate as \"ok %\", round(avg_duration_ms, 1) as \"avg ms\", round(max_duration_ms, 1) as \"max ms\",
+         last_status as \"last\"
+  from cron.job_stats order by jobid"
+say "why one fails (cron.failed_runs)"
+cluster_psql -At -c "select return_message from cron.failed_runs where jobname = 'send-weekly-reports' limit 1"
+check_outcomes
+
+connect="$(pg_bindir)/psql -h $PGHOST -p $PGPORT -U postgres postgres"
+if [ -n "${KEEP:-}" ]; then
+  say "the server stays up. Look around:"
+  note "$connect"
+  note "make clean stops it"
+else
+  say "the server is stopped now; KEEP=1 make demo leaves it running, to be reached by"
+  note "$connect"
+fi

@@ -1,0 +1,208 @@
+//! A run's effects and its `succeeded` row are one commit: whatever is killed, whenever.
+
+use pg_tock_test::{Cluster, PATIENCE, poll_until, stays_true};
+use std::time::Duration;
+
+/// Jobs that each leave one row in `effect` per run, with a moment in the middle to be killed in.
+fn load(cluster: &Cluster, jobs: i32) {
+    cluster.sql("create table effect (job int, at timestamptz default clock_timestamp())");
+    for n in 0..jobs {
+        cluster.schedule(
+            &format!("job {n}"),
+            "1 second",
+            &format!("insert into effect values ({n}); select pg_sleep(0.02)"),
+        );
+    }
+}
+
+/// Jobs whose effects and `succeeded` rows differ. One statement, so one snapshot: this holds at
+/// every instant, not only at the end.
+const DIFFERENCES: &str = "select format('%s: %s effects, %s rows', j.jobname, e.n, r.n) \
+    from cron.job j, \
+    lateral (select count(*) n from effect where job = substr(j.jobname, 5)::int) e, \
+    lateral (select count(*) n from cron.job_run_details d \
+             where d.jobid = j.jobid and d.status = 'succeeded') r \
+    where j.jobname like 'job %' and e.n <> r.n";
+
+fn effects(cluster: &Cluster) -> i64 {
+    cluster.one("select count(*) from effect")
+}
+
+/// Waits for `more` effects beyond those there are.
+#[track_caller]
+fn work_on(cluster: &Cluster, more: i64) {
+    let before = effects(cluster);
+    poll_until(&format!("{more} more effects"), PATIENCE, || {
+        (effects(cluster) >= before + more).then_some(())
+    });
+}
+
+#[track_caller]
+fn check_balance(cluster: &Cluster) {
+    cluster.stop_all_jobs();
+    assert_eq!(cluster.column::<String>(DIFFERENCES), Vec::<String>::new());
+    let doubled: i64 = cluster.one(
+        "select count(*) from (select from cron.job_run_details where status = 'succeeded' \
+         group by jobid, scheduled_for having count(*) > 1) twice",
+    );
+    assert_eq!(doubled, 0, "an occurrence succeeded twice");
+}
+
+#[test]
+fn effects_equal_succeeded_rows_at_every_instant() {
+    let cluster = Cluster::start();
+    load(&cluster, 20);
+    work_on(&cluster, 20);
+    stays_true("effects equal rows", Duration::from_secs(3), || {
+        cluster.column::<String>(DIFFERENCES).is_empty()
+    });
+    check_balance(&cluster);
+}
+
+#[test]
+fn executors_killed_under_load_leave_effects_equal_to_succeeded_rows() {
+    let cluster = Cluster::start();
+    load(&cluster, 20);
+    for round in 0..6 {
+        work_on(&cluster, 30);
+        let busy = poll_until("a busy executor", PATIENCE, || {
+            let busy: Vec<i32> = cluster.column(
+                "select pid from pg_stat_activity where backend_type = 'pg_tock executor' \
+                 and state = 'active' order by random() limit 1",
+            );
+            busy.first().copied()
+        });
+        cluster.crash_by_killing(busy);
+        cluster.wait_scheduler();
+        assert_eq!(cluster.column::<String>(DIFFERENCES), Vec::<String>::new(), "round {round}");
+    }
+    work_on(&cluster, 20);
+    check_balance(&cluster);
+}
+
+#[test]
+fn an_immediate_stop_under_load_leaves_effects_equal_to_succeeded_rows() {
+    let cluster = Cluster::start();
+    load(&cluster, 20);
+    for _ in 0..3 {
+        work_on(&cluster, 30);
+        cluster.stop_immediately();
+        cluster.boot();
+        cluster.wait_scheduler();
+        assert_eq!(cluster.column::<String>(DIFFERENCES), Vec::<String>::new());
+    }
+    check_balance(&cluster);
+}
+
+#[test]
+fn terminated_executors_leave_effects_equal_to_succeeded_rows() {
+    let cluster = Cluster::start();
+    load(&cluster, 20);
+    for _ in 0..10 {
+        work_on(&cluster, 10);
+        cluster.sql(
+            "select pg_terminate_backend(pid) from pg_stat_activity \
+             where backend_type = 'pg_tock executor'",
+        );
+    }
+    check_balance(&cluster);
+}
+
+#[test]
+fn a_deferred_constraint_that_fails_at_commit_is_a_failure_without_effects() {
+    let cluster = Cluster::start();
+    cluster.sql("create table parent (id int primary key)");
+    cluster.sql(
+        "create table child (id int, parent int constraint has_parent references parent \
+         deferrable initially deferred)",
+    );
+    let run = cluster.run_once("insert into child values (1, 99)").must_have_failed_with("23503");
+    assert_eq!(run.outcome.as_deref(), Some("failed"));
+    assert_eq!(run.error_field("constraint"), "has_parent");
+    assert_eq!(run.error_field("table"), "child");
+    assert_eq!(run.error_field("schema"), "public");
+    cluster.wait_quiet();
+    assert_eq!(cluster.one::<i64>("select count(*) from child"), 0);
+
+    let run = cluster.run_once("begin; insert into child values (1, 99); commit");
+    let _ = run.must_have_failed_with("23503");
+    assert_eq!(cluster.one::<i64>("select count(*) from child"), 0);
+}
+
+#[test]
+fn a_lost_scheduler_neither_stops_nor_repeats_a_run() {
+    let cluster = Cluster::start();
+    cluster.sql("create table effect (at timestamptz)");
+    let job = cluster.schedule(
+        "long",
+        "1 second",
+        "insert into effect values (now()); select pg_sleep(4)",
+    );
+    let executor = cluster.executor_of(job);
+    let scheduler = cluster.wait_scheduler();
+    cluster.terminate(scheduler);
+    let next = poll_until("a new scheduler", PATIENCE, || {
+        cluster.pids_of("pg_tock scheduler").into_iter().find(|pid| *pid != scheduler)
+    });
+    assert_ne!(next, scheduler);
+    let run = cluster.finished_run(job).must_have_succeeded();
+    assert_eq!(run.job_pid, Some(executor), "the executor finished what it had begun");
+    let _ = cluster.finished_runs(job, 2);
+    cluster.stop_all_jobs();
+
+    let overlapping: i64 = cluster.one_with(
+        "select count(*) from cron.job_run_details a join cron.job_run_details b using (jobid) \
+         where jobid = $1 and a.runid < b.runid \
+         and tstzrange(a.start_time, a.end_time) && tstzrange(b.start_time, b.end_time)",
+        &[&job],
+    );
+    assert_eq!(overlapping, 0, "never two at a time");
+    assert_eq!(
+        cluster.one::<i64>("select count(*) from cron.job_run_details where end_time is null"),
+        0
+    );
+    let succeeded = cluster.runs_of(job).iter().filter(|run| run.status == "succeeded").count();
+    assert_eq!(usize::try_from(effects(&cluster)).unwrap(), succeeded);
+}
+
+#[test]
+fn schedulers_lost_again_and_again_lose_and_repeat_nothing() {
+    let cluster = Cluster::start();
+    load(&cluster, 10);
+    for _ in 0..5 {
+        work_on(&cluster, 10);
+        let scheduler = cluster.wait_scheduler();
+        cluster.terminate(scheduler);
+        assert_eq!(cluster.column::<String>(DIFFERENCES), Vec::<String>::new());
+    }
+    work_on(&cluster, 20);
+    check_balance(&cluster);
+}
+
+#[test]
+fn a_run_interrupted_by_a_crash_is_closed_as_such() {
+    let cluster = Cluster::start();
+    let job = cluster.schedule("nap", "1 second", "select pg_sleep(3600)");
+    let run = cluster.run_in_status(job, "running");
+    cluster.stop_immediately();
+    cluster.boot();
+    let closed = poll_until("the interrupted run is closed", PATIENCE, || {
+        cluster.finished_runs_of(job).into_iter().find(|closed| closed.runid == run.runid)
+    });
+    assert_eq!(closed.status, "failed");
+    assert_eq!(closed.return_message, "server restarted");
+    assert_eq!(closed.outcome.as_deref(), Some("crashed"));
+    assert!(closed.end_time.is_some());
+}
+
+#[test]
+fn a_killed_scheduler_is_a_crash_that_everything_survives() {
+    let cluster = Cluster::start();
+    load(&cluster, 5);
+    work_on(&cluster, 5);
+    let scheduler = cluster.wait_scheduler();
+    cluster.crash_by_killing(scheduler);
+    assert_ne!(cluster.wait_scheduler(), scheduler);
+    work_on(&cluster, 5);
+    check_balance(&cluster);
+}

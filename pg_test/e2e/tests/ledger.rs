@@ -1,0 +1,117 @@
+//! The ledger is a table like any other: users index it, hang triggers on it, switch it off.
+
+use pg_tock_test::{Cluster, PATIENCE, poll_until};
+
+#[test]
+fn indexes_that_users_add_are_kept() {
+    let cluster = Cluster::start();
+    cluster.sql("create extension amcheck");
+    cluster.sql(
+        "create index by_word on cron.job_run_details (lower(status), (end_time - start_time))",
+    );
+    cluster
+        .sql("create index only_long on cron.job_run_details (jobid) where command like '%sleep%'");
+    for n in 0..10 {
+        // Short runs are inserted, long ones updated from their running row.
+        let command = if n % 2 == 0 { "select 1" } else { "select pg_sleep(1.2)" };
+        cluster.schedule(&format!("job {n}"), "1 second", command);
+    }
+    cluster.wait_for("(select count(*) > 40 from cron.job_run_details where status = 'succeeded')");
+    cluster.stop_all_jobs();
+    let indexes: Vec<String> = cluster.column(
+        "select indexrelid::regclass::text from pg_index where indrelid = 'cron.job_run_details'::regclass",
+    );
+    assert!(indexes.len() >= 4, "{indexes:?}");
+    for index in indexes {
+        cluster.sql(&format!("select bt_index_check('{index}', true)"));
+    }
+    let by_index: i64 = cluster.one(
+        "with _ as materialized (select set_config('enable_seqscan', 'off', true)) \
+         select count(*) from cron.job_run_details, _ where lower(status) = 'succeeded'",
+    );
+    assert_eq!(
+        by_index,
+        cluster.one::<i64>("select count(*) from cron.job_run_details where status = 'succeeded'")
+    );
+}
+
+#[test]
+fn triggers_that_users_add_fire() {
+    let cluster = Cluster::start();
+    cluster.sql("create table seen (runid bigint, status text)");
+    cluster.sql(
+        "create function see() returns trigger language plpgsql security definer as \
+         'begin insert into public.seen values (new.runid, new.status); return new; end'",
+    );
+    cluster.sql(
+        "create trigger see after insert or update on cron.job_run_details \
+         for each row execute function see()",
+    );
+    let job = cluster.schedule("tick", "1 second", "select 1");
+    let failing = cluster.schedule("failing", "1 second", "select 1/0");
+    let ran = cluster.finished_run(job).must_have_succeeded();
+    let failed = cluster.finished_run(failing).must_have_failed_with("22012");
+    for run in [ran, failed] {
+        let seen: i64 = cluster.one_with(
+            "select count(*) from seen where runid = $1 and status = $2",
+            &[&run.runid, &run.status],
+        );
+        assert_eq!(seen, 1, "{run:#?}");
+    }
+}
+
+#[test]
+fn without_the_ledger_jobs_still_run() {
+    let cluster = Cluster::builder().conf("cron.log_run", "off").start();
+    cluster.sql("create table ticks (at timestamptz default now())");
+    cluster.schedule("tick", "1 second", "insert into ticks default values");
+    cluster.wait_for("(select count(*) >= 3 from ticks)");
+    assert_eq!(cluster.one::<i64>("select count(*) from cron.job_run_details"), 0);
+}
+
+#[test]
+fn superuser_jobs_can_be_switched_off() {
+    let cluster = Cluster::start();
+    cluster.role("ann");
+    cluster.sql("create table ticks (who text default current_user); grant insert on ticks to ann");
+    let command = "insert into ticks default values";
+    cluster.schedule("tick", "1 second", command);
+    let ann = cluster.schedule_as("ann", "tick", "1 second", command);
+    cluster.wait_for("(select count(distinct who) = 2 from ticks)");
+    cluster.conf("cron.enable_superuser_jobs", "off");
+    cluster.restart();
+    cluster.sql("truncate ticks");
+    let before = cluster.finished_runs_of(ann).len();
+    let _ = cluster.finished_runs(ann, before + 3);
+    assert_eq!(cluster.column::<String>("select distinct who from ticks"), ["ann"]);
+}
+
+#[test]
+fn statistics_do_not_read_the_ledger() {
+    let cluster = Cluster::start();
+    let plan = cluster.column::<String>("explain select * from cron.job_stats").join("\n");
+    assert!(plan.contains("job_stat"), "{plan}");
+    assert!(!plan.contains("job_run_details"), "{plan}");
+}
+
+#[test]
+fn a_deleted_history_is_not_run_again() {
+    let cluster = Cluster::start();
+    cluster.sql("create table ticks (at timestamptz default now())");
+    let job = cluster.schedule("tick", "1 second", "insert into ticks default values");
+    let _ = cluster.finished_runs(job, 3);
+    cluster.stop_all_jobs();
+    let ran = cluster.one::<i64>("select count(*) from ticks");
+    cluster.sql("truncate cron.job_run_details");
+    cluster.restart();
+    cluster.sql(&format!("update cron.job set active = true where jobid = {job}"));
+    let first = cluster.finished_run(job);
+    poll_until("the job goes on", PATIENCE, || {
+        (cluster.one::<i64>("select count(*) from ticks") > ran).then_some(())
+    });
+    let repeated: bool = cluster.one_with(
+        "select $1::timestamptz <= (select max(at) from (select at from ticks order by at limit $2) old)",
+        &[&first.scheduled_for, &ran],
+    );
+    assert!(!repeated, "an occurrence of before ran again: {first:#?}");
+}
