@@ -124,7 +124,7 @@ mod tests {
             names(Trigger::ALL),
             ["schedule", "manual", "retry", "catch_up", "backfill", "startup", "dependency"]
         );
-        let names = Outcome::ALL.iter().map(|o| o.to_string()).collect::<Vec<_>>();
+        let names = Outcome::ALL.iter().map(ToString::to_string).collect::<Vec<_>>();
         assert_eq!(names, ["succeeded", "failed", "timeout", "cancelled", "crashed"]);
         let names = Guarantee::ALL.iter().map(|g| g.as_str()).collect::<Vec<_>>();
         assert_eq!(names, ["exactly_once", "at_most_once", "at_least_once"]);

@@ -229,7 +229,7 @@ impl Engine {
     /// Puts a job into its key's heap if it waits for a slot or an executor only.
     pub(super) fn enter(&mut self, number: u32) {
         let now = self.now;
-        let Some(job) = self.jobs.get_mut(number) else { return };
+        let Some(job) = self.jobs.lookup_mut(number) else { return };
         let Some(due) = job.queue.head().filter(|_| job.running.is_none()) else { return };
         let head = (due, job.id);
         let key = job.key;

@@ -209,7 +209,7 @@ impl Engine {
     /// The executor that runs the job now.
     #[must_use]
     pub fn running(&self, job: JobId) -> Option<ExecutorId> {
-        let job = self.jobs.get(*self.job_ids.get(&job)?)?;
+        let job = self.jobs.lookup(*self.job_ids.get(&job)?)?;
         job.running.map(ExecutorId)
     }
 

@@ -40,7 +40,7 @@ impl Engine {
     /// The executor has logged in and takes work.
     pub fn executor_ready(&mut self, id: ExecutorId, now: Timestamp) {
         self.hear(now);
-        let Some(record) = self.executors.get_mut(id.0) else { return };
+        let Some(record) = self.executors.lookup_mut(id.0) else { return };
         if record.phase != Phase::Starting {
             return;
         }
@@ -54,7 +54,7 @@ impl Engine {
     /// second. An executor that was to be retired anyway fails nobody.
     pub fn executor_start_failed(&mut self, id: ExecutorId, now: Timestamp) {
         self.hear(now);
-        let Some(record) = self.executors.get(id.0) else { return };
+        let Some(record) = self.executors.lookup(id.0) else { return };
         if record.phase != Phase::Starting {
             return self.executor_gone(id, now);
         }
@@ -74,7 +74,7 @@ impl Engine {
     /// The executor has exited. If it ran something, that run is over.
     pub fn executor_gone(&mut self, id: ExecutorId, now: Timestamp) {
         self.hear(now);
-        match self.executors.get(id.0).map(|record| record.phase) {
+        match self.executors.lookup(id.0).map(|record| record.phase) {
             None | Some(Phase::Absent) => {}
             Some(Phase::Starting) => self.executor_start_failed(id, now),
             Some(_) => self.remove_executor(id.0),
@@ -84,7 +84,7 @@ impl Engine {
     /// The executor's run is over; it takes the next one.
     pub fn run_finished(&mut self, id: ExecutorId, now: Timestamp) {
         self.hear(now);
-        if let Some(record) = self.executors.get(id.0)
+        if let Some(record) = self.executors.lookup(id.0)
             && matches!(record.phase, Phase::Busy(_))
         {
             self.rest(id.0);
@@ -252,7 +252,7 @@ impl Engine {
         let key = &mut self.keys[number];
         let owner = &mut self.owners[key.owner];
         match phase {
-            Phase::Absent => return,
+            Phase::Absent => {}
             Phase::Starting => {
                 key.starting += further;
                 owner.starting += further;
@@ -278,7 +278,7 @@ impl Engine {
         let key = &mut self.keys[number];
         let owner = &mut self.owners[key.owner];
         match phase {
-            Phase::Absent => return,
+            Phase::Absent => {}
             Phase::Starting => {
                 key.starting -= further;
                 owner.starting -= further;

@@ -39,11 +39,11 @@ impl<T: Default> Slab<T> {
         }
     }
 
-    pub(super) fn get(&self, id: u32) -> Option<&T> {
+    pub(super) fn lookup(&self, id: u32) -> Option<&T> {
         self.records.get(id as usize)
     }
 
-    pub(super) fn get_mut(&mut self, id: u32) -> Option<&mut T> {
+    pub(super) fn lookup_mut(&mut self, id: u32) -> Option<&mut T> {
         self.records.get_mut(id as usize)
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::support::*;
-use super::world::{Span, World};
+use super::world::World;
 use crate::engine::{JobSpec, Limits, PoolKey};
 use crate::time::JobId;
 

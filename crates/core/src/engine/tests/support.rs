@@ -28,6 +28,36 @@ impl Occurrences for Every {
     }
 }
 
+/// Numbers from a seed.
+#[derive(Debug)]
+pub(super) struct Dice(pub(super) u64);
+
+impl Dice {
+    pub(super) fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % sides.max(1)
+    }
+
+    pub(super) fn up_to(&mut self, most: i64) -> i64 {
+        i64::try_from(self.roll(u64::try_from(most).unwrap() + 1)).unwrap()
+    }
+}
+
+/// Multiples of a period until an instant.
+#[derive(Debug)]
+pub(super) struct Span {
+    pub(super) period: i64,
+    pub(super) until: i64,
+}
+
+impl Occurrences for Span {
+    fn next_after(&self, after: Timestamp) -> Option<Timestamp> {
+        Every(self.period).next_after(after).filter(|next| next.0 <= self.until)
+    }
+}
+
 /// One instant.
 #[derive(Debug)]
 pub(super) struct Once(pub(super) i64);
