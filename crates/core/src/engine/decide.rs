@@ -156,17 +156,18 @@ impl Engine {
     }
 
     /// Retires executors that are idle for too long or too old. One that only waits for a run slot
-    /// is not idle for want of work; it stays.
+    /// is not idle for want of work; it stays, and wakes nobody until nothing waits any more.
     pub(super) fn expire(&mut self, out: &mut Vec<Action>) {
         while let Some((at, executor)) = self.expiry.peek()
             && at <= self.now
         {
-            if self.keys[self.executors[executor].key].jobs.is_empty() {
+            let key = &mut self.keys[self.executors[executor].key];
+            if key.jobs.is_empty() {
                 self.retire(executor);
                 self.flush(out);
             } else {
-                let later = self.now.plus(RETRY);
-                self.expiry.set(&mut self.places.expiry, executor, later);
+                key.expiry_held = true;
+                self.expiry.remove(&mut self.places.expiry, executor);
             }
         }
     }

@@ -96,6 +96,13 @@ impl Engine {
             self.delayed.remove(&mut places.delayed, number);
         }
         let owner_number = key.owner;
+        if need == Need::Quiet && std::mem::take(&mut key.expiry_held) {
+            for at in 0..key.idle.len() {
+                if let Some(&idle) = self.keys[number].idle.get(at) {
+                    self.plan_expiry(idle);
+                }
+            }
+        }
         self.count_need(owner_number, before, need);
         self.refresh_owner(owner_number);
     }

@@ -219,11 +219,11 @@ impl Engine {
         self.agenda.key(&self.places.agenda, *self.job_ids.get(&job)?)
     }
 
-    /// Figures for health checks; O(databases x roles).
+    /// Figures for health checks; O(databases x roles + executors).
     #[must_use]
     pub fn counts(&self) -> Counts {
         Counts {
-            jobs: self.jobs.iter().filter(|job| !job.dropped).count(),
+            jobs: self.job_ids.len() - self.dropped_running(),
             waiting: self.totals.queued,
             running: self.totals.busy,
             idle: self.totals.idle,
@@ -232,6 +232,15 @@ impl Engine {
             oldest_waiting: self.keys.iter().filter_map(|key| Some(key.jobs.peek()?.0.0)).min(),
             short_of_slots: self.pressure.is_some() && !self.want_owners.is_empty(),
         }
+    }
+
+    /// Jobs that are known only because their run has not ended.
+    fn dropped_running(&self) -> usize {
+        let dropped = |executor: &&Executor| match executor.phase {
+            Phase::Busy(Some(job)) => self.jobs[job].dropped,
+            _ => false,
+        };
+        self.executors.iter().filter(dropped).count()
     }
 
     /// Notes that an event happened at `now`.

@@ -148,6 +148,8 @@ pub(super) struct Key {
     pub(super) asked: u32,
     /// A failed start is not repeated before, while others of the key live.
     pub(super) no_growth_before: Option<Timestamp>,
+    /// Idle executors have outlived their time because jobs wait.
+    pub(super) expiry_held: bool,
     pub(super) need: Need,
 }
 

@@ -114,6 +114,20 @@ fn an_idle_executor_leaves_after_the_timeout() {
 }
 
 #[test]
+fn an_executor_that_only_waits_for_a_run_slot_stays() {
+    let mut story = Story::new(Limits { max_running: 1, ..LIMITS });
+    story.up(7, 0);
+    story.up(8, 1);
+    story.put([job(1, 7, Once(SEC)), job(2, 8, Once(SEC + 1))]);
+    assert_eq!(story.tick(SEC), [run(0, 1, SEC)]);
+    assert_eq!(story.tick(SEC + 1), []);
+    assert_eq!(story.tick(60 * SEC), []);
+    assert_eq!(story.wake(), None);
+    story.engine.drop_job(JobId(2));
+    assert_eq!(story.tick(70 * SEC), [retire(1)]);
+}
+
+#[test]
 fn an_old_executor_leaves_once_idle_and_not_before() {
     let mut story = Story::new(Limits { max_age: 10 * SEC, ..LIMITS });
     story.up(7, 0);
