@@ -5,4 +5,7 @@
 //! any `search_path`.
 
 pub(crate) mod job;
+pub(crate) mod load;
 pub(crate) mod role;
+pub(crate) mod run;
+pub(crate) mod state;

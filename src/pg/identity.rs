@@ -112,3 +112,29 @@ impl Drop for Restore {
         unsafe { pg_sys::AtEOXact_GUC(false, self.settings) };
     }
 }
+
+/// The name of a database; None if it is gone.
+pub(crate) fn database_name(oid: u32) -> Option<String> {
+    // SAFETY: inside a transaction; the answer is null or a palloc'd C string.
+    owned(unsafe { pg_sys::get_database_name(oid.into()) })
+}
+
+/// The name of a role; None if it is gone.
+pub(crate) fn role_name(oid: u32) -> Option<String> {
+    // SAFETY: inside a transaction; with noerr = true the answer is null or a C string.
+    owned(unsafe { pg_sys::GetUserNameFromId(oid.into(), true) })
+}
+
+fn owned(name: *const core::ffi::c_char) -> Option<String> {
+    if name.is_null() {
+        return None;
+    }
+    // SAFETY: not null; a C string by the callers' contract, copied at once.
+    Some(unsafe { CStr::from_ptr(name) }.to_string_lossy().into_owned())
+}
+
+/// Whether the current user may see what belongs to this role: its own, or all as a superuser.
+pub(crate) fn may_see(owner: u32) -> bool {
+    // SAFETY: inside a transaction.
+    is_superuser() || unsafe { pg_sys::GetUserId() }.to_u32() == owner
+}

@@ -1,7 +1,19 @@
 //! Thin wrappers over Postgres primitives, one a file.
 
+pub(crate) mod bgw;
+pub(crate) mod catalog_scan;
 pub(crate) mod create_extension;
 pub(crate) mod identity;
+pub(crate) mod lock;
+pub(crate) mod mq;
+pub(crate) mod preload;
+pub(crate) mod process;
+pub(crate) mod raw;
 pub(crate) mod settings;
 pub(crate) mod text;
+pub(crate) mod time;
+#[allow(ffi_unwind_calls)] // it is what catches them
+pub(crate) mod trap;
 pub(crate) mod trigger;
+pub(crate) mod txn;
+pub(crate) mod wait;

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod engine;
+pub mod message;
 pub mod run;
 pub mod schedule;
 pub mod time;

@@ -63,29 +63,20 @@ pub struct RunOrder<'a> {
     /// WAL position that must be on disk before anything is sent outside; 0 = nothing to wait for.
     pub flush_lsn: u64,
     /// The job's name, if it has one.
-    pub job_name: Option<&'a str>,
-    /// The SQL text.
-    pub command: &'a str,
-}
-
-/// A [`RunOrder`] as it arrived, borrowing from the message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ReceivedOrder<'a> {
-    /// What to run.
-    pub order: RunOrder<'a>,
-    /// `order.command` as a C string, in place.
-    pub command_with_nul: &'a CStr,
+    pub job_name: Option<&'a CStr>,
+    /// The SQL text, in the encoding of the scheduler's database.
+    pub command: &'a CStr,
 }
 
 impl<'a> RunOrder<'a> {
     /// Appends the message to `out`; on an error `out` is as it was.
     ///
     /// # Errors
-    /// A name or command that holds a NUL byte or is longer than 4 GiB.
+    /// A name or command that is longer than 4 GiB.
     pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), WireError> {
-        let name = check_text("job_name", self.job_name.unwrap_or_default())?;
-        let command = check_text("command", self.command)?;
-        out.reserve(56 + self.job_name.map_or(0, str::len) + self.command.len());
+        let name_len = check_len("job_name", self.job_name.unwrap_or_default().count_bytes())?;
+        let command_len = check_len("command", self.command.count_bytes())?;
+        out.reserve(56 + self.job_name.map_or(0, CStr::count_bytes) + self.command.count_bytes());
         out.push(ORDER_TAG);
         out.extend_from_slice(&self.run.0.to_le_bytes());
         out.extend_from_slice(&self.job.0.to_le_bytes());
@@ -94,8 +85,8 @@ impl<'a> RunOrder<'a> {
         out.push(self.trigger.as_u8());
         out.push(u8::from(self.local));
         out.extend_from_slice(&self.flush_lsn.to_le_bytes());
-        put_optional_text(out, self.job_name, name);
-        put_text(out, self.command, command);
+        put_optional_text(out, self.job_name.map(CStr::to_bytes), name_len);
+        put_text(out, self.command.to_bytes(), command_len);
         Ok(())
     }
 
@@ -103,7 +94,7 @@ impl<'a> RunOrder<'a> {
     ///
     /// # Errors
     /// Bytes that are not exactly one well-formed order.
-    pub fn decode(bytes: &'a [u8]) -> Result<ReceivedOrder<'a>, WireError> {
+    pub fn decode(bytes: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(bytes, ORDER_TAG)?;
         let run = RunId(reader.i64()?);
         let job = JobId(reader.i64()?);
@@ -112,10 +103,11 @@ impl<'a> RunOrder<'a> {
         let trigger = reader.code("trigger", Trigger::from_u8)?;
         let local = reader.flag("local")?;
         let flush_lsn = reader.u64()?;
-        let job_name = reader.optional_text("job_name")?;
-        let (command, command_with_nul) = reader.text("command")?;
+        let named = reader.flag("job_name")?;
+        let job_name = if named { Some(reader.c_text("job_name")?) } else { None };
+        let command = reader.c_text("command")?;
         reader.end()?;
-        let order = RunOrder {
+        Ok(Self {
             run,
             job,
             scheduled_for,
@@ -125,8 +117,7 @@ impl<'a> RunOrder<'a> {
             flush_lsn,
             job_name,
             command,
-        };
-        Ok(ReceivedOrder { order, command_with_nul })
+        })
     }
 }
 
@@ -182,8 +173,8 @@ impl<'a> RunReport<'a> {
         if let Some(sqlstate) = self.sqlstate {
             out.extend_from_slice(&sqlstate);
         }
-        put_text(out, self.message, message);
-        put_optional_text(out, self.error_json, error);
+        put_text(out, self.message.as_bytes(), message);
+        put_optional_text(out, self.error_json.map(str::as_bytes), error);
         Ok(())
     }
 
@@ -203,7 +194,7 @@ impl<'a> RunReport<'a> {
             ended_at: Timestamp(reader.i64()?),
             row_count: if reader.flag("row_count")? { Some(reader.i64()?) } else { None },
             sqlstate: if reader.flag("sqlstate")? { Some(reader.array()?) } else { None },
-            message: reader.text("message")?.0,
+            message: reader.text("message")?,
             error_json: reader.optional_text("error_json")?,
         };
         reader.end()?;
@@ -216,16 +207,20 @@ fn check_text(field: &'static str, text: &str) -> Result<u32, WireError> {
     if text.as_bytes().contains(&0) {
         return Err(WireError::Text(field));
     }
-    u32::try_from(text.len()).map_err(|_| WireError::TooLong(field))
+    check_len(field, text.len())
 }
 
-fn put_text(out: &mut Vec<u8>, text: &str, checked_len: u32) {
+fn check_len(field: &'static str, len: usize) -> Result<u32, WireError> {
+    u32::try_from(len).map_err(|_| WireError::TooLong(field))
+}
+
+fn put_text(out: &mut Vec<u8>, text: &[u8], checked_len: u32) {
     out.extend_from_slice(&checked_len.to_le_bytes());
-    out.extend_from_slice(text.as_bytes());
+    out.extend_from_slice(text);
     out.push(0);
 }
 
-fn put_optional_text(out: &mut Vec<u8>, text: Option<&str>, checked_len: u32) {
+fn put_optional_text(out: &mut Vec<u8>, text: Option<&[u8]>, checked_len: u32) {
     out.push(u8::from(text.is_some()));
     if let Some(text) = text {
         put_text(out, text, checked_len);
@@ -287,21 +282,23 @@ impl<'a> Reader<'a> {
         from_u8(value).ok_or(WireError::Code { field, value })
     }
 
-    /// A text and the C string it is the inside of.
-    fn text(&mut self, field: &'static str) -> Result<(&'a str, &'a CStr), WireError> {
+    /// A text in whatever encoding, as a C string in place.
+    fn c_text(&mut self, field: &'static str) -> Result<&'a CStr, WireError> {
         let len = self.u32()?;
         let len = usize::try_from(len).map_err(|_| WireError::TooLong(field))?;
         let end = len.checked_add(1).ok_or(WireError::TooLong(field))?;
         let (with_nul, rest) =
             self.rest.split_at_checked(end).ok_or(WireError::Truncated(self.whole))?;
         self.rest = rest;
-        let c_text = CStr::from_bytes_with_nul(with_nul).map_err(|_| WireError::Text(field))?;
-        let text = c_text.to_str().map_err(|_| WireError::Text(field))?;
-        Ok((text, c_text))
+        CStr::from_bytes_with_nul(with_nul).map_err(|_| WireError::Text(field))
+    }
+
+    fn text(&mut self, field: &'static str) -> Result<&'a str, WireError> {
+        self.c_text(field)?.to_str().map_err(|_| WireError::Text(field))
     }
 
     fn optional_text(&mut self, field: &'static str) -> Result<Option<&'a str>, WireError> {
-        if self.flag(field)? { Ok(Some(self.text(field)?.0)) } else { Ok(None) }
+        if self.flag(field)? { Ok(Some(self.text(field)?)) } else { Ok(None) }
     }
 
     fn end(&self) -> Result<(), WireError> {
@@ -311,6 +308,8 @@ impl<'a> Reader<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::CString;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -327,7 +326,7 @@ mod tests {
                 local,
                 flush_lsn,
                 job_name: None,
-                command: "",
+                command: c"",
             }
         }
     }
@@ -337,7 +336,7 @@ mod tests {
             .prop_map(|chars| chars.into_iter().collect())
     }
 
-    fn order_bytes(command: &str) -> Vec<u8> {
+    fn order_bytes(command: &CStr) -> Vec<u8> {
         let order = RunOrder {
             run: RunId(7),
             job: JobId(3),
@@ -346,7 +345,7 @@ mod tests {
             trigger: Trigger::Schedule,
             local: true,
             flush_lsn: 0,
-            job_name: Some("nightly"),
+            job_name: Some(c"nightly"),
             command,
         };
         let mut bytes = Vec::new();
@@ -372,23 +371,20 @@ mod tests {
 
     #[test]
     fn command_is_a_c_string_inside_the_message() {
-        let bytes = order_bytes("select 1");
+        let bytes = order_bytes(c"select 1");
         let received = RunOrder::decode(&bytes).unwrap();
-        assert_eq!(received.command_with_nul, c"select 1");
-        let place = received.command_with_nul.as_ptr().addr() - bytes.as_ptr().addr();
+        assert_eq!(received.command, c"select 1");
+        let place = received.command.as_ptr().addr() - bytes.as_ptr().addr();
         assert_eq!(place, bytes.len() - "select 1".len() - 1);
     }
 
     #[test]
     fn nul_inside_a_text_is_refused_on_both_sides() {
-        let mut bytes = order_bytes("select 1");
+        let mut bytes = order_bytes(c"select 1");
         let inside = bytes.len() - 4;
         bytes[inside] = 0;
         assert_eq!(RunOrder::decode(&bytes), Err(WireError::Text("command")));
         let mut out = vec![1, 2];
-        let intact = order_bytes("select 1");
-        let order = RunOrder { job_name: Some("a\0b"), ..RunOrder::decode(&intact).unwrap().order };
-        assert_eq!(order.encode(&mut out), Err(WireError::Text("job_name")));
         let report = RunReport { message: "\0", ..report() };
         assert_eq!(report.encode(&mut out), Err(WireError::Text("message")));
         assert_eq!(out, [1, 2]);
@@ -396,7 +392,7 @@ mod tests {
 
     #[test]
     fn cut_lengthened_and_confused_messages_are_errors() {
-        let bytes = order_bytes("select 1");
+        let bytes = order_bytes(c"select 1");
         for end in 0..bytes.len() {
             assert_eq!(RunOrder::decode(&bytes[..end]), Err(WireError::Truncated(end)));
         }
@@ -415,12 +411,12 @@ mod tests {
         #[test]
         fn orders_come_back_unchanged(head in heads(), name in proptest::option::of(texts()),
                                       command in texts()) {
+            let name = name.map(|name| CString::new(name).unwrap());
+            let command = CString::new(command).unwrap();
             let order = RunOrder { job_name: name.as_deref(), command: &command, ..head };
             let mut bytes = Vec::new();
             order.encode(&mut bytes).unwrap();
-            let received = RunOrder::decode(&bytes).unwrap();
-            prop_assert_eq!(received.order, order);
-            prop_assert_eq!(received.command_with_nul.to_bytes(), command.as_bytes());
+            prop_assert_eq!(RunOrder::decode(&bytes).unwrap(), order);
         }
 
         #[test]
@@ -456,7 +452,7 @@ mod tests {
 
         #[test]
         fn damaged_messages_do_not_panic(at in 0usize..75, value: u8) {
-            let mut bytes = order_bytes("select some_function()");
+            let mut bytes = order_bytes(c"select some_function()");
             if let Some(byte) = bytes.get_mut(at) {
                 *byte = value;
             }

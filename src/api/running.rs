@@ -1,0 +1,46 @@
+//! `cron.running_runs()`: what runs now, read from shared memory.
+
+use pgrx::prelude::*;
+
+use crate::pg::{identity, process};
+use crate::pg::time::to_pg;
+use crate::shmem::slots;
+
+/// The runs of this database's scheduler that the caller may see: his own, all for a superuser.
+#[pg_extern(sql = false)]
+fn running_runs() -> TableIterator<
+    'static,
+    (
+    name!(jobid, i64),
+    name!(runid, i64),
+    name!(job_pid, i32),
+    name!(database, Option<String>),
+    name!(username, Option<String>),
+    name!(scheduled_for, Option<TimestampWithTimeZone>),
+    name!(started_at, Option<TimestampWithTimeZone>),
+    name!(trigger, &'static str),
+    name!(attempt, i32),
+    ),
+> {
+    let stamp = |at| TimestampWithTimeZone::try_from(to_pg(at)).ok();
+    let rows: Vec<_> = slots::of_scheduler(process::database().to_u32())
+        .filter_map(|(_, slot)| {
+            let run = slot.current()?;
+            if !identity::may_see(slot.role()) {
+                return None;
+            }
+            Some((
+                run.job.0,
+                run.run.0,
+                slot.pid(),
+                identity::database_name(slot.database()),
+                identity::role_name(slot.role()),
+                stamp(run.scheduled_for),
+                stamp(run.started_at),
+                run.trigger.as_str(),
+                run.attempt.cast_signed(),
+            ))
+        })
+        .collect();
+    TableIterator::new(rows)
+}

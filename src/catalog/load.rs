@@ -1,0 +1,109 @@
+//! `cron.job` as the scheduler reads it, together with what the system catalogs and
+//! `cron.job_state` say about each job.
+//!
+//! Texts come as bytes in the database's encoding: pgrx would refuse what is not UTF-8.
+
+use std::ffi::CString;
+
+use pg_tock_core::time::Timestamp;
+use pgrx::prelude::*;
+use pgrx::spi::{self, SpiHeapTupleData};
+
+use crate::pg::time::from_pg;
+
+/// One row of `cron.job`, with its surroundings.
+#[derive(Debug)]
+pub(crate) struct JobRow {
+    pub(crate) id: i64,
+    pub(crate) schedule: String,
+    pub(crate) command: CString,
+    pub(crate) nodename: String,
+    pub(crate) database: CString,
+    pub(crate) username: CString,
+    pub(crate) active: bool,
+    pub(crate) jobname: Option<CString>,
+    pub(crate) timezone: Option<String>,
+    /// None: there is no such database.
+    pub(crate) database_oid: Option<u32>,
+    /// None: there is no such role.
+    pub(crate) role_oid: Option<u32>,
+    pub(crate) is_superuser: bool,
+    /// When the definition in `definition` came into force.
+    pub(crate) effective_from: Option<Timestamp>,
+    pub(crate) definition: Option<String>,
+}
+
+macro_rules! bytes {
+    ($column:literal) => {
+        concat!("pg_catalog.convert_to(", $column, ", pg_catalog.getdatabaseencoding())")
+    };
+}
+
+macro_rules! jobs {
+    ($where:literal) => {
+        concat!(
+            "SELECT j.jobid, ", bytes!("j.schedule"), ", ", bytes!("j.command"), ", ",
+            bytes!("j.nodename"), ", ", bytes!("j.database"), ", ", bytes!("j.username"),
+            ", j.active, ", bytes!("j.jobname"), ", ", bytes!("j.timezone"), ", ",
+            "d.oid, r.oid, r.rolsuper, s.effective_from, s.definition FROM cron.job j ",
+            "LEFT JOIN pg_catalog.pg_database d ",
+            "ON d.datname::pg_catalog.text OPERATOR(pg_catalog.=) j.database ",
+            "LEFT JOIN pg_catalog.pg_roles r ",
+            "ON r.rolname::pg_catalog.text OPERATOR(pg_catalog.=) j.username ",
+            "LEFT JOIN cron.job_state s ON s.jobid OPERATOR(pg_catalog.=) j.jobid ",
+            $where
+        )
+    };
+}
+
+const ALL: &str = jobs!("");
+const SOME: &str = jobs!("WHERE j.jobid OPERATOR(pg_catalog.=) ANY ($1)");
+const INSTALLED: &str =
+    "SELECT true FROM pg_catalog.pg_extension WHERE extname OPERATOR(pg_catalog.=) 'pg_tock'";
+
+/// Whether this database has the extension. In a transaction, as every function here.
+pub(crate) fn is_installed() -> Result<bool, spi::Error> {
+    Spi::connect(|client| Ok(!client.select(INSTALLED, Some(1), &[])?.is_empty()))
+}
+
+/// All jobs.
+pub(crate) fn all() -> Result<Vec<JobRow>, spi::Error> {
+    Spi::connect(|client| {
+        let rows = client.select(ALL, None, &[])?;
+        rows.map(|row| read(&row)).collect()
+    })
+}
+
+/// Those of these jobs that exist.
+pub(crate) fn some(ids: &[i64]) -> Result<Vec<JobRow>, spi::Error> {
+    Spi::connect(|client| {
+        let rows = client.select(SOME, None, &[ids.to_vec().into()])?;
+        rows.map(|row| read(&row)).collect()
+    })
+}
+
+fn read(row: &SpiHeapTupleData<'_>) -> Result<JobRow, spi::Error> {
+    let bytes = |column: usize| row.get::<Vec<u8>>(column).map(Option::unwrap_or_default);
+    let text = |column: usize| {
+        bytes(column).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    };
+    // text cannot hold a NUL byte
+    let c_text = |column: usize| bytes(column).map(|bytes| CString::new(bytes).unwrap_or_default());
+    let optional = |column: usize| row.get::<Vec<u8>>(column);
+    Ok(JobRow {
+        id: row.get(1)?.unwrap_or_default(),
+        schedule: text(2)?,
+        command: c_text(3)?,
+        nodename: text(4)?,
+        database: c_text(5)?,
+        username: c_text(6)?,
+        active: row.get(7)?.unwrap_or(false),
+        jobname: optional(8)?.map(|bytes| CString::new(bytes).unwrap_or_default()),
+        timezone: optional(9)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
+        database_oid: row.get::<pg_sys::Oid>(10)?.map(pg_sys::Oid::to_u32),
+        role_oid: row.get::<pg_sys::Oid>(11)?.map(pg_sys::Oid::to_u32),
+        is_superuser: row.get(12)?.unwrap_or(false),
+        effective_from: row.get::<TimestampWithTimeZone>(13)?.map(|at| from_pg(at.into_inner())),
+        definition: row.get(14)?,
+    })
+}

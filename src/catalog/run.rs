@@ -1,0 +1,146 @@
+//! The rows of `cron.job_run_details` the scheduler writes: runs in other databases, runs that go
+//! on for more than a second, runs whose executor died, runs that could not start.
+
+use std::ffi::CString;
+
+use pg_tock_core::run::{Guarantee, Outcome, Trigger};
+use pg_tock_core::time::{JobId, RunId, Timestamp};
+use pgrx::datum::DatumWithOid;
+use pgrx::prelude::*;
+use pgrx::spi;
+
+use crate::pg::text::ServerText;
+use crate::pg::time::to_pg;
+
+const LEDGER: &str = "SELECT c.oid FROM pg_catalog.pg_class c \
+     WHERE c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass('cron.job_run_details')";
+
+const DRAW: &str = "SELECT pg_catalog.nextval('cron.runid_seq') \
+     FROM pg_catalog.generate_series(1, $1)";
+
+// A row that has an end is final: whoever comes second changes nothing.
+const WRITE: &str = "INSERT INTO cron.job_run_details AS d \
+     (jobid, runid, job_pid, database, username, command, status, return_message, start_time, \
+      end_time, jobname, scheduled_for, attempt, trigger, outcome, reason, guarantee, sqlstate, \
+      error, row_count) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, \
+      $19::pg_catalog.jsonb, $20) \
+     ON CONFLICT ON CONSTRAINT job_run_details_pkey DO UPDATE SET \
+      status = excluded.status, return_message = excluded.return_message, \
+      end_time = excluded.end_time, outcome = excluded.outcome, reason = excluded.reason, \
+      guarantee = excluded.guarantee, sqlstate = excluded.sqlstate, error = excluded.error, \
+      row_count = excluded.row_count \
+     WHERE d.end_time IS NULL";
+
+const CLOSE: &str = "UPDATE cron.job_run_details SET status = 'failed', \
+      return_message = coalesce(return_message, 'server restarted'), \
+      end_time = greatest(pg_catalog.clock_timestamp(), start_time), \
+      outcome = coalesce(outcome, 'crashed'), reason = coalesce(reason, 'server restarted') \
+     WHERE end_time IS NULL AND runid OPERATOR(pg_catalog.<>) ALL ($1)";
+
+/// One row, owning its texts. Texts of the job are in the database's encoding.
+#[derive(Clone, Debug)]
+pub(crate) struct RunRow {
+    pub(crate) job: JobId,
+    pub(crate) run: RunId,
+    pub(crate) pid: Option<i32>,
+    pub(crate) database: CString,
+    pub(crate) username: CString,
+    pub(crate) command: CString,
+    pub(crate) jobname: Option<CString>,
+    pub(crate) message: Option<String>,
+    pub(crate) started_at: Timestamp,
+    pub(crate) ended_at: Option<Timestamp>,
+    pub(crate) scheduled_for: Timestamp,
+    pub(crate) attempt: u32,
+    pub(crate) trigger: Trigger,
+    /// None while it runs.
+    pub(crate) outcome: Option<Outcome>,
+    pub(crate) reason: Option<&'static str>,
+    pub(crate) guarantee: Guarantee,
+    pub(crate) sqlstate: Option<[u8; 5]>,
+    pub(crate) error: Option<String>,
+    pub(crate) row_count: Option<i64>,
+}
+
+/// The ledger's oid, if there is one. In a transaction, as every function here.
+pub(crate) fn ledger() -> Result<Option<pg_sys::Oid>, spi::Error> {
+    Spi::connect(|client| {
+        let rows = client.select(LEDGER, Some(1), &[])?;
+        if rows.is_empty() { Ok(None) } else { rows.first().get_one() }
+    })
+}
+
+/// Draws run ids.
+pub(crate) fn draw_ids(count: i32) -> Result<Vec<i64>, spi::Error> {
+    Spi::connect_mut(|client| {
+        let rows = client.update(DRAW, None, &[count.into()])?;
+        rows.map(|row| row.get::<i64>(1).map(Option::unwrap_or_default)).collect()
+    })
+}
+
+/// Writes rows; those that have an end already stay as they are.
+pub(crate) fn write<'a>(rows: impl Iterator<Item = &'a RunRow>) -> Result<(), spi::Error> {
+    Spi::connect_mut(|client| {
+        let mut plan = None;
+        for row in rows {
+            let plan = match &plan {
+                Some(plan) => plan,
+                None => plan.insert(client.prepare_mut(WRITE, &TYPES.map(PgOid::BuiltIn))?),
+            };
+            client.update(plan, None, &values(row))?;
+        }
+        Ok(())
+    })
+}
+
+/// The types of the parameters of [`WRITE`].
+const TYPES: [pg_sys::BuiltinOid; 20] = {
+    use pg_sys::BuiltinOid::{INT4OID, INT8OID, TEXTOID, TIMESTAMPTZOID};
+    [
+        INT8OID, INT8OID, INT4OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID,
+        TIMESTAMPTZOID, TEXTOID, TIMESTAMPTZOID, INT4OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID,
+        TEXTOID, TEXTOID, INT8OID,
+    ]
+};
+
+fn values(row: &RunRow) -> [DatumWithOid<'_>; 20] {
+    let status = match row.outcome {
+        None => "running",
+        Some(Outcome::Succeeded) => "succeeded",
+        Some(_) => "failed",
+    };
+    let sqlstate =
+        row.sqlstate.map(|code| code.iter().map(|&byte| char::from(byte)).collect::<String>());
+    [
+        row.job.0.into(),
+        row.run.0.into(),
+        row.pid.into(),
+        ServerText::new(row.database.as_bytes()).param(),
+        ServerText::new(row.username.as_bytes()).param(),
+        ServerText::new(row.command.as_bytes()).param(),
+        status.into(),
+        row.message.as_deref().into(),
+        timestamptz(Some(row.started_at)),
+        timestamptz(row.ended_at),
+        crate::pg::text::param(row.jobname.as_ref().map(|name| ServerText::new(name.as_bytes()))),
+        timestamptz(Some(row.scheduled_for)),
+        row.attempt.cast_signed().into(),
+        row.trigger.as_str().into(),
+        row.outcome.map(Outcome::as_str).into(),
+        row.reason.into(),
+        row.guarantee.as_str().into(),
+        sqlstate.into(),
+        row.error.as_deref().into(),
+        row.row_count.into(),
+    ]
+}
+
+fn timestamptz(at: Option<Timestamp>) -> DatumWithOid<'static> {
+    at.and_then(|at| TimestampWithTimeZone::try_from(to_pg(at)).ok()).into()
+}
+
+/// Closes the rows of runs nobody runs any more: all without an end but those of `alive`.
+pub(crate) fn close_dead(alive: &[i64]) -> Result<usize, spi::Error> {
+    Spi::connect_mut(|client| Ok(client.update(CLOSE, None, &[alive.to_vec().into()])?.len()))
+}

@@ -1,0 +1,236 @@
+//! What the scheduler remembers: `cron.engine_state`, `cron.job_state`, `cron.job_stat`,
+//! `cron.job_skip`.
+
+use pg_tock_core::time::{JobId, Timestamp};
+use pgrx::datum::DatumWithOid;
+use pgrx::prelude::*;
+use pgrx::spi;
+
+use crate::pg::time::to_pg;
+
+const SERVER_START: &str = "SELECT server_start, timeline FROM cron.engine_state";
+const SET_SERVER_START: &str = "UPDATE cron.engine_state SET server_start = $1, timeline = $2";
+
+const EFFECTIVE: &str = "INSERT INTO cron.job_state AS s (jobid, effective_from, definition) \
+     SELECT u.jobid, u.effective_from, u.definition FROM \
+      pg_catalog.unnest($1::bigint[], $2::timestamptz[], $3::text[]) \
+       AS u (jobid, effective_from, definition) \
+     ON CONFLICT ON CONSTRAINT job_state_pkey DO UPDATE SET \
+      effective_from = excluded.effective_from, definition = excluded.definition, \
+      cursor_at = NULL";
+
+const COUNT: &str = "INSERT INTO cron.job_stat AS s (jobid, total_runs, successful_runs, \
+      failed_runs, total_ms, max_ms, last_run_at, last_runid, last_status, last_error) \
+     SELECT u.* FROM pg_catalog.unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], \
+      $5::double precision[], $6::double precision[], $7::timestamptz[], $8::bigint[], \
+      $9::text[], $10::text[]) AS u \
+     ON CONFLICT ON CONSTRAINT job_stat_pkey DO UPDATE SET \
+      total_runs = s.total_runs OPERATOR(pg_catalog.+) excluded.total_runs, \
+      successful_runs = s.successful_runs OPERATOR(pg_catalog.+) excluded.successful_runs, \
+      failed_runs = s.failed_runs OPERATOR(pg_catalog.+) excluded.failed_runs, \
+      total_ms = s.total_ms OPERATOR(pg_catalog.+) excluded.total_ms, \
+      max_ms = greatest(s.max_ms, excluded.max_ms), \
+      last_run_at = excluded.last_run_at, last_runid = excluded.last_runid, \
+      last_status = excluded.last_status, \
+      last_error = coalesce(excluded.last_error, s.last_error)";
+
+const CURSOR: &str = "UPDATE cron.job_state SET cursor_at = u.cursor_at \
+     FROM pg_catalog.unnest($1::bigint[], $2::timestamptz[]) AS u (jobid, cursor_at) \
+     WHERE job_state.jobid OPERATOR(pg_catalog.=) u.jobid";
+
+const COUNTED: &str = "UPDATE cron.engine_state SET counted_below = $1";
+
+// Runs that were recorded but not counted when the last scheduler ended: those past the mark and,
+// of jobs with a cursor, past the cursor.
+const CATCH_UP: &str = "INSERT INTO cron.job_stat AS s (jobid, total_runs, successful_runs, \
+      failed_runs, total_ms, max_ms, last_run_at, last_runid, last_status, last_error) \
+     SELECT d.jobid, pg_catalog.count(*), \
+      pg_catalog.count(*) FILTER (WHERE d.status OPERATOR(pg_catalog.=) 'succeeded'), \
+      pg_catalog.count(*) FILTER (WHERE d.status OPERATOR(pg_catalog.=) 'failed'), \
+      coalesce(pg_catalog.sum(extract(epoch FROM d.end_time OPERATOR(pg_catalog.-) d.start_time) \
+       OPERATOR(pg_catalog.*) 1000), 0), \
+      coalesce(pg_catalog.max(extract(epoch FROM d.end_time OPERATOR(pg_catalog.-) d.start_time) \
+       OPERATOR(pg_catalog.*) 1000), 0), \
+      pg_catalog.max(d.start_time), pg_catalog.max(d.runid), \
+      (pg_catalog.array_agg(d.status ORDER BY d.runid DESC))[1], \
+      (pg_catalog.array_agg(d.return_message ORDER BY d.runid DESC) \
+       FILTER (WHERE d.status OPERATOR(pg_catalog.=) 'failed'))[1] \
+     FROM cron.job_run_details d LEFT JOIN cron.job_state c \
+      ON c.jobid OPERATOR(pg_catalog.=) d.jobid \
+     WHERE d.runid OPERATOR(pg_catalog.>=) \
+       (SELECT e.counted_below FROM cron.engine_state e) \
+      AND d.end_time IS NOT NULL AND d.jobid IS NOT NULL \
+      AND d.status OPERATOR(pg_catalog.=) ANY (ARRAY['succeeded', 'failed']) \
+      AND (c.cursor_at IS NULL OR d.scheduled_for IS NULL \
+       OR d.scheduled_for OPERATOR(pg_catalog.>) c.cursor_at) \
+     GROUP BY d.jobid \
+     ON CONFLICT ON CONSTRAINT job_stat_pkey DO UPDATE SET \
+      total_runs = s.total_runs OPERATOR(pg_catalog.+) excluded.total_runs, \
+      successful_runs = s.successful_runs OPERATOR(pg_catalog.+) excluded.successful_runs, \
+      failed_runs = s.failed_runs OPERATOR(pg_catalog.+) excluded.failed_runs, \
+      total_ms = s.total_ms OPERATOR(pg_catalog.+) excluded.total_ms, \
+      max_ms = greatest(s.max_ms, excluded.max_ms), \
+      last_run_at = excluded.last_run_at, last_runid = excluded.last_runid, \
+      last_status = excluded.last_status, \
+      last_error = coalesce(excluded.last_error, s.last_error)";
+
+const MARK_CAUGHT_UP: &str = "UPDATE cron.engine_state SET counted_below = coalesce(greatest( \
+      counted_below, (SELECT pg_catalog.max(d.runid) OPERATOR(pg_catalog.+) 1 \
+       FROM cron.job_run_details d WHERE d.end_time IS NOT NULL)), 1)";
+
+const SKIP: &str = "INSERT INTO cron.job_skip (jobid, reason, first_at, last_at, count) \
+     VALUES ($1, $2, $3, $4, $5)";
+
+const FORGET: [&str; 3] = [
+    "DELETE FROM cron.job_state WHERE jobid OPERATOR(pg_catalog.=) ANY ($1)",
+    "DELETE FROM cron.job_stat WHERE jobid OPERATOR(pg_catalog.=) ANY ($1)",
+    "DELETE FROM cron.job_skip WHERE jobid OPERATOR(pg_catalog.=) ANY ($1)",
+];
+
+const FORGET_STRANGERS: [&str; 3] = [
+    "DELETE FROM cron.job_state s WHERE NOT EXISTS \
+      (SELECT FROM cron.job j WHERE j.jobid OPERATOR(pg_catalog.=) s.jobid)",
+    "DELETE FROM cron.job_stat s WHERE NOT EXISTS \
+      (SELECT FROM cron.job j WHERE j.jobid OPERATOR(pg_catalog.=) s.jobid)",
+    "DELETE FROM cron.job_skip s WHERE NOT EXISTS \
+      (SELECT FROM cron.job j WHERE j.jobid OPERATOR(pg_catalog.=) s.jobid)",
+];
+
+/// When a job's present definition came into force.
+#[derive(Clone, Debug)]
+pub(crate) struct Effective {
+    pub(crate) job: JobId,
+    pub(crate) from: Timestamp,
+    pub(crate) definition: String,
+}
+
+/// What some runs of a job add to its statistics.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) total: i64,
+    pub(crate) succeeded: i64,
+    pub(crate) total_ms: f64,
+    pub(crate) max_ms: f64,
+    pub(crate) last_started: Timestamp,
+    pub(crate) last_run: i64,
+    pub(crate) last_succeeded: bool,
+    pub(crate) last_error: Option<String>,
+    /// The latest occurrence that has ended.
+    pub(crate) cursor: Timestamp,
+}
+
+/// Occurrences that did not run.
+#[derive(Clone, Debug)]
+pub(crate) struct Skip {
+    pub(crate) job: JobId,
+    pub(crate) reason: &'static str,
+    pub(crate) first: Timestamp,
+    pub(crate) last: Timestamp,
+    pub(crate) count: u64,
+}
+
+fn stamp(at: Timestamp) -> Option<TimestampWithTimeZone> {
+    TimestampWithTimeZone::try_from(to_pg(at)).ok()
+}
+
+fn stamps<'a>(at: impl Iterator<Item = Timestamp>) -> DatumWithOid<'a> {
+    at.map(stamp).collect::<Vec<_>>().into()
+}
+
+/// Takes note that this server start has been seen; false if it had been before.
+pub(crate) fn note_server_start(start: Timestamp, timeline: i32) -> Result<bool, spi::Error> {
+    Spi::connect_mut(|client| {
+        let known = client.select(SERVER_START, Some(1), &[])?;
+        if !known.is_empty() {
+            let (at, on) = known.first().get_two::<TimestampWithTimeZone, i32>()?;
+            if at == stamp(start) && on == Some(timeline) {
+                return Ok(false);
+            }
+        }
+        client.update(SET_SERVER_START, None, &[stamp(start).into(), timeline.into()])?;
+        Ok(true)
+    })
+}
+
+/// Stores since when jobs are as they are.
+pub(crate) fn set_effective(jobs: &[Effective]) -> Result<(), spi::Error> {
+    if jobs.is_empty() {
+        return Ok(());
+    }
+    Spi::connect_mut(|client| {
+        let ids: Vec<i64> = jobs.iter().map(|job| job.job.0).collect();
+        let definitions: Vec<String> = jobs.iter().map(|job| job.definition.clone()).collect();
+        let from = stamps(jobs.iter().map(|job| job.from));
+        client.update(EFFECTIVE, None, &[ids.into(), from, definitions.into()])?;
+        Ok(())
+    })
+}
+
+/// Adds to statistics and moves cursors. `counted_below`: every run with a lower id is counted.
+pub(crate) fn count(tallies: &[(JobId, Tally)], counted_below: i64) -> Result<(), spi::Error> {
+    let list = |f: fn(&Tally) -> i64| tallies.iter().map(|(_, t)| f(t)).collect::<Vec<i64>>();
+    let ids: Vec<i64> = tallies.iter().map(|(job, _)| job.0).collect();
+    let status = |succeeded: bool| if succeeded { "succeeded" } else { "failed" };
+    Spi::connect_mut(|client| {
+        let args: [DatumWithOid<'_>; 10] = [
+            ids.clone().into(),
+            list(|t| t.total).into(),
+            list(|t| t.succeeded).into(),
+            list(|t| t.total - t.succeeded).into(),
+            tallies.iter().map(|(_, t)| t.total_ms).collect::<Vec<_>>().into(),
+            tallies.iter().map(|(_, t)| t.max_ms).collect::<Vec<_>>().into(),
+            stamps(tallies.iter().map(|(_, t)| t.last_started)),
+            list(|t| t.last_run).into(),
+            tallies.iter().map(|(_, t)| status(t.last_succeeded)).collect::<Vec<_>>().into(),
+            tallies.iter().map(|(_, t)| t.last_error.clone()).collect::<Vec<_>>().into(),
+        ];
+        client.update(COUNT, None, &args)?;
+        let cursors = stamps(tallies.iter().map(|(_, t)| t.cursor));
+        client.update(CURSOR, None, &[ids.into(), cursors])?;
+        client.update(COUNTED, None, &[counted_below.into()])?;
+        Ok(())
+    })
+}
+
+/// Counts the runs an earlier scheduler had no time to count.
+pub(crate) fn catch_up() -> Result<(), spi::Error> {
+    Spi::connect_mut(|client| {
+        client.update(CATCH_UP, None, &[])?;
+        client.update(MARK_CAUGHT_UP, None, &[])?;
+        Ok(())
+    })
+}
+
+/// Records occurrences that did not run.
+pub(crate) fn skip(skips: &[Skip]) -> Result<(), spi::Error> {
+    Spi::connect_mut(|client| {
+        for skip in skips {
+            let count = i64::try_from(skip.count).unwrap_or(i64::MAX);
+            let (first, last) = (stamp(skip.first), stamp(skip.last));
+            let args: [DatumWithOid<'_>; 5] =
+                [skip.job.0.into(), skip.reason.into(), first.into(), last.into(), count.into()];
+            client.update(SKIP, None, &args)?;
+        }
+        Ok(())
+    })
+}
+
+/// Forgets jobs that are gone.
+pub(crate) fn forget(jobs: &[i64]) -> Result<(), spi::Error> {
+    Spi::connect_mut(|client| {
+        for statement in FORGET {
+            client.update(statement, None, &[jobs.to_vec().into()])?;
+        }
+        Ok(())
+    })
+}
+
+/// Forgets whatever is not a job.
+pub(crate) fn forget_strangers() -> Result<(), spi::Error> {
+    Spi::connect_mut(|client| {
+        for statement in FORGET_STRANGERS {
+            client.update(statement, None, &[])?;
+        }
+        Ok(())
+    })
+}

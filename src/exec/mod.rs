@@ -1,0 +1,11 @@
+//! How a run does its work.
+//!
+//! `command` executes a job's text as the simple query protocol would, `ledger` writes its row
+//! straight into the table, `run` puts the two together into one run, `reset` leaves nothing of it
+//! behind.
+
+pub(crate) mod command;
+pub(crate) mod kind;
+pub(crate) mod ledger;
+pub(crate) mod reset;
+pub(crate) mod run;

@@ -1,0 +1,506 @@
+//! One run: claim it where that is needed, execute its text, settle its row in the transaction of
+//! its effects, record a failure in one of its own.
+
+use std::ffi::{CStr, CString};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use pg_tock_core::message::{ErrorFields, psql_error, result_message};
+use pg_tock_core::run::{Guarantee, Outcome};
+use pg_tock_core::time::Timestamp;
+use pg_tock_core::wire::{RunOrder, RunReport};
+use pgrx::pg_sys;
+
+use super::command::{self, Observer, Progress};
+use super::kind::Kind;
+use super::ledger::{self, Row, Write};
+use crate::pg::trap::PgError;
+use crate::pg::{raw, time, trap};
+use crate::shmem::slots::{Phase, Slot};
+
+/// Room for `return_message` of a success, which is made where nothing may be allocated.
+const MESSAGE: usize = 96;
+
+/// What an executor knows about itself.
+#[derive(Debug)]
+pub(crate) struct Session {
+    /// Its slot in shared memory.
+    pub(crate) slot: &'static Slot,
+    /// The name of its database.
+    pub(crate) database: CString,
+    /// The name of its role.
+    pub(crate) username: CString,
+}
+
+/// How a run ended, owning its texts.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    outcome: Outcome,
+    guarantee: Guarantee,
+    recorded: bool,
+    started_at: Timestamp,
+    ended_at: Timestamp,
+    row_count: Option<i64>,
+    sqlstate: Option<[u8; 5]>,
+    message: String,
+    error_json: Option<String>,
+}
+
+impl Ended {
+    /// Keeps the end of the run where the next scheduler finds it.
+    pub(crate) fn leave(&self, slot: &Slot) {
+        slot.leave_report(self.outcome, self.sqlstate, &self.message);
+    }
+
+    /// The end of the run, as `cron.log_statement` puts it.
+    pub(crate) fn log_line(&self, order: &RunOrder<'_>) -> String {
+        match self.outcome {
+            Outcome::Succeeded => format!("cron job {} completed: {}", order.job, self.message),
+            outcome => format!("cron job {} {}: {}", order.job, outcome, self.message.trim_end()),
+        }
+    }
+
+    /// The report of this run.
+    pub(crate) fn report(&self, order: &RunOrder<'_>) -> RunReport<'_> {
+        RunReport {
+            run: order.run,
+            job: order.job,
+            outcome: self.outcome,
+            guarantee: self.guarantee,
+            recorded: self.recorded,
+            started_at: self.started_at,
+            ended_at: self.ended_at,
+            row_count: self.row_count,
+            sqlstate: self.sqlstate,
+            message: &self.message,
+            error_json: self.error_json.as_deref(),
+        }
+    }
+}
+
+/// Transactions this session has committed.
+static COMMITS: AtomicU64 = AtomicU64::new(0);
+
+/// Counts commits. Called by Postgres inside CommitTransaction, where nothing may fail.
+unsafe extern "C-unwind" fn count_commit(
+    event: pg_sys::XactEvent::Type,
+    _arg: *mut core::ffi::c_void,
+) {
+    if event == pg_sys::XactEvent::XACT_EVENT_COMMIT {
+        COMMITS.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Prepares a session for runs; once, after it has connected.
+pub(crate) fn prepare_session() {
+    // SAFETY: the context lives as long as the process, the callback is a plain function.
+    unsafe {
+        pg_sys::MessageContext = raw::AllocSetContextCreateInternal(
+            pg_sys::TopMemoryContext,
+            c"MessageContext".as_ptr(),
+            0,
+            8 * 1024,
+            8 * 1024 * 1024,
+        );
+        pg_sys::RegisterXactCallback(Some(count_commit), core::ptr::null_mut());
+    }
+}
+
+/// A run under way. Borrowed texts and plain values only: it lives across `longjmp`.
+struct Flight<'a> {
+    session: &'a Session,
+    order: &'a RunOrder<'a>,
+    started_at: Timestamp,
+    /// Commits of the session when the run's own transaction began.
+    commits_before: u64,
+    /// The row as settled is in the transaction, or committed.
+    settled: bool,
+    /// The run has a `running` row.
+    has_row: bool,
+    guarantee: Guarantee,
+    ended_at: Timestamp,
+    message: Text,
+    row_count: Option<i64>,
+}
+
+/// A short text without a destructor.
+#[derive(Clone, Copy)]
+struct Text {
+    bytes: [u8; MESSAGE],
+    len: usize,
+}
+
+impl Text {
+    const fn new() -> Self {
+        Self { bytes: [0; MESSAGE], len: 0 }
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+}
+
+impl core::fmt::Write for Text {
+    fn write_str(&mut self, text: &str) -> core::fmt::Result {
+        let room = self.bytes.get_mut(self.len..).ok_or(core::fmt::Error)?;
+        let to = room.get_mut(..text.len()).ok_or(core::fmt::Error)?;
+        to.copy_from_slice(text.as_bytes());
+        self.len += text.len();
+        Ok(())
+    }
+}
+
+/// The outcome in words for `status`, which has pg_cron's only.
+const fn status_of(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Succeeded => "succeeded",
+        _ => "failed",
+    }
+}
+
+impl Flight<'_> {
+    fn row<'r>(&'r self) -> Row<'r> {
+        Row {
+            jobid: self.order.job.0,
+            runid: self.order.run.0,
+            job_pid: crate::pg::process::pid(),
+            database: &self.session.database,
+            username: &self.session.username,
+            command: self.order.command,
+            status: "running",
+            return_message: None,
+            start_time: self.started_at,
+            end_time: None,
+            jobname: self.order.job_name,
+            scheduled_for: self.order.scheduled_for,
+            attempt: self.order.attempt,
+            trigger: self.order.trigger.as_str(),
+            outcome: None,
+            reason: None,
+            guarantee: self.guarantee.as_str(),
+            sqlstate: None,
+            error: None,
+            row_count: None,
+        }
+    }
+
+    /// How the row has to be written, having made sure that nobody else writes it.
+    ///
+    /// # Safety
+    /// Inside [`trap::catch`].
+    unsafe fn take_row(&self) -> Write {
+        if self.has_row {
+            return Write::Finish;
+        }
+        let slot = self.session.slot;
+        loop {
+            match slot.phase() {
+                Phase::Unrecorded if slot.advance(Phase::Unrecorded, Phase::Settling) => {
+                    return Write::Insert;
+                }
+                Phase::Recorded => return Write::Finish,
+                // the scheduler is writing the row this very moment
+                Phase::Unrecorded | Phase::Recording => {
+                    // SAFETY: promised by the caller.
+                    unsafe {
+                        command::check_interrupts();
+                        pg_sys::pg_usleep(100);
+                    }
+                }
+                _ => return Write::Insert,
+            }
+        }
+    }
+
+    /// Writes the final row of a success into the open transaction.
+    ///
+    /// # Safety
+    /// Inside [`trap::catch`], in a transaction.
+    unsafe fn settle(&mut self, progress: &Progress, alone: bool) {
+        // SAFETY: promised by the caller.
+        unsafe {
+            let how = self.take_row();
+            self.ended_at = time::now();
+            self.describe(progress);
+            let committed = COMMITS.load(Ordering::Relaxed) != self.commits_before;
+            let apart = committed || alone && progress.statements > 0;
+            self.guarantee = if apart { Guarantee::AtMostOnce } else { Guarantee::ExactlyOnce };
+            // Nothing of the job's is lost with the row, so its commit need not wait for the disk.
+            if raw::GetTopTransactionIdIfAny() == pg_sys::InvalidTransactionId {
+                pg_sys::synchronous_commit = 0;
+            }
+            let row = Row {
+                status: status_of(Outcome::Succeeded),
+                outcome: Some(Outcome::Succeeded.as_str()),
+                return_message: Some(self.message.as_bytes()),
+                end_time: Some(self.ended_at),
+                row_count: self.row_count,
+                ..self.row()
+            };
+            ledger::write(&row, how);
+        }
+        self.settled = true;
+    }
+
+    /// Puts what the last statement returned into words. `String`s made here are gone before the
+    /// next call into Postgres.
+    fn describe(&mut self, progress: &Progress) {
+        let (text, count) = describe(progress);
+        self.message = Text::new();
+        // Tags are short; one that does not fit stays out.
+        let _ = core::fmt::Write::write_str(&mut self.message, &text);
+        self.row_count = count;
+    }
+}
+
+/// The words for what the last statement returned, and its number of rows.
+fn describe(progress: &Progress) -> (String, Option<i64>) {
+    // SAFETY: a table of constants.
+    let (tag, counts) = unsafe {
+        let name = CStr::from_ptr(raw::GetCommandTagName(progress.tag));
+        (name.to_str().unwrap_or_default(), raw::command_tag_display_rowcount(progress.tag))
+    };
+    let none = progress.statements == 0;
+    let tag = if none { "" } else { tag };
+    let text = result_message(tag, progress.rows, progress.returned_rows, counts);
+    let counted = !none && (counts || progress.returned_rows);
+    (text, if counted { i64::try_from(progress.rows).ok() } else { None })
+}
+
+impl Observer for Flight<'_> {
+    unsafe fn parsed(&mut self, kind: Kind) {
+        if self.order.local && kind.may_commit {
+            let slot = self.session.slot;
+            // SAFETY: no transaction is open; the claim may be lost in a crash of the server, for
+            // WAL is ordered: then what the command did is lost too.
+            unsafe {
+                raw::StartTransactionCommand();
+                let synchronous_commit = pg_sys::synchronous_commit;
+                if slot.advance(Phase::Unrecorded, Phase::Claiming) {
+                    pg_sys::synchronous_commit = 0;
+                    self.guarantee = Guarantee::AtMostOnce;
+                    ledger::write(&self.row(), Write::Insert);
+                }
+                raw::CommitTransactionCommand();
+                pg_sys::synchronous_commit = synchronous_commit;
+            }
+            slot.advance(Phase::Claiming, Phase::Recorded);
+            self.has_row = slot.phase() == Phase::Recorded;
+        }
+        self.commits_before = COMMITS.load(Ordering::Relaxed);
+    }
+
+    unsafe fn before_commit(&mut self, progress: &Progress) {
+        if self.order.local {
+            // SAFETY: promised by the caller.
+            unsafe { self.settle(progress, false) };
+        }
+    }
+}
+
+/// Does what `order` says.
+pub(crate) fn run(session: &Session, order: &RunOrder<'_>) -> Ended {
+    let mut flight = Flight {
+        session,
+        order,
+        started_at: time::now(),
+        commits_before: COMMITS.load(Ordering::Relaxed),
+        settled: false,
+        has_row: false,
+        guarantee: Guarantee::AtMostOnce,
+        ended_at: Timestamp(0),
+        message: Text::new(),
+        row_count: None,
+    };
+    let mut progress = Progress::new();
+    // SAFETY: this process's own variables, outside a transaction; nothing with a destructor is
+    // used inside `catch`.
+    let executed = unsafe {
+        let synchronous_commit = pg_sys::synchronous_commit;
+        raw::MemoryContextReset(pg_sys::MessageContext);
+        pg_sys::CurrentMemoryContext = pg_sys::MessageContext;
+        pg_sys::QueryCancelPending = 0;
+        raw::SetCurrentStatementStartTimestamp();
+        let executed =
+            trap::catch(|| command::execute(order.command, &mut progress, &mut flight));
+        pg_sys::synchronous_commit = synchronous_commit;
+        executed
+    };
+    let executed = executed.and_then(|()| close_transaction());
+    let ended = match executed {
+        Ok(()) => succeeded(flight, &progress),
+        Err(error) => failed(flight, error),
+    };
+    if ended.recorded {
+        session.slot.end();
+    }
+    ended
+}
+
+/// A transaction the command has left open is rolled back and makes the run a failure.
+fn close_transaction() -> Result<(), PgError> {
+    // SAFETY: outside `catch`, nothing is running; aborting is allowed in every state.
+    unsafe {
+        let open = raw::IsTransactionBlock() || raw::IsTransactionState();
+        if open {
+            raw::AbortOutOfAnyTransaction();
+        }
+        pg_sys::CurrentMemoryContext = pg_sys::MessageContext;
+        if !open {
+            return Ok(());
+        }
+    }
+    Err(PgError {
+        sqlstate: *b"25001",
+        message: "command left a transaction open, which has been rolled back".to_owned(),
+        hint: Some("End the command with COMMIT, or leave out BEGIN.".to_owned()),
+        ..PgError::default()
+    })
+}
+
+/// The command did what it had to. Its row may still have to be written: the text ended with an
+/// explicit COMMIT, or had no statement.
+fn succeeded(mut flight: Flight<'_>, progress: &Progress) -> Ended {
+    let mut trouble = None;
+    if flight.order.local && !flight.settled {
+        // SAFETY: outside a transaction; nothing with a destructor is used inside.
+        trouble = unsafe {
+            trap::catch(|| {
+                raw::StartTransactionCommand();
+                flight.settle(progress, true);
+                raw::CommitTransactionCommand();
+            })
+        }
+        .err();
+    }
+    if let Some(error) = trouble {
+        pgrx::log!("pg_tock: could not record run {}: {}", flight.order.run, error.message);
+        flight.settled = false;
+    }
+    let (message, row_count) = describe(progress);
+    Ended {
+        outcome: Outcome::Succeeded,
+        guarantee: flight.guarantee,
+        recorded: flight.settled,
+        started_at: flight.started_at,
+        ended_at: if flight.ended_at.0 == 0 { time::now() } else { flight.ended_at },
+        row_count,
+        sqlstate: None,
+        message,
+        error_json: None,
+    }
+}
+
+/// The command failed, or its commit did: its effects are gone, what is left is to say so.
+fn failed(mut flight: Flight<'_>, error: PgError) -> Ended {
+    let command = flight.order.command.to_string_lossy();
+    let outcome = outcome_of(&error);
+    let committed = COMMITS.load(Ordering::Relaxed) != flight.commits_before;
+    flight.guarantee = if flight.order.local && !committed {
+        Guarantee::ExactlyOnce
+    } else {
+        Guarantee::AtMostOnce
+    };
+    let dropped = outcome == Outcome::Cancelled && flight.session.slot.is_cancelled();
+    let message = if dropped {
+        "job canceled".to_owned()
+    } else {
+        psql_error(&fields(&error), &command).replace('\0', "")
+    };
+    let mut ended = Ended {
+        outcome,
+        guarantee: flight.guarantee,
+        recorded: false,
+        started_at: flight.started_at,
+        ended_at: time::now(),
+        row_count: None,
+        sqlstate: Some(error.sqlstate),
+        message,
+        error_json: Some(json(&error)),
+    };
+    if flight.order.local {
+        ended.recorded = record_failure(&mut flight, &ended);
+    }
+    ended
+}
+
+/// Writes the row of a failure in a transaction of its own.
+fn record_failure(flight: &mut Flight<'_>, ended: &Ended) -> bool {
+    let error = ended.error_json.as_deref().and_then(|json| CString::new(json).ok());
+    let error = error.as_deref();
+    // SAFETY: outside a transaction; the closure only borrows.
+    let recorded = unsafe {
+        let synchronous_commit = pg_sys::synchronous_commit;
+        let recorded = trap::catch(|| {
+            raw::StartTransactionCommand();
+            pg_sys::synchronous_commit = 0;
+            let how = flight.take_row();
+            let row = Row {
+                status: status_of(ended.outcome),
+                outcome: Some(ended.outcome.as_str()),
+                return_message: Some(ended.message.as_bytes()),
+                end_time: Some(ended.ended_at),
+                sqlstate: ended.sqlstate,
+                error,
+                ..flight.row()
+            };
+            ledger::write(&row, how);
+            raw::CommitTransactionCommand();
+        });
+        pg_sys::synchronous_commit = synchronous_commit;
+        recorded
+    };
+    if let Err(error) = &recorded {
+        pgrx::log!("pg_tock: could not record run {}: {}", flight.order.run, error.message);
+    }
+    recorded.is_ok()
+}
+
+/// How an error counts: a cancel by a person and a timeout are no fault of the command.
+fn outcome_of(error: &PgError) -> Outcome {
+    match &error.sqlstate {
+        b"57014" if error.statement_timeout => Outcome::Timeout,
+        b"57014" => Outcome::Cancelled,
+        _ => Outcome::Failed,
+    }
+}
+
+fn fields(error: &PgError) -> ErrorFields<'_> {
+    ErrorFields {
+        severity: "ERROR",
+        message: &error.message,
+        detail: error.detail.as_deref(),
+        hint: error.hint.as_deref(),
+        context: error.context.as_deref(),
+        internal_query: error.internal_query.as_deref(),
+        position: error.position,
+        internal_position: error.internal_position,
+    }
+}
+
+/// The error's fields as the ledger keeps them: those that are there.
+fn json(error: &PgError) -> String {
+    let mut object = serde_json::Map::new();
+    let mut put = |key: &str, value: Option<&str>| {
+        if let Some(value) = value {
+            // jsonb cannot hold the character NUL
+            object.insert(key.to_owned(), value.replace('\0', "").into());
+        }
+    };
+    put("message", Some(&error.message));
+    put("detail", error.detail.as_deref());
+    put("hint", error.hint.as_deref());
+    put("context", error.context.as_deref());
+    put("schema", error.schema.as_deref());
+    put("table", error.table.as_deref());
+    put("column", error.column.as_deref());
+    put("datatype", error.datatype.as_deref());
+    put("constraint", error.constraint.as_deref());
+    put("internal_query", error.internal_query.as_deref());
+    if error.position > 0 {
+        object.insert("position".to_owned(), error.position.into());
+    }
+    if error.internal_position > 0 {
+        object.insert("internal_position".to_owned(), error.internal_position.into());
+    }
+    serde_json::Value::Object(object).to_string()
+}

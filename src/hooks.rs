@@ -1,0 +1,257 @@
+//! The utility hook: hears of what no trigger sees, and makes room for it.
+//!
+//! Databases and the extension that come and go, roles and settings that change, prepared
+//! transactions that commit, locks on the ledger nobody but its owner may take.
+
+use core::ffi::{CStr, c_char};
+
+use pgrx::pg_sys::{self, NodeTag};
+use pgrx::{PgSqlErrorCode, pg_guard};
+
+use crate::pg::create_extension;
+use crate::shmem::{changes, databases, slots};
+
+static mut PREVIOUS: pg_sys::ProcessUtility_hook_type = None;
+
+/// Installs the hook. Only while libraries are preloaded.
+pub(crate) fn install() {
+    // SAFETY: one thread, in _PG_init of the postmaster; the hook chains to its predecessor.
+    unsafe {
+        PREVIOUS = pg_sys::ProcessUtility_hook;
+        pg_sys::ProcessUtility_hook = Some(process_utility);
+    }
+}
+
+#[pg_guard]
+#[allow(ffi_unwind_calls, reason = "the hook before ours; the guard carries its errors on")]
+#[allow(clippy::too_many_arguments, reason = "the hook's own signature")]
+unsafe extern "C-unwind" fn process_utility(
+    statement: *mut pg_sys::PlannedStmt,
+    query: *const c_char,
+    read_only_tree: bool,
+    context: pg_sys::ProcessUtilityContext::Type,
+    params: pg_sys::ParamListInfo,
+    env: *mut pg_sys::QueryEnvironment,
+    dest: *mut pg_sys::DestReceiver,
+    completion: *mut pg_sys::QueryCompletion,
+) {
+    // SAFETY: Postgres passes a valid statement.
+    let (statement, effect) = unsafe {
+        let statement = create_extension::with_cascade(statement);
+        let effect = effect((*statement).utilityStmt);
+        if let Effect::Lock(lock) = effect {
+            refuse_ledger_lock(lock);
+        }
+        (statement, effect)
+    };
+    if let Effect::Databases(names) = &effect {
+        names.iter().flatten().for_each(|name| make_room(name));
+    }
+    // SAFETY: the hook that was there before, or what Postgres does itself.
+    unsafe {
+        match PREVIOUS {
+            Some(next) => {
+                next(statement, query, read_only_tree, context, params, env, dest, completion);
+            }
+            None => pg_sys::standard_ProcessUtility(
+                statement,
+                query,
+                read_only_tree,
+                context,
+                params,
+                env,
+                dest,
+                completion,
+            ),
+        }
+    }
+    match effect {
+        Effect::Databases(_) | Effect::Extension => changes::databases_changed(),
+        Effect::Roles => changes::roles_changed(),
+        Effect::Prepared => changes::prepared_committed(),
+        Effect::Lock(_) | Effect::Nothing => {}
+    }
+}
+
+/// What a statement means to us.
+enum Effect {
+    Nothing,
+    /// Databases with these names are about to be dropped, altered or copied.
+    Databases([Option<String>; 2]),
+    /// An extension came or went.
+    Extension,
+    /// Roles, their settings or their rights change.
+    Roles,
+    /// A prepared transaction is committed.
+    Prepared,
+    Lock(*const pg_sys::LockStmt),
+}
+
+fn name(text: *const c_char) -> Option<String> {
+    if text.is_null() {
+        return None;
+    }
+    // SAFETY: not null; names in parse trees are C strings.
+    Some(unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned())
+}
+
+/// # Safety
+/// `node` is a valid utility statement.
+unsafe fn effect(node: *const pg_sys::Node) -> Effect {
+    // SAFETY: promised by the caller; each cast is what the tag says.
+    unsafe {
+        match (*node).type_ {
+            NodeTag::T_DropdbStmt => {
+                let drop = node.cast::<pg_sys::DropdbStmt>();
+                Effect::Databases([name((*drop).dbname), None])
+            }
+            NodeTag::T_CreatedbStmt => Effect::Databases([template(node.cast()), None]),
+            NodeTag::T_AlterDatabaseStmt => {
+                let alter = node.cast::<pg_sys::AlterDatabaseStmt>();
+                Effect::Databases([name((*alter).dbname), None])
+            }
+            NodeTag::T_RenameStmt => rename(node.cast()),
+            NodeTag::T_CreateExtensionStmt | NodeTag::T_AlterExtensionStmt => Effect::Extension,
+            NodeTag::T_DropStmt => {
+                let drop = node.cast::<pg_sys::DropStmt>();
+                match (*drop).removeType {
+                    pg_sys::ObjectType::OBJECT_EXTENSION | pg_sys::ObjectType::OBJECT_SCHEMA => {
+                        Effect::Extension
+                    }
+                    _ => Effect::Nothing,
+                }
+            }
+            NodeTag::T_CreateRoleStmt
+            | NodeTag::T_AlterRoleStmt
+            | NodeTag::T_AlterRoleSetStmt
+            | NodeTag::T_AlterDatabaseSetStmt
+            | NodeTag::T_DropRoleStmt
+            | NodeTag::T_GrantRoleStmt => Effect::Roles,
+            NodeTag::T_DropOwnedStmt => Effect::Extension,
+            NodeTag::T_GrantStmt => {
+                let grant = node.cast::<pg_sys::GrantStmt>();
+                match (*grant).objtype {
+                    pg_sys::ObjectType::OBJECT_DATABASE => Effect::Roles,
+                    _ => Effect::Nothing,
+                }
+            }
+            NodeTag::T_TransactionStmt => {
+                let transaction = node.cast::<pg_sys::TransactionStmt>();
+                match (*transaction).kind {
+                    pg_sys::TransactionStmtKind::TRANS_STMT_COMMIT_PREPARED => Effect::Prepared,
+                    _ => Effect::Nothing,
+                }
+            }
+            NodeTag::T_LockStmt => Effect::Lock(node.cast()),
+            _ => Effect::Nothing,
+        }
+    }
+}
+
+/// # Safety
+/// `rename` is a valid statement.
+unsafe fn rename(rename: *const pg_sys::RenameStmt) -> Effect {
+    // SAFETY: promised by the caller.
+    unsafe {
+        match (*rename).renameType {
+            pg_sys::ObjectType::OBJECT_DATABASE => {
+                Effect::Databases([name((*rename).subname), None])
+            }
+            pg_sys::ObjectType::OBJECT_ROLE => Effect::Roles,
+            _ => Effect::Nothing,
+        }
+    }
+}
+
+/// The template a CREATE DATABASE copies, if it names one.
+///
+/// # Safety
+/// `create` is a valid statement.
+unsafe fn template(create: *const pg_sys::CreatedbStmt) -> Option<String> {
+    // SAFETY: promised by the caller; options are DefElems.
+    unsafe {
+        let options = (*create).options;
+        if options.is_null() {
+            return None;
+        }
+        for i in 0..(*options).length {
+            let cell = (*options).elements.add(usize::try_from(i).unwrap_or(0));
+            let option = (*cell).ptr_value.cast::<pg_sys::DefElem>();
+            if CStr::from_ptr((*option).defname) == c"template" && !(*option).arg.is_null() {
+                return name(pg_sys::defGetString(option));
+            }
+        }
+        None
+    }
+}
+
+/// Lets the idle executors and the scheduler of a database leave, which would be in the way of
+/// whoever wants it for himself. The server waits five seconds for them.
+fn make_room(name: &str) {
+    let Ok(name) = std::ffi::CString::new(name) else { return };
+    // SAFETY: inside a transaction; missing is fine.
+    let oid = unsafe { pg_sys::get_database_oid(name.as_ptr(), true) }.to_u32();
+    if oid == 0 {
+        return;
+    }
+    slots::retire_in_database(oid);
+    // SAFETY: constant in a session.
+    let own = unsafe { pg_sys::MyDatabaseId }.to_u32();
+    if oid != own {
+        if let Some(database) = databases::find(oid) {
+            database.ask_to_leave();
+        }
+    }
+    changes::look_again_at_end();
+}
+
+/// pg_cron lets everybody delete from the ledger, and whoever may delete may lock: a lock that
+/// keeps runs from being recorded is for the owner and superusers.
+///
+/// # Safety
+/// `lock` is a valid statement.
+unsafe fn refuse_ledger_lock(lock: *const pg_sys::LockStmt) {
+    // SAFETY: promised by the caller; the relations of LOCK are RangeVars.
+    unsafe {
+        if (*lock).mode <= pg_sys::RowExclusiveLock.cast_signed() || pg_sys::superuser() {
+            return;
+        }
+        let schema = pg_sys::get_namespace_oid(c"cron".as_ptr(), true);
+        if schema == pg_sys::InvalidOid {
+            return;
+        }
+        let ledger = pg_sys::get_relname_relid(c"job_run_details".as_ptr(), schema);
+        let relations = (*lock).relations;
+        for i in 0..(*relations).length {
+            let cell = (*relations).elements.add(usize::try_from(i).unwrap_or(0));
+            let relation = (*cell).ptr_value.cast::<pg_sys::RangeVar>();
+            let none = core::ptr::null_mut();
+            let missing_ok = pg_sys::RVROption::RVR_MISSING_OK;
+            let no_lock = pg_sys::NoLock.cast_signed();
+            let oid =
+                pg_sys::RangeVarGetRelidExtended(relation, no_lock, missing_ok, None, none);
+            if oid == ledger && oid != pg_sys::InvalidOid && !owns(oid) {
+                pgrx::ereport!(
+                    pgrx::PgLogLevel::ERROR,
+                    PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+                    "permission denied to lock table job_run_details in this mode",
+                    "Only its owner and superusers may keep runs from being recorded."
+                );
+            }
+        }
+    }
+}
+
+/// # Safety
+/// Inside a transaction.
+unsafe fn owns(table: pg_sys::Oid) -> bool {
+    // SAFETY: promised by the caller.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        let owner = pg_sys::pg_class_ownercheck(table, pg_sys::GetUserId());
+        #[cfg(not(feature = "pg15"))]
+        let owner =
+            pg_sys::object_ownercheck(pg_sys::RelationRelationId, table, pg_sys::GetUserId());
+        owner
+    }
+}

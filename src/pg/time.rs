@@ -1,0 +1,23 @@
+//! Postgres's clock and its count of microseconds, as the core's.
+
+use pgrx::pg_sys;
+use pg_tock_core::time::Timestamp;
+
+/// Microseconds from 1970-01-01 to 2000-01-01, the origin of `TimestampTz`.
+const ORIGIN: i64 = 946_684_800_000_000;
+
+/// The clock, as `clock_timestamp()` shows it.
+pub(crate) fn now() -> Timestamp {
+    // SAFETY: reads the system's clock, nothing else.
+    from_pg(unsafe { pg_sys::GetCurrentTimestamp() })
+}
+
+/// A `TimestampTz` as the core counts.
+pub(crate) const fn from_pg(at: pg_sys::TimestampTz) -> Timestamp {
+    Timestamp(at.saturating_add(ORIGIN))
+}
+
+/// A core instant as a `TimestampTz`.
+pub(crate) const fn to_pg(at: Timestamp) -> pg_sys::TimestampTz {
+    at.0.saturating_sub(ORIGIN)
+}

@@ -1,0 +1,192 @@
+//! News of changed jobs, from the transaction that changed them to the scheduler, at COMMIT.
+//!
+//! A backend collects ids while its transaction runs and hands them over in its commit callback,
+//! when others can see the rows already. The list in shared memory is short: when it is full, or a
+//! backend has changed very many jobs, the scheduler is told to read them all.
+
+use core::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::cell::{Cell, RefCell};
+
+use pgrx::{PgXactCallbackEvent, pg_sys};
+
+use super::databases;
+
+/// Ids the shared list has room for.
+const ROOM: usize = 256;
+
+/// Jobs of one database that changed. 0 is an empty place; job ids may be any number, so a job
+/// with the id 0 counts as "everything changed".
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct Changes {
+    everything: AtomicBool,
+    roles: AtomicBool,
+    ids: [AtomicI64; ROOM],
+}
+
+/// What changed since the last look.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct News {
+    /// All jobs have to be read again.
+    pub(crate) everything: bool,
+    /// Roles or databases changed.
+    pub(crate) roles: bool,
+    /// These jobs have to be read again.
+    pub(crate) jobs: Vec<i64>,
+}
+
+impl Changes {
+    fn push(&self, id: i64) {
+        let placed = id != 0
+            && self.ids.iter().any(|place| {
+                place.compare_exchange(0, id, Ordering::AcqRel, Ordering::Acquire).is_ok_and(|_| true)
+                    || place.load(Ordering::Acquire) == id
+            });
+        if !placed {
+            self.everything.store(true, Ordering::Release);
+        }
+    }
+
+    /// Everything has to be read again.
+    pub(crate) fn push_everything(&self) {
+        self.everything.store(true, Ordering::Release);
+    }
+
+    /// Roles or databases changed.
+    pub(crate) fn push_roles(&self) {
+        self.roles.store(true, Ordering::Release);
+    }
+
+    /// Takes the news. What is committed afterwards comes with the next call.
+    pub(crate) fn take(&self) -> News {
+        let roles = self.roles.swap(false, Ordering::AcqRel);
+        let everything = self.everything.swap(false, Ordering::AcqRel);
+        let mut jobs = Vec::new();
+        for place in &self.ids {
+            let id = place.swap(0, Ordering::AcqRel);
+            if id != 0 {
+                jobs.push(id);
+            }
+        }
+        News { everything, roles, jobs }
+    }
+
+    /// Forgets the news.
+    pub(crate) fn clear(&self) {
+        self.take();
+    }
+}
+
+thread_local! {
+    static PENDING: RefCell<Pending> = const { RefCell::new(Pending::new()) };
+    static REGISTERED: Cell<bool> = const { Cell::new(false) };
+}
+
+struct Pending {
+    everything: bool,
+    roles: bool,
+    databases: bool,
+    launcher: bool,
+    ids: Vec<i64>,
+}
+
+impl Pending {
+    const fn new() -> Self {
+        Self { everything: false, roles: false, databases: false, launcher: false, ids: Vec::new() }
+    }
+}
+
+/// A job was inserted, updated or deleted by this transaction.
+pub(crate) fn job_changed(jobid: i64) {
+    note(|pending| {
+        if pending.ids.len() >= ROOM {
+            pending.everything = true;
+        } else if !pending.ids.contains(&jobid) {
+            pending.ids.push(jobid);
+        }
+    });
+}
+
+/// Any number of jobs may have been changed by this transaction.
+pub(crate) fn all_changed() {
+    note(|pending| pending.everything = true);
+}
+
+/// Roles, their settings or their rights were changed by this transaction.
+pub(crate) fn roles_changed() {
+    note(|pending| pending.roles = true);
+}
+
+/// Databases or the extension were created, dropped or renamed by this transaction.
+pub(crate) fn databases_changed() {
+    note(|pending| pending.databases = true);
+}
+
+/// Schedulers were asked to leave: whatever becomes of this transaction, the launcher has to look
+/// which ones are to come back.
+pub(crate) fn look_again_at_end() {
+    note(|pending| pending.launcher = true);
+}
+
+/// A prepared transaction was committed by another session than the one that made it: what it
+/// changed is not known any more.
+pub(crate) fn prepared_committed() {
+    note(|pending| {
+        pending.everything = true;
+        pending.roles = true;
+    });
+}
+
+fn note(change: impl FnOnce(&mut Pending)) {
+    if super::layout::header().is_none() {
+        return;
+    }
+    PENDING.with_borrow_mut(change);
+    if REGISTERED.replace(true) {
+        return;
+    }
+    pgrx::register_xact_callback(PgXactCallbackEvent::Commit, || deliver(true));
+    pgrx::register_xact_callback(PgXactCallbackEvent::Abort, || deliver(false));
+    pgrx::register_xact_callback(PgXactCallbackEvent::Prepare, || deliver(false));
+}
+
+/// Hands over or drops what was collected. Runs when the transaction is over: cannot fail.
+fn deliver(committed: bool) {
+    REGISTERED.set(false);
+    let pending = PENDING.with_borrow_mut(|pending| std::mem::replace(pending, Pending::new()));
+    if pending.launcher {
+        databases::wake_launcher();
+    }
+    if !committed {
+        return;
+    }
+    // SAFETY: constant in a session.
+    let here = unsafe { pg_sys::MyDatabaseId }.to_u32();
+    if let Some(database) = databases::find(here) {
+        if pending.everything {
+            database.changes.push_everything();
+        }
+        for id in &pending.ids {
+            database.changes.push(*id);
+        }
+        database.wake();
+    }
+    if pending.roles {
+        super::slots::retire_for_roles();
+        for database in databases::all() {
+            database.changes.push_roles();
+            database.wake();
+        }
+    }
+    if pending.databases {
+        if let Some(database) = databases::find(here) {
+            database.set_absent(false);
+        }
+        for database in databases::all() {
+            database.changes.push_everything();
+            database.changes.push_roles();
+            database.wake();
+        }
+        databases::wake_launcher();
+    }
+}

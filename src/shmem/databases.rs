@@ -1,0 +1,130 @@
+//! Who schedules which database.
+//!
+//! A scheduler owns its database's entry from when it starts until its exit callback; the launcher
+//! alone creates entries. An entry is found by the database's oid and outlives its scheduler, so
+//! that changes committed in between are not lost.
+
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicPtr, AtomicU32, Ordering};
+
+use pg_tock_core::time::Timestamp;
+use pgrx::pg_sys;
+
+use super::changes::Changes;
+use super::layout;
+
+/// One database.
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct Database {
+    oid: AtomicU32,
+    pid: AtomicI32,
+    latch: AtomicPtr<pg_sys::Latch>,
+    /// Asked to leave, so that its database can be dropped or copied.
+    leave: AtomicBool,
+    /// The database is known not to have the extension.
+    absent: AtomicBool,
+    /// When the scheduler means to wake up; `i64::MAX` = only when something happens.
+    wake_at: AtomicI64,
+    /// Jobs that changed.
+    pub(crate) changes: Changes,
+}
+
+/// The entry of a database; None when it has none.
+pub(crate) fn find(oid: u32) -> Option<&'static Database> {
+    layout::header()?.databases.iter().find(|entry| oid != 0 && entry.oid() == oid)
+}
+
+/// The entry of a database, made if need be; None when all entries are taken.
+pub(crate) fn find_or_create(oid: u32) -> Option<&'static Database> {
+    find(oid).or_else(|| {
+        layout::header()?.databases.iter().find(|entry| {
+            entry.oid.compare_exchange(0, oid, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        })
+    })
+}
+
+/// All entries in use.
+pub(crate) fn all() -> impl Iterator<Item = &'static Database> {
+    layout::header()
+        .into_iter()
+        .flat_map(|header| header.databases.iter())
+        .filter(|entry| entry.oid() != 0)
+}
+
+/// Tells the launcher to look again.
+pub(crate) fn wake_launcher() {
+    let Some(header) = layout::header() else { return };
+    header.launcher_news.fetch_add(1, Ordering::AcqRel);
+    // SAFETY: latches of PGPROCs stay in shared memory.
+    unsafe { crate::pg::process::set_latch(header.launcher_latch.load(Ordering::Acquire)) };
+}
+
+impl Database {
+    /// The database.
+    pub(crate) fn oid(&self) -> u32 {
+        self.oid.load(Ordering::Acquire)
+    }
+
+    /// Its scheduler's process; 0 when it has none.
+    pub(crate) fn pid(&self) -> i32 {
+        self.pid.load(Ordering::Acquire)
+    }
+
+    /// Makes this process the scheduler, unless there is one.
+    pub(crate) fn claim(&self, pid: i32, latch: *mut pg_sys::Latch) -> bool {
+        if self.pid.compare_exchange(0, pid, Ordering::AcqRel, Ordering::Acquire).is_err() {
+            return false;
+        }
+        self.leave.store(false, Ordering::Relaxed);
+        self.latch.store(latch, Ordering::Release);
+        true
+    }
+
+    /// This process stops being the scheduler.
+    pub(crate) fn release(&self, pid: i32) {
+        if self.pid() == pid {
+            self.latch.store(core::ptr::null_mut(), Ordering::Release);
+            self.wake_at.store(0, Ordering::Relaxed);
+            self.pid.store(0, Ordering::Release);
+        }
+    }
+
+    /// The database is gone: the entry can be used for another.
+    pub(crate) fn forget(&self) {
+        self.changes.clear();
+        self.set_absent(false);
+        self.oid.store(0, Ordering::Release);
+    }
+
+    /// Wakes the scheduler.
+    pub(crate) fn wake(&self) {
+        // SAFETY: latches of PGPROCs stay in shared memory.
+        unsafe { crate::pg::process::set_latch(self.latch.load(Ordering::Acquire)) };
+    }
+
+    /// Asks the scheduler to let go of its database.
+    pub(crate) fn ask_to_leave(&self) {
+        self.leave.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    /// Whether the scheduler was asked to let go.
+    pub(crate) fn must_leave(&self) -> bool {
+        self.leave.load(Ordering::Acquire)
+    }
+
+    /// Notes whether the database has the extension, as far as is known.
+    pub(crate) fn set_absent(&self, absent: bool) {
+        self.absent.store(absent, Ordering::Release);
+    }
+
+    /// Whether the database is known not to have the extension.
+    pub(crate) fn is_absent(&self) -> bool {
+        self.absent.load(Ordering::Acquire)
+    }
+
+    /// Announces when the scheduler will wake up.
+    pub(crate) fn announce(&self, at: Option<Timestamp>) {
+        self.wake_at.store(at.map_or(i64::MAX, |at| at.0), Ordering::Release);
+    }
+}

@@ -1,0 +1,11 @@
+//! Shared memory: who schedules which database, and what each executor is doing.
+//!
+//! Everything here is atomics placed once by the postmaster, so no lock is ever held and nothing
+//! can be left locked by a process that dies. `layout` places it, `slots` tells the life of an
+//! executor and of its run, `databases` that of a scheduler, `changes` carries news of changed
+//! jobs from COMMIT to the scheduler.
+
+pub(crate) mod changes;
+pub(crate) mod databases;
+pub(crate) mod layout;
+pub(crate) mod slots;

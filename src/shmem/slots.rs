@@ -1,0 +1,356 @@
+//! The life of an executor and of the run it has, as all processes see it.
+//!
+//! # Executor
+//! `Free → Starting → Ready → Exited → Free`. The scheduler takes a free slot and starts the
+//! process; the process says when it is ready and, in its exit callback, that it has gone; whoever
+//! schedules the database then frees the slot, having recorded what was left.
+//!
+//! # Run
+//! `None → Unrecorded → (Recording | Claiming → Recorded) | Settling → Done`. Who writes the run's
+//! row is one compare-and-swap away from `Unrecorded`: `Settling` is the executor writing the final
+//! row, `Recording` the scheduler and `Claiming` the executor (before a command that may commit on
+//! its own) writing a `running` row, `Recorded` means that row is committed. The loser never
+//! inserts.
+
+use core::sync::atomic::{
+    AtomicBool, AtomicI32, AtomicI64, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering,
+};
+
+use pg_tock_core::run::{Outcome, Trigger};
+use pg_tock_core::time::{JobId, RunId, Timestamp};
+use pgrx::pg_sys;
+
+use super::layout;
+
+/// Bytes of an executor's last words that are kept.
+const LAST_WORDS: usize = 1_000;
+
+/// One executor.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub(crate) struct Slot {
+    state: AtomicU32,
+    /// The database whose scheduler this executor works for.
+    scheduler: AtomicU32,
+    database: AtomicU32,
+    role: AtomicU32,
+    dsm: AtomicU32,
+    pid: AtomicI32,
+    latch: AtomicPtr<pg_sys::Latch>,
+    retire: AtomicBool,
+    phase: AtomicU32,
+    /// Odd while the fields of the run change.
+    version: AtomicU64,
+    job: AtomicI64,
+    run: AtomicI64,
+    scheduled_for: AtomicI64,
+    started_at: AtomicI64,
+    attempt: AtomicU32,
+    trigger: AtomicU8,
+    /// The scheduler wants this run to end.
+    cancelled: AtomicBool,
+    /// How the run ended, plus one, if the scheduler could not be told; 0 = nothing to tell.
+    left_outcome: AtomicU8,
+    words_len: AtomicU32,
+    words_state: [AtomicU8; 5],
+    words: [AtomicU8; LAST_WORDS],
+}
+
+/// How far an executor is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum State {
+    Free = 0,
+    Starting = 1,
+    Ready = 2,
+    Exited = 3,
+}
+
+/// How far a run's row is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Phase {
+    None = 0,
+    Unrecorded = 1,
+    Recording = 2,
+    Recorded = 3,
+    Settling = 4,
+    Done = 5,
+    Claiming = 6,
+}
+
+impl Phase {
+    const fn from_u32(value: u32) -> Self {
+        match value {
+            1 => Self::Unrecorded,
+            2 => Self::Recording,
+            3 => Self::Recorded,
+            4 => Self::Settling,
+            5 => Self::Done,
+            6 => Self::Claiming,
+            _ => Self::None,
+        }
+    }
+}
+
+/// The run an executor has.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CurrentRun {
+    pub(crate) job: JobId,
+    pub(crate) run: RunId,
+    pub(crate) scheduled_for: Timestamp,
+    pub(crate) started_at: Timestamp,
+    pub(crate) attempt: u32,
+    pub(crate) trigger: Trigger,
+}
+
+/// What an executor is for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Assignment {
+    /// The database whose scheduler it works for.
+    pub(crate) scheduler: u32,
+    pub(crate) database: u32,
+    pub(crate) role: u32,
+    /// Handle of the DSM segment with the two queues.
+    pub(crate) dsm: u32,
+}
+
+/// Takes a free slot for a new executor.
+pub(crate) fn reserve(assignment: Assignment) -> Option<(u32, &'static Slot)> {
+    layout::slots().iter().zip(0_u32..).find_map(|(slot, index)| {
+        slot.state
+            .compare_exchange(
+                State::Free as u32,
+                State::Starting as u32,
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            )
+            .ok()?;
+        slot.phase.store(Phase::None as u32, Ordering::Relaxed);
+        slot.retire.store(false, Ordering::Relaxed);
+        slot.pid.store(0, Ordering::Relaxed);
+        slot.latch.store(core::ptr::null_mut(), Ordering::Relaxed);
+        slot.words_len.store(0, Ordering::Relaxed);
+        slot.left_outcome.store(0, Ordering::Relaxed);
+        slot.cancelled.store(false, Ordering::Relaxed);
+        slot.database.store(assignment.database, Ordering::Relaxed);
+        slot.role.store(assignment.role, Ordering::Relaxed);
+        slot.dsm.store(assignment.dsm, Ordering::Relaxed);
+        slot.scheduler.store(assignment.scheduler, Ordering::Release);
+        Some((index, slot))
+    })
+}
+
+/// The slot with this index.
+pub(crate) fn get(index: u32) -> Option<&'static Slot> {
+    layout::slots().get(index as usize)
+}
+
+/// The executors that work for the scheduler of this database, with their indexes.
+pub(crate) fn of_scheduler(database: u32) -> impl Iterator<Item = (u32, &'static Slot)> {
+    layout::slots().iter().zip(0_u32..).filter_map(move |(slot, index)| {
+        let mine = slot.state() != State::Free && slot.scheduler() == database;
+        mine.then_some((index, slot))
+    })
+}
+
+impl Slot {
+    /// How far the executor is.
+    pub(crate) fn state(&self) -> State {
+        match self.state.load(Ordering::Acquire) {
+            1 => State::Starting,
+            2 => State::Ready,
+            3 => State::Exited,
+            _ => State::Free,
+        }
+    }
+
+    /// The database whose scheduler it works for.
+    pub(crate) fn scheduler(&self) -> u32 {
+        self.scheduler.load(Ordering::Acquire)
+    }
+
+    /// The database it is connected to.
+    pub(crate) fn database(&self) -> u32 {
+        self.database.load(Ordering::Relaxed)
+    }
+
+    /// The role it is logged in as.
+    pub(crate) fn role(&self) -> u32 {
+        self.role.load(Ordering::Relaxed)
+    }
+
+    /// Its DSM segment.
+    pub(crate) fn dsm(&self) -> u32 {
+        self.dsm.load(Ordering::Relaxed)
+    }
+
+    /// Its process, 0 before it runs.
+    pub(crate) fn pid(&self) -> i32 {
+        self.pid.load(Ordering::Relaxed)
+    }
+
+    /// The executor's process has begun.
+    pub(crate) fn arrive(&self, pid: i32, latch: *mut pg_sys::Latch) {
+        self.pid.store(pid, Ordering::Relaxed);
+        self.latch.store(latch, Ordering::Release);
+    }
+
+    /// The executor can take runs.
+    pub(crate) fn ready(&self) {
+        self.state.store(State::Ready as u32, Ordering::Release);
+    }
+
+    /// The executor's process is going.
+    pub(crate) fn exited(&self) {
+        self.latch.store(core::ptr::null_mut(), Ordering::Release);
+        self.state.store(State::Exited as u32, Ordering::Release);
+    }
+
+    /// Nothing is left to record; the slot can be taken again.
+    pub(crate) fn free(&self) {
+        self.phase.store(Phase::None as u32, Ordering::Relaxed);
+        self.state.store(State::Free as u32, Ordering::Release);
+    }
+
+    /// Asks the executor to leave after the run it has, and wakes it.
+    pub(crate) fn ask_to_retire(&self) {
+        self.retire.store(true, Ordering::Release);
+        // SAFETY: latches of PGPROCs stay in shared memory.
+        unsafe { crate::pg::process::set_latch(self.latch.load(Ordering::Acquire)) };
+    }
+
+    /// Whether the executor was asked to leave.
+    pub(crate) fn must_retire(&self) -> bool {
+        self.retire.load(Ordering::Acquire)
+    }
+
+    /// The executor begins a run.
+    pub(crate) fn begin(&self, run: &CurrentRun) {
+        self.version.fetch_add(1, Ordering::AcqRel);
+        self.job.store(run.job.0, Ordering::Relaxed);
+        self.run.store(run.run.0, Ordering::Relaxed);
+        self.scheduled_for.store(run.scheduled_for.0, Ordering::Relaxed);
+        self.started_at.store(run.started_at.0, Ordering::Relaxed);
+        self.attempt.store(run.attempt, Ordering::Relaxed);
+        self.trigger.store(run.trigger.as_u8(), Ordering::Relaxed);
+        self.cancelled.store(false, Ordering::Relaxed);
+        self.phase.store(Phase::Unrecorded as u32, Ordering::Relaxed);
+        self.version.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The run is over and nobody has to record anything.
+    pub(crate) fn end(&self) {
+        self.phase.store(Phase::Done as u32, Ordering::Release);
+    }
+
+    /// How far the run's row is.
+    pub(crate) fn phase(&self) -> Phase {
+        Phase::from_u32(self.phase.load(Ordering::Acquire))
+    }
+
+    /// Moves the run's row on if it is where the caller thinks; tells whether it did.
+    pub(crate) fn advance(&self, from: Phase, to: Phase) -> bool {
+        self.phase
+            .compare_exchange(from as u32, to as u32, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+    }
+
+    /// The run it has, or had when it exited; None when it has none.
+    pub(crate) fn current(&self) -> Option<CurrentRun> {
+        loop {
+            let version = self.version.load(Ordering::Acquire);
+            if version % 2 == 1 {
+                core::hint::spin_loop();
+                continue;
+            }
+            if matches!(self.phase(), Phase::None | Phase::Done) {
+                return None;
+            }
+            let run = CurrentRun {
+                job: JobId(self.job.load(Ordering::Relaxed)),
+                run: RunId(self.run.load(Ordering::Relaxed)),
+                scheduled_for: Timestamp(self.scheduled_for.load(Ordering::Relaxed)),
+                started_at: Timestamp(self.started_at.load(Ordering::Relaxed)),
+                attempt: self.attempt.load(Ordering::Relaxed),
+                trigger: Trigger::from_u8(self.trigger.load(Ordering::Relaxed))
+                    .unwrap_or(Trigger::Schedule),
+            };
+            core::sync::atomic::fence(Ordering::Acquire);
+            if self.version.load(Ordering::Relaxed) == version {
+                return Some(run);
+            }
+        }
+    }
+
+    /// The scheduler wants this run to end, and sends the signal that ends it.
+    pub(crate) fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Release);
+        crate::pg::process::signal(self.pid(), libc::SIGINT);
+    }
+
+    /// Whether it was the scheduler that wanted the run to end.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Acquire)
+    }
+
+    /// Keeps how the run ended for a later scheduler: the present one is gone.
+    pub(crate) fn leave_report(&self, outcome: Outcome, sqlstate: Option<[u8; 5]>, message: &str) {
+        self.keep_last_words(sqlstate.unwrap_or(*b"00000"), message.as_bytes());
+        self.left_outcome.store(outcome.as_u8().saturating_add(1), Ordering::Release);
+    }
+
+    /// How the run ended, if a report was left.
+    pub(crate) fn left_outcome(&self) -> Option<Outcome> {
+        self.left_outcome.load(Ordering::Acquire).checked_sub(1).and_then(Outcome::from_u8)
+    }
+
+    /// Keeps what the executor had to say when it died. Called from an error hook: allocates
+    /// nothing and cannot fail.
+    pub(crate) fn keep_last_words(&self, sqlstate: [u8; 5], message: &[u8]) {
+        for (to, from) in self.words_state.iter().zip(sqlstate) {
+            to.store(from, Ordering::Relaxed);
+        }
+        let mut len = 0;
+        for (to, from) in self.words.iter().zip(message) {
+            to.store(*from, Ordering::Relaxed);
+            len += 1;
+        }
+        self.words_len.store(len, Ordering::Release);
+    }
+
+    /// The executor's last words, if it had any.
+    pub(crate) fn last_words(&self) -> Option<([u8; 5], String)> {
+        let len = self.words_len.load(Ordering::Acquire) as usize;
+        if len == 0 {
+            return None;
+        }
+        let words: Vec<u8> =
+            self.words.iter().take(len).map(|byte| byte.load(Ordering::Relaxed)).collect();
+        let mut sqlstate = [0; 5];
+        for (to, from) in sqlstate.iter_mut().zip(&self.words_state) {
+            *to = from.load(Ordering::Relaxed);
+        }
+        Some((sqlstate, String::from_utf8_lossy(&words).into_owned()))
+    }
+}
+
+/// Roles, their settings or rights changed: every executor leaves after the run it has, because a
+/// session sees such changes only when it begins.
+pub(crate) fn retire_for_roles() {
+    for slot in layout::slots() {
+        if matches!(slot.state(), State::Starting | State::Ready) {
+            slot.ask_to_retire();
+        }
+    }
+}
+
+/// Somebody wants a database for himself: executors in it that wait for work leave now, the others
+/// after the run they have.
+pub(crate) fn retire_in_database(database: u32) {
+    for slot in layout::slots() {
+        if slot.database() == database && matches!(slot.state(), State::Starting | State::Ready) {
+            slot.ask_to_retire();
+        }
+    }
+}

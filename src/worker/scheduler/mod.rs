@@ -1,0 +1,339 @@
+//! The scheduler of one database: clock, decisions, ledger.
+//!
+//! One loop: take the news, look after the executors, ask the engine what to do now, do it, write
+//! what has to be written, sleep until the next instant at which there is something to do. It
+//! holds no snapshot and no transaction while it sleeps, waits for no lock, and does nothing at
+//! all while nothing is due.
+
+mod jobs;
+mod pool;
+mod records;
+mod runs;
+mod start;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use pg_tock_core::engine::{Action, Engine, ExecutorId, Limits, PoolKey};
+use pg_tock_core::time::{JobId, RunId, Timestamp};
+use pgrx::pg_sys;
+
+use crate::catalog::load::{self, JobRow};
+use crate::catalog::state;
+use crate::guc;
+use crate::pg::bgw::Worker;
+use crate::pg::wait::Alarm;
+use crate::pg::{process, time, txn};
+use crate::shmem::databases::{self, Database};
+use crate::shmem::slots::{self, Phase};
+use jobs::{Jobs, Taken};
+use pool::Executor;
+use records::Records;
+
+/// What a scheduler is to the postmaster; its argument is the oid of its database.
+pub(crate) const fn worker(database: u32) -> Worker {
+    Worker {
+        name: "pg_tock scheduler",
+        main: "pg_tock_scheduler_main",
+        connects: true,
+        restart: None,
+        argument: database,
+    }
+}
+
+static DATABASE: AtomicU32 = AtomicU32::new(0);
+
+/// Gives the database up. What this process was about to record is open again: its transaction
+/// has been, or is about to be, rolled back.
+unsafe extern "C-unwind" fn on_exit(_code: i32, _arg: pg_sys::Datum) {
+    let oid = DATABASE.load(Ordering::Relaxed);
+    for (_, slot) in slots::of_scheduler(oid) {
+        slot.advance(Phase::Recording, Phase::Unrecorded);
+    }
+    if let Some(database) = databases::find(oid) {
+        database.release(process::pid());
+    }
+    databases::wake_launcher();
+}
+
+/// Main of a scheduler process.
+#[pgrx::pg_guard]
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn pg_tock_scheduler_main(argument: pg_sys::Datum) {
+    process::accept_signals();
+    let oid = u32::try_from(argument.value()).unwrap_or(0);
+    let Some(database) = databases::find(oid) else { return };
+    if !database.claim(process::pid(), process::latch()) {
+        return;
+    }
+    DATABASE.store(oid, Ordering::Relaxed);
+    // SAFETY: the callback touches shared memory only; a role of InvalidOid is the bootstrap
+    // superuser.
+    unsafe {
+        pg_sys::before_shmem_exit(Some(on_exit), pg_sys::Datum::from(0));
+        pg_sys::BackgroundWorkerInitializeConnectionByOid(oid.into(), pg_sys::InvalidOid, 0);
+    }
+    settle_in();
+    let alarm = match Alarm::new() {
+        Ok(alarm) => alarm,
+        Err(error) => {
+            pgrx::log!("pg_tock: the scheduler gets no timer: {error}");
+            process::exit_for_restart()
+        }
+    };
+    Scheduler::new(database).run(alarm);
+}
+
+/// Settings of this session that no configuration may change.
+fn settle_in() {
+    process::set_application_name(c"pg_tock scheduler");
+    for (name, value) in [
+        (c"search_path", c"pg_catalog, pg_temp"),
+        (c"synchronous_commit", c"off"),
+        (c"statement_timeout", c"0"),
+        (c"lock_timeout", c"0"),
+        (c"default_transaction_read_only", c"off"),
+        (c"default_transaction_isolation", c"read committed"),
+        (c"row_security", c"off"),
+        (c"jit", c"off"),
+        (c"log_min_messages", guc::log_min_messages()),
+    ] {
+        process::set_config(name, value);
+    }
+    process::report_idle();
+}
+
+/// The scheduler of one database.
+struct Scheduler {
+    database: &'static Database,
+    oid: u32,
+    engine: Engine,
+    jobs: Jobs,
+    executors: HashMap<ExecutorId, Executor>,
+    /// Why executors of a key could not be started lately.
+    refusals: HashMap<PoolKey, ([u8; 5], String)>,
+    records: Records,
+    actions: Vec<Action>,
+    order: Vec<u8>,
+    /// Whether the database has the extension, and the jobs have been read.
+    installed: bool,
+    stats_pending: bool,
+}
+
+fn limits() -> Limits {
+    let small = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    let micros = |d: core::time::Duration| i64::try_from(d.as_micros()).unwrap_or(i64::MAX);
+    Limits {
+        max_running: small(guc::max_running_jobs()),
+        max_queued_per_job: small(guc::max_queued_runs()),
+        idle_timeout: micros(guc::executor_idle_timeout()),
+        max_age: micros(guc::executor_max_age()),
+        launch: guc::launch_active_jobs(),
+    }
+}
+
+impl Scheduler {
+    fn new(database: &'static Database) -> Self {
+        Self {
+            database,
+            oid: database.oid(),
+            engine: Engine::new(limits()),
+            jobs: Jobs::default(),
+            executors: HashMap::new(),
+            refusals: HashMap::new(),
+            records: Records::default(),
+            actions: Vec::new(),
+            order: Vec::new(),
+            installed: false,
+            stats_pending: false,
+        }
+    }
+
+    /// The main loop. Returns when the database has to be let go.
+    fn run(mut self, mut alarm: Alarm) {
+        self.adopt();
+        self.database.changes.push_everything();
+        loop {
+            process::check_interrupts();
+            if self.database.must_leave() {
+                self.leave();
+                return;
+            }
+            if process::reload_config() {
+                self.configure();
+            }
+            self.take_news();
+            if !self.installed && matches!(guc::database_names(), guc::DatabaseNames::All) {
+                self.database.set_absent(true);
+                self.leave();
+                return;
+            }
+            let next = self.turn();
+            self.database.announce(next);
+            if next.is_some_and(|at| at <= time::now()) {
+                continue;
+            }
+            self.report_stats();
+            alarm.sleep(next);
+        }
+    }
+
+    /// Everything there is to do now; says when there will be more.
+    fn turn(&mut self) -> Option<Timestamp> {
+        self.look_after_executors();
+        let now = time::now();
+        self.engine.tick(now, &mut self.actions);
+        self.act(now);
+        if self.installed {
+            self.record_long_runs(now);
+            self.records.flush(now, self.oldest_run());
+        }
+        let engine = self.engine.next_wake();
+        let executors = self.executors.values().filter_map(Executor::next_look).min();
+        let records = if self.installed { self.records.next_look() } else { None };
+        [engine, executors, records].into_iter().flatten().min()
+    }
+
+    /// The lowest id among the runs that go on.
+    fn oldest_run(&self) -> Option<RunId> {
+        self.executors.values().filter_map(|e| Some(e.current.as_ref()?.run)).min()
+    }
+
+    /// Sends this process's statistics when it goes to sleep, at most once a second.
+    fn report_stats(&mut self) {
+        if std::mem::take(&mut self.stats_pending) {
+            process::report_stats(false);
+        }
+    }
+
+    /// Settings changed.
+    fn configure(&mut self) {
+        process::set_config(c"log_min_messages", guc::log_min_messages());
+        self.engine.set_limits(limits(), time::now());
+        // cron.match_dom_and_dow may have changed what schedules mean
+        self.jobs.forget_instants();
+        self.database.changes.push_everything();
+    }
+
+    /// Reads what others have changed.
+    fn take_news(&mut self) {
+        // SAFETY: outside a transaction, as in every main loop.
+        unsafe { pg_sys::AcceptInvalidationMessages() };
+        let news = self.database.changes.take();
+        if news.roles {
+            self.engine.retire_where(|_| true);
+        }
+        if news.everything || news.roles {
+            self.stats_pending = true;
+            self.read_all();
+        } else if self.installed && !news.jobs.is_empty() {
+            self.stats_pending = true;
+            self.read_some(&news.jobs);
+        }
+    }
+
+    /// Reads every job.
+    fn read_all(&mut self) {
+        let first = !self.installed;
+        let read = txn::run("reading the jobs", || {
+            if !load::is_installed()? {
+                return Ok(None);
+            }
+            if first {
+                start::prepare(self.live_runs().as_slice());
+            }
+            load::all().map(Some)
+        });
+        let rows = match read {
+            Some(Ok(Some(rows))) => rows,
+            Some(Ok(None)) => return self.uninstalled(),
+            Some(Err(error)) => {
+                pgrx::log!("pg_tock: reading the jobs failed: {error}");
+                return;
+            }
+            None => return,
+        };
+        self.installed = true;
+        let mut gone: Vec<JobId> = self.jobs.ids();
+        let there: std::collections::HashSet<i64> = rows.iter().map(|row| row.id).collect();
+        gone.retain(|job| !there.contains(&job.0));
+        for job in gone {
+            self.drop_job(job);
+        }
+        self.take_rows(rows);
+        if first {
+            self.start_up();
+        }
+    }
+
+    /// Reads some jobs.
+    fn read_some(&mut self, ids: &[i64]) {
+        let rows = match txn::run("reading jobs", || load::some(ids)) {
+            Some(Ok(rows)) => rows,
+            // whatever it was, all of it is read again
+            _ => return self.database.changes.push_everything(),
+        };
+        for &id in ids {
+            if !rows.iter().any(|row| row.id == id) {
+                self.drop_job(JobId(id));
+            }
+        }
+        self.take_rows(rows);
+    }
+
+    fn take_rows(&mut self, rows: Vec<JobRow>) {
+        let now = time::now();
+        for row in rows {
+            let id = JobId(row.id);
+            match self.jobs.take(row, now) {
+                Taken::Job { spec, after } => self.engine.put_job(spec, after),
+                Taken::Refused => self.engine.drop_job(id),
+            }
+        }
+        self.records.effective(&mut self.jobs.effective);
+    }
+
+    fn drop_job(&mut self, job: JobId) {
+        self.engine.drop_job(job);
+        self.jobs.remove(job);
+        self.records.gone(job);
+    }
+
+    /// The extension is not there, or not any more.
+    fn uninstalled(&mut self) {
+        for job in self.jobs.ids() {
+            self.engine.drop_job(job);
+            self.jobs.remove(job);
+        }
+        self.engine.retire_where(|_| true);
+        self.records.clear();
+        self.installed = false;
+    }
+
+    /// Lets go of the database: executors leave after the run they have, what waits is written.
+    fn leave(&mut self) {
+        for executor in self.executors.values() {
+            executor.slot.ask_to_retire();
+        }
+        if self.installed {
+            self.records.flush_all(self.oldest_run());
+        }
+    }
+
+    /// Runs the jobs that run once per start of the server.
+    fn start_up(&mut self) {
+        let Some(at) = start::first_time_since_start() else { return };
+        let startup: Vec<JobId> =
+            self.jobs.iter().filter(|job| job.startup && job.active).map(|job| job.id).collect();
+        for job in startup {
+            self.engine.enqueue(pg_tock_core::engine::Occurrence {
+                job,
+                scheduled_for: at,
+                trigger: pg_tock_core::run::Trigger::Startup,
+                attempt: 1,
+            });
+        }
+        pgrx::debug1!("pg_tock: first scheduler since the server started");
+        let _ = state::forget_strangers;
+    }
+}

@@ -1,0 +1,205 @@
+//! What the scheduler has to write, and when it gets to it.
+//!
+//! Nothing here may hold up a decision: rows wait in a queue until the ledger can be locked without
+//! waiting, statistics until two seconds after the first run they speak of.
+
+use std::collections::{HashMap, VecDeque};
+
+use pg_tock_core::time::{JobId, RunId, Timestamp};
+
+use crate::catalog::run::{self, RunRow};
+use crate::catalog::state::{self, Effective, Skip, Tally};
+use crate::guc;
+use crate::pg::{lock, time, txn};
+
+/// How long statistics wait for company.
+const COUNT_DELAY: i64 = 2 * Timestamp::SECOND;
+/// How long to wait before asking for a locked table again.
+const LOCK_RETRY: i64 = Timestamp::SECOND / 10;
+/// Most rows that wait. Beyond that the oldest are given up, with a line in the server log.
+const MOST_ROWS: usize = 100_000;
+/// Most run ids drawn at once.
+const MOST_IDS: usize = 1_024;
+
+/// What waits to be written.
+#[derive(Debug, Default)]
+pub(crate) struct Records {
+    rows: VecDeque<RunRow>,
+    skips: Vec<Skip>,
+    effective: Vec<Effective>,
+    gone: Vec<i64>,
+    tallies: HashMap<JobId, Tally>,
+    count_at: Option<Timestamp>,
+    retry_at: Option<Timestamp>,
+    ids: VecDeque<i64>,
+    drawn: usize,
+    drawn_at: Timestamp,
+    next_id: i64,
+}
+
+impl Records {
+    /// A row to write as soon as possible.
+    pub(crate) fn row(&mut self, row: RunRow) {
+        if !guc::log_run() {
+            return;
+        }
+        if self.rows.len() >= MOST_ROWS {
+            self.rows.pop_front();
+            pgrx::log!("pg_tock: the ledger has been locked for so long that a row was given up");
+        }
+        self.rows.push_back(row);
+    }
+
+    /// Occurrences that did not run.
+    pub(crate) fn skip(&mut self, skip: Skip) {
+        self.skips.push(skip);
+    }
+
+    /// Definitions that came into force.
+    pub(crate) fn effective(&mut self, jobs: &mut Vec<Effective>) {
+        self.effective.append(jobs);
+    }
+
+    /// A job that is gone.
+    pub(crate) fn gone(&mut self, job: JobId) {
+        self.tallies.remove(&job);
+        self.gone.push(job.0);
+    }
+
+    /// Forgets all that waits: the extension is gone.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// The tally of a job, which will be counted soon.
+    pub(crate) fn tally(&mut self, job: JobId, now: Timestamp) -> &mut Tally {
+        self.count_at.get_or_insert(now.plus(COUNT_DELAY));
+        self.tallies.entry(job).or_default()
+    }
+
+    /// When there is something to write.
+    pub(crate) fn next_look(&self) -> Option<Timestamp> {
+        let due = if self.wants_writing() { Some(Timestamp(i64::MIN)) } else { self.count_at };
+        match (due, self.retry_at) {
+            (Some(due), Some(retry)) => Some(due.max(retry)),
+            (due, _) => due,
+        }
+    }
+
+    fn wants_writing(&self) -> bool {
+        !(self.rows.is_empty()
+            && self.skips.is_empty()
+            && self.effective.is_empty()
+            && self.gone.is_empty())
+    }
+
+    /// Makes sure that `needed` run ids are there; draws more at once the more are needed in short
+    /// order, so that in a flood it costs nothing.
+    pub(crate) fn provide_ids(&mut self, needed: usize, now: Timestamp) -> bool {
+        if self.ids.len() >= needed {
+            return true;
+        }
+        let soon = now.since(self.drawn_at) < Timestamp::SECOND;
+        let count = if soon { (self.drawn * 2).min(MOST_IDS) } else { 0 }.max(needed);
+        self.drawn = count;
+        self.drawn_at = now;
+        let count = i32::try_from(count).unwrap_or(i32::MAX);
+        let Some(Ok(ids)) = txn::run("drawing run ids", || run::draw_ids(count)) else {
+            return false;
+        };
+        self.ids.extend(ids);
+        self.ids.len() >= needed
+    }
+
+    /// A run id, if one was provided.
+    pub(crate) fn next_id(&mut self) -> Option<RunId> {
+        let id = self.ids.pop_front()?;
+        self.next_id = self.next_id.max(id.saturating_add(1));
+        Some(RunId(id))
+    }
+
+    /// Writes what is due. `oldest`: the lowest id of a run that goes on.
+    pub(crate) fn flush(&mut self, now: Timestamp, oldest: Option<RunId>) {
+        if self.retry_at.is_some_and(|at| at > now) {
+            return;
+        }
+        self.retry_at = None;
+        if self.wants_writing() && !self.write_rows() {
+            self.retry_at = Some(time::now().plus(LOCK_RETRY));
+            return;
+        }
+        if self.count_at.is_some_and(|at| at <= now) {
+            self.count(oldest);
+        }
+    }
+
+    /// Writes rows, skips and the rest in one transaction. False if that has to wait.
+    fn write_rows(&mut self) -> bool {
+        let written = txn::run("writing the ledger", || {
+            let ledger = run::ledger().ok().flatten();
+            if !self.rows.is_empty() && !ledger.is_some_and(lock::try_lock_table) {
+                return Ok(false);
+            }
+            run::write(self.rows.iter())?;
+            state::skip(&self.skips)?;
+            state::set_effective(&self.effective)?;
+            if !self.gone.is_empty() {
+                state::forget(&self.gone)?;
+            }
+            Ok::<bool, pgrx::spi::Error>(true)
+        });
+        match written {
+            Some(Ok(true)) => {
+                self.rows.clear();
+                self.skips.clear();
+                self.effective.clear();
+                self.gone.clear();
+                true
+            }
+            Some(Ok(false)) => false,
+            Some(Err(error)) => {
+                pgrx::log!("pg_tock: writing the ledger failed: {error}");
+                false
+            }
+            None => false,
+        }
+    }
+
+    /// Writes a row now and says up to where WAL has to be on disk before the run may leave the
+    /// server; None if it could not be written at once.
+    pub(crate) fn write_now(&mut self, row: &RunRow) -> Option<u64> {
+        let written = txn::run("claiming a run", || {
+            let ledger = run::ledger().ok().flatten()?;
+            if !lock::try_lock_table(ledger) {
+                return None;
+            }
+            run::write(core::iter::once(row)).ok()
+        });
+        written.flatten()?;
+        // SAFETY: this process's own variable, set by the commit just made.
+        Some(unsafe { pgrx::pg_sys::XactLastCommitEnd })
+    }
+
+    /// Adds the tallies to the statistics.
+    fn count(&mut self, oldest: Option<RunId>) {
+        let tallies: Vec<(JobId, Tally)> = self.tallies.drain().collect();
+        let below = oldest.map_or(self.next_id, |run| run.0);
+        let counted =
+            txn::run("writing statistics", || state::count(&tallies, below)).is_some_and(|r| r.is_ok());
+        if counted {
+            self.count_at = None;
+        } else {
+            self.tallies.extend(tallies);
+            self.retry_at = Some(time::now().plus(Timestamp::SECOND));
+        }
+    }
+
+    /// Writes all that waits, as the scheduler is about to let go of its database.
+    pub(crate) fn flush_all(&mut self, oldest: Option<RunId>) {
+        self.retry_at = None;
+        self.write_rows();
+        if self.count_at.is_some() {
+            self.count(oldest);
+        }
+    }
+}

@@ -1,0 +1,444 @@
+//! Handing out runs, and what becomes of them.
+
+use std::rc::Rc;
+
+use pg_tock_core::engine::{Action, ExecutorId, Occurrence, PoolKey};
+use pg_tock_core::run::{Guarantee, Outcome};
+use pg_tock_core::time::{RunId, Timestamp};
+use pg_tock_core::wire::{RunOrder, RunReport};
+
+use super::Scheduler;
+use super::jobs::Job;
+use super::pool::{Current, Executor};
+use crate::catalog::run::{self, RunRow};
+use crate::catalog::state::Skip;
+use crate::guc;
+use crate::pg::{lock, time, txn};
+use crate::shmem::slots::Phase;
+
+/// How long a local run goes on without a row.
+const UNRECORDED: i64 = Timestamp::SECOND;
+/// How long to wait before a cancel signal is sent again.
+const CANCEL_AGAIN: i64 = Timestamp::SECOND / 10;
+
+/// How a run ended, from whatever told it.
+struct End {
+    outcome: Outcome,
+    guarantee: Guarantee,
+    recorded: bool,
+    started_at: Timestamp,
+    ended_at: Timestamp,
+    row_count: Option<i64>,
+    sqlstate: Option<[u8; 5]>,
+    message: String,
+    error: Option<String>,
+    reason: Option<&'static str>,
+}
+
+impl Scheduler {
+    /// Takes reports, notices executors that come and go, repeats what was not heard.
+    pub(super) fn look_after_executors(&mut self) {
+        let now = time::now();
+        let ids: Vec<ExecutorId> = self.executors.keys().copied().collect();
+        for id in ids {
+            self.look_after(id, now);
+        }
+    }
+
+    fn look_after(&mut self, id: ExecutorId, now: Timestamp) {
+        let Some(executor) = self.executors.get_mut(&id) else { return };
+        if !executor.ready {
+            if executor.has_become_ready() {
+                self.engine.executor_ready(id, now);
+            } else if executor.is_gone() {
+                self.start_failed(id, now);
+            }
+            return;
+        }
+        let lost = executor.send_rest().is_err();
+        let (received, lost) = match executor.receive() {
+            Ok(Some(bytes)) => (end_of(bytes), lost),
+            Ok(None) => (None, lost),
+            Err(_) => (None, true),
+        };
+        if let Some(end) = received {
+            self.finished(id, end, now);
+            return;
+        }
+        let adopted_and_gone = executor.is_adopted() && executor.is_gone();
+        if (lost || adopted_and_gone) && executor.is_gone() {
+            self.buried(id, now);
+            return;
+        }
+        if let Some(current) = &mut executor.current {
+            if current.cancel_at.is_some_and(|at| at <= now) {
+                current.cancel_at = Some(now.plus(CANCEL_AGAIN));
+                executor.slot.cancel();
+            }
+        }
+    }
+
+    /// A run ended and its executor lives on.
+    fn finished(&mut self, id: ExecutorId, end: End, now: Timestamp) {
+        self.engine.run_finished(id, now);
+        let Some(executor) = self.executors.get_mut(&id) else { return };
+        let Some(current) = executor.current.take() else { return };
+        let pid = executor.slot.pid();
+        self.account(&current, pid, end, now);
+    }
+
+    /// Counts a run, and writes its row unless its executor has.
+    fn account(&mut self, current: &Current, pid: i32, end: End, now: Timestamp) {
+        let succeeded = end.outcome == Outcome::Succeeded;
+        #[allow(clippy::cast_precision_loss, reason = "milliseconds for people")]
+        let ms = end.ended_at.since(end.started_at) as f64 / 1_000.0;
+        if self.jobs.get(current.occurrence.job).is_some() {
+            let tally = self.records.tally(current.occurrence.job, now);
+            tally.total += 1;
+            tally.succeeded += i64::from(succeeded);
+            tally.total_ms += ms;
+            tally.max_ms = tally.max_ms.max(ms);
+            tally.last_started = end.started_at;
+            tally.last_run = current.run.0;
+            tally.last_succeeded = succeeded;
+            tally.cursor = tally.cursor.max(current.occurrence.scheduled_for);
+            if !succeeded {
+                tally.last_error = Some(end.message.clone());
+            }
+        }
+        if !end.recorded {
+            self.records.row(RunRow {
+                message: Some(end.message),
+                ended_at: Some(end.ended_at),
+                outcome: Some(end.outcome),
+                reason: end.reason,
+                guarantee: end.guarantee,
+                sqlstate: end.sqlstate,
+                error: end.error,
+                row_count: end.row_count,
+                ..running_row(current, Some(pid).filter(|&pid| pid > 0), end.started_at)
+            });
+        }
+    }
+
+    /// An executor's process is gone. If it had a run, the run died with it, unless it has left
+    /// word how it ended.
+    fn buried(&mut self, id: ExecutorId, now: Timestamp) {
+        self.engine.executor_gone(id, now);
+        let Some(mut executor) = self.executors.remove(&id) else { return };
+        let settled = executor.slot.current().is_none();
+        if let Some(current) = executor.current.take() {
+            let pid = executor.slot.pid();
+            let same = executor.slot.current().is_some_and(|run| run.run == current.run);
+            let begun = executor.slot.current().map(|run| run.started_at);
+            let started_at = begun.filter(|_| same).unwrap_or(current.handed_at);
+            let mut end = self.last_will(&executor, &current, started_at, now);
+            // Settled and gone before it could say so: the row is there, and stays as it is.
+            end.recorded = settled && current.local && executor.is_adopted();
+            self.account(&current, pid, end, now);
+        }
+        executor.slot.free();
+    }
+
+    /// How the run of an executor that is gone ended.
+    fn last_will(
+        &self,
+        executor: &Executor,
+        current: &Current,
+        started_at: Timestamp,
+        now: Timestamp,
+    ) -> End {
+        let slot = executor.slot;
+        let claimed = slot.phase() == Phase::Recorded;
+        let guarantee = if current.local && !claimed {
+            Guarantee::ExactlyOnce
+        } else {
+            Guarantee::AtMostOnce
+        };
+        let words = slot.last_words();
+        let (outcome, message, sqlstate) = match (slot.left_outcome(), words) {
+            (Some(outcome), words) => {
+                let (sqlstate, message) = words.unwrap_or((*b"00000", String::new()));
+                (outcome, message, Some(sqlstate).filter(|code| code != b"00000"))
+            }
+            (None, Some((sqlstate, message))) => {
+                let outcome = match &sqlstate {
+                    b"57P01" => Outcome::Cancelled,
+                    _ => Outcome::Failed,
+                };
+                (outcome, format!("FATAL:  {message}\n"), Some(sqlstate))
+            }
+            (None, None) => (Outcome::Crashed, "executor ended unexpectedly".to_owned(), None),
+        };
+        let recorded = false;
+        let (row_count, error) = (None, None);
+        let ended_at = now;
+        let reason = slot.left_outcome().is_none().then_some("executor ended");
+        End {
+            outcome,
+            guarantee,
+            recorded,
+            started_at,
+            ended_at,
+            row_count,
+            sqlstate,
+            message,
+            error,
+            reason,
+        }
+    }
+
+    /// An executor did not get as far as being ready.
+    fn start_failed(&mut self, id: ExecutorId, now: Timestamp) {
+        let Some(executor) = self.executors.remove(&id) else { return };
+        let words = executor.slot.last_words();
+        let (sqlstate, message) = words.unwrap_or_else(|| {
+            (*b"58000", "executor could not be started; see the server log".to_owned())
+        });
+        self.refusals.insert(executor.key, (sqlstate, message));
+        executor.slot.free();
+        self.engine.executor_start_failed(id, now);
+    }
+
+    /// Does what the engine has decided.
+    pub(super) fn act(&mut self, now: Timestamp) {
+        let mut actions = std::mem::take(&mut self.actions);
+        let needed = actions
+            .iter()
+            .filter(|action| matches!(action, Action::Run { .. } | Action::Fail { .. }))
+            .count();
+        if needed > 0 {
+            self.stats_pending = true;
+            self.records.provide_ids(needed, now);
+        }
+        for action in actions.drain(..) {
+            match action {
+                Action::Run { executor, occurrence } => self.hand_over(executor, occurrence, now),
+                Action::StartExecutor { key } => self.start_executor(key, now),
+                Action::Retire { executor } => self.retire(executor),
+                Action::Cancel { executor, .. } => self.cancel(executor, now),
+                Action::Fail { occurrence, key } => self.fail(occurrence, key, now),
+                Action::Missed { job, first, last, count } => {
+                    self.records.skip(Skip { job, reason: "missed", first, last, count });
+                }
+                Action::Overflow { job, scheduled_for: at } => {
+                    let (first, last) = (at, at);
+                    self.records.skip(Skip { job, reason: "overlap", first, last, count: 1 });
+                }
+            }
+        }
+        self.actions = actions;
+    }
+
+    fn start_executor(&mut self, key: PoolKey, now: Timestamp) {
+        if key.database == 0 {
+            // No process can say it: the database does not exist. Taken for an executor that
+            // could not start.
+            let nobody = ExecutorId(ExecutorId::MAX);
+            self.refusals.insert(key, (*b"3D000", String::new()));
+            self.engine.executor_starting(key, nobody, now);
+            self.engine.executor_start_failed(nobody, now);
+            return;
+        }
+        match Executor::start(self.oid, key) {
+            Some(executor) => {
+                self.engine.executor_starting(key, executor.id, now);
+                self.executors.insert(executor.id, executor);
+            }
+            None => self.engine.executor_refused(key, now),
+        }
+    }
+
+    fn retire(&mut self, id: ExecutorId) {
+        if let Some(executor) = self.executors.get(&id) {
+            executor.slot.ask_to_retire();
+        }
+    }
+
+    fn cancel(&mut self, id: ExecutorId, now: Timestamp) {
+        let Some(executor) = self.executors.get_mut(&id) else { return };
+        if let Some(current) = &mut executor.current {
+            current.cancel_at = Some(now.plus(CANCEL_AGAIN));
+            executor.slot.cancel();
+        }
+    }
+
+    /// Hands a run to an idle executor.
+    fn hand_over(&mut self, id: ExecutorId, occurrence: Occurrence, now: Timestamp) {
+        let Some(job) = self.jobs.get(occurrence.job).map(Rc::clone) else {
+            self.engine.run_finished(id, now);
+            return;
+        };
+        let Some(run) = self.records.next_id() else {
+            pgrx::log!("pg_tock: no run id could be drawn, job {} did not run", job.id);
+            self.engine.run_finished(id, now);
+            return;
+        };
+        let local = job.key.database == self.oid && guc::log_run();
+        let current = Current {
+            occurrence,
+            run,
+            job: Rc::clone(&job),
+            handed_at: now,
+            local,
+            record_at: local.then_some(now.plus(UNRECORDED)),
+            cancel_at: None,
+        };
+        let flush_lsn = if local || !guc::log_run() {
+            0
+        } else {
+            let pid = self.executors.get(&id).map(|executor| executor.slot.pid());
+            self.records.write_now(&running_row(&current, pid, now)).unwrap_or(0)
+        };
+        let order = RunOrder {
+            run,
+            job: job.id,
+            scheduled_for: occurrence.scheduled_for,
+            attempt: occurrence.attempt,
+            trigger: occurrence.trigger,
+            local,
+            flush_lsn,
+            job_name: job.name.as_deref(),
+            command: &job.command,
+        };
+        let mut bytes = std::mem::take(&mut self.order);
+        bytes.clear();
+        let encoded = order.encode(&mut bytes);
+        if let Err(error) = encoded {
+            pgrx::log!("pg_tock: job {} cannot be handed over: {error}", job.id);
+        }
+        let Some(executor) = self.executors.get_mut(&id) else { return };
+        executor.current = Some(current);
+        // An executor that is gone is noticed, with its run, when it is looked after next.
+        let _ = executor.send(bytes);
+    }
+
+    /// A run that could not even start.
+    fn fail(&mut self, occurrence: Occurrence, key: PoolKey, now: Timestamp) {
+        let Some(job) = self.jobs.get(occurrence.job).map(Rc::clone) else { return };
+        let Some(run) = self.records.next_id() else { return };
+        let (sqlstate, words) = self
+            .refusals
+            .get(&key)
+            .cloned()
+            .unwrap_or((*b"58000", "executor could not be started".to_owned()));
+        let words = if key.database == 0 {
+            format!("database \"{}\" does not exist", job.database.to_string_lossy())
+        } else {
+            words
+        };
+        let end = End {
+            outcome: Outcome::Failed,
+            guarantee: Guarantee::ExactlyOnce,
+            recorded: false,
+            started_at: now,
+            ended_at: now,
+            row_count: None,
+            sqlstate: Some(sqlstate),
+            message: format!("FATAL:  {words}\n"),
+            error: None,
+            reason: Some("executor could not start"),
+        };
+        let handed_at = now;
+        let current = Current {
+            occurrence,
+            run,
+            job,
+            handed_at,
+            local: false,
+            record_at: None,
+            cancel_at: None,
+        };
+        self.account(&current, 0, end, now);
+    }
+
+    /// Gives every run that goes on for more than a second its `running` row.
+    pub(super) fn record_long_runs(&mut self, now: Timestamp) {
+        let mut rows: Vec<(ExecutorId, RunRow)> = Vec::new();
+        for (id, executor) in &mut self.executors {
+            if !executor.wants_row(now) {
+                if let Some(current) = &mut executor.current {
+                    current.record_at = current.record_at.filter(|&at| at > now);
+                }
+                continue;
+            }
+            let begun = executor.slot.current();
+            let Some(current) = &mut executor.current else { continue };
+            current.record_at = None;
+            let Some(begun) = begun.filter(|begun| begun.run == current.run) else { continue };
+            if executor.slot.advance(Phase::Unrecorded, Phase::Recording) {
+                let pid = Some(executor.slot.pid());
+                rows.push((*id, running_row(current, pid, begun.started_at)));
+            }
+        }
+        if rows.is_empty() {
+            return;
+        }
+        let written = txn::run("recording runs under way", || {
+            let Some(ledger) = run::ledger()? else { return Ok(false) };
+            if !lock::try_lock_table(ledger) {
+                return Ok(false);
+            }
+            run::write(rows.iter().map(|(_, row)| row)).map(|()| true)
+        });
+        let written = matches!(written, Some(Ok::<bool, pgrx::spi::Error>(true)));
+        let next = if written { Phase::Recorded } else { Phase::Unrecorded };
+        for (id, _) in rows {
+            let Some(executor) = self.executors.get_mut(&id) else { continue };
+            executor.slot.advance(Phase::Recording, next);
+            if let Some(current) = executor.current.as_mut().filter(|_| !written) {
+                current.record_at = Some(now.plus(UNRECORDED));
+            }
+        }
+    }
+}
+
+/// The row of a run under way.
+fn running_row(current: &Current, pid: Option<i32>, started_at: Timestamp) -> RunRow {
+    let job: &Job = &current.job;
+    RunRow {
+        job: current.occurrence.job,
+        run: current.run,
+        pid,
+        database: job.database.clone(),
+        username: job.username.clone(),
+        command: job.command.clone(),
+        jobname: job.name.clone(),
+        message: None,
+        started_at,
+        ended_at: None,
+        scheduled_for: current.occurrence.scheduled_for,
+        attempt: current.occurrence.attempt,
+        trigger: current.occurrence.trigger,
+        outcome: None,
+        reason: None,
+        guarantee: Guarantee::AtMostOnce,
+        sqlstate: None,
+        error: None,
+        row_count: None,
+    }
+}
+
+/// A report as an end; None if it cannot be read.
+fn end_of(bytes: &[u8]) -> Option<End> {
+    let report = match RunReport::decode(bytes) {
+        Ok(report) => report,
+        Err(error) => {
+            pgrx::log!("pg_tock: a report cannot be read: {error}");
+            return None;
+        }
+    };
+    let _: RunId = report.run;
+    Some(End {
+        outcome: report.outcome,
+        guarantee: report.guarantee,
+        recorded: report.recorded,
+        started_at: report.started_at,
+        ended_at: report.ended_at,
+        row_count: report.row_count,
+        sqlstate: report.sqlstate,
+        message: report.message.to_owned(),
+        error: report.error_json.map(str::to_owned),
+        reason: None,
+    })
+}

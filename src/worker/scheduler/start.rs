@@ -1,0 +1,79 @@
+//! What a new scheduler finds: runs that died, runs that go on, a server that has just started.
+
+use pg_tock_core::engine::Occurrence;
+use pg_tock_core::time::Timestamp;
+use pgrx::pg_sys;
+
+use super::Scheduler;
+use super::pool::{Current, Executor};
+use crate::catalog::{run, state};
+use crate::pg::time::from_pg;
+use crate::pg::txn;
+use crate::shmem::slots::{self, State};
+
+/// Puts the tables in order, in the transaction that reads the jobs for the first time: rows of
+/// runs nobody runs any more get an end, runs nobody has counted are counted. `alive`: the runs of
+/// executors that live.
+pub(super) fn prepare(alive: &[i64]) {
+    let steps = || -> Result<(), pgrx::spi::Error> {
+        let closed = run::close_dead(alive)?;
+        if closed > 0 {
+            pgrx::log!("pg_tock: {closed} runs did not survive the last stop of the server");
+        }
+        state::catch_up()?;
+        state::forget_strangers()
+    };
+    if let Err(error) = steps() {
+        pgrx::log!("pg_tock: putting the ledger in order failed: {error}");
+    }
+}
+
+/// The instant the server started, if no scheduler has asked since: a restart or a promotion of
+/// the server, not of this process, and not recovery from a crash.
+pub(super) fn first_time_since_start() -> Option<Timestamp> {
+    // SAFETY: constant since the server started.
+    let start = from_pg(unsafe { pg_sys::PgStartTime });
+    // SAFETY: this server writes WAL, or no scheduler would run.
+    let timeline = unsafe { pg_sys::GetWALInsertionTimeLine() }.cast_signed();
+    let first = txn::run("noting the start of the server", || {
+        state::note_server_start(start, timeline)
+    });
+    matches!(first, Some(Ok(true))).then_some(start)
+}
+
+impl Scheduler {
+    /// Takes over what an earlier scheduler has left: executors in the middle of a run go on, and
+    /// their jobs count as running; the others leave by themselves.
+    pub(super) fn adopt(&mut self) {
+        for (index, slot) in slots::of_scheduler(self.oid) {
+            let current = slot.current().map(|run| Current {
+                occurrence: Occurrence {
+                    job: run.job,
+                    scheduled_for: run.scheduled_for,
+                    trigger: run.trigger,
+                    attempt: run.attempt,
+                },
+                run: run.run,
+                job: self.jobs.stranger(run.job, slot),
+                handed_at: run.started_at,
+                local: slot.database() == self.oid,
+                record_at: None,
+                cancel_at: None,
+            });
+            let now = crate::pg::time::now();
+            let executor = Executor::adopt(index, slot, current);
+            if let Some(current) = &executor.current {
+                self.engine.adopt(executor.id, executor.key, current.occurrence.job, now);
+            }
+            if slot.state() != State::Exited {
+                slot.ask_to_retire();
+            }
+            self.executors.insert(executor.id, executor);
+        }
+    }
+
+    /// The runs of executors that live.
+    pub(super) fn live_runs(&self) -> Vec<i64> {
+        self.executors.values().filter_map(|e| Some(e.current.as_ref()?.run.0)).collect()
+    }
+}
