@@ -4,10 +4,11 @@
 #   core     pure logic: units, properties, golden tables     (no server)
 #   backend  #[pg_test]s inside a server process
 #   regress  psql golden output: SQL surface, privileges, error texts
+#   migrate  from the real pg_cron, and dumps of it, to pg_tock
 #   e2e      scenarios on clusters of their own: runs, crashes, kills, restarts
 #
 # A layer is ci/NAME.sh. Its verdict is its exit status; its counts are read from its output, in the
-# formats of cargo test, pg_regress and TAP. A layer that fails without counting a failure counts as one.
+# formats of cargo test, pg_regress, TAP and `ok: what`. A layer that fails without counting a failure counts as one.
 set -uo pipefail
 # shellcheck source=ci/env.sh
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
@@ -15,7 +16,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 LAYERS=(core)
 # pgrx insists on the module's name; without it there is no such layer to build.
 if [ -e "$ROOT/pg_test/mod.rs" ]; then LAYERS+=(backend); fi
-LAYERS+=(regress e2e)
+LAYERS+=(regress migrate e2e)
 if [ "$#" -gt 0 ]; then LAYERS=("$@"); fi
 logs=$ROOT/target/test-logs
 mkdir -p "$logs"
@@ -27,7 +28,7 @@ count_results() {
     /^ *test result: / { for (i = 2; i <= NF; i++) { if ($i ~ /^passed/) p += $(i-1); if ($i ~ /^failed/) f += $(i-1) }; next }
     /^(test|parallel group)?.*\.\.\. ok +[0-9]+ ms/ { p++; next }
     /\.\.\. FAILED( .*)?[0-9]+ ms/ { f++; next }
-    /^ok [0-9]+/ { p++; next }
+    /^ok [0-9]+/ || /^ok: / { p++; next }
     /^not ok [0-9]+/ { f++; next }
     END { print p + 0, f + 0 }' "$1"
 }
@@ -39,7 +40,10 @@ for layer in "${LAYERS[@]}"; do
   say "test layer: $layer"
   started=$SECONDS
   args=()
-  if [ "$layer" = regress ]; then args=("$PG_CONFIG"); fi
+  case "$layer" in
+    regress) args=("$PG_CONFIG") ;;
+    migrate) args=("$("$ROOT/ci/pg-tree.sh" pg_cron)/pg_config") ;;
+  esac
   "$ROOT/ci/$layer.sh" "${args[@]}" 2>&1 | tee "$logs/$layer.log"
   status=${PIPESTATUS[0]}
   read -r passed failed < <(count_results "$logs/$layer.log")

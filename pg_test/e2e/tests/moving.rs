@@ -104,27 +104,6 @@ fn the_migration_script_moves_everything_from_debians_pg_cron() {
 }
 
 #[test]
-#[ignore = "needs a server with pg_cron"]
-fn the_migration_is_all_or_nothing() {
-    let cluster = Cluster::builder()
-        .bindir(server_with("PG_TOCK_PG_CRON_BINDIR"))
-        .conf("shared_preload_libraries", "pg_cron")
-        .without_extension()
-        .start();
-    cluster.sql("create extension pg_cron");
-    cluster.schedule("nightly", "0 3 * * *", "vacuum");
-    // Something of the user's own hangs on a table, so that the old extension cannot go.
-    cluster.sql("create view mine as select jobid from cron.job");
-    let before: Vec<String> = cluster.one(CONTENT);
-    cluster.conf("shared_preload_libraries", "pg_tock");
-    cluster.restart();
-    let script = psql(&cluster, &in_this_repository("sql/migrate_from_pg_cron.sql"));
-    assert!(!script.status.success(), "a dependent view must not be dropped silently");
-    assert_eq!(cluster.one::<Vec<String>>(CONTENT), before);
-    assert_eq!(cluster.one::<i64>("select count(*) from mine"), 1);
-}
-
-#[test]
 #[ignore = "needs a server with the alias"]
 fn a_dump_of_pg_cron_restores_through_the_alias() {
     let cluster =
