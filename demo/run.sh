@@ -11,12 +11,12 @@ source "$ROOT/ci/cluster.sh"
 SECONDS_SHOWN=15
 
 finish() {
+  local status=$?
+  if [ "$status" -ne 0 ]; then
+    note "that did not go well; the end of the server's log:"
+    tail -n 30 "$(cluster_dir demo)/server.log" >&2 || true
+  fi
   if [ -z "${KEEP:-}" ]; then cluster_stop demo; fi
-}
-
-on_error() {
-  note "the end of the server's log:"
-  tail -n 30 "$(cluster_dir demo)/server.log" >&2 || true
 }
 
 # Colour only where somebody can see it.
@@ -54,7 +54,6 @@ check_outcomes() {
 }
 
 trap finish EXIT
-trap on_error ERR
 
 say "starting a throw-away cluster: $("$PG_CONFIG" --version), as $(server_user), in $(cluster_dir demo)"
 cluster_start demo
