@@ -177,6 +177,29 @@ fn a_dump_brings_jobs_history_and_sequences_to_another_cluster() {
 }
 
 #[test]
+fn nothing_runs_on_a_standby_until_it_is_promoted() {
+    let primary = Cluster::start();
+    let boot = primary.schedule("boot", "@reboot", "select 1");
+    let job = primary.schedule("tick", "1 second", "select 1");
+    let _ = primary.finished_runs(job, 2);
+    let standby = primary.standby();
+    standby.catch_up_with(&primary);
+    primary.stop();
+    let before = standby.runs_of(job).len();
+    stays_true("no process of ours on a standby", Duration::from_secs(3), || {
+        standby.one::<i64>(
+            "select count(*) from pg_stat_activity where backend_type ~ '^pg_tock (scheduler|executor)'",
+        ) == 0
+    });
+    assert_eq!(standby.runs_of(job).len(), before);
+    standby.promote();
+    let runs = standby.finished_runs(job, before + 2);
+    assert!(runs.iter().skip(before).all(|run| run.status == "succeeded"), "{runs:#?}");
+    let run = standby.finished_run(boot).must_have_succeeded();
+    assert_eq!(run.trigger, "startup", "a promotion is a start");
+}
+
+#[test]
 fn not_preloaded_the_extension_says_what_to_do() {
     let cluster =
         Cluster::builder().conf("shared_preload_libraries", "").without_extension().start();

@@ -65,20 +65,29 @@ impl Cluster {
     #[track_caller]
     pub(crate) fn make(builder: &Builder) -> Self {
         let bindir = builder.bindir.clone().unwrap_or_else(server::bindir);
-        let template = server::template(&bindir);
-        let dir = tempfile::Builder::new()
-            .prefix("c")
-            .tempdir_in(server::state_dir())
-            .expect("a directory for the cluster");
-        server::give_to_server(dir.path());
-        server::output(Command::new("cp").arg("-a").arg(template).arg(dir.path().join("data")));
-        let cluster = Self { dir, bindir, postmaster: Mutex::new(None), admin: Mutex::new(None) };
+        let cluster = Self::empty(bindir);
+        let template = server::template(&cluster.bindir);
+        server::output(Command::new("cp").arg("-a").arg(template).arg(cluster.data()));
         cluster.conf("unix_socket_directories", &cluster.dir.path().display().to_string());
         cluster.conf("port", &PORT.to_string());
         for (name, value) in &builder.conf {
             cluster.conf(name, value);
         }
         cluster
+    }
+
+    /// A place for a cluster, without a data directory yet.
+    pub(crate) fn empty(bindir: PathBuf) -> Self {
+        let dir = tempfile::Builder::new()
+            .prefix("c")
+            .tempdir_in(server::state_dir())
+            .expect("a directory for the cluster");
+        server::give_to_server(dir.path());
+        Self { dir, bindir, postmaster: Mutex::new(None), admin: Mutex::new(None) }
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
     }
 
     /// The cluster's directory: socket, data and server log.
@@ -105,7 +114,7 @@ impl Cluster {
     /// [`Cluster::restart`].
     pub fn conf(&self, name: &str, value: &str) {
         use std::io::Write;
-        let path = self.dir.path().join("data/postgresql.conf");
+        let path = self.data().join("postgresql.conf");
         let mut file = OpenOptions::new().append(true).open(path).expect("postgresql.conf");
         writeln!(file, "{name} = '{}'", value.replace('\'', "''")).expect("a line is written");
     }
@@ -134,7 +143,7 @@ impl Cluster {
             .expect("the server's log");
         let child = server::as_server(&self.bindir.join("postgres"))
             .arg("-D")
-            .arg(self.dir.path().join("data"))
+            .arg(self.data())
             .stdin(std::process::Stdio::null())
             .stdout(log.try_clone().expect("a second handle of the log"))
             .stderr(log)
@@ -373,55 +382,6 @@ impl Cluster {
             .env("PGDATABASE", "postgres")
             .env("PGAPPNAME", "scenario");
         command
-    }
-
-    // ---- processes --------------------------------------------------------------------------
-
-    /// Process ids of all processes of that `backend_type`, such as `pg_tock executor`.
-    #[must_use]
-    #[track_caller]
-    pub fn pids_of(&self, backend_type: &str) -> Vec<i32> {
-        self.rows(
-            "select pid from pg_stat_activity where backend_type = $1 order by backend_start",
-            &[&backend_type],
-        )
-        .iter()
-        .map(|row| row.get(0))
-        .collect()
-    }
-
-    /// Process id of the only process of that `backend_type`, waiting until there is one.
-    ///
-    /// # Panics
-    /// When there is none in time, or more than one.
-    #[must_use]
-    #[track_caller]
-    pub fn pid_of(&self, backend_type: &str) -> i32 {
-        let pids = poll_until(&format!("a process {backend_type}"), PATIENCE, || {
-            Some(self.pids_of(backend_type)).filter(|pids| !pids.is_empty())
-        });
-        assert_eq!(pids.len(), 1, "there are several processes {backend_type}: {pids:?}");
-        pids[0]
-    }
-
-    /// Waits until the scheduler of database `postgres` runs, and returns its process id.
-    #[track_caller]
-    pub fn wait_scheduler(&self) -> i32 {
-        poll_until("a scheduler in database postgres", PATIENCE, || {
-            self.column::<i32>(
-                "select pid from pg_stat_activity where backend_type = 'pg_tock scheduler' \
-                 and datname = 'postgres'",
-            )
-            .first()
-            .copied()
-        })
-    }
-
-    /// `pg_terminate_backend`, and waits until the process is gone.
-    #[track_caller]
-    pub fn terminate(&self, process: i32) {
-        let _: bool = self.one_with("select pg_terminate_backend($1)", &[&process]);
-        poll_until("the terminated process ends", PATIENCE, || (!is_alive(process)).then_some(()));
     }
 
     // ---- log --------------------------------------------------------------------------------

@@ -24,12 +24,14 @@
     reason = "a broken expectation here is a failed test, and has to say so at once"
 )]
 
+mod backends;
 mod builder;
 mod cluster;
 mod poll;
 mod process;
 mod runs;
 mod server;
+mod standby;
 
 pub use builder::Builder;
 pub use cluster::{Cluster, sqlstate};

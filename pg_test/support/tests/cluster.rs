@@ -56,6 +56,18 @@ fn settings_roles_and_databases_are_as_asked() {
 }
 
 #[test]
+fn a_standby_follows_and_can_be_promoted() {
+    let primary = plain();
+    let standby = primary.standby();
+    primary.sql("create table t as select 7 as n");
+    standby.catch_up_with(&primary);
+    assert_eq!(standby.one::<i32>("select n from t"), 7);
+    assert_eq!(sqlstate(&standby.try_sql("delete from t").unwrap_err()), "25006");
+    standby.promote();
+    standby.sql("delete from t");
+}
+
+#[test]
 fn processes_are_seen_and_ended() {
     let cluster = plain();
     let checkpointer = cluster.pid_of("checkpointer");
