@@ -33,6 +33,8 @@ if [ -z "${PG_CONFIG:-}" ]; then
 fi
 export PGRX_PG_CONFIG_PATH=$PG_CONFIG
 export CARGO_PGRX_DISABLE_GC_SECTIONS_WORKAROUND=1
+# pgrx would put backtraces into the DETAIL of errors.
+unset RUST_BACKTRACE RUST_LIB_BACKTRACE
 
 # pg_major: the major version PG_CONFIG stands for. Before the server is installed there is nothing
 # to ask, and Debian's directory name says it.

@@ -8,7 +8,7 @@ use core::ffi::{CStr, c_char};
 use pgrx::pg_sys::{self, NodeTag};
 use pgrx::{PgSqlErrorCode, pg_guard};
 
-use crate::pg::create_extension;
+use crate::pg::{create_extension, raw};
 use crate::shmem::{changes, databases, slots};
 
 static mut PREVIOUS: pg_sys::ProcessUtility_hook_type = None;
@@ -22,8 +22,11 @@ pub(crate) fn install() {
     }
 }
 
-#[pg_guard]
-#[allow(ffi_unwind_calls, reason = "the hook before ours; the guard carries its errors on")]
+// No pgrx guard here: it would turn every error of every utility statement of the server into a
+// Rust unwind and back, which loses its context, position and object names. This frame owns
+// nothing with a destructor, so an ERROR may jump over it; what of ours can fail is behind guards
+// of its own.
+#[allow(ffi_unwind_calls, reason = "plain C calls; see above")]
 #[allow(clippy::too_many_arguments, reason = "the hook's own signature")]
 unsafe extern "C-unwind" fn process_utility(
     statement: *mut pg_sys::PlannedStmt,
@@ -35,56 +38,68 @@ unsafe extern "C-unwind" fn process_utility(
     dest: *mut pg_sys::DestReceiver,
     completion: *mut pg_sys::QueryCompletion,
 ) {
-    // SAFETY: Postgres passes a valid statement.
-    let (statement, effect) = unsafe {
+    // SAFETY: Postgres passes a valid statement, which the hook before ours, or what Postgres
+    // does itself, gets in our place.
+    unsafe {
+        let run = before(statement);
+        let next = PREVIOUS.unwrap_or(raw::standard_ProcessUtility);
+        next(run.statement, query, read_only_tree, context, params, env, dest, completion);
+        after(run.effect);
+    }
+}
+
+/// What is to be run, and what it means to us.
+#[repr(C)]
+struct Run {
+    statement: *mut pg_sys::PlannedStmt,
+    effect: Effect,
+}
+
+/// # Safety
+/// `statement` is valid.
+#[pg_guard]
+unsafe extern "C-unwind" fn before(statement: *mut pg_sys::PlannedStmt) -> Run {
+    // SAFETY: promised by the caller.
+    unsafe {
         let statement = create_extension::with_cascade(statement);
         let effect = effect((*statement).utilityStmt);
-        if let Effect::Lock(lock) = effect {
-            refuse_ledger_lock(lock);
-        }
-        (statement, effect)
-    };
-    if let Effect::Databases(names) = &effect {
-        names.iter().flatten().for_each(|name| make_room(name));
+        Run { statement, effect }
     }
-    // SAFETY: the hook that was there before, or what Postgres does itself.
-    unsafe {
-        match PREVIOUS {
-            Some(next) => {
-                next(statement, query, read_only_tree, context, params, env, dest, completion);
-            }
-            None => pg_sys::standard_ProcessUtility(
-                statement,
-                query,
-                read_only_tree,
-                context,
-                params,
-                env,
-                dest,
-                completion,
-            ),
-        }
-    }
+}
+
+/// # Safety
+/// In the transaction of the statement.
+#[pg_guard]
+unsafe extern "C-unwind" fn after(effect: Effect) {
     match effect {
-        Effect::Databases(_) | Effect::Extension => changes::databases_changed(),
+        Effect::Databases | Effect::Extension => changes::databases_changed(),
         Effect::Roles => changes::roles_changed(),
         Effect::Prepared => changes::prepared_committed(),
-        Effect::Lock(_) | Effect::Nothing => {}
+        Effect::Nothing => {}
     }
 }
 
 /// What a statement means to us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
 enum Effect {
     Nothing,
-    /// Databases with these names are about to be dropped, altered or copied.
-    Databases([Option<String>; 2]),
-    /// An extension came or went.
+    /// Databases come, go or change.
+    Databases,
+    /// An extension comes or goes.
     Extension,
     /// Roles, their settings or their rights change.
     Roles,
     /// A prepared transaction is committed.
     Prepared,
-    Lock(*const pg_sys::LockStmt),
+}
+
+/// A database is about to be dropped, altered or copied.
+fn database(name: Option<String>) -> Effect {
+    if let Some(name) = name {
+        make_room(&name);
+    }
+    Effect::Databases
 }
 
 fn name(text: *const c_char) -> Option<String> {
@@ -103,12 +118,12 @@ unsafe fn effect(node: *const pg_sys::Node) -> Effect {
         match (*node).type_ {
             NodeTag::T_DropdbStmt => {
                 let drop = node.cast::<pg_sys::DropdbStmt>();
-                Effect::Databases([name((*drop).dbname), None])
+                database(name((*drop).dbname))
             }
-            NodeTag::T_CreatedbStmt => Effect::Databases([template(node.cast()), None]),
+            NodeTag::T_CreatedbStmt => database(template(node.cast())),
             NodeTag::T_AlterDatabaseStmt => {
                 let alter = node.cast::<pg_sys::AlterDatabaseStmt>();
-                Effect::Databases([name((*alter).dbname), None])
+                database(name((*alter).dbname))
             }
             NodeTag::T_RenameStmt => rename(node.cast()),
             NodeTag::T_CreateExtensionStmt | NodeTag::T_AlterExtensionStmt => Effect::Extension,
@@ -142,7 +157,10 @@ unsafe fn effect(node: *const pg_sys::Node) -> Effect {
                     _ => Effect::Nothing,
                 }
             }
-            NodeTag::T_LockStmt => Effect::Lock(node.cast()),
+            NodeTag::T_LockStmt => {
+                refuse_ledger_lock(node.cast());
+                Effect::Nothing
+            }
             _ => Effect::Nothing,
         }
     }
@@ -154,9 +172,7 @@ unsafe fn rename(rename: *const pg_sys::RenameStmt) -> Effect {
     // SAFETY: promised by the caller.
     unsafe {
         match (*rename).renameType {
-            pg_sys::ObjectType::OBJECT_DATABASE => {
-                Effect::Databases([name((*rename).subname), None])
-            }
+            pg_sys::ObjectType::OBJECT_DATABASE => database(name((*rename).subname)),
             pg_sys::ObjectType::OBJECT_ROLE => Effect::Roles,
             _ => Effect::Nothing,
         }

@@ -68,6 +68,12 @@ LANGUAGE C
 AS 'MODULE_PATHNAME', 'cron_job_changed_wrapper';
 COMMENT ON FUNCTION cron.job_changed() IS 'trigger function: tells the scheduler at COMMIT which job changed';
 
+CREATE FUNCTION cron.ledger_changed()
+RETURNS trigger
+LANGUAGE C
+AS 'MODULE_PATHNAME', 'cron_ledger_changed_wrapper';
+COMMENT ON FUNCTION cron.ledger_changed() IS 'trigger function: tells the scheduler at COMMIT that rows were inserted into the ledger';
+
 CREATE FUNCTION cron.running_runs(
     OUT jobid bigint,
     OUT runid bigint,

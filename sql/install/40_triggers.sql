@@ -12,3 +12,10 @@ CREATE TRIGGER cron_job_changed
     FOR EACH ROW EXECUTE FUNCTION cron.job_changed();
 ALTER TABLE cron.job ENABLE ALWAYS TRIGGER cron_job_changed;
 COMMENT ON TRIGGER cron_job_changed ON cron.job IS 'reports which job changed';
+
+-- Runs do not fire it: their rows are written without the executor.
+CREATE TRIGGER cron_ledger_changed
+    AFTER INSERT ON cron.job_run_details
+    FOR EACH STATEMENT EXECUTE FUNCTION cron.ledger_changed();
+ALTER TABLE cron.job_run_details ENABLE ALWAYS TRIGGER cron_ledger_changed;
+COMMENT ON TRIGGER cron_ledger_changed ON cron.job_run_details IS 'reports history that comes from elsewhere, to be counted and closed';

@@ -31,3 +31,12 @@ fn cron_job_changed(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult<()> {
     }
     Ok(())
 }
+
+/// `cron.ledger_changed()`, a statement trigger on the ledger: reports that somebody has inserted
+/// rows, as a restore does. Runs do not fire it, their rows are written without the executor.
+#[pg_extern(sql = false)]
+fn cron_ledger_changed(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult<()> {
+    trigger::call(fcinfo).ok_or(Error::NotATrigger)?;
+    changes::ledger_changed();
+    Ok(())
+}

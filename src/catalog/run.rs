@@ -1,13 +1,13 @@
 //! The rows of `cron.job_run_details` the scheduler writes: runs in other databases, runs that go
 //! on for more than a second, runs whose executor died, runs that could not start.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 
 use pg_tock_core::run::{Guarantee, Outcome, Trigger};
 use pg_tock_core::time::{JobId, RunId, Timestamp};
 use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
-use pgrx::spi;
+use pgrx::{JsonB, spi};
 
 use crate::pg::text::ServerText;
 use crate::pg::time::to_pg;
@@ -18,19 +18,47 @@ const LEDGER: &str = "SELECT c.oid FROM pg_catalog.pg_class c \
 const DRAW: &str = "SELECT pg_catalog.nextval('cron.runid_seq') \
      FROM pg_catalog.generate_series(1, $1)";
 
-// A row that has an end is final: whoever comes second changes nothing.
-const WRITE: &str = "INSERT INTO cron.job_run_details AS d \
+/// Writes one row, from parameters in the order of [`PARAMETERS`]. A row that has an end is final:
+/// whoever comes second changes nothing.
+pub(crate) const WRITE: &CStr = c"INSERT INTO cron.job_run_details AS d \
      (jobid, runid, job_pid, database, username, command, status, return_message, start_time, \
       end_time, jobname, scheduled_for, attempt, trigger, outcome, reason, guarantee, sqlstate, \
       error, row_count) \
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, \
-      $19::pg_catalog.jsonb, $20) \
+      $19, $20) \
      ON CONFLICT ON CONSTRAINT job_run_details_pkey DO UPDATE SET \
       status = excluded.status, return_message = excluded.return_message, \
       end_time = excluded.end_time, outcome = excluded.outcome, reason = excluded.reason, \
       guarantee = excluded.guarantee, sqlstate = excluded.sqlstate, error = excluded.error, \
       row_count = excluded.row_count \
      WHERE d.end_time IS NULL";
+
+/// The columns [`WRITE`] fills, and their types.
+pub(crate) const PARAMETERS: [(&[u8], pg_sys::BuiltinOid); 20] = {
+    use pg_sys::BuiltinOid::{INT4OID, INT8OID, JSONBOID, TEXTOID, TIMESTAMPTZOID};
+    [
+        (b"jobid", INT8OID),
+        (b"runid", INT8OID),
+        (b"job_pid", INT4OID),
+        (b"database", TEXTOID),
+        (b"username", TEXTOID),
+        (b"command", TEXTOID),
+        (b"status", TEXTOID),
+        (b"return_message", TEXTOID),
+        (b"start_time", TIMESTAMPTZOID),
+        (b"end_time", TIMESTAMPTZOID),
+        (b"jobname", TEXTOID),
+        (b"scheduled_for", TIMESTAMPTZOID),
+        (b"attempt", INT4OID),
+        (b"trigger", TEXTOID),
+        (b"outcome", TEXTOID),
+        (b"reason", TEXTOID),
+        (b"guarantee", TEXTOID),
+        (b"sqlstate", TEXTOID),
+        (b"error", JSONBOID),
+        (b"row_count", INT8OID),
+    ]
+};
 
 const CLOSE: &str = "UPDATE cron.job_run_details SET status = 'failed', \
       return_message = coalesce(return_message, 'server restarted'), \
@@ -86,23 +114,13 @@ pub(crate) fn write<'a>(rows: impl Iterator<Item = &'a RunRow>) -> Result<(), sp
         for row in rows {
             let plan = match &plan {
                 Some(plan) => plan,
-                None => plan.insert(client.prepare_mut(WRITE, &TYPES.map(PgOid::BuiltIn))?),
+                None => plan.insert(client.prepare_mut(WRITE, &PARAMETERS.map(|(_, kind)| PgOid::BuiltIn(kind)))?),
             };
             client.update(plan, None, &values(row))?;
         }
         Ok(())
     })
 }
-
-/// The types of the parameters of [`WRITE`].
-const TYPES: [pg_sys::BuiltinOid; 20] = {
-    use pg_sys::BuiltinOid::{INT4OID, INT8OID, TEXTOID, TIMESTAMPTZOID};
-    [
-        INT8OID, INT8OID, INT4OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID,
-        TIMESTAMPTZOID, TEXTOID, TIMESTAMPTZOID, INT4OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID,
-        TEXTOID, TEXTOID, INT8OID,
-    ]
-};
 
 fn values(row: &RunRow) -> [DatumWithOid<'_>; 20] {
     let status = match row.outcome {
@@ -131,9 +149,13 @@ fn values(row: &RunRow) -> [DatumWithOid<'_>; 20] {
         row.reason.into(),
         row.guarantee.as_str().into(),
         sqlstate.into(),
-        row.error.as_deref().into(),
+        row.error.as_deref().and_then(json).into(),
         row.row_count.into(),
     ]
+}
+
+fn json(text: &str) -> Option<JsonB> {
+    serde_json::from_str(text).ok().map(JsonB)
 }
 
 fn timestamptz(at: Option<Timestamp>) -> DatumWithOid<'static> {

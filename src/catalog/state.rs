@@ -13,17 +13,19 @@ const SET_SERVER_START: &str = "UPDATE cron.engine_state SET server_start = $1, 
 
 const EFFECTIVE: &str = "INSERT INTO cron.job_state AS s (jobid, effective_from, definition) \
      SELECT u.jobid, u.effective_from, u.definition FROM \
-      pg_catalog.unnest($1::bigint[], $2::timestamptz[], $3::text[]) \
-       AS u (jobid, effective_from, definition) \
+      ROWS FROM (pg_catalog.unnest($1::bigint[]), pg_catalog.unnest($2::timestamptz[]), \
+       pg_catalog.unnest($3::text[])) AS u (jobid, effective_from, definition) \
      ON CONFLICT ON CONSTRAINT job_state_pkey DO UPDATE SET \
       effective_from = excluded.effective_from, definition = excluded.definition, \
       cursor_at = NULL";
 
 const COUNT: &str = "INSERT INTO cron.job_stat AS s (jobid, total_runs, successful_runs, \
       failed_runs, total_ms, max_ms, last_run_at, last_runid, last_status, last_error) \
-     SELECT u.* FROM pg_catalog.unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], \
-      $5::double precision[], $6::double precision[], $7::timestamptz[], $8::bigint[], \
-      $9::text[], $10::text[]) AS u \
+     SELECT u.* FROM ROWS FROM (pg_catalog.unnest($1::bigint[]), pg_catalog.unnest($2::bigint[]), \
+      pg_catalog.unnest($3::bigint[]), pg_catalog.unnest($4::bigint[]), \
+      pg_catalog.unnest($5::double precision[]), pg_catalog.unnest($6::double precision[]), \
+      pg_catalog.unnest($7::timestamptz[]), pg_catalog.unnest($8::bigint[]), \
+      pg_catalog.unnest($9::text[]), pg_catalog.unnest($10::text[])) AS u \
      ON CONFLICT ON CONSTRAINT job_stat_pkey DO UPDATE SET \
       total_runs = s.total_runs OPERATOR(pg_catalog.+) excluded.total_runs, \
       successful_runs = s.successful_runs OPERATOR(pg_catalog.+) excluded.successful_runs, \
@@ -35,7 +37,8 @@ const COUNT: &str = "INSERT INTO cron.job_stat AS s (jobid, total_runs, successf
       last_error = coalesce(excluded.last_error, s.last_error)";
 
 const CURSOR: &str = "UPDATE cron.job_state SET cursor_at = u.cursor_at \
-     FROM pg_catalog.unnest($1::bigint[], $2::timestamptz[]) AS u (jobid, cursor_at) \
+     FROM ROWS FROM (pg_catalog.unnest($1::bigint[]), pg_catalog.unnest($2::timestamptz[])) \
+      AS u (jobid, cursor_at) \
      WHERE job_state.jobid OPERATOR(pg_catalog.=) u.jobid";
 
 const COUNTED: &str = "UPDATE cron.engine_state SET counted_below = $1";

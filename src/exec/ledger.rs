@@ -14,6 +14,7 @@ use pg_tock_core::time::Timestamp;
 use pgrx::PgSqlErrorCode;
 use pgrx::pg_sys::{self, Datum};
 
+use crate::catalog::run::{PARAMETERS, WRITE};
 use crate::pg::lock::ROW_EXCLUSIVE;
 use crate::pg::time::to_pg;
 use crate::pg::{raw, trap};
@@ -60,6 +61,11 @@ pub(crate) unsafe fn write(row: &Row<'_>, how: Write) {
     // SAFETY: the sequence named in the module's documentation.
     unsafe {
         let rel = open();
+        if needs_executor(rel) {
+            through_executor(rel, row, how);
+            raw::table_close(rel, pg_sys::NoLock.cast_signed());
+            return;
+        }
         let estate = raw::CreateExecutorState();
         let old = super::command::switch_to((*estate).es_query_cxt);
         let info = raw::palloc0(size_of::<pg_sys::ResultRelInfo>()).cast::<pg_sys::ResultRelInfo>();
@@ -107,15 +113,120 @@ unsafe fn open() -> pg_sys::Relation {
                 Some(c"Extension pg_tock has been dropped while the job was running."),
             );
         }
-        let rel = raw::table_open(table, ROW_EXCLUSIVE);
+        raw::table_open(table, ROW_EXCLUSIVE)
+    }
+}
+
+/// Whether somebody has made the ledger into more than a plain table: triggers of his own on what
+/// we write, generated columns, partitions.
+///
+/// # Safety
+/// `rel` is open.
+unsafe fn needs_executor(rel: pg_sys::Relation) -> bool {
+    // SAFETY: promised by the caller; both descriptions are null or valid.
+    unsafe {
         if (*(*rel).rd_rel).relkind != pg_sys::RELKIND_RELATION.cast_signed() {
-            trap::raise(
-                PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE,
-                c"cron.job_run_details is not an ordinary table",
-                None,
+            return true;
+        }
+        let constraints = (*(*rel).rd_att).constr;
+        if !constraints.is_null() && (*constraints).has_generated_stored {
+            return true;
+        }
+        let triggers = (*rel).trigdesc;
+        if triggers.is_null() {
+            return false;
+        }
+        let count = usize::try_from((*triggers).numtriggers).unwrap_or(0);
+        for i in 0..count {
+            let trigger = (*triggers).triggers.add(i);
+            let kind = (*trigger).tgtype.cast_unsigned();
+            let writes = pg_sys::TRIGGER_TYPE_INSERT | pg_sys::TRIGGER_TYPE_UPDATE;
+            let ours = CStr::from_ptr((*trigger).tgname) == c"cron_ledger_changed";
+            if u32::from(kind) & writes != 0 && !ours {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+/// Writes the row as an ordinary statement, as the table's owner, whatever the job has set.
+///
+/// # Safety
+/// As [`write`].
+unsafe fn through_executor(rel: pg_sys::Relation, row: &Row<'_>, how: Write) {
+    // SAFETY: as above; the sequence of every function that runs SQL as another role (for
+    // example ri_PerformCheck). An ERROR aborts the transaction, which restores user and settings.
+    unsafe {
+        let (mut user, mut context) = (pg_sys::InvalidOid, 0);
+        raw::GetUserIdAndSecContext(&raw mut user, &raw mut context);
+        let level = raw::NewGUCNestLevel();
+        for (name, value) in
+            [(c"search_path", c"pg_catalog, pg_temp"), (c"row_security", c"off")]
+        {
+            raw::set_config_option(
+                name.as_ptr(),
+                value.as_ptr(),
+                pg_sys::GucContext::PGC_USERSET,
+                pg_sys::GucSource::PGC_S_SESSION,
+                pg_sys::GucAction::GUC_ACTION_SAVE,
+                true,
+                0,
+                false,
             );
         }
-        rel
+        let flags = pg_sys::SECURITY_LOCAL_USERID_CHANGE.cast_signed();
+        raw::SetUserIdAndSecContext((*(*rel).rd_rel).relowner, context | flags);
+        let read_only = pg_sys::XactReadOnly;
+        pg_sys::XactReadOnly = false;
+        raw::PushActiveSnapshot(raw::GetTransactionSnapshot());
+        raw::SPI_connect();
+        let mut values = [Datum::from(0); PARAMETERS.len()];
+        let mut nulls = [b' '.cast_signed(); PARAMETERS.len()];
+        let mut types = [pg_sys::InvalidOid; PARAMETERS.len()];
+        let mut i = 0;
+        while i < PARAMETERS.len() {
+            let (name, kind) = PARAMETERS[i];
+            types[i] = pg_sys::Oid::from(kind as u32);
+            match value(name, row) {
+                Value::Is(datum) => values[i] = datum,
+                Value::Null | Value::NotOurs => nulls[i] = b'n'.cast_signed(),
+            }
+            i += 1;
+        }
+        raw::SPI_execute_with_args(
+            WRITE.as_ptr(),
+            PARAMETERS.len() as c_int,
+            types.as_mut_ptr(),
+            values.as_mut_ptr(),
+            nulls.as_ptr(),
+            false,
+            0,
+        );
+        let written = pg_sys::SPI_processed;
+        raw::SPI_finish();
+        raw::PopActiveSnapshot();
+        pg_sys::XactReadOnly = read_only;
+        raw::SetUserIdAndSecContext(user, context);
+        raw::AtEOXact_GUC(false, level);
+        if how == Write::Finish && written == 0 {
+            given_up();
+        }
+    }
+}
+
+/// The run has a row with an end already, which is not to be changed.
+///
+/// # Safety
+/// As [`write`].
+unsafe fn given_up() {
+    // SAFETY: as above.
+    unsafe {
+        trap::raise(
+            PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            c"the scheduler has given this run up",
+            None,
+        );
     }
 }
 
@@ -155,11 +266,7 @@ unsafe fn finish(
             let ended = end_time > 0
                 && !*(*slot).tts_isnull.add(usize::try_from(end_time - 1).unwrap_or(0));
             if ended {
-                trap::raise(
-                    PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-                    c"the scheduler has given this run up",
-                    None,
-                );
+                given_up();
             }
             fill(desc, slot, row);
             raw::ExecStoreVirtualTuple(slot);

@@ -61,7 +61,8 @@ impl Worker {
             pg_sys::CurrentMemoryContext = old;
             started
         };
-        started.then_some(Handle(handle))
+        // lazily: a Handle that is dropped frees what it points to
+        started.then(|| Handle(handle))
     }
 }
 

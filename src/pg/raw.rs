@@ -12,7 +12,7 @@
 use core::ffi::{c_char, c_int, c_long, c_void};
 use pgrx::pg_sys::{
     BackendState, CachedPlan, CommandDest, CommandTag, Datum, DestReceiver, EState, ErrorData,
-    HeapTuple, List, LockAcquireResult, MemoryContext, Node, Oid, ParamListInfo, Portal,
+    HeapTuple, List, MemoryContext, Node, Oid, ParamListInfo, Portal,
     QueryCompletion, QueryEnvironment, RawStmt, Relation, ResultRelInfo, Size, Snapshot,
     SysScanDesc, TransactionId, TupleDesc, TupleTableSlot, TupleTableSlotOps,
 };
@@ -53,6 +53,16 @@ unsafe extern "C-unwind" {
     pub(crate) fn CreateDestReceiver(dest: CommandDest::Type) -> *mut DestReceiver;
     pub(crate) fn ProcessInterrupts();
     pub(crate) fn DiscardCommand(stmt: *mut pgrx::pg_sys::DiscardStmt, is_top_level: bool);
+    pub(crate) fn standard_ProcessUtility(
+        statement: *mut pgrx::pg_sys::PlannedStmt,
+        query: *const c_char,
+        read_only_tree: bool,
+        context: pgrx::pg_sys::ProcessUtilityContext::Type,
+        params: ParamListInfo,
+        env: *mut QueryEnvironment,
+        dest: *mut DestReceiver,
+        completion: *mut QueryCompletion,
+    );
     pub(crate) fn check_log_duration(msec: *mut c_char, was_logged: bool) -> c_int;
 
     // access/transam/xact.c
@@ -66,7 +76,6 @@ unsafe extern "C-unwind" {
     pub(crate) fn IsTransactionBlock() -> bool;
     pub(crate) fn IsTransactionState() -> bool;
     pub(crate) fn CommandCounterIncrement();
-    pub(crate) fn GetCurrentCommandId(used: bool) -> u32;
     pub(crate) fn GetTopTransactionIdIfAny() -> TransactionId;
     pub(crate) fn SetCurrentStatementStartTimestamp();
 
@@ -88,12 +97,6 @@ unsafe extern "C-unwind" {
     pub(crate) fn disable_timeout(id: c_int, keep_indicator: bool);
     pub(crate) fn disable_all_timeouts(keep_indicators: bool);
     pub(crate) fn get_timeout_active(id: c_int) -> bool;
-    pub(crate) fn SetConfigOption(
-        name: *const c_char,
-        value: *const c_char,
-        context: c_int,
-        source: c_int,
-    );
 
     // utils/error/elog.c
     pub(crate) fn errstart(level: c_int, domain: *const c_char) -> bool;
@@ -122,7 +125,6 @@ unsafe extern "C-unwind" {
         init: Size,
         max: Size,
     ) -> MemoryContext;
-    pub(crate) fn palloc(size: Size) -> *mut c_void;
     pub(crate) fn palloc0(size: Size) -> *mut c_void;
 
     // access/table, access/heap, access/index, executor: the ledger row
@@ -181,13 +183,32 @@ unsafe extern "C-unwind" {
     pub(crate) fn get_namespace_oid(name: *const c_char, missing_ok: bool) -> Oid;
     pub(crate) fn get_relname_relid(name: *const c_char, namespace: Oid) -> Oid;
 
-    // storage/lmgr
-    pub(crate) fn LockAcquire(
-        tag: *const pgrx::pg_sys::LOCKTAG,
-        mode: c_int,
-        session: bool,
-        dont_wait: bool,
-    ) -> LockAcquireResult::Type;
+    // executor/spi.c, utils/init/miscinit.c: the ledger row by way of the executor
+    pub(crate) fn SPI_connect() -> c_int;
+    pub(crate) fn SPI_finish() -> c_int;
+    pub(crate) fn SPI_execute_with_args(
+        sql: *const c_char,
+        count: c_int,
+        types: *mut Oid,
+        values: *mut Datum,
+        nulls: *const c_char,
+        read_only: bool,
+        limit: c_long,
+    ) -> c_int;
+    pub(crate) fn GetUserIdAndSecContext(user: *mut Oid, context: *mut c_int);
+    pub(crate) fn SetUserIdAndSecContext(user: Oid, context: c_int);
+    pub(crate) fn NewGUCNestLevel() -> c_int;
+    pub(crate) fn AtEOXact_GUC(commit: bool, level: c_int);
+    pub(crate) fn set_config_option(
+        name: *const c_char,
+        value: *const c_char,
+        context: pgrx::pg_sys::GucContext::Type,
+        source: pgrx::pg_sys::GucSource::Type,
+        action: pgrx::pg_sys::GucAction::Type,
+        change: bool,
+        level: c_int,
+        is_reload: bool,
+    ) -> c_int;
 
     // signal handlers (never through pgrx's guard: no Rust may run in signal context)
     pub(crate) fn die(signal: c_int);

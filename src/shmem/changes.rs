@@ -21,6 +21,7 @@ const ROOM: usize = 256;
 pub(crate) struct Changes {
     everything: AtomicBool,
     roles: AtomicBool,
+    ledger: AtomicBool,
     ids: [AtomicI64; ROOM],
 }
 
@@ -31,6 +32,8 @@ pub(crate) struct News {
     pub(crate) everything: bool,
     /// Roles or databases changed.
     pub(crate) roles: bool,
+    /// Somebody else has inserted rows into the ledger.
+    pub(crate) ledger: bool,
     /// These jobs have to be read again.
     pub(crate) jobs: Vec<i64>,
 }
@@ -57,6 +60,11 @@ impl Changes {
         self.roles.store(true, Ordering::Release);
     }
 
+    /// Somebody else has inserted rows into the ledger.
+    pub(crate) fn push_ledger(&self) {
+        self.ledger.store(true, Ordering::Release);
+    }
+
     /// Takes the news. What is committed afterwards comes with the next call.
     pub(crate) fn take(&self) -> News {
         let roles = self.roles.swap(false, Ordering::AcqRel);
@@ -68,7 +76,8 @@ impl Changes {
                 jobs.push(id);
             }
         }
-        News { everything, roles, jobs }
+        let ledger = self.ledger.swap(false, Ordering::AcqRel);
+        News { everything, roles, ledger, jobs }
     }
 
     /// Forgets the news.
@@ -87,12 +96,13 @@ struct Pending {
     roles: bool,
     databases: bool,
     launcher: bool,
+    ledger: bool,
     ids: Vec<i64>,
 }
 
 impl Pending {
     const fn new() -> Self {
-        Self { everything: false, roles: false, databases: false, launcher: false, ids: Vec::new() }
+        Self { everything: false, roles: false, databases: false, launcher: false, ledger: false, ids: Vec::new() }
     }
 }
 
@@ -120,6 +130,16 @@ pub(crate) fn roles_changed() {
 /// Databases or the extension were created, dropped or renamed by this transaction.
 pub(crate) fn databases_changed() {
     note(|pending| pending.databases = true);
+}
+
+/// Rows were inserted into the ledger by this transaction: history from a dump, or from pg_cron.
+/// The scheduler's own do not count.
+pub(crate) fn ledger_changed() {
+    // SAFETY: constants of this process.
+    let (here, pid) = unsafe { (pg_sys::MyDatabaseId.to_u32(), pg_sys::MyProcPid) };
+    if databases::find(here).is_some_and(|database| database.pid() != pid) {
+        note(|pending| pending.ledger = true);
+    }
 }
 
 /// Schedulers were asked to leave: whatever becomes of this transaction, the launcher has to look
@@ -165,6 +185,9 @@ fn deliver(committed: bool) {
     if let Some(database) = databases::find(here) {
         if pending.everything {
             database.changes.push_everything();
+        }
+        if pending.ledger {
+            database.changes.push_ledger();
         }
         for id in &pending.ids {
             database.changes.push(*id);

@@ -230,6 +230,10 @@ impl Scheduler {
             self.stats_pending = true;
             self.read_some(&news.jobs);
         }
+        if self.installed && news.ledger {
+            let alive = self.live_runs();
+            txn::run("putting the ledger in order", || start::prepare(&alive));
+        }
     }
 
     /// Reads every job.
