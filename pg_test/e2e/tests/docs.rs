@@ -173,10 +173,13 @@ fn pages() -> Vec<String> {
 fn blocks(page: &str) -> Vec<Block> {
     let mut blocks: Vec<Block> = Vec::new();
     let mut inside = false;
+    // In a list a block is indented, and its lines by as much.
+    let mut indent = 0;
     for (number, line) in text_of(page).lines().enumerate() {
-        if let Some(info) = line.strip_prefix("```") {
+        if let Some(info) = line.trim_start().strip_prefix("```") {
             inside = !inside;
             if inside {
+                indent = line.len() - line.trim_start().len();
                 let mut words = info.split_whitespace();
                 let mut word = || words.next().unwrap_or_default().to_owned();
                 let (language, word) = (word(), word());
@@ -184,7 +187,7 @@ fn blocks(page: &str) -> Vec<Block> {
             }
         } else if inside {
             let block = blocks.last_mut().expect("a block was opened");
-            block.text.push_str(line);
+            block.text.push_str(line.get(indent..).unwrap_or_default());
             block.text.push('\n');
         }
     }
