@@ -13,6 +13,11 @@
 //! | `ini` | lines of `postgresql.conf`, in force on the page's cluster |
 //!
 //! The extension is there from the start unless the page creates it.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a page that breaks an expectation is a failed test, and has to say so at once"
+)]
 
 use pg_tock_test::{Cluster, PATIENCE, poll_until};
 use std::collections::{BTreeMap, BTreeSet};
