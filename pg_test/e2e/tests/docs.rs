@@ -80,8 +80,11 @@ fn the_table_of_settings_is_the_servers() {
     let known: BTreeMap<String, [String; 3]> =
         known.iter().map(|row| (row.get(0), [row.get(1), row.get(2), row.get(3)])).collect();
     assert!(known.len() >= 11, "pg_cron alone has eleven: {known:#?}");
+    let text = text_of("README.md");
+    let section = text.split("\n## ").find(|section| section.starts_with("Settings\n"));
+    let section = section.expect("a section on settings");
     let mut written = BTreeMap::new();
-    for line in text_of("README.md").lines().filter(|line| line.starts_with("| `cron.")) {
+    for line in section.lines().filter(|line| line.starts_with("| `cron.")) {
         let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
         let [name, kind, default, context, meaning] = cells[..] else {
             panic!("a setting has five columns: {line}");
