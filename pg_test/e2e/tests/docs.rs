@@ -245,6 +245,9 @@ fn run_page(page: &str) {
         ran += 1;
     }
     assert!(ran > 0, "{page} has no example that runs");
+    let log = cluster.log();
+    let complaints: Vec<&str> = log.lines().filter(|line| line.contains("pg_tock: ")).collect();
+    assert!(complaints.is_empty(), "{page} makes the scheduler complain: {complaints:#?}");
 }
 
 fn cluster_for(page: &str, blocks: &[Block]) -> Cluster {
