@@ -134,10 +134,14 @@ fn limits() -> Limits {
 
 impl Scheduler {
     fn new(database: &'static Database) -> Self {
+        let mut engine = Engine::new(limits());
+        if let Ok(cores) = std::thread::available_parallelism() {
+            engine.set_cores(u32::try_from(cores.get()).unwrap_or(u32::MAX));
+        }
         Self {
             database,
             oid: database.oid(),
-            engine: Engine::new(limits()),
+            engine,
             jobs: Jobs::default(),
             executors: HashMap::new(),
             refusals: HashMap::new(),

@@ -80,6 +80,7 @@ impl Scheduler {
 
     /// A run ended and its executor lives on.
     fn finished(&mut self, id: ExecutorId, end: End, now: Timestamp) {
+        self.engine.observe_run(id, end.ended_at.since(end.started_at));
         self.engine.run_finished(id, now);
         let Some(executor) = self.executors.get_mut(&id) else { return };
         let Some(current) = executor.current.take() else { return };

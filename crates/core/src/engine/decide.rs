@@ -36,6 +36,7 @@ impl Engine {
             self.turn += 1;
             self.owners[owner].turn = self.turn;
             self.owners[owner].served_at = Some(self.now);
+            self.keys[key].handed_at = self.now;
             self.become_phase(executor, Phase::Busy(Some(job)));
         }
     }

@@ -6,7 +6,7 @@
 
 use super::state::{Head, Key, Need, Owner};
 use super::types::PoolKey;
-use super::{Engine, GROWTH_DELAY};
+use super::{Engine, GROWTH_DELAY, QUICK_RUN};
 use crate::time::Timestamp;
 
 impl Engine {
@@ -61,10 +61,20 @@ impl Engine {
         if useful <= key.starting as usize {
             return (Need::Served, Some(head), self.now);
         }
-        let waited = self.jobs[first].eligible_since.plus(GROWTH_DELAY);
+        let mut waited = self.jobs[first].eligible_since.plus(GROWTH_DELAY);
+        if self.is_quick(key) {
+            // Another process would only take turns with these; unless all of them are stuck.
+            waited = waited.max(key.handed_at.plus(GROWTH_DELAY));
+        }
         let short_at = key.no_growth_before.map_or(waited, |at| at.max(waited));
         let need = if short_at <= self.now { Need::Short } else { Need::Delayed };
         (need, Some(head), short_at)
+    }
+
+    /// Whether the key has an executor for each core, and its runs are so short that they hardly
+    /// leave a core idle.
+    fn is_quick(&self, key: &Key) -> bool {
+        key.live >= self.cores && (1..QUICK_RUN * 16).contains(&key.mean_run)
     }
 
     /// Puts a key where it now belongs.

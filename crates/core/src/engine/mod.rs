@@ -47,6 +47,8 @@ pub use types::{Action, Counts, ExecutorId, JobSpec, Limits, Occurrence, Occurre
 pub const LATE: i64 = 5 * 60 * Timestamp::SECOND;
 /// How long work waits behind busy executors of its key before more are started.
 pub const GROWTH_DELAY: i64 = 1_000;
+/// Runs shorter than this on average, in microseconds, gain nothing from more processes than cores.
+pub const QUICK_RUN: i64 = 120;
 /// How long an executor works for its owner before it can be made to leave for another's sake.
 pub const QUANTUM: i64 = 50_000;
 /// How long to wait before asking for a worker slot again when nothing was seen to become free.
@@ -61,6 +63,8 @@ const JITTER: i64 = 10_000;
 #[derive(Debug)]
 pub struct Engine {
     limits: Limits,
+    /// Cores of the machine; `u32::MAX` = not to be considered.
+    cores: u32,
     /// The latest instant heard of.
     now: Timestamp,
     /// Something happened since the last tick.
@@ -125,6 +129,7 @@ impl Engine {
     pub fn new(limits: Limits) -> Self {
         Self {
             limits,
+            cores: u32::MAX,
             now: EVER,
             dirty: false,
             outbox: Vec::new(),
@@ -146,6 +151,12 @@ impl Engine {
             totals: Totals::default(),
             turn: 0,
         }
+    }
+
+    /// Says how many cores the machine has: a key whose runs are very short is not given more
+    /// executors than that, unless all it has are in the middle of longer runs.
+    pub fn set_cores(&mut self, cores: u32) {
+        self.cores = cores.max(1);
     }
 
     /// Takes over changed settings. Turning `launch` off stops every job as deactivating it would;

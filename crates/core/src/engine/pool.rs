@@ -91,6 +91,19 @@ impl Engine {
         }
     }
 
+    /// Tells how long the run an executor is about to finish took, in microseconds. Keys whose runs
+    /// are very short get no more executors than there are cores, see [`Self::set_cores`].
+    pub fn observe_run(&mut self, id: ExecutorId, took: i64) {
+        if let Some(record) = self.executors.lookup(id.0)
+            && matches!(record.phase, Phase::Busy(_))
+        {
+            let key = record.key;
+            let key = &mut self.keys[key];
+            let took = took.clamp(1, Timestamp::SECOND) * 16;
+            key.mean_run += (took - key.mean_run) / if key.mean_run == 0 { 1 } else { 16 };
+        }
+    }
+
     /// Retires the executors whose key the caller picks (a role or database was altered): idle ones
     /// at once, others after their run. They count as gone for starting new ones.
     pub fn retire_where(&mut self, pick: impl Fn(&PoolKey) -> bool) {

@@ -148,6 +148,10 @@ pub(super) struct Key {
     pub(super) asked: u32,
     /// A failed start is not repeated before, while others of the key live.
     pub(super) no_growth_before: Option<Timestamp>,
+    /// When a run of the key was handed out last.
+    pub(super) handed_at: Timestamp,
+    /// Mean duration of its runs, in 1/16 microseconds, recent ones weighing more; 0 = unknown.
+    pub(super) mean_run: i64,
     /// Idle executors have outlived their time because jobs wait.
     pub(super) expiry_held: bool,
     pub(super) need: Need,

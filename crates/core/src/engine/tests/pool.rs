@@ -56,6 +56,28 @@ fn a_key_doubles_its_executors_only_after_a_millisecond() {
 }
 
 #[test]
+fn very_short_runs_get_no_more_executors_than_cores() {
+    let mut story = Story::new(LIMITS);
+    story.engine.set_cores(2);
+    (0..2).for_each(|executor| story.up(7, executor));
+    flood(&mut story, 7, 1, 100, SEC);
+    let mut now = SEC;
+    for _ in 0..40 {
+        let actions = story.tick(now);
+        assert!(!actions.contains(&start(7)), "{actions:?}");
+        now += 50;
+        for executor in 0..2 {
+            story.engine.observe_run(ExecutorId(executor), 40);
+            story.finished(executor);
+        }
+    }
+    // Both get stuck: the others must not wait for them.
+    story.tick(now);
+    assert_eq!(story.wake(), Some(now + MS));
+    assert_eq!(story.tick(now + MS), [start(7), start(7)]);
+}
+
+#[test]
 fn a_flood_never_starts_more_than_can_run() {
     let mut story = Story::new(Limits { max_running: 5, ..LIMITS });
     let mut next = 0;
