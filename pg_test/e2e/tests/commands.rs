@@ -160,18 +160,23 @@ fn settings_of_role_and_database_apply_and_changes_reach_live_executors() {
 fn the_ledger_is_written_whatever_the_job_set() {
     let cluster = Cluster::start();
     cluster.role("ann");
-    // The setting holds in ann's own sessions too, where scheduling needs it off.
-    cluster.sql("alter role ann in database postgres set search_path = nowhere");
+    cluster.sql("alter role ann set default_transaction_read_only = on");
+    cluster.sql("alter role ann set search_path = nowhere");
     cluster.sql("alter role ann set row_security = off");
-    let run = cluster.run_once_as("ann", "select 1").must_have_succeeded();
-    assert_eq!(run.username, "ann");
     for text in [
-        "set default_transaction_read_only = on; select 1",
+        "select 1",
         "set transaction read only; select 1",
         "set transaction isolation level serializable; select 1",
         "set session characteristics as transaction read only; select 1",
     ] {
-        let _ = cluster.run_once_as("ann", text).must_have_succeeded();
+        // Not by ann: with such settings she could not even schedule.
+        let job: i64 = cluster.one_with(
+            "select cron.schedule_in_database('once', '1 second', $1, 'postgres', 'ann')",
+            &[&text],
+        );
+        let run = cluster.finished_run(job).must_have_succeeded();
+        assert_eq!(run.username, "ann");
+        cluster.unschedule(job);
     }
 }
 

@@ -254,10 +254,9 @@ fn a_failing_job_neither_leaks_nor_slows() {
     let cluster = Cluster::start();
     let failing = cluster.schedule("failing", "1 second", "select 1/0");
     let job = cluster.schedule("fine", "1 second", "select 1");
-    let runs = cluster.finished_runs(failing, 4);
-    assert!(
-        runs.iter().all(|run| run.job_pid == runs[0].job_pid),
-        "one executor serves all: {runs:#?}"
-    );
+    let _ = cluster.finished_runs(failing, 4);
+    // Two jobs, so two executors at most: a failure is no reason for a new one.
+    let executors: i64 = cluster.one("select count(distinct job_pid) from cron.job_run_details");
+    assert!(executors <= 2, "{executors} executors for two jobs");
     goes_on(&cluster, job, 2);
 }

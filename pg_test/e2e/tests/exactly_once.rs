@@ -184,6 +184,8 @@ fn a_run_interrupted_by_a_crash_is_closed_as_such() {
     let cluster = Cluster::start();
     let job = cluster.schedule("nap", "1 second", "select pg_sleep(3600)");
     let run = cluster.run_in_status(job, "running");
+    // That row was committed asynchronously: another commit takes it to disk.
+    cluster.sql("create table flushes_wal ()");
     cluster.stop_immediately();
     cluster.boot();
     let closed = poll_until("the interrupted run is closed", PATIENCE, || {

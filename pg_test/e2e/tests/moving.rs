@@ -121,7 +121,8 @@ fn a_dump_of_pg_cron_restores_through_the_alias() {
     let job = cluster.schedule("new", "1 second", "select 1");
     assert_eq!(job, 13);
     let _ = cluster.finished_run(job).must_have_succeeded();
-    // What the old server left running did not survive it.
+    // What the old server left running did not survive it: the next start says so.
+    cluster.restart();
     poll_until("the run that was under way at the dump is closed", PATIENCE, || {
         cluster
             .one::<bool>("select end_time is not null from cron.job_run_details where runid = 104")

@@ -280,9 +280,9 @@ impl Cluster {
     #[must_use]
     #[track_caller]
     pub fn connect(&self, database: &str, role: &str) -> Client {
-        self.config(database, role)
-            .connect(NoTls)
-            .unwrap_or_else(|error| panic!("cannot connect to {database} as {role}: {error}"))
+        self.config(database, role).connect(NoTls).unwrap_or_else(|error| {
+            panic!("cannot connect to {database} as {role}: {}", explain(&error))
+        })
     }
 
     /// Lends the cluster's own superuser session, opened anew if the last one is dead.
@@ -437,9 +437,9 @@ impl Drop for Cluster {
 }
 
 /// What the server said, with SQLSTATE, detail and hint.
-fn explain(error: &postgres::Error) -> String {
+pub(crate) fn explain(error: &postgres::Error) -> String {
     error.as_db_error().map_or_else(
-        || error.to_string(),
+        || format!("{error:?}"),
         |said| {
             format!(
                 "{} {}\nDETAIL: {}\nHINT: {}",

@@ -1,6 +1,6 @@
 //! Jobs and their runs, as rows of `cron.job_run_details`.
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, explain};
 use crate::poll::{PATIENCE, poll_until};
 use postgres::{Row, SimpleQueryMessage};
 use serde_json::Value;
@@ -116,7 +116,7 @@ impl Cluster {
     pub fn schedule_as(&self, role: &str, name: &str, schedule: &str, command: &str) -> i64 {
         self.client_as(role)
             .query_one("select cron.schedule($1, $2, $3)", &[&name, &schedule, &command])
-            .unwrap_or_else(|error| panic!("{role} cannot schedule {name}: {error}"))
+            .unwrap_or_else(|error| panic!("{role} cannot schedule {name}: {}", explain(&error)))
             .get(0)
     }
 

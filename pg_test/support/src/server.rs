@@ -54,6 +54,8 @@ pub(crate) fn as_server(program: &Path) -> Command {
         let (user, group) = server_ids();
         command.args([format!("--reuid={user}"), format!("--regid={group}")]).arg("--init-groups");
     }
+    // A developer's RUST_BACKTRACE would end up in the details of errors.
+    command.env_remove("RUST_BACKTRACE").env_remove("RUST_LIB_BACKTRACE");
     command.args(["--pdeathsig", "QUIT", "--"]).arg(program).current_dir("/");
     command
 }

@@ -100,7 +100,7 @@ impl Engine {
             let key = record.key;
             let key = &mut self.keys[key];
             let took = took.clamp(1, Timestamp::SECOND) * 16;
-            key.mean_run += (took - key.mean_run) / if key.mean_run == 0 { 1 } else { 16 };
+            key.mean_run += (took - key.mean_run) / if key.mean_run == 0 { 1 } else { 4 };
         }
     }
 
