@@ -123,7 +123,6 @@ COMMENT ON TABLE cron.job_state IS 'how far each job''s occurrences are accounte
 COMMENT ON COLUMN cron.job_state.jobid IS 'the job';
 COMMENT ON COLUMN cron.job_state.effective_from IS 'when the present schedule, time zone and activation began; earlier occurrences are none of them';
 COMMENT ON COLUMN cron.job_state.definition IS 'the schedule, time zone and activation effective_from speaks of';
-COMMENT ON COLUMN cron.job_state.cursor_at IS 'every occurrence up to here has a row in the ledger or a recorded skip';
 COMMENT ON CONSTRAINT job_state_pkey ON cron.job_state IS 'one row for each job';
 
 CREATE TABLE cron.engine_state (

@@ -16,8 +16,7 @@ const EFFECTIVE: &str = "INSERT INTO cron.job_state AS s (jobid, effective_from,
       ROWS FROM (pg_catalog.unnest($1::bigint[]), pg_catalog.unnest($2::timestamptz[]), \
        pg_catalog.unnest($3::text[])) AS u (jobid, effective_from, definition) \
      ON CONFLICT ON CONSTRAINT job_state_pkey DO UPDATE SET \
-      effective_from = excluded.effective_from, definition = excluded.definition, \
-      cursor_at = NULL";
+      effective_from = excluded.effective_from, definition = excluded.definition";
 
 const COUNT: &str = "INSERT INTO cron.job_stat AS s (jobid, total_runs, successful_runs, \
       failed_runs, total_ms, max_ms, last_run_at, last_runid, last_status, last_error) \
@@ -36,15 +35,10 @@ const COUNT: &str = "INSERT INTO cron.job_stat AS s (jobid, total_runs, successf
       last_status = excluded.last_status, \
       last_error = coalesce(excluded.last_error, s.last_error)";
 
-const CURSOR: &str = "UPDATE cron.job_state SET cursor_at = u.cursor_at \
-     FROM ROWS FROM (pg_catalog.unnest($1::bigint[]), pg_catalog.unnest($2::timestamptz[])) \
-      AS u (jobid, cursor_at) \
-     WHERE job_state.jobid OPERATOR(pg_catalog.=) u.jobid";
-
 const COUNTED: &str = "UPDATE cron.engine_state SET counted_below = $1";
 
-// Runs that were recorded but not counted when the last scheduler ended: those past the mark and,
-// of jobs with a cursor, past the cursor.
+// Runs that were recorded but not counted when the last scheduler ended: those past the mark, and
+// past the last run counted for their job.
 const CATCH_UP: &str = "INSERT INTO cron.job_stat AS s (jobid, total_runs, successful_runs, \
       failed_runs, total_ms, max_ms, last_run_at, last_runid, last_status, last_error) \
      SELECT d.jobid, pg_catalog.count(*), \
@@ -58,14 +52,13 @@ const CATCH_UP: &str = "INSERT INTO cron.job_stat AS s (jobid, total_runs, succe
       (pg_catalog.array_agg(d.status ORDER BY d.runid DESC))[1], \
       (pg_catalog.array_agg(d.return_message ORDER BY d.runid DESC) \
        FILTER (WHERE d.status OPERATOR(pg_catalog.=) 'failed'))[1] \
-     FROM cron.job_run_details d LEFT JOIN cron.job_state c \
+     FROM cron.job_run_details d LEFT JOIN cron.job_stat c \
       ON c.jobid OPERATOR(pg_catalog.=) d.jobid \
      WHERE d.runid OPERATOR(pg_catalog.>=) \
        (SELECT e.counted_below FROM cron.engine_state e) \
       AND d.end_time IS NOT NULL AND d.jobid IS NOT NULL \
       AND d.status OPERATOR(pg_catalog.=) ANY (ARRAY['succeeded', 'failed']) \
-      AND (c.cursor_at IS NULL OR d.scheduled_for IS NULL \
-       OR d.scheduled_for OPERATOR(pg_catalog.>) c.cursor_at) \
+      AND (c.last_runid IS NULL OR d.runid OPERATOR(pg_catalog.>) c.last_runid) \
      GROUP BY d.jobid \
      ON CONFLICT ON CONSTRAINT job_stat_pkey DO UPDATE SET \
       total_runs = s.total_runs OPERATOR(pg_catalog.+) excluded.total_runs, \
@@ -118,8 +111,6 @@ pub(crate) struct Tally {
     pub(crate) last_run: i64,
     pub(crate) last_succeeded: bool,
     pub(crate) last_error: Option<String>,
-    /// The latest occurrence that has ended.
-    pub(crate) cursor: Timestamp,
 }
 
 /// Occurrences that did not run.
@@ -169,14 +160,14 @@ pub(crate) fn set_effective(jobs: &[Effective]) -> Result<(), spi::Error> {
     })
 }
 
-/// Adds to statistics and moves cursors. `counted_below`: every run with a lower id is counted.
-pub(crate) fn count(tallies: &[(JobId, Tally)], counted_below: i64) -> Result<(), spi::Error> {
+/// Adds to statistics. `counted_below`: every run with a lower id is counted then, if that is so.
+pub(crate) fn count(tallies: &[(JobId, Tally)], counted_below: Option<i64>) -> Result<(), spi::Error> {
     let list = |f: fn(&Tally) -> i64| tallies.iter().map(|(_, t)| f(t)).collect::<Vec<i64>>();
     let ids: Vec<i64> = tallies.iter().map(|(job, _)| job.0).collect();
     let status = |succeeded: bool| if succeeded { "succeeded" } else { "failed" };
     Spi::connect_mut(|client| {
         let args: [DatumWithOid<'_>; 10] = [
-            ids.clone().into(),
+            ids.into(),
             list(|t| t.total).into(),
             list(|t| t.succeeded).into(),
             list(|t| t.total - t.succeeded).into(),
@@ -188,9 +179,9 @@ pub(crate) fn count(tallies: &[(JobId, Tally)], counted_below: i64) -> Result<()
             tallies.iter().map(|(_, t)| t.last_error.clone()).collect::<Vec<_>>().into(),
         ];
         client.update(COUNT, None, &args)?;
-        let cursors = stamps(tallies.iter().map(|(_, t)| t.cursor));
-        client.update(CURSOR, None, &[ids.into(), cursors])?;
-        client.update(COUNTED, None, &[counted_below.into()])?;
+        if let Some(below) = counted_below {
+            client.update(COUNTED, None, &[below.into()])?;
+        }
         Ok(())
     })
 }

@@ -11,6 +11,9 @@ use pgrx::pg_sys;
 /// `TFD_TIMER_CANCEL_ON_SET`, which the libc crate lacks on some targets.
 const CANCEL_ON_SET: c_int = 1 << 1;
 
+/// How much too early a timer may ring, in microseconds.
+const SLACK: i64 = 200;
+
 /// An alarm clock on this process's latch.
 #[derive(Debug)]
 pub(crate) struct Alarm {
@@ -52,7 +55,13 @@ impl Alarm {
     /// Sleeps until `at` (None: for as long as nobody sets the latch) or until the latch is set,
     /// which it resets.
     pub(crate) fn sleep(&mut self, at: Option<Timestamp>) {
-        if self.armed != at {
+        // A timer that rings too early costs one turn, setting it again costs a system call each.
+        let early = match (self.armed, at) {
+            (Some(armed), Some(at)) => armed <= at && at.since(armed) < SLACK,
+            (None, None) => true,
+            _ => false,
+        };
+        if !early {
             self.arm(at);
         }
         // SAFETY: a plain C struct, for which all zeroes is a valid value.

@@ -19,6 +19,8 @@ const ROOM: usize = 256;
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Changes {
+    /// Set after anything below.
+    any: AtomicBool,
     everything: AtomicBool,
     roles: AtomicBool,
     ledger: AtomicBool,
@@ -48,25 +50,37 @@ impl Changes {
         if !placed {
             self.everything.store(true, Ordering::Release);
         }
+        self.publish();
     }
 
     /// Everything has to be read again.
     pub(crate) fn push_everything(&self) {
         self.everything.store(true, Ordering::Release);
+        self.publish();
     }
 
     /// Roles or databases changed.
     pub(crate) fn push_roles(&self) {
         self.roles.store(true, Ordering::Release);
+        self.publish();
     }
 
     /// Somebody else has inserted rows into the ledger.
     pub(crate) fn push_ledger(&self) {
         self.ledger.store(true, Ordering::Release);
+        self.publish();
+    }
+
+    /// Says that the news are complete.
+    fn publish(&self) {
+        self.any.store(true, Ordering::Release);
     }
 
     /// Takes the news. What is committed afterwards comes with the next call.
     pub(crate) fn take(&self) -> News {
+        if !self.any.swap(false, Ordering::AcqRel) {
+            return News::default();
+        }
         let roles = self.roles.swap(false, Ordering::AcqRel);
         let everything = self.everything.swap(false, Ordering::AcqRel);
         let mut jobs = Vec::new();
@@ -82,6 +96,7 @@ impl Changes {
 
     /// Forgets the news.
     pub(crate) fn clear(&self) {
+        self.publish();
         self.take();
     }
 }

@@ -114,6 +114,8 @@ struct Scheduler {
     refusals: HashMap<PoolKey, ([u8; 5], String)>,
     records: Records,
     actions: Vec<Action>,
+    /// Room for a list of executors.
+    ids: Vec<ExecutorId>,
     order: Vec<u8>,
     /// Whether the database has the extension, and the jobs have been read.
     installed: bool,
@@ -147,6 +149,7 @@ impl Scheduler {
             refusals: HashMap::new(),
             records: Records::default(),
             actions: Vec::new(),
+            ids: Vec::new(),
             order: Vec::new(),
             installed: false,
             stats_pending: false,

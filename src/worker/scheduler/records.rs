@@ -14,6 +14,10 @@ use crate::pg::{lock, time, txn};
 
 /// How long statistics wait for company.
 const COUNT_DELAY: i64 = 2 * Timestamp::SECOND;
+/// Most jobs counted at once, and how long to wait before the next ones: in a flood, statistics
+/// come later and cost no more.
+const COUNT_AT_ONCE: usize = 400;
+const COUNT_PAUSE: i64 = Timestamp::SECOND / 10;
 /// How long to wait before asking for a locked table again.
 const LOCK_RETRY: i64 = Timestamp::SECOND / 10;
 /// Most rows that wait. Beyond that the oldest are given up, with a line in the server log.
@@ -129,7 +133,7 @@ impl Records {
             return;
         }
         if self.count_at.is_some_and(|at| at <= now) {
-            self.count(oldest);
+            self.count(oldest, COUNT_AT_ONCE);
         }
     }
 
@@ -180,18 +184,20 @@ impl Records {
         Some(unsafe { pgrx::pg_sys::XactLastCommitEnd })
     }
 
-    /// Adds the tallies to the statistics.
-    fn count(&mut self, oldest: Option<RunId>) {
-        let tallies: Vec<(JobId, Tally)> = self.tallies.drain().collect();
+    /// Adds tallies to the statistics, `most` at the most.
+    fn count(&mut self, oldest: Option<RunId>, most: usize) {
+        let jobs: Vec<JobId> = self.tallies.keys().take(most).copied().collect();
+        let tallies: Vec<(JobId, Tally)> =
+            jobs.into_iter().filter_map(|job| self.tallies.remove_entry(&job)).collect();
         let below = oldest.map_or(self.next_id, |run| run.0);
-        let counted =
-            txn::run("writing statistics", || state::count(&tallies, below)).is_some_and(|r| r.is_ok());
-        if counted {
-            self.count_at = None;
-        } else {
+        let below = self.tallies.is_empty().then_some(below);
+        let counted = txn::run("writing statistics", || state::count(&tallies, below))
+            .is_some_and(|written| written.is_ok());
+        if !counted {
             self.tallies.extend(tallies);
-            self.retry_at = Some(time::now().plus(Timestamp::SECOND));
         }
+        let pause = if counted { COUNT_PAUSE } else { Timestamp::SECOND };
+        self.count_at = (!self.tallies.is_empty()).then(|| time::now().plus(pause));
     }
 
     /// Writes all that waits, as the scheduler is about to let go of its database.
@@ -199,7 +205,7 @@ impl Records {
         self.retry_at = None;
         self.write_rows();
         if self.count_at.is_some() {
-            self.count(oldest);
+            self.count(oldest, usize::MAX);
         }
     }
 }

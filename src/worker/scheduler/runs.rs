@@ -39,10 +39,12 @@ impl Scheduler {
     /// Takes reports, notices executors that come and go, repeats what was not heard.
     pub(super) fn look_after_executors(&mut self) {
         let now = time::now();
-        let ids: Vec<ExecutorId> = self.executors.keys().copied().collect();
-        for id in ids {
+        let mut ids = std::mem::take(&mut self.ids);
+        ids.extend(self.executors.keys().copied());
+        for id in ids.drain(..) {
             self.look_after(id, now);
         }
+        self.ids = ids;
     }
 
     fn look_after(&mut self, id: ExecutorId, now: Timestamp) {
@@ -102,7 +104,6 @@ impl Scheduler {
             tally.last_started = end.started_at;
             tally.last_run = current.run.0;
             tally.last_succeeded = succeeded;
-            tally.cursor = tally.cursor.max(current.occurrence.scheduled_for);
             if !succeeded {
                 tally.last_error = Some(end.message.clone());
             }
