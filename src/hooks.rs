@@ -8,7 +8,7 @@ use core::ffi::{CStr, c_char};
 use pgrx::pg_sys::{self, NodeTag};
 use pgrx::{PgSqlErrorCode, pg_guard};
 
-use crate::pg::{create_extension, raw};
+use crate::pg::{create_extension, lock, raw};
 use crate::shmem::{changes, databases, slots};
 
 static mut PREVIOUS: pg_sys::ProcessUtility_hook_type = None;
@@ -44,7 +44,7 @@ unsafe extern "C-unwind" fn process_utility(
         let run = before(statement);
         let next = PREVIOUS.unwrap_or(raw::standard_ProcessUtility);
         next(run.statement, query, read_only_tree, context, params, env, dest, completion);
-        after(run.effect);
+        after(run);
     }
 }
 
@@ -53,6 +53,23 @@ unsafe extern "C-unwind" fn process_utility(
 struct Run {
     statement: *mut pg_sys::PlannedStmt,
     effect: Effect,
+    /// The extension as it was before.
+    extension: u32,
+}
+
+/// The oid of the extension in this database, 0 if there is none.
+///
+/// # Safety
+/// Called with a statement under way.
+unsafe fn extension() -> u32 {
+    // SAFETY: look-ups need a transaction, which some statements run without.
+    unsafe {
+        if pg_sys::IsTransactionState() && !pg_sys::IsAbortedTransactionBlockState() {
+            pg_sys::get_extension_oid(c"pg_tock".as_ptr(), true).to_u32()
+        } else {
+            0
+        }
+    }
 }
 
 /// # Safety
@@ -62,20 +79,27 @@ unsafe extern "C-unwind" fn before(statement: *mut pg_sys::PlannedStmt) -> Run {
     // SAFETY: promised by the caller.
     unsafe {
         let statement = create_extension::with_cascade(statement);
+        let extension = extension();
         let effect = effect((*statement).utilityStmt);
-        Run { statement, effect }
+        Run { statement, effect, extension }
     }
 }
 
 /// # Safety
 /// In the transaction of the statement.
 #[pg_guard]
-unsafe extern "C-unwind" fn after(effect: Effect) {
-    match effect {
-        Effect::Databases | Effect::Extension => changes::databases_changed(),
-        Effect::Roles => changes::roles_changed(),
+unsafe extern "C-unwind" fn after(run: Run) {
+    match run.effect {
+        Effect::Databases => changes::databases_changed(),
+        // SAFETY: promised by the caller.
+        Effect::Extension if unsafe { extension() } != run.extension => {
+            changes::databases_changed();
+        }
+        Effect::Role(role) => changes::roles_changed(role),
         Effect::Prepared => changes::prepared_committed(),
-        Effect::Nothing => {}
+        // SAFETY: promised by the caller.
+        Effect::Lock => unsafe { refuse_indirect_lock() },
+        Effect::Extension | Effect::Nothing => {}
     }
 }
 
@@ -88,10 +112,12 @@ enum Effect {
     Databases,
     /// An extension comes or goes.
     Extension,
-    /// Roles, their settings or their rights change.
-    Roles,
+    /// This role changes; 0 = any number of roles, their settings or their rights.
+    Role(u32),
     /// A prepared transaction is committed.
     Prepared,
+    /// Tables are locked.
+    Lock,
 }
 
 /// A database is about to be dropped, altered or copied.
@@ -136,17 +162,19 @@ unsafe fn effect(node: *const pg_sys::Node) -> Effect {
                     _ => Effect::Nothing,
                 }
             }
+            NodeTag::T_AlterRoleStmt => one_role((*node.cast::<pg_sys::AlterRoleStmt>()).role),
+            NodeTag::T_AlterRoleSetStmt => {
+                one_role((*node.cast::<pg_sys::AlterRoleSetStmt>()).role)
+            }
             NodeTag::T_CreateRoleStmt
-            | NodeTag::T_AlterRoleStmt
-            | NodeTag::T_AlterRoleSetStmt
             | NodeTag::T_AlterDatabaseSetStmt
             | NodeTag::T_DropRoleStmt
-            | NodeTag::T_GrantRoleStmt => Effect::Roles,
+            | NodeTag::T_GrantRoleStmt => Effect::Role(0),
             NodeTag::T_DropOwnedStmt => Effect::Extension,
             NodeTag::T_GrantStmt => {
                 let grant = node.cast::<pg_sys::GrantStmt>();
                 match (*grant).objtype {
-                    pg_sys::ObjectType::OBJECT_DATABASE => Effect::Roles,
+                    pg_sys::ObjectType::OBJECT_DATABASE => Effect::Role(0),
                     _ => Effect::Nothing,
                 }
             }
@@ -159,7 +187,7 @@ unsafe fn effect(node: *const pg_sys::Node) -> Effect {
             }
             NodeTag::T_LockStmt => {
                 refuse_ledger_lock(node.cast());
-                Effect::Nothing
+                Effect::Lock
             }
             _ => Effect::Nothing,
         }
@@ -173,10 +201,20 @@ unsafe fn rename(rename: *const pg_sys::RenameStmt) -> Effect {
     unsafe {
         match (*rename).renameType {
             pg_sys::ObjectType::OBJECT_DATABASE => database(name((*rename).subname)),
-            pg_sys::ObjectType::OBJECT_ROLE => Effect::Roles,
+            pg_sys::ObjectType::OBJECT_ROLE => Effect::Role(0),
             _ => Effect::Nothing,
         }
     }
+}
+
+/// # Safety
+/// `role` is null (ALTER ROLE ALL) or valid.
+unsafe fn one_role(role: *const pg_sys::RoleSpec) -> Effect {
+    if role.is_null() {
+        return Effect::Role(0);
+    }
+    // SAFETY: promised by the caller; a role that does not exist is InvalidOid.
+    Effect::Role(unsafe { pg_sys::get_rolespec_oid(role, true) }.to_u32())
 }
 
 /// The template a CREATE DATABASE copies, if it names one.
@@ -207,7 +245,8 @@ fn make_room(name: &str) {
     let Ok(name) = std::ffi::CString::new(name) else { return };
     // SAFETY: inside a transaction; missing is fine.
     let oid = unsafe { pg_sys::get_database_oid(name.as_ptr(), true) }.to_u32();
-    if oid == 0 {
+    // SAFETY: inside a transaction. Whoever may not have the database gets no room.
+    if oid == 0 || !unsafe { pg_sys::superuser() || owns_database(oid.into()) } {
         return;
     }
     slots::retire_in_database(oid);
@@ -244,15 +283,9 @@ unsafe fn refuse_ledger_lock(lock: *const pg_sys::LockStmt) {
             let none = core::ptr::null_mut();
             let missing_ok = pg_sys::RVROption::RVR_MISSING_OK;
             let no_lock = pg_sys::NoLock.cast_signed();
-            let oid =
-                pg_sys::RangeVarGetRelidExtended(relation, no_lock, missing_ok, None, none);
+            let oid = pg_sys::RangeVarGetRelidExtended(relation, no_lock, missing_ok, None, none);
             if oid == ledger && oid != pg_sys::InvalidOid && !owns(oid) {
-                pgrx::ereport!(
-                    pgrx::PgLogLevel::ERROR,
-                    PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
-                    "permission denied to lock table job_run_details in this mode",
-                    "Only its owner and superusers may keep runs from being recorded."
-                );
+                refuse();
             }
         }
     }
@@ -270,4 +303,48 @@ unsafe fn owns(table: pg_sys::Oid) -> bool {
             pg_sys::object_ownercheck(pg_sys::RelationRelationId, table, pg_sys::GetUserId());
         owner
     }
+}
+
+/// # Safety
+/// Inside a transaction.
+unsafe fn owns_database(database: pg_sys::Oid) -> bool {
+    // SAFETY: promised by the caller.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        let owner = pg_sys::pg_database_ownercheck(database, pg_sys::GetUserId());
+        #[cfg(not(feature = "pg15"))]
+        let owner =
+            pg_sys::object_ownercheck(pg_sys::DatabaseRelationId, database, pg_sys::GetUserId());
+        owner
+    }
+}
+
+/// LOCK of a view locks what is below it, with the rights of the view's owner.
+///
+/// # Safety
+/// After LOCK, in its transaction.
+unsafe fn refuse_indirect_lock() {
+    // SAFETY: promised by the caller.
+    unsafe {
+        let schema = pg_sys::get_namespace_oid(c"cron".as_ptr(), true);
+        if schema == pg_sys::InvalidOid || pg_sys::superuser() {
+            return;
+        }
+        let ledger = pg_sys::get_relname_relid(c"job_run_details".as_ptr(), schema);
+        if ledger == pg_sys::InvalidOid || owns(ledger) {
+            return;
+        }
+        if lock::holds_more_than_row_exclusive(ledger) {
+            refuse();
+        }
+    }
+}
+
+fn refuse() {
+    pgrx::ereport!(
+        pgrx::PgLogLevel::ERROR,
+        PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+        "permission denied to lock table job_run_details in this mode",
+        "Only its owner and superusers may keep runs from being recorded."
+    );
 }

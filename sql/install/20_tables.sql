@@ -131,9 +131,10 @@ CREATE TABLE cron.engine_state (
     counted_below bigint NOT NULL DEFAULT 1
 );
 CREATE UNIQUE INDEX engine_state_single_row ON cron.engine_state ((true));
-INSERT INTO cron.engine_state DEFAULT VALUES;
+-- Jobs for the start of the server are for starts to come.
+INSERT INTO cron.engine_state (server_start) VALUES (pg_catalog.pg_postmaster_start_time());
 COMMENT ON TABLE cron.engine_state IS 'what the scheduler of this database remembers, in one row; written by the scheduler, not dumped';
-COMMENT ON COLUMN cron.engine_state.server_start IS 'server start the scheduler last ran its startup jobs for; NULL before the first';
+COMMENT ON COLUMN cron.engine_state.server_start IS 'server start the scheduler last ran its startup jobs for; when the extension was created, the start before that';
 COMMENT ON COLUMN cron.engine_state.timeline IS 'timeline of that start, so that a promotion counts as one';
 COMMENT ON COLUMN cron.engine_state.counted_below IS 'runs with a lower id are in the statistics';
 COMMENT ON INDEX cron.engine_state_single_row IS 'keeps the table at one row';

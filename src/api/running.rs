@@ -2,8 +2,8 @@
 
 use pgrx::prelude::*;
 
-use crate::pg::{identity, process};
 use crate::pg::time::to_pg;
+use crate::pg::{identity, process};
 use crate::shmem::slots;
 
 /// The runs of this database's scheduler that the caller may see: his own, all for a superuser.
@@ -11,15 +11,15 @@ use crate::shmem::slots;
 fn running_runs() -> TableIterator<
     'static,
     (
-    name!(jobid, i64),
-    name!(runid, i64),
-    name!(job_pid, i32),
-    name!(database, Option<String>),
-    name!(username, Option<String>),
-    name!(scheduled_for, Option<TimestampWithTimeZone>),
-    name!(started_at, Option<TimestampWithTimeZone>),
-    name!(trigger, &'static str),
-    name!(attempt, i32),
+        name!(jobid, i64),
+        name!(runid, i64),
+        name!(job_pid, i32),
+        name!(database, Option<String>),
+        name!(username, Option<String>),
+        name!(scheduled_for, Option<TimestampWithTimeZone>),
+        name!(started_at, Option<TimestampWithTimeZone>),
+        name!(trigger, &'static str),
+        name!(attempt, i32),
     ),
 > {
     let stamp = |at| TimestampWithTimeZone::try_from(to_pg(at)).ok();

@@ -42,9 +42,21 @@ macro_rules! bytes {
 macro_rules! jobs {
     ($where:literal) => {
         concat!(
-            "SELECT j.jobid, ", bytes!("j.schedule"), ", ", bytes!("j.command"), ", ",
-            bytes!("j.nodename"), ", ", bytes!("j.database"), ", ", bytes!("j.username"),
-            ", j.active, ", bytes!("j.jobname"), ", ", bytes!("j.timezone"), ", ",
+            "SELECT j.jobid, ",
+            bytes!("j.schedule"),
+            ", ",
+            bytes!("j.command"),
+            ", ",
+            bytes!("j.nodename"),
+            ", ",
+            bytes!("j.database"),
+            ", ",
+            bytes!("j.username"),
+            ", j.active, ",
+            bytes!("j.jobname"),
+            ", ",
+            bytes!("j.timezone"),
+            ", ",
             "d.oid, r.oid, r.rolsuper, s.effective_from, s.definition FROM cron.job j ",
             "LEFT JOIN pg_catalog.pg_database d ",
             "ON d.datname::pg_catalog.text OPERATOR(pg_catalog.=) j.database ",
@@ -58,12 +70,42 @@ macro_rules! jobs {
 
 const ALL: &str = jobs!("");
 const SOME: &str = jobs!("WHERE j.jobid OPERATOR(pg_catalog.=) ANY ($1)");
-const INSTALLED: &str =
-    "SELECT true FROM pg_catalog.pg_extension WHERE extname OPERATOR(pg_catalog.=) 'pg_tock'";
+// Tables are looked up by row, not by name: news of a COMMIT can arrive before the invalidations
+// that go with it, when cached names are still those of before.
+const INSTALLED: &str = "SELECT e.oid, j.oid, r.oid FROM pg_catalog.pg_extension e \
+     JOIN pg_catalog.pg_namespace n ON n.nspname OPERATOR(pg_catalog.=) 'cron' \
+     JOIN pg_catalog.pg_class j ON j.relnamespace OPERATOR(pg_catalog.=) n.oid \
+      AND j.relname OPERATOR(pg_catalog.=) 'job' \
+     JOIN pg_catalog.pg_class r ON r.relnamespace OPERATOR(pg_catalog.=) n.oid \
+      AND r.relname OPERATOR(pg_catalog.=) 'job_run_details' \
+     WHERE e.extname OPERATOR(pg_catalog.=) 'pg_tock'";
 
-/// Whether this database has the extension. In a transaction, as every function here.
-pub(crate) fn is_installed() -> Result<bool, spi::Error> {
-    Spi::connect(|client| Ok(!client.select(INSTALLED, Some(1), &[])?.is_empty()))
+/// The extension as this database has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Installed {
+    /// The extension; another one if it was dropped and created again.
+    pub(crate) extension: pg_sys::Oid,
+    /// `cron.job`.
+    pub(crate) jobs: pg_sys::Oid,
+    /// `cron.job_run_details`.
+    pub(crate) ledger: pg_sys::Oid,
+}
+
+/// The extension, if this database has it. In a transaction, as every function here.
+pub(crate) fn installed() -> Result<Option<Installed>, spi::Error> {
+    Spi::connect(|client| {
+        let rows = client.select(INSTALLED, Some(1), &[])?;
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let (extension, jobs, ledger) =
+            rows.first().get_three::<pg_sys::Oid, pg_sys::Oid, pg_sys::Oid>()?;
+        Ok(extension.zip(jobs).zip(ledger).map(|((extension, jobs), ledger)| Installed {
+            extension,
+            jobs,
+            ledger,
+        }))
+    })
 }
 
 /// All jobs.
@@ -84,9 +126,8 @@ pub(crate) fn some(ids: &[i64]) -> Result<Vec<JobRow>, spi::Error> {
 
 fn read(row: &SpiHeapTupleData<'_>) -> Result<JobRow, spi::Error> {
     let bytes = |column: usize| row.get::<Vec<u8>>(column).map(Option::unwrap_or_default);
-    let text = |column: usize| {
-        bytes(column).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-    };
+    let text =
+        |column: usize| bytes(column).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     // text cannot hold a NUL byte
     let c_text = |column: usize| bytes(column).map(|bytes| CString::new(bytes).unwrap_or_default());
     let optional = |column: usize| row.get::<Vec<u8>>(column);

@@ -114,7 +114,9 @@ pub(crate) fn write<'a>(rows: impl Iterator<Item = &'a RunRow>) -> Result<(), sp
         for row in rows {
             let plan = match &plan {
                 Some(plan) => plan,
-                None => plan.insert(client.prepare_mut(WRITE, &PARAMETERS.map(|(_, kind)| PgOid::BuiltIn(kind)))?),
+                None => plan.insert(
+                    client.prepare_mut(WRITE, &PARAMETERS.map(|(_, kind)| PgOid::BuiltIn(kind)))?,
+                ),
             };
             client.update(plan, None, &values(row))?;
         }

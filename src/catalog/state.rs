@@ -140,6 +140,11 @@ pub(crate) fn note_server_start(start: Timestamp, timeline: i32) -> Result<bool,
             if at == stamp(start) && on == Some(timeline) {
                 return Ok(false);
             }
+            if at == stamp(start) && on.is_none() {
+                // the extension was created since: this start was before its time
+                client.update(SET_SERVER_START, None, &[at.into(), timeline.into()])?;
+                return Ok(false);
+            }
         }
         client.update(SET_SERVER_START, None, &[stamp(start).into(), timeline.into()])?;
         Ok(true)
@@ -161,7 +166,10 @@ pub(crate) fn set_effective(jobs: &[Effective]) -> Result<(), spi::Error> {
 }
 
 /// Adds to statistics. `counted_below`: every run with a lower id is counted then, if that is so.
-pub(crate) fn count(tallies: &[(JobId, Tally)], counted_below: Option<i64>) -> Result<(), spi::Error> {
+pub(crate) fn count(
+    tallies: &[(JobId, Tally)],
+    counted_below: Option<i64>,
+) -> Result<(), spi::Error> {
     let list = |f: fn(&Tally) -> i64| tallies.iter().map(|(_, t)| f(t)).collect::<Vec<i64>>();
     let ids: Vec<i64> = tallies.iter().map(|(job, _)| job.0).collect();
     let status = |succeeded: bool| if succeeded { "succeeded" } else { "failed" };

@@ -140,6 +140,8 @@ unsafe fn run_statement<O: Observer>(
             if implicit_block {
                 raw::EndImplicitTransactionBlock();
             }
+            // The command has done its work in time; waiting for the ledger is not its fault.
+            stop_statement_timeout();
             if progress.in_transaction_command && !raw::IsTransactionBlock() {
                 observer.before_commit(progress);
             }
@@ -168,13 +170,8 @@ unsafe fn plan(text: *const c_char, statement: *mut pg_sys::RawStmt) -> *mut pg_
             raw::PushActiveSnapshot(raw::GetTransactionSnapshot());
         }
         let none = core::ptr::null_mut();
-        let queries = raw::pg_analyze_and_rewrite_fixedparams(
-            statement,
-            text,
-            core::ptr::null(),
-            0,
-            none,
-        );
+        let queries =
+            raw::pg_analyze_and_rewrite_fixedparams(statement, text, core::ptr::null(), 0, none);
         let options = pg_sys::CURSOR_OPT_PARALLEL_OK.cast_signed();
         let plans = raw::pg_plan_queries(queries, text, options, core::ptr::null_mut());
         if snapshot {

@@ -7,6 +7,8 @@ use pgrx::pg_sys::{self, NodeTag};
 pub(crate) struct Kind {
     /// A statement copies to or from a client, which an executor does not have.
     pub(crate) copies_to_client: bool,
+    /// A statement has effects a rollback does not undo.
+    pub(crate) reaches_outside: bool,
     /// A statement may commit before the command ends, so the run must be claimed first.
     pub(crate) may_commit: bool,
 }
@@ -32,9 +34,16 @@ pub(crate) unsafe fn of_list(list: *const pg_sys::List) -> Kind {
         let tag = unsafe { (*statement).type_ };
         if tag == NodeTag::T_CopyStmt {
             // SAFETY: its tag says so.
-            kind.copies_to_client |= unsafe { copies_to_client(statement.cast()) };
+            unsafe {
+                kind.copies_to_client |= copies_to_client(statement.cast());
+                kind.reaches_outside |= copies_outside(statement.cast());
+            }
         }
-        kind.may_commit |= !stays_in_transaction(tag);
+        if tag == NodeTag::T_DropStmt {
+            // SAFETY: its tag says so.
+            kind.may_commit |= unsafe { (*statement.cast::<pg_sys::DropStmt>()).concurrent };
+        }
+        kind.may_commit |= kind.reaches_outside || !stays_in_transaction(tag);
     }
     kind
 }
@@ -44,6 +53,15 @@ pub(crate) unsafe fn of_list(list: *const pg_sys::List) -> Kind {
 unsafe fn copies_to_client(copy: *const pg_sys::CopyStmt) -> bool {
     // SAFETY: promised by the caller.
     unsafe { (*copy).filename.is_null() }
+}
+
+/// Writes a file, or runs a program.
+///
+/// # Safety
+/// `copy` is a valid `CopyStmt`.
+unsafe fn copies_outside(copy: *const pg_sys::CopyStmt) -> bool {
+    // SAFETY: promised by the caller.
+    unsafe { !(*copy).filename.is_null() && ((*copy).is_program || !(*copy).is_from) }
 }
 
 /// Statements that neither end the transaction nor need to run outside one. Everything that is

@@ -57,12 +57,15 @@ pub(crate) enum Write {
 ///
 /// # Safety
 /// Inside [`trap::catch`], in a transaction; the texts outlive the call.
-pub(crate) unsafe fn write(row: &Row<'_>, how: Write) {
+pub(crate) unsafe fn write(ledger: pg_sys::Oid, row: &Row<'_>, how: Write) {
     // SAFETY: the sequence named in the module's documentation.
     unsafe {
-        let rel = open();
+        let lock_timeout = pg_sys::LockTimeout;
+        pg_sys::LockTimeout = 0;
+        let rel = open(ledger);
+        pg_sys::LockTimeout = lock_timeout;
         if needs_executor(rel) {
-            through_executor(rel, row, how);
+            through_executor(rel, row);
             raw::table_close(rel, pg_sys::NoLock.cast_signed());
             return;
         }
@@ -93,27 +96,22 @@ pub(crate) unsafe fn write(row: &Row<'_>, how: Write) {
     }
 }
 
-/// Opens the ledger.
+/// Opens the ledger. It is known by its oid: the table of an extension that was dropped and
+/// created again is another one.
 ///
 /// # Safety
 /// As [`write`].
-unsafe fn open() -> pg_sys::Relation {
+unsafe fn open(ledger: pg_sys::Oid) -> pg_sys::Relation {
     // SAFETY: as above.
     unsafe {
-        let schema = raw::get_namespace_oid(c"cron".as_ptr(), true);
-        let table = if schema == pg_sys::InvalidOid {
-            pg_sys::InvalidOid
-        } else {
-            raw::get_relname_relid(c"job_run_details".as_ptr(), schema)
-        };
-        if table == pg_sys::InvalidOid {
+        if raw::get_rel_name(ledger).is_null() {
             trap::raise(
                 PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE,
-                c"relation \"cron.job_run_details\" does not exist",
-                Some(c"Extension pg_tock has been dropped while the job was running."),
+                c"cron.job_run_details has been dropped while the job was running",
+                None,
             );
         }
-        raw::table_open(table, ROW_EXCLUSIVE)
+        raw::table_open(ledger, ROW_EXCLUSIVE)
     }
 }
 
@@ -154,16 +152,14 @@ unsafe fn needs_executor(rel: pg_sys::Relation) -> bool {
 ///
 /// # Safety
 /// As [`write`].
-unsafe fn through_executor(rel: pg_sys::Relation, row: &Row<'_>, how: Write) {
+unsafe fn through_executor(rel: pg_sys::Relation, row: &Row<'_>) {
     // SAFETY: as above; the sequence of every function that runs SQL as another role (for
     // example ri_PerformCheck). An ERROR aborts the transaction, which restores user and settings.
     unsafe {
         let (mut user, mut context) = (pg_sys::InvalidOid, 0);
         raw::GetUserIdAndSecContext(&raw mut user, &raw mut context);
         let level = raw::NewGUCNestLevel();
-        for (name, value) in
-            [(c"search_path", c"pg_catalog, pg_temp"), (c"row_security", c"off")]
-        {
+        for (name, value) in [(c"search_path", c"pg_catalog, pg_temp"), (c"row_security", c"off")] {
             raw::set_config_option(
                 name.as_ptr(),
                 value.as_ptr(),
@@ -209,7 +205,7 @@ unsafe fn through_executor(rel: pg_sys::Relation, row: &Row<'_>, how: Write) {
         pg_sys::XactReadOnly = read_only;
         raw::SetUserIdAndSecContext(user, context);
         raw::AtEOXact_GUC(false, level);
-        if how == Write::Finish && written == 0 {
+        if written != 1 {
             given_up();
         }
     }
@@ -256,8 +252,14 @@ unsafe fn finish(
             Datum::from(row.runid),
         );
         let index = raw::RelationGetPrimaryKeyIndex(rel);
-        let scan =
-            raw::systable_beginscan(rel, index, index != pg_sys::InvalidOid, snapshot, 1, &raw mut key);
+        let scan = raw::systable_beginscan(
+            rel,
+            index,
+            index != pg_sys::InvalidOid,
+            snapshot,
+            1,
+            &raw mut key,
+        );
         let tuple = raw::systable_getnext(scan);
         let found = !tuple.is_null();
         if found {
@@ -413,7 +415,7 @@ unsafe fn value(column: &[u8], row: &Row<'_>) -> Value {
             b"username" => text(Some(row.username.to_bytes())),
             b"command" => text(Some(row.command.to_bytes())),
             b"status" => text(Some(row.status.as_bytes())),
-            b"return_message" => text(row.return_message),
+            b"return_message" => converted(row.return_message),
             b"start_time" => Value::Is(Datum::from(to_pg(row.start_time))),
             b"end_time" => match row.end_time {
                 Some(at) => Value::Is(Datum::from(to_pg(at))),
@@ -435,10 +437,13 @@ unsafe fn value(column: &[u8], row: &Row<'_>) -> Value {
             },
             b"error" => match row.error {
                 Some(json) => {
+                    let len = c_int::try_from(json.count_bytes()).unwrap_or(c_int::MAX);
+                    let utf8 = pg_sys::pg_enc::PG_UTF8.cast_signed();
+                    let json = raw::pg_any_to_server(json.as_ptr(), len, utf8);
                     Value::Is(raw::DirectFunctionCall1Coll(
                         raw::jsonb_in,
                         pg_sys::InvalidOid,
-                        Datum::from(json.as_ptr().cast_mut()),
+                        Datum::from(json),
                     ))
                 }
                 None => Value::Null,
@@ -459,6 +464,26 @@ unsafe fn optional(value: Option<&str>) -> Value {
     match value {
         Some(value) => unsafe { text(Some(value.as_bytes())) },
         None => Value::Null,
+    }
+}
+
+/// A text of ours, which is UTF-8, in the database's encoding.
+///
+/// # Safety
+/// As [`write`].
+unsafe fn converted(bytes: Option<&[u8]>) -> Value {
+    let Some(bytes) = bytes else { return Value::Null };
+    let len = c_int::try_from(bytes.len()).unwrap_or(c_int::MAX);
+    let utf8 = pg_sys::pg_enc::PG_UTF8.cast_signed();
+    // SAFETY: as above; the answer is the text itself or a C string.
+    unsafe {
+        let text = raw::pg_any_to_server(bytes.as_ptr().cast(), len, utf8);
+        let len = if text.cast_const() == bytes.as_ptr().cast() {
+            bytes.len()
+        } else {
+            CStr::from_ptr(text).count_bytes()
+        };
+        self::text(Some(core::slice::from_raw_parts(text.cast_const().cast(), len)))
     }
 }
 

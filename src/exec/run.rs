@@ -25,6 +25,8 @@ const MESSAGE: usize = 96;
 pub(crate) struct Session {
     /// Its slot in shared memory.
     pub(crate) slot: &'static Slot,
+    /// The table runs are recorded in, if it is in this database.
+    pub(crate) ledger: pg_sys::Oid,
     /// The name of its database.
     pub(crate) database: CString,
     /// The name of its role.
@@ -112,10 +114,14 @@ struct Flight<'a> {
     started_at: Timestamp,
     /// Commits of the session when the run's own transaction began.
     commits_before: u64,
+    /// Commits of the session when the final row was written.
+    commits_at_settle: u64,
     /// The row as settled is in the transaction, or committed.
     settled: bool,
     /// The run has a `running` row.
     has_row: bool,
+    /// The command has effects a rollback does not undo.
+    reaches_outside: bool,
     guarantee: Guarantee,
     ended_at: Timestamp,
     message: Text,
@@ -222,7 +228,7 @@ impl Flight<'_> {
             self.ended_at = time::now();
             self.describe(progress);
             let committed = COMMITS.load(Ordering::Relaxed) != self.commits_before;
-            let apart = committed || alone && progress.statements > 0;
+            let apart = committed || self.reaches_outside || alone && progress.statements > 0;
             self.guarantee = if apart { Guarantee::AtMostOnce } else { Guarantee::ExactlyOnce };
             // Nothing of the job's is lost with the row, so its commit need not wait for the disk.
             if raw::GetTopTransactionIdIfAny() == pg_sys::InvalidTransactionId {
@@ -236,8 +242,9 @@ impl Flight<'_> {
                 row_count: self.row_count,
                 ..self.row()
             };
-            ledger::write(&row, how);
+            ledger::write(self.session.ledger, &row, how);
         }
+        self.commits_at_settle = COMMITS.load(Ordering::Relaxed);
         self.settled = true;
     }
 
@@ -268,6 +275,7 @@ fn describe(progress: &Progress) -> (String, Option<i64>) {
 
 impl Observer for Flight<'_> {
     unsafe fn parsed(&mut self, kind: Kind) {
+        self.reaches_outside = kind.reaches_outside;
         if self.order.local && kind.may_commit {
             let slot = self.session.slot;
             // SAFETY: no transaction is open; the claim may be lost in a crash of the server, for
@@ -275,10 +283,15 @@ impl Observer for Flight<'_> {
             unsafe {
                 raw::StartTransactionCommand();
                 let synchronous_commit = pg_sys::synchronous_commit;
+                while slot.phase() == Phase::Recording {
+                    // the scheduler is writing the row this very moment
+                    command::check_interrupts();
+                    pg_sys::pg_usleep(100);
+                }
                 if slot.advance(Phase::Unrecorded, Phase::Claiming) {
                     pg_sys::synchronous_commit = 0;
                     self.guarantee = Guarantee::AtMostOnce;
-                    ledger::write(&self.row(), Write::Insert);
+                    ledger::write(self.session.ledger, &self.row(), Write::Insert);
                 }
                 raw::CommitTransactionCommand();
                 pg_sys::synchronous_commit = synchronous_commit;
@@ -304,8 +317,10 @@ pub(crate) fn run(session: &Session, order: &RunOrder<'_>) -> Ended {
         order,
         started_at: time::now(),
         commits_before: COMMITS.load(Ordering::Relaxed),
+        commits_at_settle: 0,
         settled: false,
         has_row: false,
+        reaches_outside: false,
         guarantee: Guarantee::AtMostOnce,
         ended_at: Timestamp(0),
         message: Text::new(),
@@ -315,16 +330,19 @@ pub(crate) fn run(session: &Session, order: &RunOrder<'_>) -> Ended {
     // SAFETY: this process's own variables, outside a transaction; nothing with a destructor is
     // used inside `catch`.
     let executed = unsafe {
-        let synchronous_commit = pg_sys::synchronous_commit;
+        let (synchronous_commit, lock_timeout) = (pg_sys::synchronous_commit, pg_sys::LockTimeout);
         raw::MemoryContextReset(pg_sys::MessageContext);
         pg_sys::CurrentMemoryContext = pg_sys::MessageContext;
         pg_sys::QueryCancelPending = 0;
         raw::SetCurrentStatementStartTimestamp();
-        let executed =
-            trap::catch(|| command::execute(order.command, &mut progress, &mut flight));
+        let executed = trap::catch(|| command::execute(order.command, &mut progress, &mut flight));
         pg_sys::synchronous_commit = synchronous_commit;
+        pg_sys::LockTimeout = lock_timeout;
         executed
     };
+    // Settled and committed is final, whatever went wrong afterwards (a log line interrupted).
+    let committed = COMMITS.load(Ordering::Relaxed) > flight.commits_at_settle;
+    let executed = if flight.settled && committed { Ok(()) } else { executed };
     let executed = executed.and_then(|()| close_transaction());
     let ended = match executed {
         Ok(()) => succeeded(flight, &progress),
@@ -364,11 +382,14 @@ fn succeeded(mut flight: Flight<'_>, progress: &Progress) -> Ended {
     if flight.order.local && !flight.settled {
         // SAFETY: outside a transaction; nothing with a destructor is used inside.
         trouble = unsafe {
-            trap::catch(|| {
+            let synchronous_commit = pg_sys::synchronous_commit;
+            let settled = trap::catch(|| {
                 raw::StartTransactionCommand();
                 flight.settle(progress, true);
                 raw::CommitTransactionCommand();
-            })
+            });
+            pg_sys::synchronous_commit = synchronous_commit;
+            settled
         }
         .err();
     }
@@ -395,7 +416,7 @@ fn failed(mut flight: Flight<'_>, error: PgError) -> Ended {
     let command = flight.order.command.to_string_lossy();
     let outcome = outcome_of(&error);
     let committed = COMMITS.load(Ordering::Relaxed) != flight.commits_before;
-    flight.guarantee = if flight.order.local && !committed {
+    flight.guarantee = if flight.order.local && !committed && !flight.reaches_outside {
         Guarantee::ExactlyOnce
     } else {
         Guarantee::AtMostOnce
@@ -430,6 +451,7 @@ fn record_failure(flight: &mut Flight<'_>, ended: &Ended) -> bool {
     // SAFETY: outside a transaction; the closure only borrows.
     let recorded = unsafe {
         let synchronous_commit = pg_sys::synchronous_commit;
+        let lock_timeout = pg_sys::LockTimeout;
         let recorded = trap::catch(|| {
             raw::StartTransactionCommand();
             pg_sys::synchronous_commit = 0;
@@ -443,10 +465,11 @@ fn record_failure(flight: &mut Flight<'_>, ended: &Ended) -> bool {
                 error,
                 ..flight.row()
             };
-            ledger::write(&row, how);
+            ledger::write(flight.session.ledger, &row, how);
             raw::CommitTransactionCommand();
         });
         pg_sys::synchronous_commit = synchronous_commit;
+        pg_sys::LockTimeout = lock_timeout;
         recorded
     };
     if let Err(error) = &recorded {

@@ -56,8 +56,7 @@ impl Worker {
         let started = unsafe {
             let old = pg_sys::CurrentMemoryContext;
             pg_sys::CurrentMemoryContext = pg_sys::TopMemoryContext;
-            let started =
-                pg_sys::RegisterDynamicBackgroundWorker(&raw mut worker, &raw mut handle);
+            let started = pg_sys::RegisterDynamicBackgroundWorker(&raw mut worker, &raw mut handle);
             pg_sys::CurrentMemoryContext = old;
             started
         };

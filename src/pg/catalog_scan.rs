@@ -22,7 +22,14 @@ pub(crate) fn databases() -> Vec<DatabaseRow> {
         let lock = pg_sys::AccessShareLock.cast_signed();
         let rel = pg_sys::table_open(pg_sys::DatabaseRelationId, lock);
         let none = core::ptr::null_mut();
-        let scan = pg_sys::systable_beginscan(rel, pg_sys::InvalidOid, false, none, 0, core::ptr::null_mut());
+        let scan = pg_sys::systable_beginscan(
+            rel,
+            pg_sys::InvalidOid,
+            false,
+            none,
+            0,
+            core::ptr::null_mut(),
+        );
         loop {
             let tuple = pg_sys::systable_getnext(scan);
             if tuple.is_null() {

@@ -35,6 +35,11 @@ impl Sender {
         self.send(message, false).map(|_| ())
     }
 
+    /// Detaches and frees what the handle holds.
+    pub(crate) fn detach(&mut self) {
+        detach(&mut self.0);
+    }
+
     fn send(&mut self, message: &[u8], nowait: bool) -> Result<bool, Detached> {
         // SAFETY: the handle is attached; the bytes are only read.
         let result = unsafe {
@@ -75,6 +80,21 @@ impl Receiver {
             pg_sys::shm_mq_result::SHM_MQ_WOULD_BLOCK => Ok(None),
             _ => Err(Detached),
         }
+    }
+}
+
+impl Receiver {
+    /// Detaches and frees what the handle holds.
+    pub(crate) fn detach(&mut self) {
+        detach(&mut self.0);
+    }
+}
+
+fn detach(handle: &mut *mut pg_sys::shm_mq_handle) {
+    let handle = std::mem::replace(handle, core::ptr::null_mut());
+    if !handle.is_null() {
+        // SAFETY: attached, and not used afterwards.
+        unsafe { pg_sys::shm_mq_detach(handle) };
     }
 }
 

@@ -12,9 +12,9 @@
 use core::ffi::{c_char, c_int, c_long, c_void};
 use pgrx::pg_sys::{
     BackendState, CachedPlan, CommandDest, CommandTag, Datum, DestReceiver, EState, ErrorData,
-    HeapTuple, List, MemoryContext, Node, Oid, ParamListInfo, Portal,
-    QueryCompletion, QueryEnvironment, RawStmt, Relation, ResultRelInfo, Size, Snapshot,
-    SysScanDesc, TransactionId, TupleDesc, TupleTableSlot, TupleTableSlotOps,
+    HeapTuple, List, MemoryContext, Node, Oid, ParamListInfo, Portal, QueryCompletion,
+    QueryEnvironment, RawStmt, Relation, ResultRelInfo, Size, Snapshot, SysScanDesc, TransactionId,
+    TupleDesc, TupleTableSlot, TupleTableSlotOps,
 };
 
 unsafe extern "C-unwind" {
@@ -180,8 +180,10 @@ unsafe extern "C-unwind" {
         collation: Oid,
         arg: Datum,
     ) -> Datum;
-    pub(crate) fn get_namespace_oid(name: *const c_char, missing_ok: bool) -> Oid;
-    pub(crate) fn get_relname_relid(name: *const c_char, namespace: Oid) -> Oid;
+    pub(crate) fn get_rel_name(relation: Oid) -> *mut c_char;
+    pub(crate) fn pg_any_to_server(s: *const c_char, len: c_int, encoding: c_int) -> *mut c_char;
+    pub(crate) fn pg_server_to_any(s: *const c_char, len: c_int, encoding: c_int) -> *mut c_char;
+    pub(crate) fn GetDatabaseEncoding() -> c_int;
 
     // executor/spi.c, utils/init/miscinit.c: the ledger row by way of the executor
     pub(crate) fn SPI_connect() -> c_int;

@@ -1,7 +1,7 @@
 //! Postgres's clock and its count of microseconds, as the core's.
 
-use pgrx::pg_sys;
 use pg_tock_core::time::Timestamp;
+use pgrx::pg_sys;
 
 /// Microseconds from 1970-01-01 to 2000-01-01, the origin of `TimestampTz`.
 const ORIGIN: i64 = 946_684_800_000_000;

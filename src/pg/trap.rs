@@ -33,12 +33,29 @@ pub(crate) struct PgError {
     pub(crate) statement_timeout: bool,
 }
 
+/// Most bytes of one field of an error that are kept: it goes to the ledger, to the scheduler and to
+/// whoever looks at them.
+const MOST_BYTES: usize = 64 * 1024;
+
 fn text(p: *const c_char) -> Option<String> {
     if p.is_null() {
         return None;
     }
-    // SAFETY: not null, and a C string by the contract of ErrorData.
-    Some(unsafe { CStr::from_ptr(p) }.to_string_lossy().into_owned())
+    // SAFETY: not null, and a C string by the contract of ErrorData. What is in the database's
+    // encoding can be converted; SQL_ASCII is no encoding and is taken as it is.
+    unsafe {
+        let utf8 = pg_sys::pg_enc::PG_UTF8.cast_signed();
+        let here = raw::GetDatabaseEncoding();
+        let p = if here == utf8 || here == pg_sys::pg_enc::PG_SQL_ASCII.cast_signed() {
+            p
+        } else {
+            let len = c_int::try_from(CStr::from_ptr(p).count_bytes()).unwrap_or(c_int::MAX);
+            raw::pg_server_to_any(p, len, utf8).cast_const()
+        };
+        let bytes = CStr::from_ptr(p).to_bytes();
+        let kept = bytes.get(..MOST_BYTES).unwrap_or(bytes);
+        Some(String::from_utf8_lossy(kept).into_owned())
+    }
 }
 
 impl PgError {
@@ -81,8 +98,7 @@ impl PgError {
 /// raise an ERROR: the stack between is dropped by `longjmp`. `MessageContext` exists.
 pub(crate) unsafe fn catch<F: FnOnce()>(body: F) -> Result<(), PgError> {
     // SAFETY: plain reads of this process's own variables.
-    let (stack, context) =
-        unsafe { (pg_sys::PG_exception_stack, pg_sys::error_context_stack) };
+    let (stack, context) = unsafe { (pg_sys::PG_exception_stack, pg_sys::error_context_stack) };
     let jumped = cee_scape::call_with_sigsetjmp(false, |buffer| {
         // SAFETY: the buffer outlives `body`, and the old one is put back below on both ways out.
         unsafe { pg_sys::PG_exception_stack = core::ptr::from_ref(buffer).cast_mut().cast() };
@@ -123,6 +139,8 @@ unsafe fn recover() -> PgError {
         if !raw::MyReplicationSlot.is_null() {
             raw::ReplicationSlotRelease();
         }
+        // Nobody will send the ROLLBACK a block that failed waits for.
+        raw::AbortOutOfAnyTransaction();
         raw::jit_reset_after_error();
         pg_sys::CurrentMemoryContext = pg_sys::TopMemoryContext;
         raw::FlushErrorState();

@@ -40,11 +40,28 @@ pub(crate) struct News {
     pub(crate) jobs: Vec<i64>,
 }
 
+impl News {
+    /// Takes more news in.
+    pub(crate) fn add(&mut self, more: Self) {
+        self.everything |= more.everything;
+        self.roles |= more.roles;
+        self.ledger |= more.ledger;
+        self.jobs.extend(more.jobs);
+    }
+
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 impl Changes {
     fn push(&self, id: i64) {
         let placed = id != 0
             && self.ids.iter().any(|place| {
-                place.compare_exchange(0, id, Ordering::AcqRel, Ordering::Acquire).is_ok_and(|_| true)
+                place
+                    .compare_exchange(0, id, Ordering::AcqRel, Ordering::Acquire)
+                    .is_ok_and(|_| true)
                     || place.load(Ordering::Acquire) == id
             });
         if !placed {
@@ -108,7 +125,8 @@ thread_local! {
 
 struct Pending {
     everything: bool,
-    roles: bool,
+    /// Roles that changed; 0 = all of them.
+    roles: Option<u32>,
     databases: bool,
     launcher: bool,
     ledger: bool,
@@ -117,7 +135,14 @@ struct Pending {
 
 impl Pending {
     const fn new() -> Self {
-        Self { everything: false, roles: false, databases: false, launcher: false, ledger: false, ids: Vec::new() }
+        Self {
+            everything: false,
+            roles: None,
+            databases: false,
+            launcher: false,
+            ledger: false,
+            ids: Vec::new(),
+        }
     }
 }
 
@@ -137,9 +162,12 @@ pub(crate) fn all_changed() {
     note(|pending| pending.everything = true);
 }
 
-/// Roles, their settings or their rights were changed by this transaction.
-pub(crate) fn roles_changed() {
-    note(|pending| pending.roles = true);
+/// A role, its settings or its rights were changed by this transaction; 0 = any number of them.
+pub(crate) fn roles_changed(role: u32) {
+    note(|pending| {
+        let same = pending.roles.is_none_or(|before| before == role);
+        pending.roles = Some(if same { role } else { 0 });
+    });
 }
 
 /// Databases or the extension were created, dropped or renamed by this transaction.
@@ -168,7 +196,7 @@ pub(crate) fn look_again_at_end() {
 pub(crate) fn prepared_committed() {
     note(|pending| {
         pending.everything = true;
-        pending.roles = true;
+        pending.roles = Some(0);
     });
 }
 
@@ -209,8 +237,8 @@ fn deliver(committed: bool) {
         }
         database.wake();
     }
-    if pending.roles {
-        super::slots::retire_for_roles();
+    if let Some(role) = pending.roles {
+        super::slots::retire_for_role(role);
         for database in databases::all() {
             database.changes.push_roles();
             database.wake();

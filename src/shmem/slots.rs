@@ -32,6 +32,8 @@ pub(crate) struct Slot {
     state: AtomicU32,
     /// The database whose scheduler this executor works for.
     scheduler: AtomicU32,
+    /// The table runs are recorded in.
+    ledger: AtomicU32,
     database: AtomicU32,
     role: AtomicU32,
     dsm: AtomicU32,
@@ -109,6 +111,8 @@ pub(crate) struct CurrentRun {
 pub(crate) struct Assignment {
     /// The database whose scheduler it works for.
     pub(crate) scheduler: u32,
+    /// The oid of the table runs are recorded in, in the scheduler's database.
+    pub(crate) ledger: u32,
     pub(crate) database: u32,
     pub(crate) role: u32,
     /// Handle of the DSM segment with the two queues.
@@ -132,7 +136,9 @@ pub(crate) fn reserve(assignment: Assignment) -> Option<(u32, &'static Slot)> {
         slot.latch.store(core::ptr::null_mut(), Ordering::Relaxed);
         slot.words_len.store(0, Ordering::Relaxed);
         slot.left_outcome.store(0, Ordering::Relaxed);
+        slot.run.store(0, Ordering::Relaxed);
         slot.cancelled.store(false, Ordering::Relaxed);
+        slot.ledger.store(assignment.ledger, Ordering::Relaxed);
         slot.database.store(assignment.database, Ordering::Relaxed);
         slot.role.store(assignment.role, Ordering::Relaxed);
         slot.dsm.store(assignment.dsm, Ordering::Relaxed);
@@ -168,6 +174,11 @@ impl Slot {
     /// The database whose scheduler it works for.
     pub(crate) fn scheduler(&self) -> u32 {
         self.scheduler.load(Ordering::Acquire)
+    }
+
+    /// The table runs are recorded in.
+    pub(crate) fn ledger(&self) -> u32 {
+        self.ledger.load(Ordering::Relaxed)
     }
 
     /// The database it is connected to.
@@ -256,6 +267,11 @@ impl Slot {
             .is_ok()
     }
 
+    /// The run it began last, whether or not that is over.
+    pub(crate) fn last_begun(&self) -> RunId {
+        RunId(self.run.load(Ordering::Acquire))
+    }
+
     /// The run it has, or had when it exited; None when it has none.
     pub(crate) fn current(&self) -> Option<CurrentRun> {
         loop {
@@ -335,11 +351,12 @@ impl Slot {
     }
 }
 
-/// Roles, their settings or rights changed: every executor leaves after the run it has, because a
-/// session sees such changes only when it begins.
-pub(crate) fn retire_for_roles() {
+/// A role (0 = all), its settings or rights changed: its executors leave after the run they have,
+/// because a session sees such changes only when it begins.
+pub(crate) fn retire_for_role(role: u32) {
     for slot in layout::slots() {
-        if matches!(slot.state(), State::Starting | State::Ready) {
+        let affected = role == 0 || slot.role() == role;
+        if affected && matches!(slot.state(), State::Starting | State::Ready) {
             slot.ask_to_retire();
         }
     }

@@ -12,8 +12,8 @@ use pg_tock_core::wire::RunOrder;
 use pgrx::pg_sys;
 
 use crate::exec::command::log_line;
-use crate::exec::run::{self, Ended, Session};
 use crate::exec::reset;
+use crate::exec::run::{self, Ended, Session};
 use crate::guc;
 use crate::pg::bgw::Worker;
 use crate::pg::mq::{Receiver, Sender};
@@ -146,7 +146,7 @@ fn connect(slot: &'static Slot) -> Session {
     let (database, username) = names(slot);
     process::set_application_name(c"pg_tock executor");
     process::report_idle();
-    Session { slot, database, username }
+    Session { slot, ledger: slot.ledger().into(), database, username }
 }
 
 /// The names of this session's database and role, as the ledger keeps them.
@@ -285,6 +285,9 @@ impl Idle {
             woken
         };
         process::check_interrupts();
+        // An executor that sleeps for long must not hold the queue of invalidations back.
+        // SAFETY: outside a transaction, as in every main loop.
+        unsafe { pg_sys::AcceptInvalidationMessages() };
         if self.pending && woken & pg_sys::WL_TIMEOUT.cast_signed() != 0 {
             process::report_stats(true);
             self.pending = false;
@@ -292,4 +295,3 @@ impl Idle {
         process::reload_config();
     }
 }
-

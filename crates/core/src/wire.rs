@@ -107,17 +107,7 @@ impl<'a> RunOrder<'a> {
         let job_name = if named { Some(reader.c_text("job_name")?) } else { None };
         let command = reader.c_text("command")?;
         reader.end()?;
-        Ok(Self {
-            run,
-            job,
-            scheduled_for,
-            attempt,
-            trigger,
-            local,
-            flush_lsn,
-            job_name,
-            command,
-        })
+        Ok(Self { run, job, scheduled_for, attempt, trigger, local, flush_lsn, job_name, command })
     }
 }
 

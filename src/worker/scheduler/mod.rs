@@ -11,19 +11,19 @@ mod records;
 mod runs;
 mod start;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use pg_tock_core::engine::{Action, Engine, ExecutorId, Limits, PoolKey};
 use pg_tock_core::time::{JobId, RunId, Timestamp};
 use pgrx::pg_sys;
 
-use crate::catalog::load::{self, JobRow};
-use crate::catalog::state;
+use crate::catalog::load::{self, Installed, JobRow};
 use crate::guc;
 use crate::pg::bgw::Worker;
 use crate::pg::wait::Alarm;
-use crate::pg::{process, time, txn};
+use crate::pg::{lock, process, time, txn};
+use crate::shmem::changes::News;
 use crate::shmem::databases::{self, Database};
 use crate::shmem::slots::{self, Phase};
 use jobs::{Jobs, Taken};
@@ -91,7 +91,8 @@ fn settle_in() {
         (c"search_path", c"pg_catalog, pg_temp"),
         (c"synchronous_commit", c"off"),
         (c"statement_timeout", c"0"),
-        (c"lock_timeout", c"0"),
+        // tables that are often locked are asked for without waiting; this is for the others
+        (c"lock_timeout", c"50ms"),
         (c"default_transaction_read_only", c"off"),
         (c"default_transaction_isolation", c"read committed"),
         (c"row_security", c"off"),
@@ -101,6 +102,19 @@ fn settle_in() {
         process::set_config(name, value);
     }
     process::report_idle();
+}
+
+/// How long to wait before asking for a locked `cron.job` again.
+const READ_RETRY: i64 = Timestamp::SECOND / 10;
+
+/// How often all jobs are read at the most.
+const READ_ALL_PAUSE: i64 = Timestamp::SECOND;
+
+/// What came of reading the jobs.
+enum Read {
+    NotInstalled,
+    Locked,
+    Rows(Installed, Vec<JobRow>),
 }
 
 /// The scheduler of one database.
@@ -119,6 +133,15 @@ struct Scheduler {
     order: Vec<u8>,
     /// Whether the database has the extension, and the jobs have been read.
     installed: bool,
+    /// The oids of the extension and of its ledger.
+    extension: u32,
+    ledger: u32,
+    /// News not acted upon yet, and when to try again.
+    news: News,
+    read_at: Option<Timestamp>,
+    read_all_at: Timestamp,
+    /// `cron.match_dom_and_dow` as the jobs were read.
+    match_days: bool,
     stats_pending: bool,
 }
 
@@ -152,6 +175,12 @@ impl Scheduler {
             ids: Vec::new(),
             order: Vec::new(),
             installed: false,
+            extension: 0,
+            ledger: 0,
+            news: News::default(),
+            read_at: None,
+            read_all_at: Timestamp(0),
+            match_days: guc::match_dom_and_dow(),
             stats_pending: false,
         }
     }
@@ -170,7 +199,9 @@ impl Scheduler {
                 self.configure();
             }
             self.take_news();
-            if !self.installed && matches!(guc::database_names(), guc::DatabaseNames::All) {
+            let unknown = self.read_at.is_some();
+            let probing = matches!(guc::database_names(), guc::DatabaseNames::All);
+            if probing && !self.installed && !unknown {
                 self.database.set_absent(true);
                 self.leave();
                 return;
@@ -198,7 +229,7 @@ impl Scheduler {
         let engine = self.engine.next_wake();
         let executors = self.executors.values().filter_map(Executor::next_look).min();
         let records = if self.installed { self.records.next_look() } else { None };
-        [engine, executors, records].into_iter().flatten().min()
+        [engine, executors, records, self.read_at].into_iter().flatten().min()
     }
 
     /// The lowest id among the runs that go on.
@@ -217,79 +248,121 @@ impl Scheduler {
     fn configure(&mut self) {
         process::set_config(c"log_min_messages", guc::log_min_messages());
         self.engine.set_limits(limits(), time::now());
-        // cron.match_dom_and_dow may have changed what schedules mean
-        self.jobs.forget_instants();
-        self.database.changes.push_everything();
+        if guc::match_dom_and_dow() != self.match_days {
+            // schedules mean something else now
+            self.match_days = guc::match_dom_and_dow();
+            self.jobs.forget_instants();
+            self.database.changes.push_everything();
+        }
     }
 
-    /// Reads what others have changed.
+    /// Reads what others have changed. While `cron.job` is locked everything goes on as it was.
     fn take_news(&mut self) {
         // SAFETY: outside a transaction, as in every main loop.
         unsafe { pg_sys::AcceptInvalidationMessages() };
-        let news = self.database.changes.take();
-        if news.roles {
-            self.engine.retire_where(|_| true);
+        self.news.add(self.database.changes.take());
+        let now = time::now();
+        if self.news.is_empty() || self.read_at.is_some_and(|at| at > now) {
+            return;
         }
+        self.stats_pending = true;
+        self.read_at = None;
+        let mut news = std::mem::take(&mut self.news);
+        // Anybody can make all jobs be read again, with ALTER ROLE for instance: not all the time.
+        let early = now.since(self.read_all_at) < READ_ALL_PAUSE && self.installed;
+        if early && (news.everything || news.roles) {
+            let later = News { everything: true, ..News::default() };
+            (news.everything, news.roles) = (false, false);
+            self.news = later;
+            self.read_at = Some(self.read_all_at.plus(READ_ALL_PAUSE));
+        }
+        if !self.read(&news) {
+            self.news.add(news);
+            self.read_at = Some(now.plus(READ_RETRY));
+        }
+    }
+
+    /// Acts upon news. False if that has to wait.
+    fn read(&mut self, news: &News) -> bool {
         if news.everything || news.roles {
-            self.stats_pending = true;
-            self.read_all();
-        } else if self.installed && !news.jobs.is_empty() {
-            self.stats_pending = true;
-            self.read_some(&news.jobs);
+            return self.read_all();
         }
-        if self.installed && news.ledger {
-            let alive = self.live_runs();
-            txn::run("putting the ledger in order", || start::prepare(&alive));
+        if !self.installed {
+            return true;
         }
+        let in_order = !news.ledger || self.put_in_order();
+        in_order && (news.jobs.is_empty() || self.read_some(&news.jobs))
+    }
+
+    /// Closes what is not alive, counts what is not counted. False if that has to wait.
+    fn put_in_order(&self) -> bool {
+        let alive = self.live_runs();
+        let done = txn::run("putting the ledger in order", || start::prepare(&alive));
+        matches!(done, Some(Ok(())))
     }
 
     /// Reads every job.
-    fn read_all(&mut self) {
-        let first = !self.installed;
+    fn read_all(&mut self) -> bool {
         let read = txn::run("reading the jobs", || {
-            if !load::is_installed()? {
-                return Ok(None);
+            let Some(installed) = load::installed()? else { return Ok(Read::NotInstalled) };
+            if !lock::try_read_table(installed.jobs) {
+                return Ok(Read::Locked);
             }
-            if first {
-                start::prepare(self.live_runs().as_slice());
-            }
-            load::all().map(Some)
+            load::all().map(|rows| Read::Rows(installed, rows))
         });
-        let rows = match read {
-            Some(Ok(Some(rows))) => rows,
-            Some(Ok(None)) => return self.uninstalled(),
+        let (installed, rows) = match read {
+            Some(Ok(Read::Rows(installed, rows))) => (installed, rows),
+            Some(Ok(Read::NotInstalled)) => {
+                self.uninstalled();
+                return true;
+            }
+            Some(Ok(Read::Locked)) | None => return false,
             Some(Err(error)) => {
                 pgrx::log!("pg_tock: reading the jobs failed: {error}");
-                return;
+                return false;
             }
-            None => return,
         };
-        self.installed = true;
-        let mut gone: Vec<JobId> = self.jobs.ids();
-        let there: std::collections::HashSet<i64> = rows.iter().map(|row| row.id).collect();
-        gone.retain(|job| !there.contains(&job.0));
-        for job in gone {
-            self.drop_job(job);
+        let first = installed.extension.to_u32() != self.extension;
+        if first {
+            self.uninstalled();
+            self.extension = installed.extension.to_u32();
+            self.ledger = installed.ledger.to_u32();
+            self.installed = true;
+        }
+        let there: HashSet<i64> = rows.iter().map(|row| row.id).collect();
+        for job in self.jobs.ids() {
+            if !there.contains(&job.0) {
+                self.drop_job(job);
+            }
         }
         self.take_rows(rows);
+        self.read_all_at = time::now();
         if first {
+            if !self.put_in_order() {
+                self.database.changes.push_ledger();
+            }
             self.start_up();
         }
+        true
     }
 
     /// Reads some jobs.
-    fn read_some(&mut self, ids: &[i64]) {
-        let rows = match txn::run("reading jobs", || load::some(ids)) {
-            Some(Ok(rows)) => rows,
-            // whatever it was, all of it is read again
-            _ => return self.database.changes.push_everything(),
-        };
+    fn read_some(&mut self, ids: &[i64]) -> bool {
+        let read = txn::run("reading jobs", || {
+            let Some(installed) = load::installed()? else { return Ok(None) };
+            if !lock::try_read_table(installed.jobs) {
+                return Ok(None);
+            }
+            load::some(ids).map(Some)
+        });
+        let Some(Ok::<_, pgrx::spi::Error>(Some(rows))) = read else { return false };
         for &id in ids {
             if !rows.iter().any(|row| row.id == id) {
                 self.drop_job(JobId(id));
             }
         }
         self.take_rows(rows);
+        true
     }
 
     fn take_rows(&mut self, rows: Vec<JobRow>) {
@@ -319,6 +392,7 @@ impl Scheduler {
         self.engine.retire_where(|_| true);
         self.records.clear();
         self.installed = false;
+        self.extension = 0;
     }
 
     /// Lets go of the database: executors leave after the run they have, what waits is written.
@@ -344,7 +418,5 @@ impl Scheduler {
                 attempt: 1,
             });
         }
-        pgrx::debug1!("pg_tock: first scheduler since the server started");
-        let _ = state::forget_strangers;
     }
 }

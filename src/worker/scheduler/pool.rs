@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use pg_tock_core::engine::{ExecutorId, Occurrence, PoolKey};
 use pg_tock_core::time::{RunId, Timestamp};
-use pgrx::pg_sys;
+use pgrx::{PgTryBuilder, pg_sys};
 
 use super::jobs::Job;
 use crate::pg::bgw::{Handle, Life};
@@ -23,6 +23,8 @@ pub(crate) struct Current {
     pub(crate) local: bool,
     /// When to look whether the run needs a `running` row; None when it has one.
     pub(crate) record_at: Option<Timestamp>,
+    /// The extension this run belongs to: one that was dropped and created again is another.
+    pub(crate) extension: u32,
     /// When to send the cancel signal again; None if the run may go on.
     pub(crate) cancel_at: Option<Timestamp>,
 }
@@ -51,6 +53,8 @@ struct Link {
 
 impl Drop for Link {
     fn drop(&mut self) {
+        self.orders.detach();
+        self.reports.detach();
         // SAFETY: created by `start`, detached once; the queues are not used afterwards.
         unsafe { pg_sys::dsm_detach(self.segment) };
     }
@@ -58,12 +62,12 @@ impl Drop for Link {
 
 impl Executor {
     /// Starts one; None when no worker slot is free.
-    pub(crate) fn start(scheduler: u32, key: PoolKey) -> Option<Self> {
+    pub(crate) fn start(scheduler: u32, ledger: u32, key: PoolKey) -> Option<Self> {
         let (segment, orders, reports) = make_queues()?;
         // SAFETY: just created.
         let dsm = unsafe { pg_sys::dsm_segment_handle(segment) };
         let assignment =
-            Assignment { scheduler, database: key.database, role: key.role, dsm };
+            Assignment { scheduler, ledger, database: key.database, role: key.role, dsm };
         let reserved = slots::reserve(assignment);
         let started = reserved.and_then(|(index, slot)| match worker(index).start() {
             Some(handle) => Some((index, slot, handle)),
@@ -176,8 +180,7 @@ impl Executor {
 }
 
 /// A DSM segment with two queues; None when there is no room for one.
-fn make_queues()
--> Option<(*mut pg_sys::dsm_segment, *mut pg_sys::shm_mq, *mut pg_sys::shm_mq)> {
+fn make_queues() -> Option<(*mut pg_sys::dsm_segment, *mut pg_sys::shm_mq, *mut pg_sys::shm_mq)> {
     // SAFETY: without a resource owner the mapping lasts until it is detached; the segment has
     // room for two queues, which begin at addresses aligned for them.
     unsafe {
@@ -186,7 +189,10 @@ fn make_queues()
         pg_sys::CurrentMemoryContext = pg_sys::TopMemoryContext;
         pg_sys::CurrentResourceOwner = core::ptr::null_mut();
         let flags = pg_sys::DSM_CREATE_NULL_IF_MAXSEGMENTS.cast_signed();
-        let segment = pg_sys::dsm_create(2 * QUEUE, flags);
+        // A full /dev/shm is an ERROR: no segment, no executor, for the time being.
+        let segment = PgTryBuilder::new(|| pg_sys::dsm_create(2 * QUEUE, flags))
+            .catch_others(|_| core::ptr::null_mut())
+            .execute();
         pg_sys::CurrentResourceOwner = old_owner;
         pg_sys::CurrentMemoryContext = old_context;
         if segment.is_null() {

@@ -3,7 +3,7 @@
 //! Nothing here may hold up a decision: rows wait in a queue until the ledger can be locked without
 //! waiting, statistics until two seconds after the first run they speak of.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use pg_tock_core::time::{JobId, RunId, Timestamp};
 
@@ -22,16 +22,20 @@ const COUNT_PAUSE: i64 = Timestamp::SECOND / 10;
 const LOCK_RETRY: i64 = Timestamp::SECOND / 10;
 /// Most rows that wait. Beyond that the oldest are given up, with a line in the server log.
 const MOST_ROWS: usize = 100_000;
+/// How often a row is tried on its own, and how many may fail in one go.
+const MOST_TRIES: u32 = 20;
+const MOST_FAILURES: u32 = 3;
 /// Most run ids drawn at once.
 const MOST_IDS: usize = 1_024;
 
 /// What waits to be written.
 #[derive(Debug, Default)]
 pub(crate) struct Records {
-    rows: VecDeque<RunRow>,
-    skips: Vec<Skip>,
-    effective: Vec<Effective>,
-    gone: Vec<i64>,
+    /// Rows, and how often each could not be written.
+    rows: VecDeque<(RunRow, u32)>,
+    skips: HashMap<(JobId, &'static str), Skip>,
+    effective: HashMap<JobId, Effective>,
+    gone: HashSet<i64>,
     tallies: HashMap<JobId, Tally>,
     count_at: Option<Timestamp>,
     retry_at: Option<Timestamp>,
@@ -51,23 +55,32 @@ impl Records {
             self.rows.pop_front();
             pgrx::log!("pg_tock: the ledger has been locked for so long that a row was given up");
         }
-        self.rows.push_back(row);
+        self.rows.push_back((row, 0));
     }
 
-    /// Occurrences that did not run.
-    pub(crate) fn skip(&mut self, skip: Skip) {
-        self.skips.push(skip);
+    /// Occurrences that did not run. Those of one job and reason share a row until it is written.
+    pub(crate) fn skip(&mut self, skip: Skip, now: Timestamp) {
+        self.count_at.get_or_insert(now.plus(COUNT_DELAY));
+        let fold = self.skips.entry((skip.job, skip.reason)).or_insert(Skip { count: 0, ..skip });
+        fold.first = fold.first.min(skip.first);
+        fold.last = fold.last.max(skip.last);
+        fold.count += skip.count;
     }
 
     /// Definitions that came into force.
     pub(crate) fn effective(&mut self, jobs: &mut Vec<Effective>) {
-        self.effective.append(jobs);
+        for job in jobs.drain(..) {
+            self.gone.remove(&job.job.0);
+            self.effective.insert(job.job, job);
+        }
     }
 
     /// A job that is gone.
     pub(crate) fn gone(&mut self, job: JobId) {
         self.tallies.remove(&job);
-        self.gone.push(job.0);
+        self.skips.retain(|(of, _), _| *of != job);
+        self.effective.remove(&job);
+        self.gone.insert(job.0);
     }
 
     /// Forgets all that waits: the extension is gone.
@@ -91,10 +104,7 @@ impl Records {
     }
 
     fn wants_writing(&self) -> bool {
-        !(self.rows.is_empty()
-            && self.skips.is_empty()
-            && self.effective.is_empty()
-            && self.gone.is_empty())
+        !(self.rows.is_empty() && self.effective.is_empty() && self.gone.is_empty())
     }
 
     /// Makes sure that `needed` run ids are there; draws more at once the more are needed in short
@@ -137,35 +147,74 @@ impl Records {
         }
     }
 
-    /// Writes rows, skips and the rest in one transaction. False if that has to wait.
+    /// Writes rows, and what became of jobs. False if some of it has to wait.
     fn write_rows(&mut self) -> bool {
+        let jobs = self.write_jobs();
+        let rows = self.rows.is_empty() || self.write_ledger();
+        jobs && rows
+    }
+
+    /// Stores definitions that came into force and forgets jobs that are gone.
+    fn write_jobs(&mut self) -> bool {
+        if self.effective.is_empty() && self.gone.is_empty() {
+            return true;
+        }
+        let effective: Vec<Effective> = self.effective.values().cloned().collect();
+        let gone: Vec<i64> = self.gone.iter().copied().collect();
+        let written = txn::run("writing what became of jobs", || {
+            state::forget(&gone)?;
+            state::set_effective(&effective)
+        });
+        let written = matches!(written, Some(Ok::<(), pgrx::spi::Error>(())));
+        if written {
+            self.effective.clear();
+            self.gone.clear();
+        }
+        written
+    }
+
+    /// Writes rows of the ledger: all in one transaction, or, if one of them is in the way of the
+    /// others, one by one.
+    fn write_ledger(&mut self) -> bool {
+        match Self::write_some(self.rows.iter().map(|(row, _)| row)) {
+            Some(true) => {
+                self.rows.clear();
+                return true;
+            }
+            Some(false) => return false,
+            None => {}
+        }
+        let mut failures = 0;
+        for _ in 0..self.rows.len() {
+            let Some((row, tries)) = self.rows.pop_front() else { break };
+            if Self::write_some(core::iter::once(&row)) == Some(true) {
+                continue;
+            }
+            failures += 1;
+            if tries < MOST_TRIES {
+                self.rows.push_back((row, tries + 1));
+            } else {
+                pgrx::log!("pg_tock: the row of run {} cannot be written and is given up", row.run);
+            }
+            if failures >= MOST_FAILURES {
+                break;
+            }
+        }
+        self.rows.is_empty()
+    }
+
+    /// Writes rows in one transaction. `Some(false)`: the ledger is locked; None: an ERROR.
+    fn write_some<'a>(rows: impl Iterator<Item = &'a RunRow>) -> Option<bool> {
         let written = txn::run("writing the ledger", || {
-            let ledger = run::ledger().ok().flatten();
-            if !self.rows.is_empty() && !ledger.is_some_and(lock::try_lock_table) {
+            let Some(ledger) = run::ledger()? else { return Ok(false) };
+            if !lock::try_lock_table(ledger) {
                 return Ok(false);
             }
-            run::write(self.rows.iter())?;
-            state::skip(&self.skips)?;
-            state::set_effective(&self.effective)?;
-            if !self.gone.is_empty() {
-                state::forget(&self.gone)?;
-            }
-            Ok::<bool, pgrx::spi::Error>(true)
+            run::write(rows).map(|()| true)
         });
         match written {
-            Some(Ok(true)) => {
-                self.rows.clear();
-                self.skips.clear();
-                self.effective.clear();
-                self.gone.clear();
-                true
-            }
-            Some(Ok(false)) => false,
-            Some(Err(error)) => {
-                pgrx::log!("pg_tock: writing the ledger failed: {error}");
-                false
-            }
-            None => false,
+            Some(Ok::<bool, pgrx::spi::Error>(written)) => Some(written),
+            _ => None,
         }
     }
 
@@ -191,13 +240,22 @@ impl Records {
             jobs.into_iter().filter_map(|job| self.tallies.remove_entry(&job)).collect();
         let below = oldest.map_or(self.next_id, |run| run.0);
         let below = self.tallies.is_empty().then_some(below);
-        let counted = txn::run("writing statistics", || state::count(&tallies, below))
-            .is_some_and(|written| written.is_ok());
-        if !counted {
+        let skips: Vec<Skip> = self.skips.values().take(most).cloned().collect();
+        let counted = txn::run("writing statistics", || {
+            state::skip(&skips)?;
+            state::count(&tallies, below)
+        })
+        .is_some_and(|written| written.is_ok());
+        if counted {
+            for skip in skips {
+                self.skips.remove(&(skip.job, skip.reason));
+            }
+        } else {
             self.tallies.extend(tallies);
         }
         let pause = if counted { COUNT_PAUSE } else { Timestamp::SECOND };
-        self.count_at = (!self.tallies.is_empty()).then(|| time::now().plus(pause));
+        let more = !self.tallies.is_empty() || !self.skips.is_empty();
+        self.count_at = more.then(|| time::now().plus(pause));
     }
 
     /// Writes all that waits, as the scheduler is about to let go of its database.

@@ -92,6 +92,9 @@ impl Scheduler {
 
     /// Counts a run, and writes its row unless its executor has.
     fn account(&mut self, current: &Current, pid: i32, end: End, now: Timestamp) {
+        if ![0, self.extension].contains(&current.extension) || !self.installed {
+            return; // the ledger this run belongs to has been dropped
+        }
         let succeeded = end.outcome == Outcome::Succeeded;
         #[allow(clippy::cast_precision_loss, reason = "milliseconds for people")]
         let ms = end.ended_at.since(end.started_at) as f64 / 1_000.0;
@@ -129,7 +132,15 @@ impl Scheduler {
         self.engine.executor_gone(id, now);
         let Some(mut executor) = self.executors.remove(&id) else { return };
         let settled = executor.slot.current().is_none();
-        if let Some(current) = executor.current.take() {
+        let begun = executor.slot.last_begun();
+        let current = executor.current.take();
+        if let Some(current) = current.as_ref().filter(|current| current.run != begun) {
+            // It left before the order reached it: the run has not begun, another does it.
+            executor.slot.free();
+            self.engine.enqueue(current.occurrence);
+            return;
+        }
+        if let Some(current) = current {
             let pid = executor.slot.pid();
             let same = executor.slot.current().is_some_and(|run| run.run == current.run);
             let begun = executor.slot.current().map(|run| run.started_at);
@@ -152,11 +163,8 @@ impl Scheduler {
     ) -> End {
         let slot = executor.slot;
         let claimed = slot.phase() == Phase::Recorded;
-        let guarantee = if current.local && !claimed {
-            Guarantee::ExactlyOnce
-        } else {
-            Guarantee::AtMostOnce
-        };
+        let guarantee =
+            if current.local && !claimed { Guarantee::ExactlyOnce } else { Guarantee::AtMostOnce };
         let words = slot.last_words();
         let (outcome, message, sqlstate) = match (slot.left_outcome(), words) {
             (Some(outcome), words) => {
@@ -221,11 +229,13 @@ impl Scheduler {
                 Action::Cancel { executor, .. } => self.cancel(executor, now),
                 Action::Fail { occurrence, key } => self.fail(occurrence, key, now),
                 Action::Missed { job, first, last, count } => {
-                    self.records.skip(Skip { job, reason: "missed", first, last, count });
+                    let skip = Skip { job, reason: "missed", first, last, count };
+                    self.records.skip(skip, now);
                 }
                 Action::Overflow { job, scheduled_for: at } => {
                     let (first, last) = (at, at);
-                    self.records.skip(Skip { job, reason: "overlap", first, last, count: 1 });
+                    let skip = Skip { job, reason: "overlap", first, last, count: 1 };
+                    self.records.skip(skip, now);
                 }
             }
         }
@@ -242,7 +252,7 @@ impl Scheduler {
             self.engine.executor_start_failed(nobody, now);
             return;
         }
-        match Executor::start(self.oid, key) {
+        match Executor::start(self.oid, self.ledger, key) {
             Some(executor) => {
                 self.engine.executor_starting(key, executor.id, now);
                 self.executors.insert(executor.id, executor);
@@ -272,8 +282,9 @@ impl Scheduler {
             return;
         };
         let Some(run) = self.records.next_id() else {
-            pgrx::log!("pg_tock: no run id could be drawn, job {} did not run", job.id);
+            pgrx::log!("pg_tock: no run id could be drawn for job {}, trying again", job.id);
             self.engine.run_finished(id, now);
+            self.engine.enqueue(occurrence);
             return;
         };
         let local = job.key.database == self.oid && guc::log_run();
@@ -284,6 +295,7 @@ impl Scheduler {
             handed_at: now,
             local,
             record_at: local.then_some(now.plus(UNRECORDED)),
+            extension: self.extension,
             cancel_at: None,
         };
         let flush_lsn = if local || !guc::log_run() {
@@ -349,6 +361,7 @@ impl Scheduler {
             handed_at,
             local: false,
             record_at: None,
+            extension: self.extension,
             cancel_at: None,
         };
         self.account(&current, 0, end, now);

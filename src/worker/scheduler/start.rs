@@ -11,21 +11,15 @@ use crate::pg::time::from_pg;
 use crate::pg::txn;
 use crate::shmem::slots::{self, State};
 
-/// Puts the tables in order, in the transaction that reads the jobs for the first time: rows of
-/// runs nobody runs any more get an end, runs nobody has counted are counted. `alive`: the runs of
-/// executors that live.
-pub(super) fn prepare(alive: &[i64]) {
-    let steps = || -> Result<(), pgrx::spi::Error> {
-        let closed = run::close_dead(alive)?;
-        if closed > 0 {
-            pgrx::log!("pg_tock: {closed} runs did not survive the last stop of the server");
-        }
-        state::catch_up()?;
-        state::forget_strangers()
-    };
-    if let Err(error) = steps() {
-        pgrx::log!("pg_tock: putting the ledger in order failed: {error}");
+/// Puts the tables in order: rows of runs nobody runs any more get an end, runs nobody has counted
+/// are counted. `alive`: the runs of executors that live.
+pub(super) fn prepare(alive: &[i64]) -> Result<(), pgrx::spi::Error> {
+    let closed = run::close_dead(alive)?;
+    if closed > 0 {
+        pgrx::log!("pg_tock: {closed} runs did not survive the last stop of the server");
     }
+    state::catch_up()?;
+    state::forget_strangers()
 }
 
 /// The instant the server started, if no scheduler has asked since: a restart or a promotion of
@@ -35,9 +29,8 @@ pub(super) fn first_time_since_start() -> Option<Timestamp> {
     let start = from_pg(unsafe { pg_sys::PgStartTime });
     // SAFETY: this server writes WAL, or no scheduler would run.
     let timeline = unsafe { pg_sys::GetWALInsertionTimeLine() }.cast_signed();
-    let first = txn::run("noting the start of the server", || {
-        state::note_server_start(start, timeline)
-    });
+    let first =
+        txn::run("noting the start of the server", || state::note_server_start(start, timeline));
     matches!(first, Some(Ok(true))).then_some(start)
 }
 
@@ -58,6 +51,7 @@ impl Scheduler {
                 handed_at: run.started_at,
                 local: slot.database() == self.oid,
                 record_at: None,
+                extension: 0,
                 cancel_at: None,
             });
             let now = crate::pg::time::now();
