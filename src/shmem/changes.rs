@@ -41,7 +41,8 @@ pub(crate) struct News {
 }
 
 impl Changes {
-    fn push(&self, id: i64) {
+    /// This job has to be read again.
+    pub(crate) fn push(&self, id: i64) {
         let placed = id != 0
             && self.ids.iter().any(|place| {
                 place.compare_exchange(0, id, Ordering::AcqRel, Ordering::Acquire).is_ok_and(|_| true)
