@@ -1,4 +1,4 @@
-//! Test layer "backend": what needs a server process and nothing more. See README.md here.
+//! Test layer "backend": what needs a server process and nothing more.
 //!
 //! Every `#[pg_test]` runs in a transaction of its own that is rolled back, in a session of its
 //! own, side by side with the others. No scheduler runs: nothing here waits for anybody.
