@@ -39,6 +39,11 @@ impl Drop for Taken {
     }
 }
 
+/// An executor for the scheduler of one database, connected to another (or the same) as this role.
+fn assignment(scheduler: u32, database: u32, role: u32) -> Assignment {
+    Assignment { scheduler, database, role, dsm: 77 }
+}
+
 /// The oid of a role.
 fn oid_of_role(name: &str) -> u32 {
     let statement = "SELECT oid FROM pg_catalog.pg_roles WHERE rolname = $1";

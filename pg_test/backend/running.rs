@@ -8,8 +8,8 @@ mod tests {
     use pg_tock_core::time::{JobId, RunId, Timestamp};
     use pgrx::prelude::*;
 
-    use crate::pg_test::backend::{Taken, oid_of_role};
-    use crate::shmem::slots::{Assignment, CurrentRun};
+    use crate::pg_test::backend::{Taken, assignment, oid_of_role};
+    use crate::shmem::slots::CurrentRun;
 
     const SEEN: &str = "SELECT string_agg(format('%s %s %s %s %s %s %s %s %s', jobid, runid, \
          job_pid, database, username, extract(epoch FROM scheduled_for), \
@@ -34,8 +34,7 @@ mod tests {
         let here = crate::pg::process::database().to_u32();
         for (n, role) in [(1, "tock_ann"), (2, "tock_bob")] {
             let role = oid_of_role(role);
-            let (_, slot) =
-                taken.one(Assignment { scheduler: here, database: here, role, dsm: 0 }).unwrap();
+            let (_, slot) = taken.one(assignment(here, here, role)).unwrap();
             assert_eq!(seen_as("tock_ann"), (n == 2).then(|| ann().to_owned()));
             let wide = i64::from(n);
             slot.arrive(4_000_000 + n, std::ptr::null_mut());
@@ -67,8 +66,7 @@ mod tests {
     fn another_database_s_runs_are_not_shown() {
         let mut taken = Taken::none();
         let here = crate::pg::process::database().to_u32();
-        let elsewhere = Assignment { scheduler: u32::MAX - 1, database: here, role: 10, dsm: 0 };
-        let (_, slot) = taken.one(elsewhere).unwrap();
+        let (_, slot) = taken.one(assignment(u32::MAX - 1, here, 10)).unwrap();
         slot.begin(&CurrentRun {
             job: JobId(1),
             run: RunId(1),

@@ -11,7 +11,7 @@ use crate::shmem::slots::{Assignment, CurrentRun};
 const NOWHERE: u32 = u32::MAX - 1;
 
 fn assignment(database: u32) -> Assignment {
-    Assignment { scheduler: NOWHERE, database, role: 10, dsm: 77 }
+    super::assignment(NOWHERE, database, 10)
 }
 
 /// A run all of whose figures follow from one number.
