@@ -237,8 +237,9 @@ pub(crate) fn database_names() -> DatabaseNames {
     parse_database_names(&text(&DATABASE_NAME))
 }
 
-// The install guard in 10_schema.sql reads the setting in the same way.
-fn parse_database_names(setting: &str) -> DatabaseNames {
+/// The databases a value of `cron.database_name` names. The install guard in 10_schema.sql reads
+/// the setting in the same way.
+pub(crate) fn parse_database_names(setting: &str) -> DatabaseNames {
     if setting == "*" {
         return DatabaseNames::All;
     }

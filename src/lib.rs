@@ -18,6 +18,11 @@ mod pg;
 mod shmem;
 mod worker;
 
+// pgrx wants it at the root of the crate, under this name.
+#[cfg(any(test, feature = "pg_test"))]
+#[path = "../pg_test/mod.rs"]
+pub mod pg_test;
+
 ::pgrx::pg_module_magic!(name, version);
 
 extension_sql_file!("../sql/install/10_schema.sql", name = "schema", bootstrap);

@@ -56,7 +56,8 @@ impl News {
 }
 
 impl Changes {
-    fn push(&self, id: i64) {
+    /// This job has to be read again.
+    pub(crate) fn push(&self, id: i64) {
         let placed = id != 0
             && self.ids.iter().any(|place| {
                 place
