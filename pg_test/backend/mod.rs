@@ -41,7 +41,7 @@ impl Drop for Taken {
 
 /// An executor for the scheduler of one database, connected to another (or the same) as this role.
 fn assignment(scheduler: u32, database: u32, role: u32) -> Assignment {
-    Assignment { scheduler, database, role, dsm: 77 }
+    Assignment { scheduler, ledger: 78, database, role, dsm: 77 }
 }
 
 /// The oid of a role.
