@@ -154,7 +154,6 @@ unsafe extern "C-unwind" {
         procedure: Oid,
         argument: Datum,
     );
-    pub(crate) fn RelationGetPrimaryKeyIndex(rel: Relation) -> Oid;
     pub(crate) fn CreateExecutorState() -> *mut EState;
     pub(crate) fn FreeExecutorState(estate: *mut EState);
     pub(crate) fn InitResultRelInfo(
@@ -221,6 +220,7 @@ unsafe extern "C-unwind" {
 
 #[cfg(not(feature = "pg18"))]
 unsafe extern "C-unwind" {
+    pub(crate) fn RelationGetPrimaryKeyIndex(rel: Relation) -> Oid;
     pub(crate) fn PortalRun(
         portal: Portal,
         count: c_long,
@@ -234,6 +234,9 @@ unsafe extern "C-unwind" {
 
 #[cfg(feature = "pg18")]
 unsafe extern "C-unwind" {
+    pub(crate) fn pgstat_report_plan_id(id: i64, force: bool);
+    #[link_name = "RelationGetPrimaryKeyIndex"]
+    fn primary_key_index_18(rel: Relation, deferrable_ok: bool) -> Oid;
     #[link_name = "PortalRun"]
     fn portal_run_18(
         portal: Portal,
@@ -245,11 +248,24 @@ unsafe extern "C-unwind" {
     ) -> bool;
 }
 
+/// `RelationGetPrimaryKeyIndex` as majors up to 17 declare it: without deferrable keys, of which
+/// more than one row could answer.
+///
+/// # Safety
+/// As `RelationGetPrimaryKeyIndex`; inside [`super::trap::catch`].
+#[cfg(feature = "pg18")]
+#[allow(ffi_unwind_calls, reason = "inside catch; the frame owns nothing with a destructor")]
+pub(crate) unsafe fn RelationGetPrimaryKeyIndex(rel: Relation) -> Oid {
+    // SAFETY: the caller's contract is the function's own.
+    unsafe { primary_key_index_18(rel, false) }
+}
+
 /// `PortalRun` as majors up to 17 declare it; 18 dropped `run_once`.
 ///
 /// # Safety
 /// As `PortalRun`; inside [`super::trap::catch`].
 #[cfg(feature = "pg18")]
+#[allow(ffi_unwind_calls, reason = "inside catch; the frame owns nothing with a destructor")]
 pub(crate) unsafe fn PortalRun(
     portal: Portal,
     count: c_long,

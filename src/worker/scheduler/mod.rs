@@ -92,6 +92,8 @@ fn settle_in() {
         (c"synchronous_commit", c"off"),
         (c"statement_timeout", c"0"),
         (c"lock_timeout", c"0"),
+        #[cfg(any(feature = "pg17", feature = "pg18"))]
+        (c"transaction_timeout", c"0"),
         (c"default_transaction_read_only", c"off"),
         (c"default_transaction_isolation", c"read committed"),
         (c"row_security", c"off"),
