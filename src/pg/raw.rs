@@ -91,8 +91,6 @@ unsafe extern "C-unwind" {
     // utils/activity, utils/misc
     pub(crate) fn pgstat_report_activity(state: BackendState::Type, command: *const c_char);
     pub(crate) fn pgstat_report_query_id(id: i64, force: bool);
-    pub(crate) fn set_ps_display_with_len(activity: *const c_char, len: Size);
-    pub(crate) fn set_ps_display(activity: *const c_char);
     pub(crate) fn enable_timeout_after(id: c_int, delay_ms: c_int);
     pub(crate) fn disable_timeout(id: c_int, keep_indicator: bool);
     pub(crate) fn disable_all_timeouts(keep_indicators: bool);
@@ -279,8 +277,9 @@ pub(crate) unsafe fn PortalRun(
     unsafe { portal_run_18(portal, count, is_top_level, dest, altdest, qc) }
 }
 
-#[cfg(any(feature = "pg15"))]
+#[cfg(feature = "pg15")]
 unsafe extern "C-unwind" {
+    pub(crate) fn set_ps_display(activity: *const c_char);
     pub(crate) fn ExecInsertIndexTuples(
         info: *mut ResultRelInfo,
         slot: *mut TupleTableSlot,
@@ -301,6 +300,7 @@ unsafe extern "C-unwind" {
 
 #[cfg(not(feature = "pg15"))]
 unsafe extern "C-unwind" {
+    pub(crate) fn set_ps_display_with_len(activity: *const c_char, len: Size);
     pub(crate) fn ExecInsertIndexTuples(
         info: *mut ResultRelInfo,
         slot: *mut TupleTableSlot,
