@@ -108,6 +108,8 @@ unsafe fn run_statement<O: Observer>(
     // SAFETY: as above.
     unsafe {
         raw::pgstat_report_query_id(0, true);
+        #[cfg(feature = "pg18")]
+        raw::pgstat_report_plan_id(0, true);
         let tag = raw::CreateCommandTag((*statement).stmt);
         show_activity(raw::GetCommandTagName(tag));
         if raw::IsAbortedTransactionBlockState() && !ends_block((*statement).stmt) {

@@ -460,8 +460,8 @@ unsafe fn value(column: &[u8], row: &Row<'_>) -> Value {
 /// # Safety
 /// As [`write`].
 unsafe fn optional(value: Option<&str>) -> Value {
-    // SAFETY: as above.
     match value {
+        // SAFETY: as above.
         Some(value) => unsafe { text(Some(value.as_bytes())) },
         None => Value::Null,
     }

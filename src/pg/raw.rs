@@ -91,8 +91,6 @@ unsafe extern "C-unwind" {
     // utils/activity, utils/misc
     pub(crate) fn pgstat_report_activity(state: BackendState::Type, command: *const c_char);
     pub(crate) fn pgstat_report_query_id(id: i64, force: bool);
-    pub(crate) fn set_ps_display_with_len(activity: *const c_char, len: Size);
-    pub(crate) fn set_ps_display(activity: *const c_char);
     pub(crate) fn enable_timeout_after(id: c_int, delay_ms: c_int);
     pub(crate) fn disable_timeout(id: c_int, keep_indicator: bool);
     pub(crate) fn disable_all_timeouts(keep_indicators: bool);
@@ -154,7 +152,6 @@ unsafe extern "C-unwind" {
         procedure: Oid,
         argument: Datum,
     );
-    pub(crate) fn RelationGetPrimaryKeyIndex(rel: Relation) -> Oid;
     pub(crate) fn CreateExecutorState() -> *mut EState;
     pub(crate) fn FreeExecutorState(estate: *mut EState);
     pub(crate) fn InitResultRelInfo(
@@ -223,6 +220,7 @@ unsafe extern "C-unwind" {
 
 #[cfg(not(feature = "pg18"))]
 unsafe extern "C-unwind" {
+    pub(crate) fn RelationGetPrimaryKeyIndex(rel: Relation) -> Oid;
     pub(crate) fn PortalRun(
         portal: Portal,
         count: c_long,
@@ -236,6 +234,9 @@ unsafe extern "C-unwind" {
 
 #[cfg(feature = "pg18")]
 unsafe extern "C-unwind" {
+    pub(crate) fn pgstat_report_plan_id(id: i64, force: bool);
+    #[link_name = "RelationGetPrimaryKeyIndex"]
+    fn primary_key_index_18(rel: Relation, deferrable_ok: bool) -> Oid;
     #[link_name = "PortalRun"]
     fn portal_run_18(
         portal: Portal,
@@ -247,11 +248,24 @@ unsafe extern "C-unwind" {
     ) -> bool;
 }
 
+/// `RelationGetPrimaryKeyIndex` as majors up to 17 declare it: without deferrable keys, of which
+/// more than one row could answer.
+///
+/// # Safety
+/// As `RelationGetPrimaryKeyIndex`; inside [`super::trap::catch`].
+#[cfg(feature = "pg18")]
+#[allow(ffi_unwind_calls, reason = "inside catch; the frame owns nothing with a destructor")]
+pub(crate) unsafe fn RelationGetPrimaryKeyIndex(rel: Relation) -> Oid {
+    // SAFETY: the caller's contract is the function's own.
+    unsafe { primary_key_index_18(rel, false) }
+}
+
 /// `PortalRun` as majors up to 17 declare it; 18 dropped `run_once`.
 ///
 /// # Safety
 /// As `PortalRun`; inside [`super::trap::catch`].
 #[cfg(feature = "pg18")]
+#[allow(ffi_unwind_calls, reason = "inside catch; the frame owns nothing with a destructor")]
 pub(crate) unsafe fn PortalRun(
     portal: Portal,
     count: c_long,
@@ -265,8 +279,9 @@ pub(crate) unsafe fn PortalRun(
     unsafe { portal_run_18(portal, count, is_top_level, dest, altdest, qc) }
 }
 
-#[cfg(any(feature = "pg15"))]
+#[cfg(feature = "pg15")]
 unsafe extern "C-unwind" {
+    pub(crate) fn set_ps_display(activity: *const c_char);
     pub(crate) fn ExecInsertIndexTuples(
         info: *mut ResultRelInfo,
         slot: *mut TupleTableSlot,
@@ -287,6 +302,7 @@ unsafe extern "C-unwind" {
 
 #[cfg(not(feature = "pg15"))]
 unsafe extern "C-unwind" {
+    pub(crate) fn set_ps_display_with_len(activity: *const c_char, len: Size);
     pub(crate) fn ExecInsertIndexTuples(
         info: *mut ResultRelInfo,
         slot: *mut TupleTableSlot,

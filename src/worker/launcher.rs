@@ -62,6 +62,9 @@ pub extern "C-unwind" fn pg_tock_launcher_main(_argument: pg_sys::Datum) {
     header.launcher_latch.store(process::latch(), Ordering::Release);
     process::set_application_name(c"pg_tock launcher");
     process::set_config(c"log_min_messages", guc::log_min_messages());
+    // from 17 on StartTransaction itself starts that clock, in background workers too
+    #[cfg(any(feature = "pg17", feature = "pg18"))]
+    process::set_config(c"transaction_timeout", c"0");
     process::report_idle();
     pgrx::log!("pg_tock launcher started");
     let mut alarm = match Alarm::new() {

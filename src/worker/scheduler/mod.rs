@@ -93,6 +93,8 @@ fn settle_in() {
         (c"statement_timeout", c"0"),
         // tables that are often locked are asked for without waiting; this is for the others
         (c"lock_timeout", c"50ms"),
+        #[cfg(any(feature = "pg17", feature = "pg18"))]
+        (c"transaction_timeout", c"0"),
         (c"default_transaction_read_only", c"off"),
         (c"default_transaction_isolation", c"read committed"),
         (c"row_security", c"off"),

@@ -174,6 +174,8 @@ impl Scheduler {
             (None, Some((sqlstate, message))) => {
                 let outcome = match &sqlstate {
                     b"57P01" => Outcome::Cancelled,
+                    // transaction_timeout, which from 17 on ends the session
+                    b"25P04" => Outcome::Timeout,
                     _ => Outcome::Failed,
                 };
                 (outcome, format!("FATAL:  {message}\n"), Some(sqlstate))
