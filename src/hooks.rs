@@ -252,10 +252,8 @@ fn make_room(name: &str) {
     slots::retire_in_database(oid);
     // SAFETY: constant in a session.
     let own = unsafe { pg_sys::MyDatabaseId }.to_u32();
-    if oid != own {
-        if let Some(database) = databases::find(oid) {
-            database.ask_to_leave();
-        }
+    if let Some(database) = databases::find(oid).filter(|_| oid != own) {
+        database.ask_to_leave();
     }
     changes::look_again_at_end();
 }

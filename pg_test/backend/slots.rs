@@ -153,7 +153,7 @@ mod tests {
         assert!(!here.must_retire() && !there.must_retire());
         slots::retire_in_database(2);
         assert!(!here.must_retire() && there.must_retire());
-        slots::retire_for_roles();
+        slots::retire_for_role(0);
         assert!(here.must_retire());
     }
 }

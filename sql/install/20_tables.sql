@@ -116,7 +116,6 @@ CREATE TABLE cron.job_state (
     jobid bigint NOT NULL,
     effective_from timestamptz NOT NULL,
     definition text,
-    cursor_at timestamptz,
     CONSTRAINT job_state_pkey PRIMARY KEY (jobid)
 ) WITH (fillfactor = 80); -- rows are updated again and again, in place while the page has room
 COMMENT ON TABLE cron.job_state IS 'how far each job''s occurrences are accounted for; written by the scheduler, not dumped';

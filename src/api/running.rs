@@ -8,6 +8,7 @@ use crate::shmem::slots;
 
 /// The runs of this database's scheduler that the caller may see: his own, all for a superuser.
 #[pg_extern(sql = false)]
+#[allow(clippy::type_complexity, reason = "pgrx reads the columns from the type")]
 fn running_runs() -> TableIterator<
     'static,
     (

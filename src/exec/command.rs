@@ -373,13 +373,11 @@ unsafe fn log_duration(text: *const c_char, logged: bool) {
     unsafe {
         match raw::check_log_duration(msec.as_mut_ptr(), logged) {
             1 => log_line(c"duration: %s ms", msec.as_ptr()),
-            2 => {
-                if raw::errstart(pg_sys::LOG.cast_signed(), core::ptr::null()) {
-                    let format = c"duration: %s ms  statement: %s";
-                    raw::errmsg_internal(format.as_ptr(), msec.as_ptr(), text);
-                    raw::errhidestmt(true);
-                    raw::errfinish(c"command.rs".as_ptr(), 0, c"log_duration".as_ptr());
-                }
+            2 if raw::errstart(pg_sys::LOG.cast_signed(), core::ptr::null()) => {
+                let format = c"duration: %s ms  statement: %s";
+                raw::errmsg_internal(format.as_ptr(), msec.as_ptr(), text);
+                raw::errhidestmt(true);
+                raw::errfinish(c"command.rs".as_ptr(), 0, c"log_duration".as_ptr());
             }
             _ => {}
         }

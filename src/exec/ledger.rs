@@ -180,19 +180,17 @@ unsafe fn through_executor(rel: pg_sys::Relation, row: &Row<'_>) {
         let mut values = [Datum::from(0); PARAMETERS.len()];
         let mut nulls = [b' '.cast_signed(); PARAMETERS.len()];
         let mut types = [pg_sys::InvalidOid; PARAMETERS.len()];
-        let mut i = 0;
-        while i < PARAMETERS.len() {
-            let (name, kind) = PARAMETERS[i];
-            types[i] = pg_sys::Oid::from(kind as u32);
+        for (i, (name, kind)) in PARAMETERS.into_iter().enumerate() {
+            // SAFETY of the places: all three arrays are as long as PARAMETERS.
+            *types.as_mut_ptr().add(i) = pg_sys::Oid::from(kind as u32);
             match value(name, row) {
-                Value::Is(datum) => values[i] = datum,
-                Value::Null | Value::NotOurs => nulls[i] = b'n'.cast_signed(),
+                Value::Is(datum) => *values.as_mut_ptr().add(i) = datum,
+                Value::Null | Value::NotOurs => *nulls.as_mut_ptr().add(i) = b'n'.cast_signed(),
             }
-            i += 1;
         }
         raw::SPI_execute_with_args(
             WRITE.as_ptr(),
-            PARAMETERS.len() as c_int,
+            c_int::try_from(PARAMETERS.len()).unwrap_or(0),
             types.as_mut_ptr(),
             values.as_mut_ptr(),
             nulls.as_ptr(),

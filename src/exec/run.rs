@@ -346,7 +346,7 @@ pub(crate) fn run(session: &Session, order: &RunOrder<'_>) -> Ended {
     let executed = executed.and_then(|()| close_transaction());
     let ended = match executed {
         Ok(()) => succeeded(flight, &progress),
-        Err(error) => failed(flight, error),
+        Err(error) => failed(flight, &error),
     };
     if ended.recorded {
         session.slot.end();
@@ -355,7 +355,7 @@ pub(crate) fn run(session: &Session, order: &RunOrder<'_>) -> Ended {
 }
 
 /// A transaction the command has left open is rolled back and makes the run a failure.
-fn close_transaction() -> Result<(), PgError> {
+fn close_transaction() -> Result<(), Box<PgError>> {
     // SAFETY: outside `catch`, nothing is running; aborting is allowed in every state.
     unsafe {
         let open = raw::IsTransactionBlock() || raw::IsTransactionState();
@@ -367,12 +367,12 @@ fn close_transaction() -> Result<(), PgError> {
             return Ok(());
         }
     }
-    Err(PgError {
+    Err(Box::new(PgError {
         sqlstate: *b"25001",
         message: "command left a transaction open, which has been rolled back".to_owned(),
         hint: Some("End the command with COMMIT, or leave out BEGIN.".to_owned()),
         ..PgError::default()
-    })
+    }))
 }
 
 /// The command did what it had to. Its row may still have to be written: the text ended with an
@@ -412,9 +412,9 @@ fn succeeded(mut flight: Flight<'_>, progress: &Progress) -> Ended {
 }
 
 /// The command failed, or its commit did: its effects are gone, what is left is to say so.
-fn failed(mut flight: Flight<'_>, error: PgError) -> Ended {
+fn failed(mut flight: Flight<'_>, error: &PgError) -> Ended {
     let command = flight.order.command.to_string_lossy();
-    let outcome = outcome_of(&error);
+    let outcome = outcome_of(error);
     let committed = COMMITS.load(Ordering::Relaxed) != flight.commits_before;
     flight.guarantee = if flight.order.local && !committed && !flight.reaches_outside {
         Guarantee::ExactlyOnce
@@ -425,7 +425,7 @@ fn failed(mut flight: Flight<'_>, error: PgError) -> Ended {
     let message = if dropped {
         "job canceled".to_owned()
     } else {
-        psql_error(&fields(&error), &command).replace('\0', "")
+        psql_error(&fields(error), &command).replace('\0', "")
     };
     let mut ended = Ended {
         outcome,
@@ -436,7 +436,7 @@ fn failed(mut flight: Flight<'_>, error: PgError) -> Ended {
         row_count: None,
         sqlstate: Some(error.sqlstate),
         message,
-        error_json: Some(json(&error)),
+        error_json: Some(json(error)),
     };
     if flight.order.local {
         ended.recorded = record_failure(&mut flight, &ended);

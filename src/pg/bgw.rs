@@ -92,12 +92,6 @@ impl Handle {
         }
     }
 
-    /// Sends it SIGTERM, or keeps it from starting.
-    pub(crate) fn terminate(&self) {
-        // SAFETY: as above.
-        unsafe { pg_sys::TerminateBackgroundWorker(self.0) };
-    }
-
     /// The raw handle, for `shm_mq_attach`.
     pub(crate) const fn as_ptr(&self) -> *mut pg_sys::BackgroundWorkerHandle {
         self.0

@@ -99,14 +99,11 @@ unsafe extern "C-unwind" {
     // utils/error/elog.c
     pub(crate) fn errstart(level: c_int, domain: *const c_char) -> bool;
     pub(crate) fn errcode(code: c_int) -> c_int;
-    pub(crate) fn errmsg(format: *const c_char, ...) -> c_int;
     pub(crate) fn errmsg_internal(format: *const c_char, ...) -> c_int;
-    pub(crate) fn errdetail(format: *const c_char, ...) -> c_int;
     pub(crate) fn errhint(format: *const c_char, ...) -> c_int;
     pub(crate) fn errhidestmt(hide: bool) -> c_int;
     pub(crate) fn errfinish(file: *const c_char, line: c_int, function: *const c_char);
     pub(crate) fn CopyErrorData() -> *mut ErrorData;
-    pub(crate) fn FreeErrorData(data: *mut ErrorData);
     pub(crate) fn EmitErrorReport();
     pub(crate) fn FlushErrorState();
     pub(crate) fn unpack_sql_state(code: c_int) -> *const c_char;

@@ -96,7 +96,7 @@ impl PgError {
 /// # Safety
 /// Neither `body` nor what it calls may hold a value with a destructor across a call that can
 /// raise an ERROR: the stack between is dropped by `longjmp`. `MessageContext` exists.
-pub(crate) unsafe fn catch<F: FnOnce()>(body: F) -> Result<(), PgError> {
+pub(crate) unsafe fn catch<F: FnOnce()>(body: F) -> Result<(), Box<PgError>> {
     // SAFETY: plain reads of this process's own variables.
     let (stack, context) = unsafe { (pg_sys::PG_exception_stack, pg_sys::error_context_stack) };
     let jumped = cee_scape::call_with_sigsetjmp(false, |buffer| {
@@ -121,7 +121,7 @@ pub(crate) unsafe fn catch<F: FnOnce()>(body: F) -> Result<(), PgError> {
 ///
 /// # Safety
 /// Called right after the jump, with the error still on Postgres's error stack.
-unsafe fn recover() -> PgError {
+unsafe fn recover() -> Box<PgError> {
     // SAFETY: the sequence of PostgresMain; an ERROR raised in here goes to the handler of
     // StartBackgroundWorker, which ends the process.
     unsafe {
@@ -131,7 +131,7 @@ unsafe fn recover() -> PgError {
         pg_sys::QueryCancelPending = 0;
         pg_sys::CurrentMemoryContext = pg_sys::MessageContext;
         let data = raw::CopyErrorData();
-        let error = PgError::from_data(data);
+        let error = Box::new(PgError::from_data(data));
         raw::EmitErrorReport();
         pg_sys::debug_query_string = core::ptr::null();
         raw::AbortCurrentTransaction();

@@ -51,16 +51,15 @@ fn my_slot() -> Option<&'static Slot> {
 unsafe extern "C-unwind" fn keep_last_words(data: *mut pg_sys::ErrorData) {
     // SAFETY: Postgres passes the error being reported.
     let error = unsafe { &*data };
-    if error.elevel >= pg_sys::FATAL.cast_signed() && !error.message.is_null() {
-        if let Some(slot) = my_slot() {
-            // SAFETY: a static buffer of five characters; a C string.
-            let (code, message) = unsafe {
-                let code = CStr::from_ptr(crate::pg::raw::unpack_sql_state(error.sqlerrcode));
-                (code, CStr::from_ptr(error.message))
-            };
-            let code = <[u8; 5]>::try_from(code.to_bytes()).unwrap_or(*b"XX000");
-            slot.keep_last_words(code, message.to_bytes());
-        }
+    let last = error.elevel >= pg_sys::FATAL.cast_signed() && !error.message.is_null();
+    if let Some(slot) = my_slot().filter(|_| last) {
+        // SAFETY: a static buffer of five characters; a C string.
+        let (code, message) = unsafe {
+            let code = CStr::from_ptr(crate::pg::raw::unpack_sql_state(error.sqlerrcode));
+            (code, CStr::from_ptr(error.message))
+        };
+        let code = <[u8; 5]>::try_from(code.to_bytes()).unwrap_or(*b"XX000");
+        slot.keep_last_words(code, message.to_bytes());
     }
     // SAFETY: set once before this hook was installed.
     if let Some(previous) = unsafe { PREVIOUS_LOG_HOOK } {

@@ -1,3 +1,4 @@
+\set SHOW_CONTEXT never
 -- The extension as an administrator meets it: where it may be created, what it consists of, who may
 -- touch it, what is dumped, and that nothing is left when it goes.
 
@@ -89,7 +90,7 @@ WHERE x.extname = 'pg_tock' ORDER BY o.ordinality;
 SELECT tgname, tgenabled FROM pg_trigger WHERE tgrelid = 'cron.job'::regclass AND NOT tgisinternal ORDER BY tgname;
 
 -- One row, for ever.
-SELECT * FROM cron.engine_state;
+SELECT server_start = pg_postmaster_start_time() AS this_start, timeline, counted_below FROM cron.engine_state;
 INSERT INTO cron.engine_state DEFAULT VALUES;
 
 -- Nothing is left.

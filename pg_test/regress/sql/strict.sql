@@ -1,3 +1,4 @@
+\set SHOW_CONTEXT never
 -- The second pass: a list of databases, no jobs of superusers, background workers, an unknown zone.
 
 -- The server has started; the zone is GMT, as is said in its log.

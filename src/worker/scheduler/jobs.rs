@@ -86,11 +86,6 @@ impl Jobs {
         self.jobs.values()
     }
 
-    /// Whether there is none.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.jobs.is_empty()
-    }
-
     /// Forgets a job; tells whether there was one.
     pub(crate) fn remove(&mut self, id: JobId) -> bool {
         self.complaints.retain(|(job, _)| *job != id);

@@ -158,13 +158,6 @@ impl Executor {
         self.link.is_none()
     }
 
-    /// Ends its process, whatever it does.
-    pub(crate) fn terminate(&self) {
-        if let Some(link) = &self.link {
-            link.handle.terminate();
-        }
-    }
-
     /// The next instant at which something has to be done about its run.
     pub(crate) fn next_look(&self) -> Option<Timestamp> {
         let current = self.current.as_ref()?;

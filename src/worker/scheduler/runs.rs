@@ -72,11 +72,10 @@ impl Scheduler {
             self.buried(id, now);
             return;
         }
-        if let Some(current) = &mut executor.current {
-            if current.cancel_at.is_some_and(|at| at <= now) {
-                current.cancel_at = Some(now.plus(CANCEL_AGAIN));
-                executor.slot.cancel();
-            }
+        let again = |current: &&mut Current| current.cancel_at.is_some_and(|at| at <= now);
+        if let Some(current) = executor.current.as_mut().filter(again) {
+            current.cancel_at = Some(now.plus(CANCEL_AGAIN));
+            executor.slot.cancel();
         }
     }
 
