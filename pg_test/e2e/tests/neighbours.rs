@@ -1,0 +1,123 @@
+//! What one role, or one bad run, must not be able to do to everybody else.
+
+use pg_tock_test::{Cluster, sqlstate};
+
+/// Runs of a job that succeeded so far.
+fn succeeded(cluster: &Cluster, job: i64) -> i64 {
+    cluster.one_with(
+        "select count(*) from cron.job_run_details where jobid = $1 and status = 'succeeded'",
+        &[&job],
+    )
+}
+
+/// The job's schedule goes on from now.
+fn goes_on(cluster: &Cluster, job: i64) {
+    let before = succeeded(cluster, job);
+    cluster.wait_for(&format!(
+        "(select count(*) >= {} from cron.job_run_details where jobid = {job} and status = 'succeeded')",
+        before + 2
+    ));
+}
+
+#[test]
+fn an_error_inside_an_explicit_block_is_recorded_and_costs_no_executor() {
+    let cluster = Cluster::start();
+    let failing = cluster.schedule("failing", "1 second", "begin; select 1/0; commit");
+    let runs = cluster.finished_runs(failing, 3);
+    for run in &runs {
+        assert_eq!(run.status, "failed", "{run:#?}");
+    }
+    assert!(runs.iter().all(|run| run.job_pid == runs[0].job_pid), "one executor: {runs:#?}");
+}
+
+#[test]
+fn durability_of_the_next_run_is_not_lowered_by_this_one() {
+    let cluster = Cluster::start();
+    cluster.sql("create table seen (how text)");
+    let first = cluster.schedule("first", "1 second", "begin; select 1; commit");
+    let _ = cluster.finished_run(first).must_have_succeeded();
+    let look = "insert into seen select current_setting('synchronous_commit')";
+    let second = cluster.schedule("second", "1 second", look);
+    let _ = cluster.finished_runs(second, 2);
+    assert_eq!(cluster.column::<String>("select distinct how from seen"), ["on"]);
+}
+
+#[test]
+fn a_refused_drop_database_disturbs_no_scheduler() {
+    let cluster = Cluster::start();
+    cluster.role("ann");
+    cluster.sql("create database elsewhere");
+    let job = cluster.schedule("tick", "1 second", "select 1");
+    let _ = cluster.finished_run(job).must_have_succeeded();
+    let scheduler = cluster.pid_of("pg_tock scheduler");
+    let mut ann = cluster.connect("elsewhere", "ann");
+    for _ in 0..20 {
+        let refused = ann.batch_execute("drop database postgres").unwrap_err();
+        assert_eq!(sqlstate(&refused), "42501");
+    }
+    goes_on(&cluster, job);
+    assert_eq!(cluster.pid_of("pg_tock scheduler"), scheduler);
+}
+
+#[test]
+fn a_view_is_no_way_to_lock_the_ledger() {
+    let cluster = Cluster::start();
+    cluster.role("ann");
+    let mut ann = cluster.client_as("ann");
+    ann.batch_execute("create temp view v as select * from cron.job_run_details").unwrap();
+    for mode in ["share row exclusive", "access exclusive"] {
+        let refused =
+            ann.batch_execute(&format!("begin; lock table v in {mode} mode")).unwrap_err();
+        assert_eq!(sqlstate(&refused), "42501", "{mode}");
+        ann.batch_execute("rollback").unwrap();
+    }
+}
+
+#[test]
+fn a_locked_job_table_delays_changes_but_no_schedule() {
+    let cluster = Cluster::start();
+    let job = cluster.schedule("tick", "1 second", "select 1");
+    let _ = cluster.finished_run(job).must_have_succeeded();
+    let mut locker = cluster.client();
+    locker.batch_execute("begin; lock table cron.job in access exclusive mode").unwrap();
+    // Makes the scheduler read the jobs again, which it cannot.
+    cluster.sql("create role news");
+    goes_on(&cluster, job);
+    locker.batch_execute("commit").unwrap();
+    let later = cluster.schedule("later", "1 second", "select 2");
+    let _ = cluster.finished_run(later).must_have_succeeded();
+}
+
+#[test]
+fn roles_that_change_themselves_all_the_time_stop_nobody() {
+    let cluster = Cluster::start();
+    cluster.role("ann");
+    let job = cluster.schedule("tick", "1 second", "select 1");
+    let first = cluster.finished_run(job).must_have_succeeded();
+    let mut ann = cluster.client_as("ann");
+    for n in 0..200 {
+        ann.batch_execute(&format!("alter role ann set work_mem = '{}kB'", 100 + n)).unwrap();
+        ann.batch_execute("drop schema if exists nope").unwrap();
+    }
+    goes_on(&cluster, job);
+    let last = cluster.finished_runs_of(job).pop().expect("runs");
+    assert_eq!(last.job_pid, first.job_pid, "another role's executor stays");
+}
+
+#[test]
+fn settle_waits_for_the_ledger_longer_than_the_jobs_own_timeouts() {
+    let cluster = Cluster::start();
+    cluster.sql("create table done (n int)");
+    let mut locker = cluster.client();
+    locker
+        .batch_execute("begin; lock table cron.job_run_details in access exclusive mode")
+        .unwrap();
+    let command = "set statement_timeout = '300ms'; set lock_timeout = '300ms'; \
+                   insert into done values (1)";
+    let job = cluster.schedule("once", "1 second", command);
+    let waits = "(select count(*) > 0 from pg_stat_activity where backend_type = 'pg_tock executor' \
+                 and wait_event_type = 'Lock' and clock_timestamp() - query_start > '1 second')";
+    cluster.wait_for(waits);
+    locker.batch_execute("commit").unwrap();
+    let _ = cluster.finished_run(job).must_have_succeeded();
+}
