@@ -2,9 +2,10 @@
 //!
 //! `command` executes a job's text as the simple query protocol would, `ledger` writes its row
 //! straight into the table, `run` puts the two together into one run, `reset` leaves nothing of it
-//! behind.
+//! behind; `ended` puts the end of a run into words.
 
 pub(crate) mod command;
+pub(crate) mod ended;
 pub(crate) mod kind;
 pub(crate) mod ledger;
 pub(crate) mod reset;

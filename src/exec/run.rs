@@ -4,13 +4,14 @@
 use std::ffi::{CStr, CString};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use pg_tock_core::message::{ErrorFields, psql_error, result_message};
+use pg_tock_core::message::{psql_error, result_message};
 use pg_tock_core::run::{Guarantee, Outcome};
 use pg_tock_core::time::Timestamp;
-use pg_tock_core::wire::{RunOrder, RunReport};
+use pg_tock_core::wire::RunOrder;
 use pgrx::pg_sys;
 
 use super::command::{self, Observer, Progress};
+use super::ended::{Ended, fields, json, outcome_of};
 use super::kind::Kind;
 use super::ledger::{self, Row, Write};
 use crate::pg::trap::PgError;
@@ -31,52 +32,6 @@ pub(crate) struct Session {
     pub(crate) database: CString,
     /// The name of its role.
     pub(crate) username: CString,
-}
-
-/// How a run ended, owning its texts.
-#[derive(Debug)]
-pub(crate) struct Ended {
-    outcome: Outcome,
-    guarantee: Guarantee,
-    recorded: bool,
-    started_at: Timestamp,
-    ended_at: Timestamp,
-    row_count: Option<i64>,
-    sqlstate: Option<[u8; 5]>,
-    message: String,
-    error_json: Option<String>,
-}
-
-impl Ended {
-    /// Keeps the end of the run where the next scheduler finds it.
-    pub(crate) fn leave(&self, slot: &Slot) {
-        slot.leave_report(self.outcome, self.sqlstate, &self.message);
-    }
-
-    /// The end of the run, as `cron.log_statement` puts it.
-    pub(crate) fn log_line(&self, order: &RunOrder<'_>) -> String {
-        match self.outcome {
-            Outcome::Succeeded => format!("cron job {} completed: {}", order.job, self.message),
-            outcome => format!("cron job {} {}: {}", order.job, outcome, self.message.trim_end()),
-        }
-    }
-
-    /// The report of this run.
-    pub(crate) fn report(&self, order: &RunOrder<'_>) -> RunReport<'_> {
-        RunReport {
-            run: order.run,
-            job: order.job,
-            outcome: self.outcome,
-            guarantee: self.guarantee,
-            recorded: self.recorded,
-            started_at: self.started_at,
-            ended_at: self.ended_at,
-            row_count: self.row_count,
-            sqlstate: self.sqlstate,
-            message: &self.message,
-            error_json: self.error_json.as_deref(),
-        }
-    }
 }
 
 /// Transactions this session has committed.
@@ -476,54 +431,4 @@ fn record_failure(flight: &mut Flight<'_>, ended: &Ended) -> bool {
         pgrx::log!("pg_tock: could not record run {}: {}", flight.order.run, error.message);
     }
     recorded.is_ok()
-}
-
-/// How an error counts: a cancel by a person and a timeout are no fault of the command.
-fn outcome_of(error: &PgError) -> Outcome {
-    match &error.sqlstate {
-        b"57014" if error.statement_timeout => Outcome::Timeout,
-        b"57014" => Outcome::Cancelled,
-        _ => Outcome::Failed,
-    }
-}
-
-fn fields(error: &PgError) -> ErrorFields<'_> {
-    ErrorFields {
-        severity: "ERROR",
-        message: &error.message,
-        detail: error.detail.as_deref(),
-        hint: error.hint.as_deref(),
-        context: error.context.as_deref(),
-        internal_query: error.internal_query.as_deref(),
-        position: error.position,
-        internal_position: error.internal_position,
-    }
-}
-
-/// The error's fields as the ledger keeps them: those that are there.
-fn json(error: &PgError) -> String {
-    let mut object = serde_json::Map::new();
-    let mut put = |key: &str, value: Option<&str>| {
-        if let Some(value) = value {
-            // jsonb cannot hold the character NUL
-            object.insert(key.to_owned(), value.replace('\0', "").into());
-        }
-    };
-    put("message", Some(&error.message));
-    put("detail", error.detail.as_deref());
-    put("hint", error.hint.as_deref());
-    put("context", error.context.as_deref());
-    put("schema", error.schema.as_deref());
-    put("table", error.table.as_deref());
-    put("column", error.column.as_deref());
-    put("datatype", error.datatype.as_deref());
-    put("constraint", error.constraint.as_deref());
-    put("internal_query", error.internal_query.as_deref());
-    if error.position > 0 {
-        object.insert("position".to_owned(), error.position.into());
-    }
-    if error.internal_position > 0 {
-        object.insert("internal_position".to_owned(), error.internal_position.into());
-    }
-    serde_json::Value::Object(object).to_string()
 }

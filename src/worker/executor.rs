@@ -12,8 +12,9 @@ use pg_tock_core::wire::RunOrder;
 use pgrx::pg_sys;
 
 use crate::exec::command::log_line;
+use crate::exec::ended::Ended;
 use crate::exec::reset;
-use crate::exec::run::{self, Ended, Session};
+use crate::exec::run::{self, Session};
 use crate::guc;
 use crate::pg::bgw::Worker;
 use crate::pg::mq::{Receiver, Sender};

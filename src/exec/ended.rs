@@ -1,0 +1,106 @@
+//! How a run ended: in words, in fields, as a report.
+
+use pg_tock_core::message::ErrorFields;
+use pg_tock_core::run::{Guarantee, Outcome};
+use pg_tock_core::time::Timestamp;
+use pg_tock_core::wire::{RunOrder, RunReport};
+
+use crate::pg::trap::PgError;
+use crate::shmem::slots::Slot;
+
+/// How a run ended, owning its texts.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(super) outcome: Outcome,
+    pub(super) guarantee: Guarantee,
+    pub(super) recorded: bool,
+    pub(super) started_at: Timestamp,
+    pub(super) ended_at: Timestamp,
+    pub(super) row_count: Option<i64>,
+    pub(super) sqlstate: Option<[u8; 5]>,
+    pub(super) message: String,
+    pub(super) error_json: Option<String>,
+}
+
+impl Ended {
+    /// Keeps the end of the run where the next scheduler finds it.
+    pub(crate) fn leave(&self, slot: &Slot) {
+        slot.leave_report(self.outcome, self.sqlstate, &self.message);
+    }
+
+    /// The end of the run, as `cron.log_statement` puts it.
+    pub(crate) fn log_line(&self, order: &RunOrder<'_>) -> String {
+        match self.outcome {
+            Outcome::Succeeded => format!("cron job {} completed: {}", order.job, self.message),
+            outcome => format!("cron job {} {}: {}", order.job, outcome, self.message.trim_end()),
+        }
+    }
+
+    /// The report of this run.
+    pub(crate) fn report(&self, order: &RunOrder<'_>) -> RunReport<'_> {
+        RunReport {
+            run: order.run,
+            job: order.job,
+            outcome: self.outcome,
+            guarantee: self.guarantee,
+            recorded: self.recorded,
+            started_at: self.started_at,
+            ended_at: self.ended_at,
+            row_count: self.row_count,
+            sqlstate: self.sqlstate,
+            message: &self.message,
+            error_json: self.error_json.as_deref(),
+        }
+    }
+}
+
+/// How an error counts: a cancel by a person and a timeout are no fault of the command.
+pub(super) fn outcome_of(error: &PgError) -> Outcome {
+    match &error.sqlstate {
+        b"57014" if error.statement_timeout => Outcome::Timeout,
+        b"57014" => Outcome::Cancelled,
+        _ => Outcome::Failed,
+    }
+}
+
+/// The error's fields, as they are printed.
+pub(super) fn fields(error: &PgError) -> ErrorFields<'_> {
+    ErrorFields {
+        severity: "ERROR",
+        message: &error.message,
+        detail: error.detail.as_deref(),
+        hint: error.hint.as_deref(),
+        context: error.context.as_deref(),
+        internal_query: error.internal_query.as_deref(),
+        position: error.position,
+        internal_position: error.internal_position,
+    }
+}
+
+/// The error's fields as the ledger keeps them: those that are there.
+pub(super) fn json(error: &PgError) -> String {
+    let mut object = serde_json::Map::new();
+    let mut put = |key: &str, value: Option<&str>| {
+        if let Some(value) = value {
+            // jsonb cannot hold the character NUL
+            object.insert(key.to_owned(), value.replace('\0', "").into());
+        }
+    };
+    put("message", Some(&error.message));
+    put("detail", error.detail.as_deref());
+    put("hint", error.hint.as_deref());
+    put("context", error.context.as_deref());
+    put("schema", error.schema.as_deref());
+    put("table", error.table.as_deref());
+    put("column", error.column.as_deref());
+    put("datatype", error.datatype.as_deref());
+    put("constraint", error.constraint.as_deref());
+    put("internal_query", error.internal_query.as_deref());
+    if error.position > 0 {
+        object.insert("position".to_owned(), error.position.into());
+    }
+    if error.internal_position > 0 {
+        object.insert("internal_position".to_owned(), error.internal_position.into());
+    }
+    serde_json::Value::Object(object).to_string()
+}
