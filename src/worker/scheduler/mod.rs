@@ -142,6 +142,8 @@ struct Scheduler {
     news: News,
     read_at: Option<Timestamp>,
     read_all_at: Timestamp,
+    /// The extension was not there, and that is being looked at a second time.
+    looked_again: bool,
     /// `cron.match_dom_and_dow` as the jobs were read.
     match_days: bool,
     stats_pending: bool,
@@ -182,6 +184,7 @@ impl Scheduler {
             news: News::default(),
             read_at: None,
             read_all_at: Timestamp(0),
+            looked_again: false,
             match_days: guc::match_dom_and_dow(),
             stats_pending: false,
         }
@@ -278,9 +281,17 @@ impl Scheduler {
             self.news = later;
             self.read_at = Some(self.read_all_at.plus(READ_ALL_PAUSE));
         }
+        let full = news.everything || news.roles;
         if !self.read(&news) {
             self.news.add(news);
             self.read_at = Some(now.plus(READ_RETRY));
+        } else if full && !self.installed {
+            // News of a COMMIT can be ahead of what it made visible here: look once more.
+            self.looked_again = !self.looked_again;
+            if self.looked_again {
+                self.news.everything = true;
+                self.read_at = Some(now.plus(READ_RETRY));
+            }
         }
     }
 
@@ -290,7 +301,8 @@ impl Scheduler {
             return self.read_all();
         }
         if !self.installed {
-            return true;
+            // Jobs that change say that the extension is there, whatever was seen before.
+            return news.jobs.is_empty() || self.read_all();
         }
         let in_order = !news.ledger || self.put_in_order();
         in_order && (news.jobs.is_empty() || self.read_some(&news.jobs))
