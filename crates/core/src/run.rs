@@ -113,6 +113,40 @@ words! {
     }
 }
 
+words! {
+    /// Why an occurrence that was due did not run (the column `reason` of `cron.job_skip`).
+    SkipReason {
+        /// It was outside its job's `run_window`.
+        Window = 0 "window",
+        /// Its date was excluded by a calendar.
+        Calendar = 1 "calendar",
+        /// Its job was paused.
+        Paused = 2 "paused",
+        /// No scheduler lived when it was due, or the clock jumped over it.
+        Missed = 3 "missed",
+        /// It was due before the server crashed, and had not run.
+        ServerCrashed = 4 "server crashed",
+        /// Earlier runs of its job were in its way.
+        Overlap = 5 "overlap",
+        /// Its job's condition did not hold.
+        Condition = 6 "condition",
+        /// A job it depends on did not succeed.
+        Upstream = 7 "upstream",
+    }
+}
+
+words! {
+    /// What becomes of occurrences that could not run at their time (the option `on_missed`).
+    MissedPolicy {
+        /// They are recorded as skipped.
+        Skip = 0 "skip",
+        /// The latest of them runs, the others are skipped.
+        Once = 1 "once",
+        /// Each of them runs, oldest first.
+        All = 2 "all",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,6 +173,13 @@ mod tests {
         for &value in Outcome::ALL {
             assert_eq!(Outcome::parse(value.as_str()), Some(value));
             assert_eq!(Outcome::try_from(u8::from(value)), Ok(value));
+        }
+        for &value in SkipReason::ALL {
+            assert_eq!(SkipReason::parse(value.as_str()), Some(value));
+            assert_eq!(SkipReason::try_from(u8::from(value)), Ok(value));
+        }
+        for &value in MissedPolicy::ALL {
+            assert_eq!(MissedPolicy::parse(value.as_str()), Some(value));
         }
         for &value in Guarantee::ALL {
             assert_eq!(Guarantee::parse(value.as_str()), Some(value));
