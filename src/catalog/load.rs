@@ -8,6 +8,7 @@ use std::ffi::CString;
 use pg_tock_core::time::Timestamp;
 use pgrx::prelude::*;
 use pgrx::spi::{self, SpiHeapTupleData};
+use serde::Deserialize;
 
 use crate::pg::time::from_pg;
 
@@ -31,11 +32,61 @@ pub(crate) struct JobRow {
     /// When the definition in `definition` came into force.
     pub(crate) effective_from: Option<Timestamp>,
     pub(crate) definition: Option<String>,
+    /// Up to where its occurrences are accounted for.
+    pub(crate) cursor: Option<Timestamp>,
+    /// Its options as JSON; None if it has none.
+    pub(crate) options: Option<String>,
+}
+
+/// The options of a job that say when it runs. What is not there has its default.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Options {
+    pub(crate) dst_policy: Option<String>,
+    /// Microseconds, as all durations and instants here.
+    pub(crate) jitter: Option<i64>,
+    pub(crate) run_window: Option<String>,
+    #[serde(default)]
+    pub(crate) skip_on: Vec<String>,
+    #[serde(default)]
+    pub(crate) only_on: Vec<String>,
+    pub(crate) on_missed: Option<String>,
+    pub(crate) missed_window: Option<i64>,
+    pub(crate) paused_until: Option<i64>,
 }
 
 macro_rules! bytes {
     ($column:literal) => {
         concat!("pg_catalog.convert_to(", $column, ", pg_catalog.getdatabaseencoding())")
+    };
+}
+
+macro_rules! micros {
+    ($value:literal) => {
+        concat!(
+            "(extract(epoch FROM ",
+            $value,
+            ") OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8"
+        )
+    };
+}
+
+// Most jobs have no options, and nothing is to be paid for them.
+macro_rules! options {
+    () => {
+        concat!(
+    "CASE WHEN ROW(j.dst_policy, j.jitter, j.run_window, j.skip_on, j.only_on, j.on_missed, ",
+    "j.missed_window, j.paused_until) IS NULL THEN NULL ELSE ",
+    "pg_catalog.convert_to(pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(",
+    "'dst_policy', j.dst_policy, 'jitter', ",
+    micros!("j.jitter"),
+    ", 'run_window', j.run_window, 'skip_on', j.skip_on, 'only_on', j.only_on, ",
+    "'on_missed', j.on_missed, 'missed_window', ",
+    micros!("j.missed_window"),
+    ", 'paused_until', CASE WHEN pg_catalog.isfinite(j.paused_until) THEN ",
+    micros!("j.paused_until"),
+    " WHEN j.paused_until OPERATOR(pg_catalog.>) pg_catalog.now() THEN 9223372036854775807 END",
+    "))::pg_catalog.text, pg_catalog.getdatabaseencoding()) END"
+        )
     };
 }
 
@@ -57,7 +108,9 @@ macro_rules! jobs {
             ", ",
             bytes!("j.timezone"),
             ", ",
-            "d.oid, r.oid, r.rolsuper, s.effective_from, s.definition FROM cron.job j ",
+            "d.oid, r.oid, r.rolsuper, s.effective_from, s.definition, s.cursor, ",
+            options!(),
+            " FROM cron.job j ",
             "LEFT JOIN pg_catalog.pg_database d ",
             "ON d.datname::pg_catalog.text OPERATOR(pg_catalog.=) j.database ",
             "LEFT JOIN pg_catalog.pg_roles r ",
@@ -124,6 +177,38 @@ pub(crate) fn some(ids: &[i64]) -> Result<Vec<JobRow>, spi::Error> {
     })
 }
 
+const CALENDARS: &str = concat!(
+    "SELECT ",
+    bytes!("c.name"),
+    ", pg_catalog.array_agg(d.from_date OPERATOR(pg_catalog.-) '1970-01-01'::pg_catalog.date) \
+     FILTER (WHERE d.from_date IS NOT NULL), \
+     pg_catalog.array_agg(d.to_date OPERATOR(pg_catalog.-) '1970-01-01'::pg_catalog.date) \
+     FILTER (WHERE d.from_date IS NOT NULL) \
+     FROM cron.calendar c LEFT JOIN cron.calendar_date d ON d.calendar OPERATOR(pg_catalog.=) c.name \
+      AND pg_catalog.isfinite(d.from_date) AND pg_catalog.isfinite(d.to_date) \
+     GROUP BY c.name"
+);
+
+/// A calendar's name, and its dates as first and last days since 1970.
+pub(crate) type Calendar = (String, Vec<(i64, i64)>);
+
+/// All calendars.
+pub(crate) fn calendars() -> Result<Vec<Calendar>, spi::Error> {
+    let days = |row: &SpiHeapTupleData<'_>, column: usize| {
+        row.get::<Vec<i32>>(column).map(Option::unwrap_or_default)
+    };
+    Spi::connect(|client| {
+        let rows = client.select(CALENDARS, None, &[])?;
+        rows.map(|row| {
+            let name = row.get::<Vec<u8>>(1)?.unwrap_or_default();
+            let (from, to) = (days(&row, 2)?, days(&row, 3)?);
+            let dates = from.into_iter().map(i64::from).zip(to.into_iter().map(i64::from));
+            Ok((String::from_utf8_lossy(&name).into_owned(), dates.collect()))
+        })
+        .collect()
+    })
+}
+
 fn read(row: &SpiHeapTupleData<'_>) -> Result<JobRow, spi::Error> {
     let bytes = |column: usize| row.get::<Vec<u8>>(column).map(Option::unwrap_or_default);
     let text =
@@ -146,5 +231,7 @@ fn read(row: &SpiHeapTupleData<'_>) -> Result<JobRow, spi::Error> {
         is_superuser: row.get(12)?.unwrap_or(false),
         effective_from: row.get::<TimestampWithTimeZone>(13)?.map(|at| from_pg(at.into_inner())),
         definition: row.get(14)?,
+        cursor: row.get::<TimestampWithTimeZone>(15)?.map(|at| from_pg(at.into_inner())),
+        options: optional(16)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
     })
 }

@@ -6,6 +6,7 @@
 
 pub(crate) mod job;
 pub(crate) mod load;
+pub(crate) mod request;
 pub(crate) mod role;
 pub(crate) mod run;
 pub(crate) mod state;

@@ -23,6 +23,24 @@ pub(crate) fn accept_signals() {
     }
 }
 
+/// As [`accept_signals`], but SIGTERM only asks: the process ends when its main loop sees
+/// [`asked_to_stop`], having put its things in order.
+pub(crate) fn accept_signals_and_stop() {
+    // SAFETY: signals are blocked until the last call; all handlers are Postgres's own.
+    unsafe {
+        pqsignal(libc::SIGTERM, Some(raw::SignalHandlerForShutdownRequest));
+        pqsignal(libc::SIGINT, Some(raw::StatementCancelHandler));
+        pqsignal(libc::SIGHUP, Some(raw::SignalHandlerForConfigReload));
+        pg_sys::BackgroundWorkerUnblockSignals();
+    }
+}
+
+/// Whether SIGTERM has come.
+pub(crate) fn asked_to_stop() -> bool {
+    // SAFETY: this process's own flag, set by its signal handler.
+    unsafe { pg_sys::ShutdownRequestPending != 0 }
+}
+
 /// Acts on interrupts that arrived: ends the process on SIGTERM, answers barriers. A cancel that
 /// finds no query is dropped, as in a session that waits for its client.
 pub(crate) fn check_interrupts() {

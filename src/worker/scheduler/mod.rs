@@ -8,6 +8,7 @@
 mod jobs;
 mod pool;
 mod records;
+mod resume;
 mod runs;
 mod start;
 
@@ -18,7 +19,8 @@ use pg_tock_core::engine::{Action, Engine, ExecutorId, Limits, PoolKey};
 use pg_tock_core::time::{JobId, RunId, Timestamp};
 use pgrx::pg_sys;
 
-use crate::catalog::load::{self, Installed, JobRow};
+use crate::catalog::state;
+use crate::catalog::load::{self, Calendar, Installed, JobRow};
 use crate::guc;
 use crate::pg::bgw::Worker;
 use crate::pg::wait::Alarm;
@@ -60,7 +62,7 @@ unsafe extern "C-unwind" fn on_exit(_code: i32, _arg: pg_sys::Datum) {
 #[pgrx::pg_guard]
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn pg_tock_scheduler_main(argument: pg_sys::Datum) {
-    process::accept_signals();
+    process::accept_signals_and_stop();
     let oid = u32::try_from(argument.value()).unwrap_or(0);
     let Some(database) = databases::find(oid) else { return };
     if !database.claim(process::pid(), process::latch()) {
@@ -116,7 +118,7 @@ const READ_ALL_PAUSE: i64 = Timestamp::SECOND;
 enum Read {
     NotInstalled,
     Locked,
-    Rows(Installed, Vec<JobRow>),
+    Rows(Installed, Vec<Calendar>, Vec<JobRow>),
 }
 
 /// The scheduler of one database.
@@ -142,11 +144,14 @@ struct Scheduler {
     news: News,
     read_at: Option<Timestamp>,
     read_all_at: Timestamp,
+    started_at: Timestamp,
     /// The extension was not there, and that is being looked at a second time.
     looked_again: bool,
     /// `cron.match_dom_and_dow` as the jobs were read.
     match_days: bool,
     stats_pending: bool,
+    /// Requests the engine knows of.
+    requests: HashSet<RunId>,
 }
 
 fn limits() -> Limits {
@@ -184,9 +189,11 @@ impl Scheduler {
             news: News::default(),
             read_at: None,
             read_all_at: Timestamp(0),
+            started_at: time::now(),
             looked_again: false,
             match_days: guc::match_dom_and_dow(),
             stats_pending: false,
+            requests: HashSet::new(),
         }
     }
 
@@ -196,7 +203,7 @@ impl Scheduler {
         self.database.changes.push_everything();
         loop {
             process::check_interrupts();
-            if self.database.must_leave() {
+            if self.database.must_leave() || process::asked_to_stop() {
                 self.leave();
                 return;
             }
@@ -229,7 +236,13 @@ impl Scheduler {
         self.act(now);
         if self.installed {
             self.record_long_runs(now);
+            self.note_moves();
             self.records.flush(now, self.oldest_run());
+            if let Some(ticket) = self.database.flush_wanted()
+                && self.flush_everything()
+            {
+                self.database.flushed_up_to(ticket);
+            }
         }
         let engine = self.engine.next_wake();
         let executors = self.executors.values().filter_map(Executor::next_look).min();
@@ -322,10 +335,10 @@ impl Scheduler {
             if !lock::try_read_table(installed.jobs) {
                 return Ok(Read::Locked);
             }
-            load::all().map(|rows| Read::Rows(installed, rows))
+            Ok(Read::Rows(installed, load::calendars()?, load::all()?))
         });
-        let (installed, rows) = match read {
-            Some(Ok(Read::Rows(installed, rows))) => (installed, rows),
+        let (installed, calendars, rows) = match read {
+            Some(Ok(Read::Rows(installed, calendars, rows))) => (installed, calendars, rows),
             Some(Ok(Read::NotInstalled)) => {
                 self.uninstalled();
                 return true;
@@ -349,12 +362,18 @@ impl Scheduler {
                 self.drop_job(job);
             }
         }
-        self.take_rows(rows);
-        self.read_all_at = time::now();
         if first {
+            // The rows of dead runs first: they count as what their occurrences came to.
             if !self.put_in_order() {
                 self.database.changes.push_ledger();
             }
+            self.look_back();
+        }
+        self.jobs.take_calendars(calendars);
+        self.take_rows(rows);
+        self.take_requests(None);
+        self.read_all_at = time::now();
+        if first {
             self.start_up();
         }
         true
@@ -376,25 +395,31 @@ impl Scheduler {
             }
         }
         self.take_rows(rows);
+        self.take_requests(Some(ids));
         true
-    }
-
-    fn take_rows(&mut self, rows: Vec<JobRow>) {
-        let now = time::now();
-        for row in rows {
-            let id = JobId(row.id);
-            match self.jobs.take(row, now) {
-                Taken::Job { spec, after } => self.engine.put_job(spec, after),
-                Taken::Refused => self.engine.drop_job(id),
-            }
-        }
-        self.records.effective(&mut self.jobs.effective);
     }
 
     fn drop_job(&mut self, job: JobId) {
         self.engine.drop_job(job);
         self.jobs.remove(job);
         self.records.gone(job);
+    }
+
+    /// Notes how far jobs have come since this was asked last.
+    fn note_moves(&mut self) {
+        let now = time::now();
+        for (job, cursor) in self.engine.take_moved() {
+            self.records.moved(job, cursor, now);
+        }
+    }
+
+    /// Writes all there is to write. False if something has to wait.
+    fn flush_everything(&mut self) -> bool {
+        let now = time::now();
+        self.engine.flush_skips(now, &mut self.actions);
+        self.act(now);
+        self.note_moves();
+        self.records.flush_all(self.oldest_run())
     }
 
     /// The extension is not there, or not any more.
@@ -414,8 +439,9 @@ impl Scheduler {
         for executor in self.executors.values() {
             executor.slot.ask_to_retire();
         }
-        if self.installed {
-            self.records.flush_all(self.oldest_run());
+        if self.installed && self.flush_everything() {
+            let now = time::now();
+            txn::run("leaving", || state::leave(now));
         }
     }
 
