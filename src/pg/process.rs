@@ -122,6 +122,22 @@ pub(crate) fn report_stats(force: bool) -> bool {
     unsafe { pg_sys::pgstat_report_stat(force) != 0 }
 }
 
+/// Sleeps for some milliseconds, or until something happens to this session; acts on interrupts.
+pub(crate) fn nap(millis: i64) {
+    let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
+    // SAFETY: this process's own latch.
+    unsafe {
+        pg_sys::WaitLatch(
+            pg_sys::MyLatch,
+            events.cast_signed(),
+            millis,
+            pg_sys::PG_WAIT_EXTENSION,
+        );
+        pg_sys::ResetLatch(pg_sys::MyLatch);
+    }
+    pgrx::check_for_interrupts!();
+}
+
 /// Wakes the process whose latch this is.
 ///
 /// # Safety

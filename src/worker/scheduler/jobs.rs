@@ -30,8 +30,7 @@ pub(crate) struct Job {
     /// What makes its schedule the same schedule, and what shapes it.
     definition: String,
     options: Option<String>,
-    /// The edition of the calendars its times were made with.
-    edition: u64,
+    made_with: MadeWith,
     /// When the present definition came into force.
     since: Timestamp,
     times: Arc<dyn Occurrences>,
@@ -42,6 +41,14 @@ impl Job {
     pub(crate) fn once(&self) -> Option<&str> {
         self.times.once().then(|| self.definition.splitn(4, '|').nth(3)).flatten()
     }
+}
+
+/// Counts changes of what instants depend on beside the job's own row.
+#[derive(Clone, Copy, Debug, Default)]
+struct MadeWith {
+    calendars: u64,
+    /// Settings, and where the clock stands.
+    rules: u64,
 }
 
 /// What became of a row of `cron.job`.
@@ -60,8 +67,8 @@ pub(crate) struct Jobs {
     jobs: HashMap<JobId, Rc<Job>>,
     zones: HashMap<String, Arc<Zone>>,
     calendars: HashMap<String, Arc<Dates>>,
-    /// Counts changes of the calendars.
-    edition: u64,
+    /// What instants are made with at present.
+    made_with: MadeWith,
     /// What was complained about, so that nothing is said twice.
     complaints: HashSet<(JobId, String)>,
     /// Definitions that are new, to be stored.
@@ -118,11 +125,13 @@ impl Jobs {
             Some(since) => (since, false),
             None => (now, true),
         };
-        // Without options it names no calendar.
-        let edition = self.edition;
-        let same = known
-            .filter(|job| job.options == row.options)
-            .filter(|job| job.options.is_none() || job.edition == edition);
+        let made_with = self.made_with;
+        let same = known.filter(|job| {
+            // Without options it names no calendar.
+            let calendars =
+                job.options.is_none() || job.made_with.calendars == made_with.calendars;
+            job.options == row.options && calendars && job.made_with.rules == made_with.rules
+        });
         let (times, startup) = match &same {
             Some(job) => (Arc::clone(&job.times), job.startup),
             None => self.times(&row, &options, since)?,
@@ -159,7 +168,7 @@ impl Jobs {
             active: row.active,
             definition,
             options: row.options,
-            edition: self.edition,
+            made_with,
             since,
             times,
         };
@@ -191,7 +200,7 @@ impl Jobs {
             names.iter().map(|name| find(name).ok_or_else(|| missing(name))).collect()
         };
         let shape = Shape {
-            jitter: options.jitter.unwrap_or(0),
+            jitter: options.jitter.unwrap_or_else(guc::default_jitter),
             window,
             skip_on: calendars(&options.skip_on)?,
             only_on: calendars(&options.only_on)?,
@@ -217,7 +226,7 @@ impl Jobs {
             return;
         }
         self.calendars = calendars;
-        self.edition += 1;
+        self.made_with.calendars += 1;
     }
 
     fn zone(&mut self, name: Option<&str>) -> Option<Arc<Zone>> {
@@ -244,7 +253,7 @@ impl Jobs {
             active: true,
             definition: String::new(),
             options: None,
-            edition: 0,
+            made_with: MadeWith::default(),
             since: Timestamp(0),
             times: Arc::new(Never),
         })
@@ -260,7 +269,7 @@ impl Jobs {
 
     /// Settings changed that every job's instants depend on.
     pub(crate) fn forget_instants(&mut self) {
-        self.jobs.clear();
+        self.made_with.rules += 1;
         self.zones.clear();
     }
 }

@@ -16,6 +16,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use pg_tock_core::engine::{Action, Engine, ExecutorId, Limits, PoolKey};
+use pg_tock_core::run::MissedPolicy;
+use pg_tock_core::schedule::DstPolicy;
 use pg_tock_core::time::{JobId, RunId, Timestamp};
 use pgrx::pg_sys;
 
@@ -147,11 +149,33 @@ struct Scheduler {
     started_at: Timestamp,
     /// The extension was not there, and that is being looked at a second time.
     looked_again: bool,
-    /// `cron.match_dom_and_dow` as the jobs were read.
-    match_days: bool,
+    /// Settings as the jobs were read with them.
+    rules: Rules,
     stats_pending: bool,
     /// Requests the engine knows of.
     requests: HashSet<RunId>,
+}
+
+/// The settings that say what a job's schedule and options mean.
+#[derive(Debug, PartialEq, Eq)]
+struct Rules {
+    match_days: bool,
+    on_missed: MissedPolicy,
+    missed_window: Option<i64>,
+    dst_policy: DstPolicy,
+    jitter: i64,
+}
+
+impl Rules {
+    fn now() -> Self {
+        Self {
+            match_days: guc::match_dom_and_dow(),
+            on_missed: guc::default_on_missed(),
+            missed_window: guc::default_missed_window(),
+            dst_policy: guc::default_dst_policy(),
+            jitter: guc::default_jitter(),
+        }
+    }
 }
 
 fn limits() -> Limits {
@@ -191,7 +215,7 @@ impl Scheduler {
             read_all_at: Timestamp(0),
             started_at: time::now(),
             looked_again: false,
-            match_days: guc::match_dom_and_dow(),
+            rules: Rules::now(),
             stats_pending: false,
             requests: HashSet::new(),
         }
@@ -266,9 +290,9 @@ impl Scheduler {
     fn configure(&mut self) {
         process::set_config(c"log_min_messages", guc::log_min_messages());
         self.engine.set_limits(limits(), time::now());
-        if guc::match_dom_and_dow() != self.match_days {
+        if Rules::now() != self.rules {
             // schedules mean something else now
-            self.match_days = guc::match_dom_and_dow();
+            self.rules = Rules::now();
             self.jobs.forget_instants();
             self.database.changes.push_everything();
         }

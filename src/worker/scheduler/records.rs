@@ -86,6 +86,16 @@ impl Records {
         self.progress.get(&job)?.cursor
     }
 
+    /// The clock was set back to this instant: no job has come further.
+    pub(crate) fn set_back(&mut self, to: Timestamp) {
+        for progress in self.progress.values_mut() {
+            progress.cursor = progress.cursor.map(|cursor| cursor.min(to));
+        }
+        self.count_at = self.count_at.map(|at| at.min(to.plus(COUNT_DELAY)));
+        self.retry_at = None;
+        self.drawn_at = self.drawn_at.min(to);
+    }
+
     /// The occurrences of a job whose rows wait to be written.
     pub(crate) fn unwritten(&self, job: JobId) -> impl Iterator<Item = Timestamp> {
         self.rows.iter().filter(move |(row, _)| row.job == job).map(|(row, _)| row.scheduled_for)
