@@ -133,6 +133,9 @@ const INSTALLED: &str = "SELECT e.oid, j.oid, r.oid FROM pg_catalog.pg_extension
       AND r.relname OPERATOR(pg_catalog.=) 'job_run_details' \
      WHERE e.extname OPERATOR(pg_catalog.=) 'pg_tock'";
 
+/// Rows read at a time.
+const AT_ONCE: i64 = 500;
+
 /// The extension as this database has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Installed {
@@ -161,11 +164,17 @@ pub(crate) fn installed() -> Result<Option<Installed>, spi::Error> {
     })
 }
 
-/// All jobs.
-pub(crate) fn all() -> Result<Vec<JobRow>, spi::Error> {
+/// Hands all jobs over, a few at a time: together they need a lot of memory.
+pub(crate) fn all(mut take: impl FnMut(Vec<JobRow>)) -> Result<(), spi::Error> {
     Spi::connect(|client| {
-        let rows = client.select(ALL, None, &[])?;
-        rows.map(|row| read(&row)).collect()
+        let mut cursor = client.try_open_cursor(ALL, &[])?;
+        loop {
+            let rows = cursor.fetch(AT_ONCE)?;
+            if rows.is_empty() {
+                return Ok(());
+            }
+            take(rows.map(|row| read(&row)).collect::<Result<_, _>>()?);
+        }
     })
 }
 

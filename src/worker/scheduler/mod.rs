@@ -6,6 +6,7 @@
 //! all while nothing is due.
 
 mod jobs;
+mod news;
 mod pool;
 mod records;
 mod resume;
@@ -110,19 +111,6 @@ fn settle_in() {
     process::report_idle();
 }
 
-/// How long to wait before asking for a locked `cron.job` again.
-const READ_RETRY: i64 = Timestamp::SECOND / 10;
-
-/// How often all jobs are read at the most.
-const READ_ALL_PAUSE: i64 = Timestamp::SECOND;
-
-/// What came of reading the jobs.
-enum Read {
-    NotInstalled,
-    Locked,
-    Rows(Installed, Vec<Calendar>, Vec<JobRow>),
-}
-
 /// The scheduler of one database.
 struct Scheduler {
     database: &'static Database,
@@ -147,6 +135,8 @@ struct Scheduler {
     read_at: Option<Timestamp>,
     read_all_at: Timestamp,
     started_at: Timestamp,
+    /// The time before this scheduler has been judged.
+    looked_back: bool,
     /// The extension was not there, and that is being looked at a second time.
     looked_again: bool,
     /// Settings as the jobs were read with them.
@@ -214,6 +204,7 @@ impl Scheduler {
             read_at: None,
             read_all_at: Timestamp(0),
             started_at: time::now(),
+            looked_back: false,
             looked_again: false,
             rules: Rules::now(),
             stats_pending: false,
@@ -262,11 +253,11 @@ impl Scheduler {
             self.record_long_runs(now);
             self.note_moves();
             self.records.flush(now, self.oldest_run());
-            if let Some(ticket) = self.database.flush_wanted()
-                && self.flush_everything()
-            {
-                self.database.flushed_up_to(ticket);
-            }
+        }
+        if let Some(ticket) = self.database.flush_wanted()
+            && (!self.installed || self.flush_everything())
+        {
+            self.database.flushed_up_to(ticket);
         }
         let engine = self.engine.next_wake();
         let executors = self.executors.values().filter_map(Executor::next_look).min();
@@ -298,137 +289,6 @@ impl Scheduler {
         }
     }
 
-    /// Reads what others have changed. While `cron.job` is locked everything goes on as it was.
-    fn take_news(&mut self) {
-        // SAFETY: outside a transaction, as in every main loop.
-        unsafe { pg_sys::AcceptInvalidationMessages() };
-        self.news.add(self.database.changes.take());
-        let now = time::now();
-        if self.news.is_empty() || self.read_at.is_some_and(|at| at > now) {
-            return;
-        }
-        self.stats_pending = true;
-        self.read_at = None;
-        let mut news = std::mem::take(&mut self.news);
-        // Anybody can make all jobs be read again, with ALTER ROLE for instance: not all the time.
-        let early = now.since(self.read_all_at) < READ_ALL_PAUSE && self.installed;
-        if early && (news.everything || news.roles) {
-            let later = News { everything: true, ..News::default() };
-            (news.everything, news.roles) = (false, false);
-            self.news = later;
-            self.read_at = Some(self.read_all_at.plus(READ_ALL_PAUSE));
-        }
-        let full = news.everything || news.roles;
-        if !self.read(&news) {
-            self.news.add(news);
-            self.read_at = Some(now.plus(READ_RETRY));
-        } else if full && !self.installed {
-            // News of a COMMIT can be ahead of what it made visible here: look once more.
-            self.looked_again = !self.looked_again;
-            if self.looked_again {
-                self.news.everything = true;
-                self.read_at = Some(now.plus(READ_RETRY));
-            }
-        }
-    }
-
-    /// Acts upon news. False if that has to wait.
-    fn read(&mut self, news: &News) -> bool {
-        if news.everything || news.roles {
-            return self.read_all();
-        }
-        if !self.installed {
-            // Jobs that change say that the extension is there, whatever was seen before.
-            return news.jobs.is_empty() || self.read_all();
-        }
-        let in_order = !news.ledger || self.put_in_order();
-        in_order && (news.jobs.is_empty() || self.read_some(&news.jobs))
-    }
-
-    /// Closes what is not alive, counts what is not counted. False if that has to wait.
-    fn put_in_order(&self) -> bool {
-        let alive = self.live_runs();
-        let done = txn::run("putting the ledger in order", || start::prepare(&alive));
-        matches!(done, Some(Ok(())))
-    }
-
-    /// Reads every job.
-    fn read_all(&mut self) -> bool {
-        let read = txn::run("reading the jobs", || {
-            let Some(installed) = load::installed()? else { return Ok(Read::NotInstalled) };
-            if !lock::try_read_table(installed.jobs) {
-                return Ok(Read::Locked);
-            }
-            Ok(Read::Rows(installed, load::calendars()?, load::all()?))
-        });
-        let (installed, calendars, rows) = match read {
-            Some(Ok(Read::Rows(installed, calendars, rows))) => (installed, calendars, rows),
-            Some(Ok(Read::NotInstalled)) => {
-                self.uninstalled();
-                return true;
-            }
-            Some(Ok(Read::Locked)) | None => return false,
-            Some(Err(error)) => {
-                pgrx::log!("pg_tock: reading the jobs failed: {error}");
-                return false;
-            }
-        };
-        let first = installed.extension.to_u32() != self.extension;
-        if first {
-            self.uninstalled();
-            self.extension = installed.extension.to_u32();
-            self.ledger = installed.ledger.to_u32();
-            self.installed = true;
-        }
-        let there: HashSet<i64> = rows.iter().map(|row| row.id).collect();
-        for job in self.jobs.ids() {
-            if !there.contains(&job.0) {
-                self.drop_job(job);
-            }
-        }
-        if first {
-            // The rows of dead runs first: they count as what their occurrences came to.
-            if !self.put_in_order() {
-                self.database.changes.push_ledger();
-            }
-            self.look_back();
-        }
-        self.jobs.take_calendars(calendars);
-        self.take_rows(rows);
-        self.take_requests(None);
-        self.read_all_at = time::now();
-        if first {
-            self.start_up();
-        }
-        true
-    }
-
-    /// Reads some jobs.
-    fn read_some(&mut self, ids: &[i64]) -> bool {
-        let read = txn::run("reading jobs", || {
-            let Some(installed) = load::installed()? else { return Ok(None) };
-            if !lock::try_read_table(installed.jobs) {
-                return Ok(None);
-            }
-            load::some(ids).map(Some)
-        });
-        let Some(Ok::<_, pgrx::spi::Error>(Some(rows))) = read else { return false };
-        for &id in ids {
-            if !rows.iter().any(|row| row.id == id) {
-                self.drop_job(JobId(id));
-            }
-        }
-        self.take_rows(rows);
-        self.take_requests(Some(ids));
-        true
-    }
-
-    fn drop_job(&mut self, job: JobId) {
-        self.engine.drop_job(job);
-        self.jobs.remove(job);
-        self.records.gone(job);
-    }
-
     /// Notes how far jobs have come since this was asked last.
     fn note_moves(&mut self) {
         let now = time::now();
@@ -444,18 +304,6 @@ impl Scheduler {
         self.act(now);
         self.note_moves();
         self.records.flush_all(self.oldest_run())
-    }
-
-    /// The extension is not there, or not any more.
-    fn uninstalled(&mut self) {
-        for job in self.jobs.ids() {
-            self.engine.drop_job(job);
-            self.jobs.remove(job);
-        }
-        self.engine.retire_where(|_| true);
-        self.records.clear();
-        self.installed = false;
-        self.extension = 0;
     }
 
     /// Lets go of the database: executors leave after the run they have, what waits is written.
@@ -480,6 +328,7 @@ impl Scheduler {
                 scheduled_for: at,
                 trigger: pg_tock_core::run::Trigger::Startup,
                 attempt: 1,
+                run: None,
             });
         }
     }

@@ -20,7 +20,10 @@ use crate::pg::{time, txn};
 /// clock may have been set back.
 const FEW: usize = 100;
 
-/// A job the engine does not know, or not with these times.
+/// Jobs the engine does not know, or not with these times.
+#[derive(Default)]
+pub(super) struct Puts(Vec<Fresh>);
+
 struct Fresh {
     spec: JobSpec,
     after: Timestamp,
@@ -30,31 +33,34 @@ impl Scheduler {
     /// Finds out what the time before this scheduler was: downtime, a crash, or a moment without a
     /// scheduler.
     pub(super) fn look_back(&mut self) {
-        let left_at = txn::run("looking when the last scheduler left", state::take_left_at);
-        let left_well = matches!(left_at, Some(Ok(Some(_))));
-        if self.database.had_scheduler() {
+        if self.database.had_scheduler() || std::mem::replace(&mut self.looked_back, true) {
             return; // what fell due since is late, and nothing more
         }
+        let left_at = txn::run("looking when the last scheduler left", state::take_left_at);
+        let left_well = matches!(left_at, Some(Ok(Some(_))));
         self.engine.set_missed_before(self.started_at);
         let reason = if left_well { SkipReason::Missed } else { SkipReason::ServerCrashed };
         self.engine.set_gap_reason(reason);
     }
 
-    /// Takes rows of `cron.job` as they are now.
-    pub(super) fn take_rows(&mut self, rows: Vec<JobRow>) {
+    /// Takes rows of `cron.job` as they are now, to be put afterwards.
+    pub(super) fn sort(&mut self, rows: Vec<JobRow>, puts: &mut Puts) {
         let now = time::now();
-        self.note_moves();
-        let mut fresh = Vec::new();
         for row in rows {
             let id = JobId(row.id);
             let cursor = self.records.cursor(id);
             match self.jobs.take(row, cursor, now) {
-                Taken::Job { spec, after, fresh: true } => fresh.push(Fresh { spec, after }),
+                Taken::Job { spec, after, fresh: true } => puts.0.push(Fresh { spec, after }),
                 Taken::Job { spec, after, fresh: false } => self.engine.put_job(spec, after),
                 Taken::Refused => self.engine.drop_job(id),
             }
         }
-        self.look_up(&mut fresh, now);
+    }
+
+    /// Tells the engine of jobs that are new to it, or have new times.
+    pub(super) fn put(&mut self, puts: Puts) {
+        let Puts(mut fresh) = puts;
+        self.look_up(&mut fresh, time::now());
         for Fresh { spec, after } in fresh {
             self.engine.put_job(spec, after);
         }
