@@ -75,14 +75,13 @@ const MARK_CAUGHT_UP: &str = "UPDATE cron.engine_state SET counted_below = coale
       counted_below, (SELECT pg_catalog.max(d.runid) OPERATOR(pg_catalog.+) 1 \
        FROM cron.job_run_details d WHERE d.end_time IS NOT NULL)), 1)";
 
-const SKIP: &str = "INSERT INTO cron.job_skip (jobid, reason, first_at, last_at, count) \
-     VALUES ($1, $2, $3, $4, $5)";
-
-// Lengthens the row of the occurrences just before these, whose reason was the same.
-const SKIP_MORE: &str = "UPDATE cron.job_skip SET last_at = $4, \
+// Lengthens the row of the occurrences just before these, if they did not run for the same reason.
+const SKIP: &str = "WITH longer AS (UPDATE cron.job_skip SET last_at = $4, \
       count = count OPERATOR(pg_catalog.+) $5 \
      WHERE jobid OPERATOR(pg_catalog.=) $1 AND reason OPERATOR(pg_catalog.=) $2 \
-      AND first_at OPERATOR(pg_catalog.<=) $3 AND last_at OPERATOR(pg_catalog.=) $6";
+      AND first_at OPERATOR(pg_catalog.<=) $3 AND last_at OPERATOR(pg_catalog.=) $6 RETURNING jobid) \
+     INSERT INTO cron.job_skip (jobid, reason, first_at, last_at, count) \
+     SELECT $1, $2, $3, $4, $5 WHERE NOT EXISTS (SELECT FROM longer)";
 
 const CURSOR: &str = "UPDATE cron.job_state s SET cursor = u.cursor FROM \
       ROWS FROM (pg_catalog.unnest($1::bigint[]), pg_catalog.unnest($2::timestamptz[])) \
@@ -242,16 +241,15 @@ pub(crate) fn catch_up() -> Result<(), spi::Error> {
 pub(crate) fn skip(job: JobId, skip: &Skip) -> Result<(), spi::Error> {
     let count = i64::try_from(skip.count).unwrap_or(i64::MAX);
     let (first, last) = (stamp(skip.first), stamp(skip.last));
-    let args: [DatumWithOid<'_>; 5] =
-        [job.0.into(), skip.reason.as_str().into(), first.into(), last.into(), count.into()];
+    let args: [DatumWithOid<'_>; 6] = [
+        job.0.into(),
+        skip.reason.as_str().into(),
+        first.into(),
+        last.into(),
+        count.into(),
+        skip.extends.and_then(stamp).into(),
+    ];
     Spi::connect_mut(|client| {
-        if let Some(before) = skip.extends {
-            let mut args = args.to_vec();
-            args.push(stamp(before).into());
-            if client.update(SKIP_MORE, None, &args)?.len() > 0 {
-                return Ok(());
-            }
-        }
         client.update(SKIP, None, &args)?;
         Ok(())
     })

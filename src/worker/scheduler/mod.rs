@@ -23,15 +23,14 @@ use pg_tock_core::time::{JobId, RunId, Timestamp};
 use pgrx::pg_sys;
 
 use crate::catalog::state;
-use crate::catalog::load::{self, Calendar, Installed, JobRow};
 use crate::guc;
 use crate::pg::bgw::Worker;
 use crate::pg::wait::Alarm;
-use crate::pg::{lock, process, time, txn};
+use crate::pg::{process, time, txn};
 use crate::shmem::changes::News;
 use crate::shmem::databases::{self, Database};
 use crate::shmem::slots::{self, Phase};
-use jobs::{Jobs, Taken};
+use jobs::Jobs;
 use pool::Executor;
 use records::Records;
 

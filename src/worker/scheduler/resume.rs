@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use pg_tock_core::engine::{JobSpec, Occurrences};
+use pg_tock_core::engine::JobSpec;
 use pg_tock_core::run::SkipReason;
 use pg_tock_core::time::{JobId, Timestamp};
 

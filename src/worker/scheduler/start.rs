@@ -46,6 +46,7 @@ impl Scheduler {
                     scheduled_for: run.scheduled_for,
                     trigger: run.trigger,
                     attempt: run.attempt,
+                    run: None,
                 },
                 run: run.run,
                 job: self.jobs.stranger(run.job, slot),
