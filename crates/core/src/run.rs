@@ -4,6 +4,8 @@
 //! `outcome` and `guarantee` of `cron.job_run_details`) and their bytes on the wire between
 //! processes. Names and bytes are stored, so neither may change once released.
 
+use crate::time::Timestamp;
+
 /// Declares an enum together with its SQL names and wire bytes, so that the three cannot drift.
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $byte:literal $text:literal,)+ }) => {
@@ -145,6 +147,15 @@ words! {
         /// Each of them runs, oldest first.
         All = 2 "all",
     }
+}
+
+/// What becomes of an instant that a schedule names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// It runs, and starts at this instant (its own or, with jitter, a later one).
+    Start(Timestamp),
+    /// It does not run, for this reason.
+    Skip(SkipReason),
 }
 
 #[cfg(test)]
