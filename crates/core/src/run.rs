@@ -4,8 +4,6 @@
 //! `outcome` and `guarantee` of `cron.job_run_details`) and their bytes on the wire between
 //! processes. Names and bytes are stored, so neither may change once released.
 
-use crate::time::Timestamp;
-
 /// Declares an enum together with its SQL names and wire bytes, so that the three cannot drift.
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $byte:literal $text:literal,)+ }) => {
@@ -149,11 +147,12 @@ words! {
     }
 }
 
-/// What becomes of an instant that a schedule names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// What the shape of a job's schedule (its window, its calendars, its jitter) says of one nominal
+/// instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It runs, and starts at this instant (its own or, with jitter, a later one).
-    Start(Timestamp),
+    /// It runs, and starts at this instant: at the nominal one or, with jitter, after it.
+    Start(crate::time::Timestamp),
     /// It does not run, for this reason.
     Skip(SkipReason),
 }

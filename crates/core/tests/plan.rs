@@ -238,9 +238,11 @@ fn jitter_is_pinned() {
         let coming = plan.coming(instant("2026-07-01T00:00:00Z"));
         coming.take(3).map(|run| run.start.since(run.nominal)).collect()
     };
-    assert_eq!(starts("0 * * * *", 1), [0, 0, 0]);
-    assert_eq!(starts("0 * * * *", 2), [0, 0, 0]);
-    assert_eq!(starts("* * * * *", 1), [0, 0, 0]);
+    // The first is that of midnight, which has yet to start.
+    assert_eq!(starts("0 * * * *", 1), [567_212_718, 446_622_237, 3_722_933]);
+    assert_eq!(starts("0 * * * *", -2)[1..], [316_851_110, 384_806_453]);
+    // No more than a minute, because the next instant comes then.
+    assert_eq!(starts("* * * * *", 1)[1..], [5_509_730, 35_947_406]);
 }
 
 #[test]

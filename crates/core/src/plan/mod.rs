@@ -228,8 +228,10 @@ impl Plan {
         Some(found)
     }
 
-    /// Microseconds from the end of a run to the next; `None` for other kinds of schedule.
-    fn after_completion(&self) -> Option<i64> {
+    /// Microseconds from the end of a run to the next; `None` for schedules that do not depend on
+    /// their runs.
+    #[must_use]
+    pub fn after_completion(&self) -> Option<i64> {
         let seconds = match self.schedule.kind() {
             Kind::EveryAfterCompletion => self.schedule.interval_secs(),
             _ => None,
