@@ -147,6 +147,16 @@ words! {
     }
 }
 
+/// What the shape of a job's schedule (its window, its calendars, its jitter) says of one nominal
+/// instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It runs, and starts at this instant: at the nominal one or, with jitter, after it.
+    Start(crate::time::Timestamp),
+    /// It does not run, for this reason.
+    Skip(SkipReason),
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,10 +5,10 @@
 //! fallible constructors; the tests compare every day of 1900-2200 with `chrono`.
 
 /// Seconds in a civil day; the walk works in local seconds, where every day has this many.
-pub(super) const DAY: i64 = 86_400;
+pub(crate) const DAY: i64 = 86_400;
 
 /// The day number of a date. `month` is 1-12; `day` may be any number and counts from 1.
-pub(super) const fn day_number(year: i64, month: i64, day: i64) -> i64 {
+pub(crate) const fn day_number(year: i64, month: i64, day: i64) -> i64 {
     // Years begin in March, so that the leap day is the last of its year.
     let shifted = if month <= 2 { year - 1 } else { year };
     let era = shifted.div_euclid(400);
@@ -19,7 +19,7 @@ pub(super) const fn day_number(year: i64, month: i64, day: i64) -> i64 {
 }
 
 /// The (year, month, day) of a day number.
-pub(super) const fn date_of(day_number: i64) -> (i64, i64, i64) {
+pub(crate) const fn date_of(day_number: i64) -> (i64, i64, i64) {
     let days = day_number + 719_468;
     let era = days.div_euclid(146_097);
     let day_of_era = days.rem_euclid(146_097);
@@ -34,12 +34,12 @@ pub(super) const fn date_of(day_number: i64) -> (i64, i64, i64) {
 }
 
 /// The weekday of a day number, 0 = Sunday.
-pub(super) const fn weekday(day_number: i64) -> i64 {
+pub(crate) const fn weekday(day_number: i64) -> i64 {
     (day_number + 4).rem_euclid(7)
 }
 
 /// The number of days in a month.
-pub(super) const fn month_length(year: i64, month: i64) -> i64 {
+pub(crate) const fn month_length(year: i64, month: i64) -> i64 {
     match month {
         2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
         2 => 28,

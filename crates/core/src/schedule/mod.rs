@@ -39,7 +39,7 @@
 //! See [`DstPolicy`]. A schedule is *wild* when its minute or hour field begins with `*` (or is
 //! `@hourly`, or `every` up to an hour), otherwise *fixed*.
 
-mod civil;
+pub(crate) mod civil;
 mod clock;
 mod days;
 mod doubts;

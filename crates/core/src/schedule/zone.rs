@@ -202,7 +202,7 @@ impl Zone {
     }
 
     /// The zone's shifts, oldest first.
-    pub(super) fn shifts(&self) -> &[Shift] {
+    pub(crate) fn shifts(&self) -> &[Shift] {
         match &self.0 {
             Source::Iana { table, .. } => &table.shifts,
             Source::Utc | Source::Fixed { .. } => &[],
@@ -210,12 +210,12 @@ impl Zone {
     }
 
     /// How many shifts have happened at a second since the epoch.
-    pub(super) fn shifts_until(&self, secs: i64) -> usize {
+    pub(crate) fn shifts_until(&self, secs: i64) -> usize {
         self.shifts().partition_point(|shift| shift.at <= secs)
     }
 
     /// The offset that holds before the shift with this index, and after the one preceding it.
-    pub(super) fn offset_before(&self, index: usize) -> i64 {
+    pub(crate) fn offset_before(&self, index: usize) -> i64 {
         let preceding = index.checked_sub(1).and_then(|i| self.shifts().get(i));
         match (preceding, &self.0) {
             (Some(shift), _) => shift.after,

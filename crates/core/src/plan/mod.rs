@@ -1,0 +1,260 @@
+//! A schedule with its shape: jitter, run window and calendars.
+//!
+//! Owns the answer to "when may this job's next run start": every other part (engine, previews,
+//! forecasts) asks a [`Plan`]. Its invariants: starts come in the order of their instants, each
+//! strictly before the next instant and in the same open stretch as its own; every answer is a
+//! pure function of the plan and the question.
+//!
+//! Window and calendars speak of the nominal instant, in the zone the schedule is read in. What
+//! they exclude is not moved but skipped, for [`SkipReason::Calendar`](crate::run::SkipReason) or
+//! `Window`.
+
+mod dates;
+mod forecast;
+mod gate;
+mod jitter;
+mod window;
+
+use std::sync::Arc;
+
+pub use dates::Dates;
+pub use forecast::{Forecast, ForecastJob, Forecasts, forecast};
+pub use window::{RunWindow, WindowError};
+
+use crate::engine::Occurrences;
+use crate::run::Verdict;
+use crate::schedule::{Context, DayRule, DstPolicy, Kind, Schedule, Zone};
+use crate::time::Timestamp;
+use gate::{Gate, HORIZON};
+
+/// What shapes a schedule. The default shapes nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Shape {
+    /// The most microseconds a run starts after its instant; 0 or less = it starts right then.
+    pub jitter: i64,
+    /// The hours of the week in which runs may start; `None` = all.
+    pub window: Option<RunWindow>,
+    /// Local dates on which nothing runs, whatever `only_on` says.
+    pub skip_on: Vec<Arc<Dates>>,
+    /// The only local dates on which something runs; empty = any.
+    pub only_on: Vec<Arc<Dates>>,
+    /// What tells this job's jitter from that of others: its id.
+    pub seed: i64,
+}
+
+/// A job's schedule in its zone, with its shape.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    schedule: Schedule,
+    zone: Arc<Zone>,
+    days: DayRule,
+    policy: DstPolicy,
+    anchor: Timestamp,
+    shape: Shape,
+}
+
+/// One run to come, for previews.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Coming {
+    /// The instant the schedule names.
+    pub nominal: Timestamp,
+    /// When the run starts.
+    pub start: Timestamp,
+    /// What a clock change or jitter did to it, if either did.
+    pub note: Option<String>,
+}
+
+impl Plan {
+    /// A plan. `zone` is the job's; a schedule with `CRON_TZ=` is read in its own, and so are then
+    /// window and calendars. For `days`, `policy` and `anchor` see [`Context`].
+    #[must_use]
+    pub fn new(
+        schedule: Schedule,
+        zone: Arc<Zone>,
+        days: DayRule,
+        policy: DstPolicy,
+        anchor: Timestamp,
+        shape: Shape,
+    ) -> Self {
+        let zone = schedule.zone().map_or(zone, |own| Arc::new(own.clone()));
+        Self { schedule, zone, days, policy, anchor, shape }
+    }
+
+    /// The schedule.
+    #[must_use]
+    pub const fn schedule(&self) -> &Schedule {
+        &self.schedule
+    }
+
+    /// The zone it is read in: the schedule's own, or else the job's.
+    #[must_use]
+    pub fn zone(&self) -> &Zone {
+        &self.zone
+    }
+
+    /// What shapes it.
+    #[must_use]
+    pub const fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// What the schedule is read with.
+    #[must_use]
+    pub fn context(&self) -> Context<'_> {
+        let Self { policy, days, anchor, .. } = *self;
+        Context { zone: &self.zone, policy, days, anchor }
+    }
+
+    /// The first instant the schedule names strictly after `after`, open or not; see
+    /// [`Schedule::next`].
+    #[must_use]
+    pub fn next(&self, after: Timestamp) -> Option<Timestamp> {
+        self.schedule.next(after, &self.context())
+    }
+
+    /// What becomes of an instant the schedule names.
+    #[must_use]
+    pub fn verdict(&self, nominal: Timestamp) -> Verdict {
+        match self.gate().reason(nominal) {
+            Some(reason) => Verdict::Skip(reason),
+            None => Verdict::Start(self.start_of(nominal)),
+        }
+    }
+
+    /// The first instant strictly after `after` that runs (whose verdict is a start); `None` when
+    /// there is none within forty years. Closed stretches are jumped over, so a one-second job
+    /// outside its window costs no more than any other.
+    #[must_use]
+    pub fn next_open(&self, after: Timestamp) -> Option<Timestamp> {
+        if self.gate().is_absent() {
+            return self.next(after);
+        }
+        self.next_open_until(after, after.plus(HORIZON * Timestamp::SECOND))
+    }
+
+    /// The first instant strictly after `after` and up to `until` that runs.
+    fn next_open_until(&self, after: Timestamp, until: Timestamp) -> Option<Timestamp> {
+        let gate = self.gate();
+        let mut at = after;
+        loop {
+            let nominal = self.next(at).filter(|&nominal| nominal <= until)?;
+            let opens = gate.opens(nominal)?;
+            if opens == nominal {
+                return Some(nominal);
+            }
+            at = opens.plus(-1);
+        }
+    }
+
+    /// The first instant at or after `at` at which window and calendars let a run start: `at`
+    /// itself when they do so then, `None` when they do not within forty years.
+    #[must_use]
+    pub fn opens(&self, at: Timestamp) -> Option<Timestamp> {
+        self.gate().opens(at)
+    }
+
+    /// The runs that start strictly after `after`, in order, window, calendars and jitter applied.
+    pub fn coming(&self, after: Timestamp) -> impl Iterator<Item = Coming> {
+        let mut at = self.before_starts_after(after);
+        std::iter::from_fn(move || {
+            at = self.next_open(at?);
+            at
+        })
+        .map(|nominal| (nominal, self.start_of(nominal)))
+        .skip_while(move |&(_, start)| start <= after)
+        .map(|(nominal, start)| Coming {
+            nominal,
+            start,
+            note: self.note(nominal, start),
+        })
+    }
+
+    fn gate(&self) -> Gate<'_> {
+        let Shape { window, skip_on, only_on, .. } = &self.shape;
+        Gate { zone: &self.zone, window: window.as_ref(), skip_on, only_on }
+    }
+
+    /// When the run of an open instant starts.
+    fn start_of(&self, nominal: Timestamp) -> Timestamp {
+        let Shape { jitter, seed, .. } = self.shape;
+        if jitter <= 0 {
+            return nominal;
+        }
+        let next = match self.schedule.kind() {
+            // The next one counts from this one's end, which is not before this one.
+            Kind::EveryAfterCompletion => self.after_completion().map(|by| nominal.plus(by)),
+            _ => self.next(nominal),
+        };
+        let latest = nominal.plus(jitter);
+        let cap = next.map_or(latest, |next| next.min(latest));
+        let room = self.gate().closes(nominal, cap).since(nominal);
+        nominal.plus(jitter::delay(seed, nominal.0, room))
+    }
+
+    /// An instant from which on [`Self::next_open`] finds every run that starts after `after`.
+    ///
+    /// Starts come before the next instant, so only the last instant up to `after` can still be
+    /// about to start; nothing is gained by going back further.
+    fn before_starts_after(&self, after: Timestamp) -> Option<Timestamp> {
+        let jitter = self.shape.jitter;
+        if jitter <= 0 {
+            return Some(after);
+        }
+        let last = self.latest_open(after, jitter);
+        Some(last.map_or(after, |last| last.plus(-1)))
+    }
+
+    /// The last instant that runs, is at most `reach` microseconds before `until`, and not after
+    /// it.
+    fn latest_open(&self, until: Timestamp, reach: i64) -> Option<Timestamp> {
+        let due = |after: Timestamp| self.next_open_until(after, until);
+        // Some instant is found by looking back ever further; then the last one by halving.
+        let mut back = Timestamp::SECOND.min(reach);
+        let mut found = loop {
+            match due(until.plus(-back)) {
+                Some(found) => break found,
+                None if back >= reach => return None,
+                None => back = back.saturating_mul(2).min(reach),
+            }
+        };
+        let mut bound = until;
+        while found < bound {
+            let middle = found.plus(bound.since(found) / 2); // rounds down
+            match due(middle) {
+                Some(later) => found = later,
+                None => bound = middle,
+            }
+        }
+        Some(found)
+    }
+
+    /// Microseconds from the end of a run to the next; `None` for schedules that do not depend on
+    /// their runs.
+    #[must_use]
+    pub fn after_completion(&self) -> Option<i64> {
+        let seconds = match self.schedule.kind() {
+            Kind::EveryAfterCompletion => self.schedule.interval_secs(),
+            _ => None,
+        };
+        seconds.map(|seconds| seconds.saturating_mul(Timestamp::SECOND))
+    }
+
+    fn note(&self, nominal: Timestamp, start: Timestamp) -> Option<String> {
+        let clock = self.schedule.clock_note(nominal, &self.context()).map(|n| n.to_string());
+        let jitter = (start > nominal).then(|| {
+            let late = start.since(nominal);
+            let (seconds, millis) = (late / Timestamp::SECOND, late / 1_000 % 1_000);
+            format!("jitter of {seconds}.{millis:03} s after {}", self.zone.local(nominal))
+        });
+        match (clock, jitter) {
+            (Some(clock), Some(jitter)) => Some(format!("{clock}; {jitter}")),
+            (clock, jitter) => clock.or(jitter),
+        }
+    }
+}
+
+impl Occurrences for Plan {
+    fn next_after(&self, after: Timestamp) -> Option<Timestamp> {
+        self.next(after)
+    }
+}
