@@ -155,7 +155,7 @@ fn a_window_over_midnight_belongs_to_the_day_it_began_on() {
 fn calendars_exclude_whole_local_dates() {
     let shape = |skip_on: Vec<_>, only_on: Vec<_>| Shape { skip_on, only_on, ..Shape::default() };
     let holidays = dates(&["2026-12-24..2026-12-26", "2026-12-31"]);
-    let plan = self::plan("0 */12 * * *", "Europe/Berlin", shape(vec![holidays.clone()], vec![]));
+    let plan = plan("0 */12 * * *", "Europe/Berlin", shape(vec![holidays.clone()], vec![]));
     assert_eq!(
         open(&plan, "2026-12-23T10:59:59Z", 3),
         ["2026-12-23T11:00:00Z", "2026-12-26T23:00:00Z", "2026-12-27T11:00:00Z"]

@@ -3,6 +3,9 @@
 //! Owns one invariant: starts come in order of time (then of the jobs given) with bounded memory,
 //! however many there are. Time is taken in slices whose length follows the density of starts.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
 use super::{Coming, Plan};
 use crate::time::Timestamp;
 
@@ -48,6 +51,8 @@ struct Stream {
     next: Option<(Timestamp, Timestamp)>,
     /// When the run that started last ends.
     busy_until: Timestamp,
+    /// Whether it counts as running, and has an entry among the ends.
+    running: bool,
 }
 
 /// Every start of some jobs in a span of time, one after the other.
@@ -55,9 +60,9 @@ struct Stream {
 pub struct Forecasts<'a> {
     jobs: &'a [ForecastJob<'a>],
     streams: Vec<Stream>,
-    /// Ends of runs, earliest first, with their jobs. An end that its job's `busy_until` has
-    /// passed no longer counts.
-    ends: std::collections::BinaryHeap<std::cmp::Reverse<(Timestamp, usize)>>,
+    /// For each job that counts as running, when it is to be looked at again: at its
+    /// `busy_until`, or earlier if it has started anew since. Earliest first.
+    ends: BinaryHeap<Reverse<(Timestamp, usize)>>,
     running: u32,
     until: Timestamp,
     /// Up to where starts have been taken from the streams, and how far the next slice reaches.
@@ -77,7 +82,7 @@ impl<'a> Forecasts<'a> {
         let mut this = Self {
             jobs,
             streams: Vec::with_capacity(jobs.len()),
-            ends: std::collections::BinaryHeap::new(),
+            ends: BinaryHeap::new(),
             running: 0,
             until,
             taken: from,
@@ -90,10 +95,11 @@ impl<'a> Forecasts<'a> {
             let busy_until = last_end(job, from);
             let next =
                 job.plan.coming(from).next().map(|Coming { nominal, start, .. }| (nominal, start));
-            this.streams.push(Stream { next, busy_until });
-            if busy_until > from {
+            let running = busy_until > from;
+            this.streams.push(Stream { next, busy_until, running });
+            if running {
                 this.running += 1;
-                this.ends.push(std::cmp::Reverse((busy_until, index)));
+                this.ends.push(Reverse((busy_until, index)));
             }
         }
         this
@@ -125,17 +131,22 @@ impl<'a> Forecasts<'a> {
                 self.slice = (self.slice / 2).max(Timestamp::SECOND);
             }
         }
-        self.starts.sort_unstable();
+        // Stable, so that jobs keep their order; and quick, because each job's starts are sorted.
+        self.starts.sort_by_key(|&(start, _)| start);
         true
     }
 
     /// Counts every run that starts at `start`, and none any more that has ended by then.
     fn count(&mut self, start: Timestamp) {
-        while let Some(&std::cmp::Reverse((end, job))) = self.ends.peek()
+        while let Some(&Reverse((end, index))) = self.ends.peek()
             && end <= start
         {
             self.ends.pop();
-            if self.streams.get(job).is_some_and(|stream| stream.busy_until <= end) {
+            let Some(stream) = self.streams.get_mut(index) else { continue };
+            if stream.busy_until > start {
+                self.ends.push(Reverse((stream.busy_until, index)));
+            } else {
+                stream.running = false;
                 self.running -= 1;
             }
         }
@@ -145,12 +156,13 @@ impl<'a> Forecasts<'a> {
             else {
                 continue;
             };
-            if stream.busy_until <= start {
-                self.running += 1;
-            }
             // One that takes no time runs at its start all the same.
             stream.busy_until = start.plus(job.duration.max(1));
-            self.ends.push(std::cmp::Reverse((stream.busy_until, index)));
+            if !stream.running {
+                stream.running = true;
+                self.running += 1;
+                self.ends.push(Reverse((stream.busy_until, index)));
+            }
         }
     }
 }
