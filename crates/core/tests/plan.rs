@@ -286,6 +286,11 @@ fn a_schedule_that_never_meets_its_window_has_no_next_run() {
     assert_eq!(windowed("0 12 * * *", "UTC", "13:00-14:00").next_open(Timestamp(0)), None);
     assert_eq!(windowed("at 2026-12-24 18:00", "UTC", "09:00-10:00").next_open(Timestamp(0)), None);
     assert_eq!(windowed("@reboot", "UTC", "09:00-10:00").next_open(Timestamp(0)), None);
+    // Fifty holes a day, for years: given up, not searched for seconds.
+    let holes: Vec<String> = (0..50)
+        .map(|i| format!("{:02}:{:02}-{:02}:{:02}", i / 3, i % 3 * 10 + 1, i / 3, i % 3 * 10 + 9))
+        .collect();
+    assert_eq!(windowed("30 * * * *", "UTC", &holes.join(";")).next_open(Timestamp(0)), None);
     // One that meets it on leap days only.
     let leap = windowed("0 12 29 2 *", "UTC", "sun 12:00-13:00");
     assert_eq!(

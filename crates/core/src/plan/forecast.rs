@@ -6,7 +6,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use super::{Coming, Plan};
+use super::Plan;
 use crate::time::Timestamp;
 
 /// A slice that yields fewer starts than this is followed by one twice as long.
@@ -93,8 +93,12 @@ impl<'a> Forecasts<'a> {
         };
         for (index, job) in jobs.iter().enumerate() {
             let busy_until = last_end(job, from);
-            let next =
-                job.plan.coming(from).next().map(|Coming { nominal, start, .. }| (nominal, start));
+            let mut next = following(job.plan, job.plan.before_starts_after(from), until);
+            while let Some((nominal, start)) = next
+                && start <= from
+            {
+                next = following(job.plan, nominal, until);
+            }
             let running = busy_until > from;
             this.streams.push(Stream { next, busy_until, running });
             if running {
@@ -121,7 +125,7 @@ impl<'a> Forecasts<'a> {
             for (index, (stream, job)) in self.streams.iter_mut().zip(self.jobs).enumerate() {
                 while let Some((nominal, start)) = stream.next.filter(|&(_, start)| start <= end) {
                     self.starts.push((start, index));
-                    stream.next = following(job.plan, nominal);
+                    stream.next = following(job.plan, nominal, self.until);
                 }
             }
             self.taken = end;
@@ -183,9 +187,9 @@ impl Iterator for Forecasts<'_> {
     }
 }
 
-/// The first instant after `nominal` that runs, and when it starts.
-fn following(plan: &Plan, nominal: Timestamp) -> Option<(Timestamp, Timestamp)> {
-    let next = plan.next_open(nominal)?;
+/// The first instant after `after` and up to `until` that runs, and when it starts.
+fn following(plan: &Plan, after: Timestamp, until: Timestamp) -> Option<(Timestamp, Timestamp)> {
+    let next = plan.next_open_until(after, until)?;
     Some((next, plan.start_of(next)))
 }
 

@@ -27,6 +27,10 @@ use crate::schedule::{Context, DayRule, DstPolicy, Kind, Schedule, Zone};
 use crate::time::Timestamp;
 use gate::{Gate, HORIZON};
 
+/// How many open stretches without an instant of the schedule are looked at before a search gives
+/// up: whoever writes a window with many holes must not be able to hold up the scheduler.
+const MOST_STRETCHES: u32 = 20_000;
+
 /// What shapes a schedule. The default shapes nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Shape {
@@ -122,8 +126,10 @@ impl Plan {
     }
 
     /// The first instant strictly after `after` that runs (whose verdict is a start); `None` when
-    /// there is none within forty years. Closed stretches are jumped over, so a one-second job
-    /// outside its window costs no more than any other.
+    /// there is none within forty years, or when 20,000 open stretches in a row hold no instant of
+    /// the schedule (a window open daily at the wrong hour has 14,600 in that time). Closed
+    /// stretches are jumped over, so a one-second job outside its window costs no more than any
+    /// other.
     #[must_use]
     pub fn next_open(&self, after: Timestamp) -> Option<Timestamp> {
         if self.gate().is_absent() {
@@ -136,7 +142,7 @@ impl Plan {
     fn next_open_until(&self, after: Timestamp, until: Timestamp) -> Option<Timestamp> {
         let gate = self.gate();
         let mut at = after;
-        loop {
+        for _ in 0..MOST_STRETCHES {
             let nominal = self.next(at).filter(|&nominal| nominal <= until)?;
             let opens = gate.opens(nominal)?;
             if opens == nominal {
@@ -144,6 +150,7 @@ impl Plan {
             }
             at = opens.plus(-1);
         }
+        None
     }
 
     /// The first instant at or after `at` at which window and calendars let a run start: `at`
@@ -155,7 +162,7 @@ impl Plan {
 
     /// The runs that start strictly after `after`, in order, window, calendars and jitter applied.
     pub fn coming(&self, after: Timestamp) -> impl Iterator<Item = Coming> {
-        let mut at = self.before_starts_after(after);
+        let mut at = Some(self.before_starts_after(after));
         std::iter::from_fn(move || {
             at = self.next_open(at?);
             at
@@ -195,13 +202,10 @@ impl Plan {
     ///
     /// Starts come before the next instant, so only the last instant up to `after` can still be
     /// about to start; nothing is gained by going back further.
-    fn before_starts_after(&self, after: Timestamp) -> Option<Timestamp> {
+    fn before_starts_after(&self, after: Timestamp) -> Timestamp {
         let jitter = self.shape.jitter;
-        if jitter <= 0 {
-            return Some(after);
-        }
-        let last = self.latest_open(after, jitter);
-        Some(last.map_or(after, |last| last.plus(-1)))
+        let last = if jitter > 0 { self.latest_open(after, jitter) } else { None };
+        last.map_or(after, |last| last.plus(-1))
     }
 
     /// The last instant that runs, is at most `reach` microseconds before `until`, and not after
