@@ -196,7 +196,7 @@ fn following(plan: &Plan, after: Timestamp, until: Timestamp) -> Option<(Timesta
 /// When the last run that started at or before `at` ends; a time long past when none is running.
 fn last_end(job: &ForecastJob<'_>, at: Timestamp) -> Timestamp {
     let duration = job.duration.max(1);
-    let reach = duration.saturating_add(job.plan.shape.jitter.max(0));
+    let reach = duration.saturating_add(job.plan.shape().jitter.max(0));
     let earlier = |until: Timestamp| {
         let nominal = job.plan.latest_open(until, reach)?;
         Some((nominal, job.plan.start_of(nominal)))

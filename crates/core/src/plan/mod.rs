@@ -54,8 +54,13 @@ pub struct Plan {
     days: DayRule,
     policy: DstPolicy,
     anchor: Timestamp,
-    shape: Shape,
+    /// `None` = [`PLAIN`]; most jobs have no shape, and a scheduler may hold 100,000 of them.
+    shape: Option<Box<Shape>>,
 }
+
+/// The shape of a plan that has none.
+static PLAIN: Shape =
+    Shape { jitter: 0, window: None, skip_on: Vec::new(), only_on: Vec::new(), seed: 0 };
 
 /// One run to come, for previews.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +86,9 @@ impl Plan {
         shape: Shape,
     ) -> Self {
         let zone = schedule.zone().map_or(zone, |own| Arc::new(own.clone()));
+        let Shape { jitter, window, skip_on, only_on, .. } = &shape;
+        let plain = *jitter <= 0 && window.is_none() && skip_on.is_empty() && only_on.is_empty();
+        let shape = if plain { None } else { Some(Box::new(shape)) };
         Self { schedule, zone, days, policy, anchor, shape }
     }
 
@@ -96,10 +104,10 @@ impl Plan {
         &self.zone
     }
 
-    /// What shapes it.
+    /// What shapes it; the default shape when nothing does.
     #[must_use]
-    pub const fn shape(&self) -> &Shape {
-        &self.shape
+    pub fn shape(&self) -> &Shape {
+        self.shape.as_deref().unwrap_or(&PLAIN)
     }
 
     /// What the schedule is read with.
@@ -177,13 +185,13 @@ impl Plan {
     }
 
     fn gate(&self) -> Gate<'_> {
-        let Shape { window, skip_on, only_on, .. } = &self.shape;
+        let Shape { window, skip_on, only_on, .. } = self.shape();
         Gate { zone: &self.zone, window: window.as_ref(), skip_on, only_on }
     }
 
     /// When the run of an open instant starts.
     fn start_of(&self, nominal: Timestamp) -> Timestamp {
-        let Shape { jitter, seed, .. } = self.shape;
+        let Shape { jitter, seed, .. } = *self.shape();
         if jitter <= 0 {
             return nominal;
         }
@@ -203,7 +211,7 @@ impl Plan {
     /// Starts come before the next instant, so only the last instant up to `after` can still be
     /// about to start; nothing is gained by going back further.
     fn before_starts_after(&self, after: Timestamp) -> Timestamp {
-        let jitter = self.shape.jitter;
+        let jitter = self.shape().jitter;
         let last = if jitter > 0 { self.latest_open(after, jitter) } else { None };
         last.map_or(after, |last| last.plus(-1))
     }
