@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, SecondsFormat};
 use pg_tock_core::schedule::{
-    ClockNote, Context, DayRule, DstPolicy, Kind, Outcome, Schedule, Zone, doubts,
+    ClockNote, Context, DayRule, DstPolicy, Kind, Outcome, Schedule, Zone, doubts, doubts_under,
 };
 use pg_tock_core::time::Timestamp;
 
@@ -330,6 +330,13 @@ fn doubts_name_the_remedy() {
         ("0 9 * * 1#2", 9, "\"#2\" in the day of week field is ignored", "as in mon#2."),
         ("5~10 * * * *", 1, "\"~10\" in the minute field is ignored", "Separate values"),
         ("0 9 * * fri#2", 8, "every week in pg_cron", "Write fri alone for every week."),
+        ("0 0 12 * * ?", 11, "sixth field is ignored", "write: seconds: 0 0 12 * * *."),
+        (
+            "cron_tz=europe/berlin */30 * * * * *",
+            35,
+            "sixth field is ignored",
+            "write: CRON_TZ=Europe/Berlin seconds: */30 * * * * *.",
+        ),
     ] {
         let found = doubts(text, &Schedule::parse(text).unwrap());
         let [doubt] = found.as_slice() else { unreachable!("{text}: {found:?}") };
@@ -355,6 +362,22 @@ fn doubts_name_the_remedy() {
     ] {
         assert_eq!(doubts(text, &Schedule::parse(text).unwrap()), [], "{text}");
     }
+}
+
+#[test]
+fn doubts_depend_on_how_day_fields_go_together() {
+    let under = |text: &str| -> Vec<String> {
+        let found = doubts_under(text, &Schedule::parse(text).unwrap(), DayRule::And);
+        found.into_iter().map(|doubt| format!("{}: {}", doubt.message, doubt.hint)).collect()
+    };
+    // With both required there is no doubt about either, and a field that matches all does no harm.
+    for text in ["0 0 1-7 * mon", "0 0 13 * 5", "0 0 1-31 * 1", "0 0 15 * 0-6", "0 0 29 2 *"] {
+        assert_eq!(under(text), [""; 0], "{text}");
+    }
+    let [never] = under("0 0 30 2 mon").try_into().unwrap();
+    assert!(never.contains("never fires") && never.contains("cron.match_dom_and_dow"), "{never}");
+    let [never] = under("0 0 30 2 *").try_into().unwrap();
+    assert!(never.contains("never fires") && never.contains("write $ or L"), "{never}");
 }
 
 #[test]
@@ -463,4 +486,76 @@ fn extreme_instants_do_no_harm() {
             }
         }
     }
+}
+
+/// `dst_policy = 'wall'`: what clocks show, for every kind of schedule.
+#[test]
+fn under_the_wall_policy_clocks_alone_decide() {
+    let zone = Zone::resolve("America/New_York").unwrap();
+    let next = |text: &str, after: &str| -> Vec<String> {
+        let schedule = Schedule::parse(text).unwrap();
+        let anchor = instant(after);
+        let ctx = Context { zone: &zone, policy: DstPolicy::Wall, days: DayRule::Vixie, anchor };
+        std::iter::successors(schedule.next(anchor, &ctx), |&at| schedule.next(at, &ctx))
+            .take(3)
+            .map(shown)
+            .collect()
+    };
+    // Spring, 8 March 2026: 02:00 EST becomes 03:00 EDT at 07:00 UTC.
+    let spring = "2026-03-08T06:20:00Z";
+    assert_eq!(
+        next("30 2 * * *", spring),
+        ["2026-03-09T06:30:00Z", "2026-03-10T06:30:00Z", "2026-03-11T06:30:00Z"]
+    );
+    assert_eq!(
+        next("*/30 2-3 * * *", spring),
+        ["2026-03-08T07:00:00Z", "2026-03-08T07:30:00Z", "2026-03-09T06:00:00Z"]
+    );
+    assert_eq!(next("seconds: 15 59 2 * * *", spring)[..1], ["2026-03-09T06:59:15Z"]);
+    assert_eq!(
+        next("every 2 hours", spring),
+        ["2026-03-08T08:00:00Z", "2026-03-08T10:00:00Z", "2026-03-08T12:00:00Z"]
+    );
+    // Autumn, 1 November 2026: 02:00 EDT becomes 01:00 EST at 06:00 UTC.
+    let autumn = "2026-11-01T05:10:00Z";
+    assert_eq!(
+        next("30 1 * * *", autumn),
+        ["2026-11-01T05:30:00Z", "2026-11-01T06:30:00Z", "2026-11-02T06:30:00Z"]
+    );
+    assert_eq!(
+        next("CRON_TZ=Europe/Berlin 30 2 * * *", "2026-10-25T00:00:00Z"),
+        ["2026-10-25T00:30:00Z", "2026-10-25T01:30:00Z", "2026-10-26T01:30:00Z"]
+    );
+    assert_eq!(
+        next("every 30 minutes", autumn),
+        ["2026-11-01T05:30:00Z", "2026-11-01T06:00:00Z", "2026-11-01T06:30:00Z"]
+    );
+    // One instant is one run, and elapsed time has no clock.
+    assert_eq!(next("at 2026-11-01 01:30", autumn), ["2026-11-01T05:30:00Z"]);
+    assert_eq!(next("at 2026-03-08 02:30", spring), ["2026-03-08T07:00:00Z"]);
+    for text in ["45 seconds", "every 45 seconds after completion"] {
+        assert_eq!(
+            next(text, autumn),
+            ["2026-11-01T05:10:45Z", "2026-11-01T05:11:30Z", "2026-11-01T05:12:15Z"]
+        );
+    }
+    assert!(next("@startup", autumn).is_empty());
+}
+
+#[test]
+fn zones_in_a_schedule_are_named_as_in_postgres() {
+    for (name, official) in [
+        ("europe/berlin", "Europe/Berlin"),
+        ("UTC", "UTC"),
+        ("utc", "UTC"),
+        ("us/eastern", "US/Eastern"),
+        ("<+03>-3", "<+03>-3"),
+    ] {
+        let schedule = Schedule::parse(&format!("CRON_TZ={name} 0 3 * * *")).unwrap();
+        assert_eq!(schedule.zone().unwrap().name(), official);
+    }
+    assert_eq!(
+        next("CRON_TZ=us/eastern 0 3 * * *", "UTC", "2026-07-01T12:00:00Z", 1),
+        next("0 3 * * *", "America/New_York", "2026-07-01T12:00:00Z", 1)
+    );
 }

@@ -26,19 +26,21 @@ impl Doubt {
     }
 }
 
-/// What is doubtful about a schedule; `schedule` is what `text` parses to. The day fields are
-/// taken as they are by default, [`DayRule::Vixie`].
+/// What is doubtful about a schedule under [`DayRule::Vixie`]; see [`doubts_under`].
 #[must_use]
 pub fn doubts(text: &str, schedule: &Schedule) -> Vec<Doubt> {
+    doubts_under(text, schedule, DayRule::Vixie)
+}
+
+/// What is doubtful about a schedule whose day fields go together as `days` says; `schedule` is
+/// what `text` parses to.
+#[must_use]
+pub fn doubts_under(text: &str, schedule: &Schedule, days: DayRule) -> Vec<Doubt> {
     let mut found = Vec::new();
     if let Form::Cron(cron) = &schedule.form
-        && cron.days.next(0, date_of(0).0 + 400, DayRule::Vixie).is_none()
+        && cron.days.next(0, date_of(0).0 + 400, days).is_none()
     {
-        found.push(Doubt::new(
-            0,
-            "the schedule never fires",
-            "No month it names has such a day; for the last day of a month write $ or L.",
-        ));
+        found.push(Doubt::new(0, "the schedule never fires", never_hint(cron, days)));
     }
     let mut scan = Scan::new(text);
     scan.comments();
@@ -47,10 +49,25 @@ pub fn doubts(text: &str, schedule: &Schedule) -> Vec<Doubt> {
     }
     match (&schedule.form, scan.peek()) {
         (_, Some(b'@')) => after_macro(&mut scan, &mut found),
-        (Form::Cron(cron), Some(b'*' | b'0'..=b'9')) => in_fields(&mut scan, cron, &mut found),
+        (Form::Cron(cron), Some(b'*' | b'0'..=b'9')) => {
+            let zone = schedule.zone.as_ref().map(|zone| format!("CRON_TZ={} ", zone.name()));
+            in_fields(&mut scan, cron, days, &zone.unwrap_or_default(), &mut found);
+        }
         _ => {}
     }
     found
+}
+
+/// What to do about days that never come.
+fn never_hint(cron: &Cron, days: DayRule) -> &'static str {
+    let with_either = cron.days.next(0, date_of(0).0 + 400, DayRule::Vixie);
+    match (days, with_either) {
+        (DayRule::And, Some(_)) => {
+            "No day matches both day fields, as cron.match_dom_and_dow requires; write * in one of \
+             them."
+        }
+        _ => "No month it names has such a day; for the last day of a month write $ or L.",
+    }
 }
 
 fn after_macro(scan: &mut Scan<'_>, found: &mut Vec<Doubt>) {
@@ -73,8 +90,9 @@ fn excerpt(text: &str) -> String {
     text.trim_end().chars().map(|c| if c.is_control() { ' ' } else { c }).take(24).collect()
 }
 
-/// Five fields: text skipped in and after them, and how the day fields go together.
-fn in_fields(scan: &mut Scan<'_>, cron: &Cron, found: &mut Vec<Doubt>) {
+/// Five fields: text skipped in and after them, and how the day fields go together. `zone` is
+/// what goes before the fields in a suggestion.
+fn in_fields(scan: &mut Scan<'_>, cron: &Cron, days: DayRule, zone: &str, found: &mut Vec<Doubt>) {
     let begin = *scan;
     let mut days_at = begin.at();
     let [_, five @ ..] = &FIELDS;
@@ -93,8 +111,8 @@ fn in_fields(scan: &mut Scan<'_>, cron: &Cron, found: &mut Vec<Doubt>) {
         }
         *scan = ahead;
     }
-    after_fields(&begin, scan, found);
-    if cron.days.either {
+    after_fields(&begin, scan, zone, found);
+    if cron.days.either && days == DayRule::Vixie {
         found.push(either_day(days_at, cron));
     }
 }
@@ -125,7 +143,7 @@ fn nth_weekday(at: usize, rest: &str) -> Doubt {
 }
 
 /// Text after the fifth field.
-fn after_fields(begin: &Scan<'_>, scan: &mut Scan<'_>, found: &mut Vec<Doubt>) {
+fn after_fields(begin: &Scan<'_>, scan: &mut Scan<'_>, zone: &str, found: &mut Vec<Doubt>) {
     scan.take_while(|c| c.is_ascii_whitespace());
     if scan.peek().is_none() {
         return;
@@ -133,14 +151,16 @@ fn after_fields(begin: &Scan<'_>, scan: &mut Scan<'_>, found: &mut Vec<Doubt>) {
     let words: Vec<&str> = scan.rest().split_ascii_whitespace().collect();
     let year = |word: &&str| word.len() == 4 && word.bytes().all(|b| b.is_ascii_digit());
     if words.len() == 1 && !words.iter().any(year) {
+        // Quartz writes ? for "any".
         let text = begin.rest().trim_end();
+        let text = text.strip_suffix('?').map_or(text.to_owned(), |fields| format!("{fields}*"));
         if Schedule::parse(&format!("seconds: {text}")).is_ok() {
             found.push(Doubt::new(
                 scan.at(),
                 "the sixth field is ignored: the first five are minute to day of week",
                 format!(
-                    "If the first field is meant as seconds, write: seconds: {}.",
-                    excerpt_long(text)
+                    "If the first field is meant as seconds, write: {zone}seconds: {}.",
+                    excerpt_long(&text)
                 ),
             ));
             return;
