@@ -5,11 +5,8 @@
 // it is made once, on the way out of the statement.
 #![allow(clippy::result_large_err)]
 
-<<<<<<< HEAD
 mod flush;
-=======
 mod calendars;
->>>>>>> bfdf8bff5dcb4d34089d93573a3b1516c2d98d1f
 mod jobs;
 mod options;
 mod pause;
