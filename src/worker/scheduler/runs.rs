@@ -10,10 +10,11 @@ use pg_tock_core::wire::{RunOrder, RunReport};
 use super::Scheduler;
 use super::jobs::Job;
 use super::pool::{Current, Executor};
-use crate::catalog::run::{self, RunRow};
+use super::records::Records;
+use crate::catalog::run::RunRow;
 use crate::catalog::state::Skip;
 use crate::guc;
-use crate::pg::{lock, time, txn};
+use crate::pg::time;
 use crate::shmem::slots::Phase;
 
 /// How long a local run goes on without a row.
@@ -390,14 +391,7 @@ impl Scheduler {
         if rows.is_empty() {
             return;
         }
-        let written = txn::run("recording runs under way", || {
-            let Some(ledger) = run::ledger()? else { return Ok(false) };
-            if !lock::try_lock_table(ledger) {
-                return Ok(false);
-            }
-            run::write(rows.iter().map(|(_, row)| row)).map(|()| true)
-        });
-        let written = matches!(written, Some(Ok::<bool, pgrx::spi::Error>(true)));
+        let written = Records::write_some(rows.iter().map(|(_, row)| row)) == Some(true);
         let next = if written { Phase::Recorded } else { Phase::Unrecorded };
         for (id, _) in rows {
             let Some(executor) = self.executors.get_mut(&id) else { continue };
