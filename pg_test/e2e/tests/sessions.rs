@@ -149,3 +149,20 @@ fn an_executor_serves_many_runs() {
     let runs = cluster.finished_runs(job, 4);
     assert!(runs.iter().all(|run| run.job_pid == runs[0].job_pid), "{runs:#?}");
 }
+
+#[test]
+fn a_temporary_replication_slot_goes_with_its_run() {
+    let cluster = Cluster::builder().conf("wal_level", "logical").start();
+    let make = "select pg_create_physical_replication_slot('leak', false, true)";
+    let fine = cluster.schedule("fine", "1 second", make);
+    let runs = cluster.finished_runs(fine, 3);
+    assert!(runs.iter().all(|run| run.status == "succeeded"), "{runs:#?}");
+    assert!(runs.iter().all(|run| run.job_pid == runs[0].job_pid), "one session: {runs:#?}");
+    cluster.unschedule(fine);
+    cluster.wait_quiet();
+    let bad = cluster.schedule("bad", "1 second", &format!("{make}; select 1/0"));
+    for run in cluster.finished_runs(bad, 3) {
+        // 42710 if the slot of the run before were still there
+        let _ = run.must_have_failed_with("22012");
+    }
+}
