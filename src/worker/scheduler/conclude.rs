@@ -121,6 +121,7 @@ pub(super) fn last_will(
         outcome: Outcome::Crashed,
         guarantee: Guarantee::AtMostOnce,
         recorded: false,
+        reaches_outside: false,
         started_at,
         ended_at: now,
         row_count: None,

@@ -29,6 +29,7 @@ pub(super) struct End {
     pub(super) outcome: Outcome,
     pub(super) guarantee: Guarantee,
     pub(super) recorded: bool,
+    pub(super) reaches_outside: bool,
     pub(super) started_at: Timestamp,
     pub(super) ended_at: Timestamp,
     pub(super) row_count: Option<i64>,
@@ -65,7 +66,14 @@ impl Scheduler {
         }
         let lost = executor.send_rest().is_err();
         let (received, lost) = match executor.receive() {
-            Ok(Some(bytes)) => (end_of(bytes), lost),
+            Ok(Some(bytes)) => {
+                let end = end_of(bytes);
+                let outside = end.as_ref().is_some_and(|end| end.reaches_outside);
+                if let Some(current) = executor.current.as_ref().filter(|_| outside) {
+                    self.outside.insert(current.occurrence.job);
+                }
+                (end, lost)
+            }
             Ok(None) => (None, lost),
             Err(_) => (None, true),
         };
@@ -269,6 +277,7 @@ impl Scheduler {
             attempt: occurrence.attempt,
             trigger: occurrence.trigger,
             local,
+            claim_first: self.outside.contains(&job.id),
             flush_lsn,
             job_name: job.name.as_deref(),
             command: &job.command,
@@ -303,6 +312,7 @@ impl Scheduler {
             outcome: Outcome::Failed,
             guarantee: Guarantee::ExactlyOnce,
             recorded: false,
+            reaches_outside: false,
             started_at: now,
             ended_at: now,
             row_count: None,
@@ -414,6 +424,7 @@ fn end_of(bytes: &[u8]) -> Option<End> {
         outcome: report.outcome,
         guarantee: report.guarantee,
         recorded: report.recorded,
+        reaches_outside: report.reaches_outside,
         started_at: report.started_at,
         ended_at: report.ended_at,
         row_count: report.row_count,
