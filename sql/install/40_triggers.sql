@@ -20,7 +20,6 @@ CREATE TRIGGER cron_ledger_changed
 ALTER TABLE cron.job_run_details ENABLE ALWAYS TRIGGER cron_ledger_changed;
 COMMENT ON TRIGGER cron_ledger_changed ON cron.job_run_details IS 'reports history that comes from elsewhere, to be counted and closed';
 
-<<<<<<< HEAD
 -- Rows are what keeps an occurrence from running again, until the job's cursor is past it.
 CREATE TRIGGER cron_ledger_shrinks
     BEFORE DELETE OR TRUNCATE ON cron.job_run_details
@@ -28,8 +27,6 @@ CREATE TRIGGER cron_ledger_shrinks
 ALTER TABLE cron.job_run_details ENABLE ALWAYS TRIGGER cron_ledger_shrinks;
 COMMENT ON TRIGGER cron_ledger_shrinks ON cron.job_run_details IS 'has cursors moved past runs whose rows are about to go';
 
-=======
->>>>>>> bfdf8bff5dcb4d34089d93573a3b1516c2d98d1f
 -- A request is news of its job; the scheduler looks for requests when it reads a changed job.
 CREATE TRIGGER cron_run_requested
     AFTER INSERT ON cron.run_request

@@ -6,7 +6,7 @@ use pg_tock_core::time::Timestamp;
 use pg_tock_core::wire::{RunOrder, RunReport};
 
 use crate::pg::trap::PgError;
-use crate::shmem::slots::Slot;
+use crate::shmem::slots::{Left, Slot};
 
 /// How a run ended, owning its texts.
 #[derive(Debug)]
@@ -14,6 +14,7 @@ pub(crate) struct Ended {
     pub(super) outcome: Outcome,
     pub(super) guarantee: Guarantee,
     pub(super) recorded: bool,
+    pub(super) reaches_outside: bool,
     pub(super) started_at: Timestamp,
     pub(super) ended_at: Timestamp,
     pub(super) row_count: Option<i64>,
@@ -23,9 +24,17 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
-    /// Keeps the end of the run where the next scheduler finds it.
+    /// Whether the row is written. Otherwise the scheduler has to.
+    pub(crate) const fn is_recorded(&self) -> bool {
+        self.recorded
+    }
+
+    /// Keeps the end of the run where whoever has to write its row finds it.
     pub(crate) fn leave(&self, slot: &Slot) {
-        slot.leave_report(self.outcome, self.sqlstate, &self.message);
+        let &Self { outcome, guarantee, ended_at, row_count, .. } = self;
+        let left = Left { outcome, guarantee, ended_at, row_count };
+        slot.leave_report(&left, self.sqlstate, &self.message);
+        slot.report();
     }
 
     /// The end of the run, as `cron.log_statement` puts it.
@@ -44,6 +53,7 @@ impl Ended {
             outcome: self.outcome,
             guarantee: self.guarantee,
             recorded: self.recorded,
+            reaches_outside: self.reaches_outside,
             started_at: self.started_at,
             ended_at: self.ended_at,
             row_count: self.row_count,

@@ -8,5 +8,6 @@ pub(crate) mod command;
 pub(crate) mod ended;
 pub(crate) mod kind;
 pub(crate) mod ledger;
+pub(crate) mod libraries;
 pub(crate) mod reset;
 pub(crate) mod run;

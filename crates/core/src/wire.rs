@@ -60,6 +60,9 @@ pub struct RunOrder<'a> {
     pub trigger: Trigger,
     /// Whether the ledger is in the executor's database, so that it settles the run itself.
     pub local: bool,
+    /// Whether the row has to be on disk before the command starts: the job has effects a rollback
+    /// does not undo.
+    pub claim_first: bool,
     /// WAL position that must be on disk before anything is sent outside; 0 = nothing to wait for.
     pub flush_lsn: u64,
     /// The job's name, if it has one.
@@ -84,6 +87,7 @@ impl<'a> RunOrder<'a> {
         out.extend_from_slice(&self.attempt.to_le_bytes());
         out.push(self.trigger.as_u8());
         out.push(u8::from(self.local));
+        out.push(u8::from(self.claim_first));
         out.extend_from_slice(&self.flush_lsn.to_le_bytes());
         put_optional_text(out, self.job_name.map(CStr::to_bytes), name_len);
         put_text(out, self.command.to_bytes(), command_len);
@@ -102,12 +106,24 @@ impl<'a> RunOrder<'a> {
         let attempt = reader.u32()?;
         let trigger = reader.code("trigger", Trigger::from_u8)?;
         let local = reader.flag("local")?;
+        let claim_first = reader.flag("claim_first")?;
         let flush_lsn = reader.u64()?;
         let named = reader.flag("job_name")?;
         let job_name = if named { Some(reader.c_text("job_name")?) } else { None };
         let command = reader.c_text("command")?;
         reader.end()?;
-        Ok(Self { run, job, scheduled_for, attempt, trigger, local, flush_lsn, job_name, command })
+        Ok(Self {
+            run,
+            job,
+            scheduled_for,
+            attempt,
+            trigger,
+            local,
+            claim_first,
+            flush_lsn,
+            job_name,
+            command,
+        })
     }
 }
 
@@ -124,6 +140,8 @@ pub struct RunReport<'a> {
     pub guarantee: Guarantee,
     /// Whether the executor wrote the ledger row; otherwise the scheduler has to.
     pub recorded: bool,
+    /// Whether it may have had effects a rollback does not undo: the job claims first from now on.
+    pub reaches_outside: bool,
     /// When its first statement started.
     pub started_at: Timestamp,
     /// When it was over.
@@ -153,6 +171,7 @@ impl<'a> RunReport<'a> {
         out.push(self.outcome.as_u8());
         out.push(self.guarantee.as_u8());
         out.push(u8::from(self.recorded));
+        out.push(u8::from(self.reaches_outside));
         out.extend_from_slice(&self.started_at.0.to_le_bytes());
         out.extend_from_slice(&self.ended_at.0.to_le_bytes());
         out.push(u8::from(self.row_count.is_some()));
@@ -180,6 +199,7 @@ impl<'a> RunReport<'a> {
             outcome: reader.code("outcome", Outcome::from_u8)?,
             guarantee: reader.code("guarantee", Guarantee::from_u8)?,
             recorded: reader.flag("recorded")?,
+            reaches_outside: reader.flag("reaches_outside")?,
             started_at: Timestamp(reader.i64()?),
             ended_at: Timestamp(reader.i64()?),
             row_count: if reader.flag("row_count")? { Some(reader.i64()?) } else { None },
@@ -314,6 +334,7 @@ mod tests {
                 attempt,
                 trigger: Trigger::from_u8(trigger).unwrap(),
                 local,
+                claim_first: !local,
                 flush_lsn,
                 job_name: None,
                 command: c"",
@@ -334,6 +355,7 @@ mod tests {
             attempt: 1,
             trigger: Trigger::Schedule,
             local: true,
+            claim_first: false,
             flush_lsn: 0,
             job_name: Some(c"nightly"),
             command,
@@ -350,6 +372,7 @@ mod tests {
             outcome: Outcome::Failed,
             guarantee: Guarantee::AtMostOnce,
             recorded: false,
+            reaches_outside: true,
             started_at: Timestamp(1),
             ended_at: Timestamp(2),
             row_count: Some(4),

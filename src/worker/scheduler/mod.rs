@@ -5,6 +5,7 @@
 //! holds no snapshot and no transaction while it sleeps, waits for no lock, and does nothing at
 //! all while nothing is due.
 
+mod conclude;
 mod jobs;
 mod news;
 mod pool;
@@ -41,18 +42,19 @@ pub(crate) const fn worker(database: u32) -> Worker {
         main: "pg_tock_scheduler_main",
         connects: true,
         restart: None,
-        argument: database,
+        argument: database as u64,
     }
 }
 
 static DATABASE: AtomicU32 = AtomicU32::new(0);
 
-/// Gives the database up. What this process was about to record is open again: its transaction
-/// has been, or is about to be, rolled back.
+/// Gives the database up. Orders no executor has begun are not begun any more. What this process
+/// was about to record is open again: its transaction has been, or is about to be, rolled back.
 unsafe extern "C-unwind" fn on_exit(_code: i32, _arg: pg_sys::Datum) {
     let oid = DATABASE.load(Ordering::Relaxed);
     for (_, slot) in slots::of_scheduler(oid) {
         slot.advance(Phase::Recording, Phase::Unrecorded);
+        slot.orphan();
     }
     if let Some(database) = databases::find(oid) {
         database.release(process::pid());
@@ -143,6 +145,8 @@ struct Scheduler {
     stats_pending: bool,
     /// Requests the engine knows of.
     requests: HashSet<RunId>,
+    /// Jobs whose runs have had effects a rollback does not undo: they claim first.
+    outside: HashSet<JobId>,
 }
 
 /// The settings that say what a job's schedule and options mean.
@@ -208,6 +212,7 @@ impl Scheduler {
             rules: Rules::now(),
             stats_pending: false,
             requests: HashSet::new(),
+            outside: HashSet::new(),
         }
     }
 
@@ -246,6 +251,7 @@ impl Scheduler {
     fn turn(&mut self) -> Option<Timestamp> {
         self.look_after_executors();
         let now = time::now();
+        self.conclude(now);
         self.engine.tick(now, &mut self.actions);
         self.act(now);
         if self.installed {
@@ -310,6 +316,7 @@ impl Scheduler {
         for executor in self.executors.values() {
             executor.slot.ask_to_retire();
         }
+        self.conclude(time::now());
         if self.installed && self.flush_everything() {
             let now = time::now();
             txn::run("leaving", || state::leave(now));

@@ -161,6 +161,7 @@ impl Scheduler {
         self.engine.drop_job(job);
         self.jobs.remove(job);
         self.records.gone(job);
+        self.outside.remove(&job);
     }
 
     /// The extension is not there, or not any more.

@@ -8,12 +8,14 @@ use pg_tock_core::time::{JobId, RunId, Timestamp};
 use pg_tock_core::wire::{RunOrder, RunReport};
 
 use super::Scheduler;
+use super::conclude::last_will;
 use super::jobs::Job;
 use super::pool::{Current, Executor};
-use crate::catalog::run::{self, RunRow};
+use super::records::Records;
+use crate::catalog::run::RunRow;
 use crate::catalog::state::Skip;
 use crate::guc;
-use crate::pg::{lock, time, txn};
+use crate::pg::time;
 use crate::shmem::slots::Phase;
 
 /// How long a local run goes on without a row.
@@ -22,17 +24,19 @@ const UNRECORDED: i64 = Timestamp::SECOND;
 const CANCEL_AGAIN: i64 = Timestamp::SECOND / 10;
 
 /// How a run ended, from whatever told it.
-struct End {
-    outcome: Outcome,
-    guarantee: Guarantee,
-    recorded: bool,
-    started_at: Timestamp,
-    ended_at: Timestamp,
-    row_count: Option<i64>,
-    sqlstate: Option<[u8; 5]>,
-    message: String,
-    error: Option<String>,
-    reason: Option<&'static str>,
+#[derive(Clone, Debug)]
+pub(super) struct End {
+    pub(super) outcome: Outcome,
+    pub(super) guarantee: Guarantee,
+    pub(super) recorded: bool,
+    pub(super) reaches_outside: bool,
+    pub(super) started_at: Timestamp,
+    pub(super) ended_at: Timestamp,
+    pub(super) row_count: Option<i64>,
+    pub(super) sqlstate: Option<[u8; 5]>,
+    pub(super) message: String,
+    pub(super) error: Option<String>,
+    pub(super) reason: Option<&'static str>,
 }
 
 impl Scheduler {
@@ -49,26 +53,36 @@ impl Scheduler {
 
     fn look_after(&mut self, id: ExecutorId, now: Timestamp) {
         let Some(executor) = self.executors.get_mut(&id) else { return };
+        if executor.told.is_some() {
+            return; // `conclude` goes on with it
+        }
         if !executor.ready {
             if executor.has_become_ready() {
                 self.engine.executor_ready(id, now);
-            } else if executor.is_gone() {
+            } else if executor.is_gone(now) {
                 self.start_failed(id, now);
             }
             return;
         }
         let lost = executor.send_rest().is_err();
         let (received, lost) = match executor.receive() {
-            Ok(Some(bytes)) => (end_of(bytes), lost),
+            Ok(Some(bytes)) => {
+                let end = end_of(bytes);
+                let outside = end.as_ref().is_some_and(|end| end.reaches_outside);
+                if let Some(current) = executor.current.as_ref().filter(|_| outside) {
+                    self.outside.insert(current.occurrence.job);
+                }
+                (end, lost)
+            }
             Ok(None) => (None, lost),
             Err(_) => (None, true),
         };
         if let Some(end) = received {
-            self.finished(id, end, now);
+            self.told(id, end, now);
             return;
         }
-        let adopted_and_gone = executor.is_adopted() && executor.is_gone();
-        if (lost || adopted_and_gone) && executor.is_gone() {
+        let adopted_and_gone = executor.is_adopted() && executor.is_gone(now);
+        if (lost || adopted_and_gone) && executor.is_gone(now) {
             self.buried(id, now);
             return;
         }
@@ -80,17 +94,19 @@ impl Scheduler {
     }
 
     /// A run ended and its executor lives on.
-    fn finished(&mut self, id: ExecutorId, end: End, now: Timestamp) {
+    pub(super) fn finished(&mut self, id: ExecutorId, end: End, now: Timestamp) {
         self.engine.observe_run(id, end.ended_at.since(end.started_at));
         self.engine.run_finished(id, now);
         let Some(executor) = self.executors.get_mut(&id) else { return };
+        // The slot has kept the report until now.
+        executor.slot.advance(Phase::Reported, Phase::Done);
         let Some(current) = executor.current.take() else { return };
         let pid = executor.slot.pid();
         self.account(&current, pid, end, now);
     }
 
-    /// Counts a run, and writes its row unless its executor has.
-    fn account(&mut self, current: &Current, pid: i32, end: End, now: Timestamp) {
+    /// Counts a run, and writes its row unless that has been done.
+    pub(super) fn account(&mut self, current: &Current, pid: i32, end: End, now: Timestamp) {
         if ![0, self.extension].contains(&current.extension) || !self.installed {
             return; // the ledger this run belongs to has been dropped
         }
@@ -117,17 +133,7 @@ impl Scheduler {
             }
         }
         if !end.recorded {
-            self.records.row(RunRow {
-                message: Some(end.message),
-                ended_at: Some(end.ended_at),
-                outcome: Some(end.outcome),
-                reason: end.reason,
-                guarantee: end.guarantee,
-                sqlstate: end.sqlstate,
-                error: end.error,
-                row_count: end.row_count,
-                ..running_row(current, Some(pid).filter(|&pid| pid > 0), end.started_at)
-            });
+            self.records.row(final_row(current, pid, end));
         }
     }
 
@@ -142,74 +148,33 @@ impl Scheduler {
     /// An executor's process is gone. If it had a run, the run died with it, unless it has left
     /// word how it ended.
     fn buried(&mut self, id: ExecutorId, now: Timestamp) {
-        self.engine.executor_gone(id, now);
-        let Some(mut executor) = self.executors.remove(&id) else { return };
+        let Some(executor) = self.executors.get_mut(&id) else { return };
         let settled = executor.slot.current().is_none();
         let begun = executor.slot.last_begun();
-        let current = executor.current.take();
-        if let Some(current) = current.as_ref().filter(|current| current.run != begun) {
+        if let Some(current) = executor.current.take_if(|current| current.run != begun) {
             // It left before the order reached it: the run has not begun, another does it.
-            executor.slot.free();
+            self.free(id, now);
             self.engine.enqueue(current.occurrence);
             return;
         }
-        if let Some(current) = current {
-            let pid = executor.slot.pid();
-            let same = executor.slot.current().is_some_and(|run| run.run == current.run);
-            let begun = executor.slot.current().map(|run| run.started_at);
-            let started_at = begun.filter(|_| same).unwrap_or(current.handed_at);
-            let mut end = self.last_will(&executor, &current, started_at, now);
-            // Settled and gone before it could say so: the row is there, and stays as it is.
-            end.recorded = settled && current.local && executor.is_adopted();
-            self.account(&current, pid, end, now);
-        }
-        executor.slot.free();
+        let Some(current) = &executor.current else {
+            self.free(id, now);
+            return;
+        };
+        let same = executor.slot.current().is_some_and(|run| run.run == current.run);
+        let begun = executor.slot.current().map(|run| run.started_at);
+        let started_at = begun.filter(|_| same).unwrap_or(current.handed_at);
+        let mut end = last_will(executor.slot, current, started_at, now);
+        // Settled and gone before it could say so: the row is there, and stays as it is.
+        end.recorded = settled && current.local && executor.is_adopted();
+        self.told(id, end, now);
     }
 
-    /// How the run of an executor that is gone ended.
-    fn last_will(
-        &self,
-        executor: &Executor,
-        current: &Current,
-        started_at: Timestamp,
-        now: Timestamp,
-    ) -> End {
-        let slot = executor.slot;
-        let claimed = slot.phase() == Phase::Recorded;
-        let guarantee =
-            if current.local && !claimed { Guarantee::ExactlyOnce } else { Guarantee::AtMostOnce };
-        let words = slot.last_words();
-        let (outcome, message, sqlstate) = match (slot.left_outcome(), words) {
-            (Some(outcome), words) => {
-                let (sqlstate, message) = words.unwrap_or((*b"00000", String::new()));
-                (outcome, message, Some(sqlstate).filter(|code| code != b"00000"))
-            }
-            (None, Some((sqlstate, message))) => {
-                let outcome = match &sqlstate {
-                    b"57P01" => Outcome::Cancelled,
-                    // transaction_timeout, which from 17 on ends the session
-                    b"25P04" => Outcome::Timeout,
-                    _ => Outcome::Failed,
-                };
-                (outcome, format!("FATAL:  {message}\n"), Some(sqlstate))
-            }
-            (None, None) => (Outcome::Crashed, "executor ended unexpectedly".to_owned(), None),
-        };
-        let recorded = false;
-        let (row_count, error) = (None, None);
-        let ended_at = now;
-        let reason = slot.left_outcome().is_none().then_some("executor ended");
-        End {
-            outcome,
-            guarantee,
-            recorded,
-            started_at,
-            ended_at,
-            row_count,
-            sqlstate,
-            message,
-            error,
-            reason,
+    /// An executor is gone and nothing of it is left to record.
+    pub(super) fn free(&mut self, id: ExecutorId, now: Timestamp) {
+        self.engine.executor_gone(id, now);
+        if let Some(executor) = self.executors.remove(&id) {
+            executor.slot.free();
         }
     }
 
@@ -333,6 +298,7 @@ impl Scheduler {
             attempt: occurrence.attempt,
             trigger: occurrence.trigger,
             local,
+            claim_first: self.outside.contains(&job.id),
             flush_lsn,
             job_name: job.name.as_deref(),
             command: &job.command,
@@ -367,6 +333,7 @@ impl Scheduler {
             outcome: Outcome::Failed,
             guarantee: Guarantee::ExactlyOnce,
             recorded: false,
+            reaches_outside: false,
             started_at: now,
             ended_at: now,
             row_count: None,
@@ -411,14 +378,7 @@ impl Scheduler {
         if rows.is_empty() {
             return;
         }
-        let written = txn::run("recording runs under way", || {
-            let Some(ledger) = run::ledger()? else { return Ok(false) };
-            if !lock::try_lock_table(ledger) {
-                return Ok(false);
-            }
-            run::write(rows.iter().map(|(_, row)| row)).map(|()| true)
-        });
-        let written = matches!(written, Some(Ok::<bool, pgrx::spi::Error>(true)));
+        let written = Records::write_some(rows.iter().map(|(_, row)| row)) == Some(true);
         let next = if written { Phase::Recorded } else { Phase::Unrecorded };
         for (id, _) in rows {
             let Some(executor) = self.executors.get_mut(&id) else { continue };
@@ -427,6 +387,21 @@ impl Scheduler {
                 current.record_at = Some(now.plus(UNRECORDED));
             }
         }
+    }
+}
+
+/// The row of a run that is over.
+pub(super) fn final_row(current: &Current, pid: i32, end: End) -> RunRow {
+    RunRow {
+        message: Some(end.message),
+        ended_at: Some(end.ended_at),
+        outcome: Some(end.outcome),
+        reason: end.reason,
+        guarantee: end.guarantee,
+        sqlstate: end.sqlstate,
+        error: end.error,
+        row_count: end.row_count,
+        ..running_row(current, Some(pid).filter(|&pid| pid > 0), end.started_at)
     }
 }
 
@@ -470,6 +445,7 @@ fn end_of(bytes: &[u8]) -> Option<End> {
         outcome: report.outcome,
         guarantee: report.guarantee,
         recorded: report.recorded,
+        reaches_outside: report.reaches_outside,
         started_at: report.started_at,
         ended_at: report.ended_at,
         row_count: report.row_count,
