@@ -23,6 +23,16 @@ CREATE TABLE cron.job (
     timezone text,
     description text,
     tags text[],
+    dst_policy text,
+    jitter interval,
+    run_window text,
+    skip_on text[],
+    only_on text[],
+    on_missed text,
+    missed_window interval,
+    paused_until timestamptz,
+    paused_by text,
+    pause_reason text,
     CONSTRAINT job_pkey PRIMARY KEY (jobid),
     CONSTRAINT jobname_username_uniq UNIQUE (jobname, username)
 );
@@ -30,7 +40,7 @@ ALTER TABLE cron.job ENABLE ROW LEVEL SECURITY;
 CREATE POLICY cron_job_policy ON cron.job
     USING (username OPERATOR(pg_catalog.=) CURRENT_USER);
 
-COMMENT ON TABLE cron.job IS 'the jobs; change it with cron.schedule, cron.alter_job and cron.unschedule';
+COMMENT ON TABLE cron.job IS 'the jobs; change it with cron.create_job, cron.set_job, cron.schedule, cron.alter_job and cron.unschedule';
 COMMENT ON COLUMN cron.job.jobid IS 'id of the job, never given twice';
 COMMENT ON COLUMN cron.job.schedule IS 'when the job is due, as written: five cron fields, a name such as @daily, or an interval such as 30 seconds';
 COMMENT ON COLUMN cron.job.command IS 'the SQL the job runs';
@@ -43,6 +53,16 @@ COMMENT ON COLUMN cron.job.jobname IS 'name of the job, unique for its owner; NU
 COMMENT ON COLUMN cron.job.timezone IS 'time zone the schedule is read in; NULL for cron.timezone';
 COMMENT ON COLUMN cron.job.description IS 'what the job is for, in its owner''s words';
 COMMENT ON COLUMN cron.job.tags IS 'labels to group jobs by';
+COMMENT ON COLUMN cron.job.dst_policy IS 'what clock changes do: cron (skipped times run once right after, repeated ones once) or wall (whatever the clock shows); NULL for cron.default_dst_policy';
+COMMENT ON COLUMN cron.job.jitter IS 'starts are spread over this long after their instants; NULL for cron.default_jitter';
+COMMENT ON COLUMN cron.job.run_window IS 'days and hours in which the job may start, such as mon-fri 09:00-17:00; NULL for any time';
+COMMENT ON COLUMN cron.job.skip_on IS 'calendars on whose days the job does not run';
+COMMENT ON COLUMN cron.job.only_on IS 'calendars on whose days alone the job runs; NULL for any day';
+COMMENT ON COLUMN cron.job.on_missed IS 'what becomes of occurrences that could not run at their time: skip, once (the latest runs) or all; NULL for cron.default_on_missed';
+COMMENT ON COLUMN cron.job.missed_window IS 'missed occurrences older than this do not run; NULL for cron.default_missed_window';
+COMMENT ON COLUMN cron.job.paused_until IS 'the job is paused until then, infinity for until it is resumed; NULL if it is not paused';
+COMMENT ON COLUMN cron.job.paused_by IS 'who paused it';
+COMMENT ON COLUMN cron.job.pause_reason IS 'why, in that role''s words';
 COMMENT ON CONSTRAINT job_pkey ON cron.job IS 'one row for each job id';
 COMMENT ON CONSTRAINT jobname_username_uniq ON cron.job IS 'an owner has one job of a name; jobs without a name never conflict';
 COMMENT ON POLICY cron_job_policy ON cron.job IS 'a role sees and changes its own jobs';
@@ -116,12 +136,14 @@ CREATE TABLE cron.job_state (
     jobid bigint NOT NULL,
     effective_from timestamptz NOT NULL,
     definition text,
+    cursor timestamptz,
     CONSTRAINT job_state_pkey PRIMARY KEY (jobid)
 ) WITH (fillfactor = 80); -- rows are updated again and again, in place while the page has room
 COMMENT ON TABLE cron.job_state IS 'how far each job''s occurrences are accounted for; written by the scheduler, not dumped';
 COMMENT ON COLUMN cron.job_state.jobid IS 'the job';
 COMMENT ON COLUMN cron.job_state.effective_from IS 'when the present schedule, time zone and activation began; earlier occurrences are none of them';
 COMMENT ON COLUMN cron.job_state.definition IS 'the schedule, time zone and activation effective_from speaks of';
+COMMENT ON COLUMN cron.job_state.cursor IS 'every occurrence up to this instant has run, been skipped, or is in the ledger; moved lazily';
 COMMENT ON CONSTRAINT job_state_pkey ON cron.job_state IS 'one row for each job';
 
 CREATE TABLE cron.engine_state (
@@ -180,6 +202,84 @@ COMMENT ON COLUMN cron.job_skip.last_at IS 'the last of these occurrences';
 COMMENT ON COLUMN cron.job_skip.count IS 'how many they are';
 COMMENT ON INDEX cron.job_skip_jobid_last_at IS 'finds a job''s newest skips';
 
+-- No foreign key to cron.job: it would forbid TRUNCATE there. The scheduler clears up after jobs that
+-- are gone.
+CREATE TABLE cron.run_request (
+    runid bigint NOT NULL DEFAULT pg_catalog.nextval('cron.runid_seq'),
+    jobid bigint NOT NULL,
+    scheduled_for timestamptz NOT NULL,
+    attempt int NOT NULL DEFAULT 1,
+    trigger text NOT NULL,
+    force boolean NOT NULL DEFAULT false,
+    requested_by text NOT NULL DEFAULT CURRENT_USER,
+    requested_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    CONSTRAINT run_request_pkey PRIMARY KEY (runid),
+    CONSTRAINT run_request_occurrence UNIQUE (jobid, scheduled_for, attempt)
+);
+COMMENT ON TABLE cron.run_request IS 'runs somebody asked for that have not ended yet; a row goes when its run''s row is final; not dumped';
+COMMENT ON COLUMN cron.run_request.runid IS 'id the run will have in cron.job_run_details';
+COMMENT ON COLUMN cron.run_request.jobid IS 'the job to run';
+COMMENT ON COLUMN cron.run_request.scheduled_for IS 'the occurrence to run';
+COMMENT ON COLUMN cron.run_request.attempt IS 'which attempt at this occurrence, from 1';
+COMMENT ON COLUMN cron.run_request.trigger IS 'why it is to run, as in cron.job_run_details';
+COMMENT ON COLUMN cron.run_request.force IS 'true if it runs in spite of a pause, a window or a calendar';
+COMMENT ON COLUMN cron.run_request.requested_by IS 'who asked for it';
+COMMENT ON COLUMN cron.run_request.requested_at IS 'when';
+COMMENT ON CONSTRAINT run_request_pkey ON cron.run_request IS 'one row for each run id';
+COMMENT ON CONSTRAINT run_request_occurrence ON cron.run_request IS 'an attempt at an occurrence is asked for once';
+
+-- Jobs name calendars, they do not refer to them by key: dumps and declarations of jobs stay text.
+-- cron.drop_calendar refuses while a job names the calendar.
+CREATE TABLE cron.calendar (
+    name text NOT NULL,
+    description text,
+    owner text NOT NULL DEFAULT CURRENT_USER,
+    CONSTRAINT calendar_pkey PRIMARY KEY (name),
+    CONSTRAINT calendar_name_check CHECK (name OPERATOR(pg_catalog.<>) '')
+);
+ALTER TABLE cron.calendar ENABLE ROW LEVEL SECURITY;
+CREATE POLICY calendar_read ON cron.calendar FOR SELECT USING (true);
+CREATE POLICY calendar_write ON cron.calendar
+    USING (owner OPERATOR(pg_catalog.=) CURRENT_USER);
+COMMENT ON TABLE cron.calendar IS 'lists of days that jobs leave out (skip_on) or keep to (only_on)';
+COMMENT ON COLUMN cron.calendar.name IS 'name of the calendar, as jobs give it in skip_on and only_on';
+COMMENT ON COLUMN cron.calendar.description IS 'what its days are, in its owner''s words';
+COMMENT ON COLUMN cron.calendar.owner IS 'the role that may change it; if that role is gone, a superuser may';
+COMMENT ON CONSTRAINT calendar_pkey ON cron.calendar IS 'a name stands for one calendar, whoever owns it';
+COMMENT ON CONSTRAINT calendar_name_check ON cron.calendar IS 'a calendar has a name';
+COMMENT ON POLICY calendar_read ON cron.calendar IS 'everybody sees all calendars';
+COMMENT ON POLICY calendar_write ON cron.calendar IS 'a role changes its own calendars';
+
+CREATE TABLE cron.calendar_date (
+    calendar text NOT NULL,
+    from_date date NOT NULL,
+    to_date date NOT NULL,
+    note text,
+    CONSTRAINT calendar_date_pkey PRIMARY KEY (calendar, from_date, to_date),
+    CONSTRAINT calendar_date_calendar_fkey FOREIGN KEY (calendar) REFERENCES cron.calendar (name)
+        ON UPDATE CASCADE ON DELETE CASCADE,
+    CONSTRAINT calendar_date_order_check CHECK (
+        pg_catalog.isfinite(from_date) AND pg_catalog.isfinite(to_date)
+        AND from_date OPERATOR(pg_catalog.<=) to_date)
+);
+ALTER TABLE cron.calendar_date ENABLE ROW LEVEL SECURITY;
+CREATE POLICY calendar_date_read ON cron.calendar_date FOR SELECT USING (true);
+CREATE POLICY calendar_date_write ON cron.calendar_date
+    USING (EXISTS (
+        SELECT FROM cron.calendar c
+        WHERE c.name OPERATOR(pg_catalog.=) calendar_date.calendar
+            AND c.owner OPERATOR(pg_catalog.=) CURRENT_USER));
+COMMENT ON TABLE cron.calendar_date IS 'the days of each calendar, as ranges of dates; ranges may overlap';
+COMMENT ON COLUMN cron.calendar_date.calendar IS 'the calendar';
+COMMENT ON COLUMN cron.calendar_date.from_date IS 'the first of these days, in the time zone of the job that asks';
+COMMENT ON COLUMN cron.calendar_date.to_date IS 'the last of these days, itself included';
+COMMENT ON COLUMN cron.calendar_date.note IS 'what these days are, such as the name of a holiday';
+COMMENT ON CONSTRAINT calendar_date_pkey ON cron.calendar_date IS 'a calendar has a range of days once';
+COMMENT ON CONSTRAINT calendar_date_calendar_fkey ON cron.calendar_date IS 'days belong to a calendar, and go with it';
+COMMENT ON CONSTRAINT calendar_date_order_check ON cron.calendar_date IS 'a range has an end that is not before its beginning';
+COMMENT ON POLICY calendar_date_read ON cron.calendar_date IS 'everybody sees the days of all calendars';
+COMMENT ON POLICY calendar_date_write ON cron.calendar_date IS 'a role changes the days of its own calendars';
+
 -- Whoever sees a job sees what the scheduler notes about it. cron.job has row security itself, and
 -- it applies to the reader inside these policies too.
 ALTER TABLE cron.job_state ENABLE ROW LEVEL SECURITY;
@@ -196,6 +296,11 @@ ALTER TABLE cron.job_skip ENABLE ROW LEVEL SECURITY;
 CREATE POLICY job_skip_policy ON cron.job_skip FOR SELECT
     USING (EXISTS (SELECT FROM cron.job j WHERE j.jobid OPERATOR(pg_catalog.=) job_skip.jobid));
 COMMENT ON POLICY job_skip_policy ON cron.job_skip IS 'a role sees the rows of its own jobs';
+
+ALTER TABLE cron.run_request ENABLE ROW LEVEL SECURITY;
+CREATE POLICY run_request_policy ON cron.run_request FOR SELECT
+    USING (EXISTS (SELECT FROM cron.job j WHERE j.jobid OPERATOR(pg_catalog.=) run_request.jobid));
+COMMENT ON POLICY run_request_policy ON cron.run_request IS 'a role sees the requests for its own jobs';
 
 -- Nobody but owner and superusers: it says nothing about anybody's jobs, and needs no policy.
 ALTER TABLE cron.engine_state ENABLE ROW LEVEL SECURITY;

@@ -19,3 +19,23 @@ CREATE TRIGGER cron_ledger_changed
     FOR EACH STATEMENT EXECUTE FUNCTION cron.ledger_changed();
 ALTER TABLE cron.job_run_details ENABLE ALWAYS TRIGGER cron_ledger_changed;
 COMMENT ON TRIGGER cron_ledger_changed ON cron.job_run_details IS 'reports history that comes from elsewhere, to be counted and closed';
+
+-- A request is news of its job; the scheduler looks for requests when it reads a changed job.
+CREATE TRIGGER cron_run_requested
+    AFTER INSERT ON cron.run_request
+    FOR EACH ROW EXECUTE FUNCTION cron.job_changed();
+ALTER TABLE cron.run_request ENABLE ALWAYS TRIGGER cron_run_requested;
+COMMENT ON TRIGGER cron_run_requested ON cron.run_request IS 'reports which job somebody wants a run of';
+
+-- Which jobs name a calendar is not looked up: all of them are read again.
+CREATE TRIGGER cron_calendar_changed
+    AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON cron.calendar
+    FOR EACH STATEMENT EXECUTE FUNCTION cron.job_cache_invalidate();
+ALTER TABLE cron.calendar ENABLE ALWAYS TRIGGER cron_calendar_changed;
+COMMENT ON TRIGGER cron_calendar_changed ON cron.calendar IS 'reports that any job may have changed';
+
+CREATE TRIGGER cron_calendar_date_changed
+    AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON cron.calendar_date
+    FOR EACH STATEMENT EXECUTE FUNCTION cron.job_cache_invalidate();
+ALTER TABLE cron.calendar_date ENABLE ALWAYS TRIGGER cron_calendar_date_changed;
+COMMENT ON TRIGGER cron_calendar_date_changed ON cron.calendar_date IS 'reports that any job may have changed';

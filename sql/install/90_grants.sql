@@ -9,7 +9,9 @@ GRANT SELECT ON SEQUENCE cron.jobid_seq TO PUBLIC;
 GRANT SELECT ON SEQUENCE cron.runid_seq TO PUBLIC;
 
 -- Row security narrows these to the reader's own jobs; only the scheduler writes them.
-GRANT SELECT ON TABLE cron.job_state, cron.job_stat, cron.job_skip TO PUBLIC;
+GRANT SELECT ON TABLE cron.job_state, cron.job_stat, cron.job_skip, cron.run_request TO PUBLIC;
+-- Everybody reads calendars; they are changed by functions, or with rights an administrator grants.
+GRANT SELECT ON TABLE cron.calendar, cron.calendar_date TO PUBLIC;
 GRANT SELECT ON TABLE cron.jobs, cron.running, cron.recent_runs, cron.failed_runs, cron.job_stats TO PUBLIC;
 
 -- An administrator decides whether these are safe here: they reach other databases and, for
@@ -22,3 +24,5 @@ SELECT pg_catalog.pg_extension_config_dump('cron.job', '');
 SELECT pg_catalog.pg_extension_config_dump('cron.jobid_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('cron.job_run_details', '');
 SELECT pg_catalog.pg_extension_config_dump('cron.runid_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('cron.calendar', '');
+SELECT pg_catalog.pg_extension_config_dump('cron.calendar_date', '');

@@ -29,6 +29,9 @@ SELECT extname, extnamespace::regnamespace, extrelocatable FROM pg_extension WHE
 \d cron.engine_state
 \d cron.job_stat
 \d cron.job_skip
+\d cron.run_request
+\d cron.calendar
+\d cron.calendar_date
 \d cron.jobid_seq
 \d cron.runid_seq
 \d cron.jobs
@@ -68,7 +71,9 @@ FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
 WHERE c.relnamespace = 'cron'::regnamespace AND c.relkind IN ('r', 'v') AND a.attnum > 0 AND NOT a.attisdropped
     AND col_description(a.attrelid, a.attnum) IS NULL;
 SELECT t.tgname AS without_comment FROM pg_trigger t
-WHERE t.tgrelid = 'cron.job'::regclass AND obj_description(t.oid, 'pg_trigger') IS NULL;
+WHERE NOT t.tgisinternal AND t.tgrelid::regclass::text LIKE 'cron.%' AND obj_description(t.oid, 'pg_trigger') IS NULL;
+SELECT k.conname AS without_comment FROM pg_constraint k
+WHERE k.connamespace = 'cron'::regnamespace AND obj_description(k.oid, 'pg_constraint') IS NULL;
 SELECT p.polname AS without_comment FROM pg_policy p
 WHERE obj_description(p.oid, 'pg_policy') IS NULL AND p.polrelid::regclass::text LIKE 'cron.%';
 SELECT c.relname AS without_comment FROM pg_class c
@@ -81,13 +86,14 @@ FROM pg_proc p WHERE p.pronamespace = 'cron'::regnamespace
     AND p.proname IN ('schedule', 'schedule_in_database', 'alter_job', 'unschedule', 'job_cache_invalidate')
 ORDER BY p.proname COLLATE "C", p.pronargs, p.oid;
 
--- pg_dump takes along the jobs, their history and both sequences.
+-- pg_dump takes along the jobs, their history, their calendars and both sequences.
 SELECT c.oid::regclass AS dumped, x.extcondition[o.ordinality] AS condition
 FROM pg_extension x, unnest(x.extconfig) WITH ORDINALITY o (oid, ordinality) JOIN pg_class c ON c.oid = o.oid
 WHERE x.extname = 'pg_tock' ORDER BY o.ordinality;
 
 -- A job whose table triggers are switched off by a replica role is still reported.
-SELECT tgname, tgenabled FROM pg_trigger WHERE tgrelid = 'cron.job'::regclass AND NOT tgisinternal ORDER BY tgname;
+SELECT tgrelid::regclass AS table, tgname, tgenabled FROM pg_trigger
+WHERE tgrelid::regclass::text LIKE 'cron.%' AND NOT tgisinternal ORDER BY tgrelid::regclass::text COLLATE "C", tgname;
 
 -- One row, for ever.
 SELECT server_start = pg_postmaster_start_time() AS this_start, timeline, counted_below FROM cron.engine_state;
