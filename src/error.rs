@@ -3,6 +3,7 @@
 //! Where pg_cron has an error, its text and SQLSTATE are a contract, also where they break the
 //! Postgres style guide (capital letters, XX000 for a caller's mistake).
 
+use pg_tock_core::options::OptionError;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
@@ -61,6 +62,63 @@ pub(crate) enum Error {
     /// `cron.unschedule` of somebody else's job.
     #[error("permission denied for table job")]
     DeleteDenied,
+    /// Options of a job that cannot be stored.
+    #[error("{0}")]
+    Option(#[from] OptionError),
+    /// An argument that must be given is NULL, for functions pg_cron does not have.
+    #[error("{0} must not be NULL")]
+    Null(&'static str),
+    /// A text that may not be empty is.
+    #[error("{0} must not be empty")]
+    Empty(&'static str),
+    /// An argument with a value outside its range; `hint` is a sentence.
+    #[error("{problem}")]
+    OutOfRange { problem: String, hint: &'static str },
+    /// No job of this id or name.
+    #[error("job {0} does not exist")]
+    NoSuchJob(String),
+    /// Several owners have a job of the name a superuser gave.
+    #[error("job name \"{0}\" is not unique")]
+    AmbiguousJob(String),
+    /// Somebody else's job.
+    #[error("must be owner of job {0}")]
+    NotJobOwner(i64),
+    /// A role that is to own a job does not exist.
+    #[error("role \"{0}\" does not exist")]
+    NoSuchRole(String),
+    /// A role that is to own a job cannot log in.
+    #[error("role \"{0}\" cannot log in")]
+    RoleBarred(String),
+    /// The caller may not act as the role that is to own a job.
+    #[error("permission denied to give a job to role \"{0}\"")]
+    RoleDenied(String),
+    /// The caller may not have jobs in other databases.
+    #[error("permission denied to run jobs in database \"{0}\"")]
+    OtherDatabase(String),
+    /// The job's role may not connect to the job's database, for functions pg_cron does not have.
+    #[error("role \"{role}\" may not connect to database \"{database}\"")]
+    NoConnect { role: String, database: String },
+    /// No calendar of this name.
+    #[error("calendar \"{0}\" does not exist")]
+    NoSuchCalendar(String),
+    /// A calendar of this name exists.
+    #[error("calendar \"{0}\" already exists")]
+    CalendarExists(String),
+    /// Somebody else's calendar.
+    #[error("must be owner of calendar \"{0}\"")]
+    NotCalendarOwner(String),
+    /// Jobs name the calendar; `jobs` is a sentence that lists them.
+    #[error("cannot drop calendar \"{name}\" because jobs use it")]
+    CalendarUsed { name: String, jobs: String },
+    /// A job's stored schedule, zone or shape cannot be read; `why` is a sentence.
+    #[error("job {jobid} has no valid schedule")]
+    InvalidJob { jobid: i64, why: String },
+    /// A call asks for more than one call may; `hint` is a sentence.
+    #[error("{problem}")]
+    TooMuch { problem: String, hint: &'static str },
+    /// A job's schedule names no instants in the past.
+    #[error("job {0} has no occurrences to run again")]
+    NoOccurrences(i64),
     /// A trigger function called as an ordinary function.
     #[error("must be called as trigger")]
     NotATrigger,
@@ -78,6 +136,12 @@ pub(crate) enum Error {
     /// A statement of ours failed without raising an error itself.
     #[error("could not access the catalog of pg_tock: {0}")]
     Catalog(#[from] spi::Error),
+    /// Options that do not go into JSON, or do not come back from it.
+    #[error("could not read options: {0}")]
+    Json(#[from] serde_json::Error),
+    /// A name that is no text in any encoding.
+    #[error("could not read a name: {0}")]
+    Encoding(#[from] std::str::Utf8Error),
     /// A statement of ours returned no row where it always returns one.
     #[error("statement on cron.job returned no row")]
     NoRow,
@@ -88,16 +152,37 @@ impl Error {
         match self {
             Self::InvalidSchedule { .. }
             | Self::InvalidTimeZone { .. }
-            | Self::InvalidArgument(_) => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
-            Self::SuperuserJob | Self::DeleteDenied => {
-                PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE
+            | Self::InvalidArgument(_)
+            | Self::Option(_)
+            | Self::Null(_)
+            | Self::Empty(_)
+            | Self::OutOfRange { .. } => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            Self::SuperuserJob
+            | Self::DeleteDenied
+            | Self::NotJobOwner(_)
+            | Self::RoleDenied(_)
+            | Self::OtherDatabase(_)
+            | Self::NoConnect { .. }
+            | Self::NotCalendarOwner(_) => PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+            Self::NoSuchJob(_) | Self::NoSuchRole(_) | Self::NoSuchCalendar(_) => {
+                PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT
             }
+            Self::AmbiguousJob(_) => PgSqlErrorCode::ERRCODE_AMBIGUOUS_FUNCTION,
+            Self::CalendarExists(_) => PgSqlErrorCode::ERRCODE_DUPLICATE_OBJECT,
+            Self::CalendarUsed { .. } => PgSqlErrorCode::ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST,
+            Self::RoleBarred(_) => PgSqlErrorCode::ERRCODE_INVALID_ROLE_SPECIFICATION,
+            Self::TooMuch { .. } => PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
             Self::DatabaseMissing(_) => PgSqlErrorCode::ERRCODE_INVALID_CATALOG_NAME,
             Self::NotATrigger | Self::NotTheJobTable => {
                 PgSqlErrorCode::ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED
             }
             Self::InRecovery(_) => PgSqlErrorCode::ERRCODE_READ_ONLY_SQL_TRANSACTION,
-            Self::ExtensionMissing => PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            Self::Json(_) | Self::Encoding(_) => {
+                PgSqlErrorCode::ERRCODE_CHARACTER_NOT_IN_REPERTOIRE
+            }
+            Self::ExtensionMissing | Self::InvalidJob { .. } | Self::NoOccurrences(_) => {
+                PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE
+            }
             // pg_cron's SQLSTATE for these, or a bug of ours
             Self::NullArgument(_)
             | Self::CreateForOther
@@ -114,30 +199,57 @@ impl Error {
         }
     }
 
-    fn detail(&self) -> Option<&str> {
-        match self {
-            Self::InvalidSchedule { detail, .. } => Some(detail),
-            Self::RoleCannotLogIn(_) => {
-                Some("Jobs may only be run by roles that have the LOGIN attribute.")
+    fn detail(&self) -> Option<String> {
+        let detail: &str = match self {
+            Self::Option(error) => return error.detail(),
+            Self::InvalidSchedule { detail, .. } => detail,
+            Self::RoleCannotLogIn(_) | Self::RoleBarred(_) => {
+                "Jobs may only be run by roles that have the LOGIN attribute."
             }
-            Self::SuperuserJob => Some(
-                "Scheduling jobs as superuser is disallowed when cron.enable_superuser_jobs is set to off.",
-            ),
-            _ => None,
-        }
+            Self::SuperuserJob => {
+                "Scheduling jobs as superuser is disallowed when cron.enable_superuser_jobs is set to off."
+            }
+            Self::RoleDenied(_) => {
+                "A job for another role takes the right to SET ROLE to that role."
+            }
+            Self::OtherDatabase(_) => {
+                "A job in another database takes EXECUTE on function cron.schedule_in_database."
+            }
+            Self::CalendarUsed { jobs, .. } => jobs,
+            Self::InvalidJob { why, .. } => why,
+            Self::NoOccurrences(_) => {
+                "Its schedule counts from the end of its last run, or from the start of the server."
+            }
+            _ => return None,
+        };
+        Some(detail.to_owned())
     }
 
-    fn hint(&self) -> Option<&str> {
-        match self {
+    fn hint(&self) -> Option<String> {
+        let hint: &str = match self {
+            Self::Option(error) => return error.hint(),
             Self::InvalidSchedule { .. } => {
-                Some("Use cron format (e.g. 5 4 * * *), or interval format '[1-59] seconds'")
+                "Use cron format (e.g. 5 4 * * *), or interval format '[1-59] seconds'"
             }
-            Self::InvalidTimeZone { hint, .. } => Some(hint),
+            Self::InvalidTimeZone { hint, .. } => hint,
             Self::NoUpdates => {
-                Some("You must specify at least one job attribute to change when calling alter_job")
+                "You must specify at least one job attribute to change when calling alter_job"
             }
-            _ => None,
-        }
+            Self::OutOfRange { hint, .. } | Self::TooMuch { hint, .. } if hint.is_empty() => {
+                return None;
+            }
+            Self::OutOfRange { hint, .. } | Self::TooMuch { hint, .. } => hint,
+            Self::AmbiguousJob(_) => "Give the job's id instead.",
+            Self::NoSuchCalendar(_) => {
+                "Create it with cron.create_calendar; table cron.calendar lists those there are."
+            }
+            Self::CalendarUsed { .. } => {
+                "Take it out of their skip_on and only_on with cron.set_job first."
+            }
+            Self::InvalidJob { .. } => "Change it with cron.set_job.",
+            _ => return None,
+        };
+        Some(hint.to_owned())
     }
 }
 

@@ -124,3 +124,140 @@ LANGUAGE C STABLE
 AS 'MODULE_PATHNAME', 'cron_timezone_in_force_wrapper';
 COMMENT ON FUNCTION cron.timezone_in_force(text, text)
     IS 'the time zone a job is scheduled in: the one its schedule names, its own, or cron.timezone';
+
+-- Jobs with all their options. One function does the work, from an object; the names of the many
+-- arguments are its keys.
+
+CREATE FUNCTION cron.create_job(options jsonb)
+RETURNS bigint
+LANGUAGE C
+AS 'MODULE_PATHNAME', 'cron_create_job_wrapper';
+COMMENT ON FUNCTION cron.create_job(jsonb)
+    IS 'as the function with many arguments, from one object with their names as keys';
+
+CREATE FUNCTION cron.create_job(
+    job_name text,
+    schedule text,
+    command text,
+    database text DEFAULT NULL,
+    username text DEFAULT NULL,
+    active boolean DEFAULT NULL,
+    timezone text DEFAULT NULL,
+    description text DEFAULT NULL,
+    tags text[] DEFAULT NULL,
+    dst_policy text DEFAULT NULL,
+    jitter interval DEFAULT NULL,
+    run_window text DEFAULT NULL,
+    skip_on text[] DEFAULT NULL,
+    only_on text[] DEFAULT NULL,
+    on_missed text DEFAULT NULL,
+    missed_window interval DEFAULT NULL)
+RETURNS bigint
+LANGUAGE sql
+RETURN cron.create_job(pg_catalog.jsonb_build_object(
+    'job_name', job_name,
+    'schedule', schedule,
+    'command', command,
+    'database', database,
+    'username', username,
+    'active', active,
+    'timezone', timezone,
+    'description', description,
+    'tags', tags,
+    'dst_policy', dst_policy,
+    'jitter', jitter,
+    'run_window', run_window,
+    'skip_on', skip_on,
+    'only_on', only_on,
+    'on_missed', on_missed,
+    'missed_window', missed_window));
+COMMENT ON FUNCTION cron.create_job(text, text, text, text, text, boolean, text, text, text[], text, interval, text, text[], text[], text, interval)
+    IS 'create a job, or replace the owner''s job of that name; NULL is an option''s default; returns the job''s id';
+
+CREATE FUNCTION cron.set_job(job bigint, options jsonb)
+RETURNS void
+LANGUAGE C
+AS 'MODULE_PATHNAME', 'cron_set_job_wrapper';
+COMMENT ON FUNCTION cron.set_job(bigint, jsonb)
+    IS 'change the options of a job that the object names; null is back to default';
+
+CREATE FUNCTION cron.set_job(job text, options jsonb)
+RETURNS void
+LANGUAGE C
+AS 'MODULE_PATHNAME', 'cron_set_job_named_wrapper';
+COMMENT ON FUNCTION cron.set_job(text, jsonb)
+    IS 'change the options of a job that the object names; null is back to default';
+
+CREATE FUNCTION cron.pause(job bigint, until timestamptz DEFAULT NULL, reason text DEFAULT NULL)
+RETURNS void
+LANGUAGE C
+AS 'MODULE_PATHNAME', 'cron_pause_wrapper';
+COMMENT ON FUNCTION cron.pause(bigint, timestamptz, text)
+    IS 'let a job rest until then, or until it is resumed; a run under way goes on';
+
+CREATE FUNCTION cron.pause(job text, until timestamptz DEFAULT NULL, reason text DEFAULT NULL)
+RETURNS void
+LANGUAGE C
+AS 'MODULE_PATHNAME', 'cron_pause_named_wrapper';
+COMMENT ON FUNCTION cron.pause(text, timestamptz, text)
+    IS 'let a job rest until then, or until it is resumed; a run under way goes on';
+
+CREATE FUNCTION cron.resume(job bigint)
+RETURNS void
+LANGUAGE C
+AS 'MODULE_PATHNAME', 'cron_resume_wrapper';
+COMMENT ON FUNCTION cron.resume(bigint) IS 'end the pause of a job; what was due meanwhile goes by its on_missed';
+
+CREATE FUNCTION cron.resume(job text)
+RETURNS void
+LANGUAGE C
+AS 'MODULE_PATHNAME', 'cron_resume_named_wrapper';
+COMMENT ON FUNCTION cron.resume(text) IS 'end the pause of a job; what was due meanwhile goes by its on_missed';
+
+-- Calendars
+
+CREATE FUNCTION cron.create_calendar(name text, description text DEFAULT NULL)
+RETURNS void
+LANGUAGE C
+AS 'MODULE_PATHNAME', 'cron_create_calendar_wrapper';
+COMMENT ON FUNCTION cron.create_calendar(text, text) IS 'create a calendar without days; the caller owns it';
+
+CREATE FUNCTION cron.add_calendar_dates(
+    name text,
+    from_date date,
+    to_date date DEFAULT NULL,
+    note text DEFAULT NULL)
+RETURNS void
+LANGUAGE C
+AS 'MODULE_PATHNAME', 'cron_add_calendar_dates_wrapper';
+COMMENT ON FUNCTION cron.add_calendar_dates(text, date, date, text)
+    IS 'add the days from from_date to to_date, which is from_date if left out; a range that is there gets the note';
+
+CREATE FUNCTION cron.remove_calendar_dates(name text, from_date date, to_date date DEFAULT NULL)
+RETURNS void
+LANGUAGE C
+AS 'MODULE_PATHNAME', 'cron_remove_calendar_dates_wrapper';
+COMMENT ON FUNCTION cron.remove_calendar_dates(text, date, date)
+    IS 'take the days from from_date to to_date, which is from_date if left out, out of every range of a calendar';
+
+CREATE FUNCTION cron.drop_calendar(name text)
+RETURNS void
+LANGUAGE C
+AS 'MODULE_PATHNAME', 'cron_drop_calendar_wrapper';
+COMMENT ON FUNCTION cron.drop_calendar(text) IS 'drop a calendar that no job names';
+
+-- Reading schedules
+
+CREATE FUNCTION cron.validate_schedule(schedule text)
+RETURNS TABLE (valid boolean, problem text, at int, hint text)
+LANGUAGE C STABLE ROWS 1
+AS 'MODULE_PATHNAME', 'cron_validate_schedule_wrapper';
+COMMENT ON FUNCTION cron.validate_schedule(text)
+    IS 'whether a text is a schedule; what is wrong or doubtful about it, at which character, and what to write instead';
+
+CREATE FUNCTION cron.explain_schedule(schedule text, timezone text DEFAULT NULL)
+RETURNS SETOF text
+LANGUAGE C STABLE ROWS 10
+AS 'MODULE_PATHNAME', 'cron_explain_schedule_wrapper';
+COMMENT ON FUNCTION cron.explain_schedule(text, text)
+    IS 'a schedule in plain words: when it runs, what clock changes of the next five years do to it, its next runs';

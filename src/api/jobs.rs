@@ -13,7 +13,8 @@ use crate::pg::identity::{current_database, current_user, in_recovery, is_superu
 use crate::pg::settings;
 use crate::pg::text::ServerText;
 
-use super::preview::parse_schedule;
+use super::rights::refuse_in_recovery;
+use super::schedules::check_schedule;
 
 #[pg_extern(sql = false)]
 fn cron_schedule(schedule: &[u8], command: &[u8]) -> SqlResult<i64> {
@@ -115,7 +116,7 @@ impl<'a> Request<'a> {
 
     fn store(&self, function: &'static str) -> Result<i64, Error> {
         refuse_in_recovery(function)?;
-        parse_schedule(&self.schedule.readable())?;
+        check_schedule(&self.schedule.readable())?;
         let caller = current_user();
         let runs_as = match self.username {
             None => JobRole::caller(caller.oid, caller.name()),
@@ -152,7 +153,7 @@ fn alter(jobid: i64, changes: &Changes<'_>) -> Result<(), Error> {
         runs_as.require_connect(database)?;
     }
     if let Some(schedule) = changes.schedule {
-        parse_schedule(&schedule.readable())?;
+        check_schedule(&schedule.readable())?;
     }
     if changes.is_empty() {
         return Err(Error::NoUpdates);
@@ -178,10 +179,6 @@ fn unschedule_named(jobname: ServerText<'_>) -> Result<bool, Error> {
     } else {
         Err(Error::JobNameUnknown(jobname.readable().into_owned()))
     }
-}
-
-fn refuse_in_recovery(function: &'static str) -> Result<(), Error> {
-    if in_recovery() { Err(Error::InRecovery(function)) } else { Ok(()) }
 }
 
 /// The role a job is to run as.

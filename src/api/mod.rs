@@ -5,7 +5,12 @@
 // it is made once, on the way out of the statement.
 #![allow(clippy::result_large_err)]
 
+mod calendars;
 mod jobs;
+mod options;
+mod pause;
 mod preview;
+mod rights;
 mod running;
+mod schedules;
 mod triggers;

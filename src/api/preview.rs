@@ -2,7 +2,7 @@
 //!
 //! The instants come from the same code that schedules, `pg_tock_core::schedule`.
 
-use pg_tock_core::schedule::{Context, DayRule, DstPolicy, Kind, Schedule, Zone};
+use pg_tock_core::schedule::{Context, DayRule, Kind, Schedule, Zone};
 use pg_tock_core::time::Timestamp as Instant;
 use pgrx::datum::TimestampWithTimeZone;
 use std::borrow::Cow;
@@ -12,7 +12,8 @@ use pgrx::prelude::*;
 
 use crate::error::Error;
 use crate::guc;
-use crate::pg::text::ServerText;
+
+use super::schedules::{parse_schedule, readable};
 
 /// Microseconds from 1970, where the core counts from, to 2000, where Postgres does.
 const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
@@ -20,24 +21,8 @@ const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
 /// The most instants one call of `cron.next_runs` answers with.
 const MOST_RUNS: usize = 10_000;
 
-/// Reads a schedule's text, or says in pg_cron's words what is wrong with it, and where.
-pub(super) fn parse_schedule(text: &str) -> Result<Schedule, Error> {
-    Schedule::parse(text).map_err(|error| {
-        pgrx::log!("failed to parse schedule: {text}");
-        let before = text.get(..error.at()).unwrap_or(text);
-        Error::InvalidSchedule {
-            schedule: text.to_owned(),
-            detail: format!(
-                "The {} is wrong at character {}: {error}.",
-                error.field(),
-                before.chars().count() + 1
-            ),
-        }
-    })
-}
-
 /// The zone of that name, or of `cron.timezone`.
-fn zone(name: Option<Cow<'_, str>>) -> Result<Zone, Error> {
+pub(super) fn zone(name: Option<Cow<'_, str>>) -> Result<Zone, Error> {
     let name = name.unwrap_or_else(|| Cow::Owned(guc::timezone()));
     Zone::resolve(&name).map_err(|error| Error::InvalidTimeZone {
         problem: error.to_string(),
@@ -45,9 +30,10 @@ fn zone(name: Option<Cow<'_, str>>) -> Result<Zone, Error> {
     })
 }
 
-fn context(zone: &Zone, anchor: Instant) -> Context<'_> {
+/// What a schedule without a job is read with.
+pub(super) fn context(zone: &Zone, anchor: Instant) -> Context<'_> {
     let days = if guc::match_dom_and_dow() { DayRule::And } else { DayRule::Vixie };
-    Context { zone, policy: DstPolicy::Cron, days, anchor }
+    Context { zone, policy: guc::default_dst_policy(), days, anchor }
 }
 
 /// A Postgres timestamp as an instant; None if it is infinite.
@@ -165,9 +151,4 @@ fn cron_timezone_in_force(schedule: Option<&[u8]>, timezone: Option<&[u8]>) -> S
         return zone.name().to_owned();
     }
     timezone.map_or_else(guc::timezone, |name| readable(name).into_owned())
-}
-
-/// A text argument, which comes as its bytes.
-fn readable(bytes: &[u8]) -> Cow<'_, str> {
-    ServerText::new(bytes).readable()
 }

@@ -4,8 +4,12 @@
 //! Every name in them is schema-qualified, operators included, so that they mean the same under
 //! any `search_path`.
 
+pub(crate) mod calendar;
 pub(crate) mod job;
 pub(crate) mod load;
+pub(crate) mod lookup;
+pub(crate) mod options;
+pub(crate) mod pause;
 pub(crate) mod role;
 pub(crate) mod run;
 pub(crate) mod state;

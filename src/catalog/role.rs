@@ -16,6 +16,18 @@ const CAN_CONNECT: &str = "SELECT pg_catalog.has_database_privilege($1, d.oid, '
 
 const MAY_DELETE: &str = "SELECT pg_catalog.has_table_privilege($1, 'cron.job', 'DELETE')";
 
+const MAY_BECOME: &str = "SELECT pg_catalog.pg_has_role($1, $2, $3)";
+
+const MAY_EXECUTE: &str = "SELECT pg_catalog.has_function_privilege($1, \
+     'cron.schedule_in_database(pg_catalog.text, pg_catalog.text, pg_catalog.text, \
+      pg_catalog.text, pg_catalog.text, pg_catalog.bool)', 'EXECUTE')";
+
+/// The right to act as another role, as `pg_has_role` has it.
+#[cfg(feature = "pg15")]
+const SET_ROLE: &str = "MEMBER";
+#[cfg(not(feature = "pg15"))]
+const SET_ROLE: &str = "SET";
+
 /// A role as far as jobs are concerned.
 #[derive(Debug, Clone)]
 pub(crate) struct Role {
@@ -67,6 +79,23 @@ pub(crate) fn can_connect(
 pub(crate) fn may_delete_jobs(role: pg_sys::Oid) -> Result<bool, Error> {
     Spi::connect(|client| {
         let rows = client.select(MAY_DELETE, Some(1), &[role.into()])?;
+        Ok(rows.first().get_one::<bool>()?.unwrap_or(false))
+    })
+}
+
+/// Whether a role has the right to SET ROLE to another one, which superusers always have.
+pub(crate) fn may_become(role: pg_sys::Oid, other: pg_sys::Oid) -> Result<bool, Error> {
+    Spi::connect(|client| {
+        let args = [role.into(), other.into(), SET_ROLE.into()];
+        let rows = client.select(MAY_BECOME, Some(1), &args)?;
+        Ok(rows.first().get_one::<bool>()?.unwrap_or(false))
+    })
+}
+
+/// Whether a role may have jobs in other databases.
+pub(crate) fn may_schedule_elsewhere(role: pg_sys::Oid) -> Result<bool, Error> {
+    Spi::connect(|client| {
+        let rows = client.select(MAY_EXECUTE, Some(1), &[role.into()])?;
         Ok(rows.first().get_one::<bool>()?.unwrap_or(false))
     })
 }

@@ -19,6 +19,11 @@ impl<'a> ServerText<'a> {
         Self(bytes)
     }
 
+    /// Its bytes in the database's encoding.
+    pub(crate) const fn bytes(self) -> &'a [u8] {
+        self.0
+    }
+
     /// The text as a statement's parameter of type text.
     pub(crate) fn param(self) -> DatumWithOid<'a> {
         // SAFETY: text and bytea have one layout, a length and the bytes.

@@ -3,6 +3,7 @@
 
 pub mod engine;
 pub mod message;
+pub mod options;
 pub mod plan;
 pub mod run;
 pub mod schedule;

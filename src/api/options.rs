@@ -1,0 +1,146 @@
+//! `cron.create_job` and `cron.set_job`: jobs with all their options.
+//!
+//! Owns two invariants: options are checked together, before anything is written, by both
+//! functions alike; and no job gets a role or a database its creator has no right to.
+
+use pg_tock_core::options::{Document, Interval, Options, Server, merge};
+use pgrx::prelude::*;
+use serde_json::Value as Json;
+
+use crate::catalog::{calendar, options as stored};
+use crate::error::{Error, SqlResult};
+use crate::guc;
+use crate::pg::identity::current_user;
+use crate::pg::json::{self, to_server};
+use crate::pg::text::ServerText;
+use crate::pg::{settings, zone};
+
+use super::rights::{self, JobRef};
+use super::schedules::check_schedule;
+
+/// `cron.create_job(options jsonb)`: what the function with many arguments calls, too.
+#[pg_extern(sql = false)]
+fn cron_create_job(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult<i64> {
+    Ok(create(argument(fcinfo, 0)?)?)
+}
+
+#[pg_extern(sql = false)]
+fn cron_set_job(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult<()> {
+    // SAFETY: its first argument is a bigint.
+    let job = unsafe { pgrx::fcinfo::pg_getarg::<i64>(fcinfo, 0) };
+    Ok(change(JobRef::id(job)?, argument(fcinfo, 1)?)?)
+}
+
+#[pg_extern(sql = false)]
+fn cron_set_job_named(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult<()> {
+    // SAFETY: its first argument is a text.
+    let job = unsafe { pgrx::fcinfo::pg_getarg::<&[u8]>(fcinfo, 0) };
+    Ok(change(JobRef::name(job)?, argument(fcinfo, 1)?)?)
+}
+
+fn argument(fcinfo: pg_sys::FunctionCallInfo, place: usize) -> Result<Json, Error> {
+    Ok(json::argument(fcinfo, place).ok_or(Error::Null("options"))??)
+}
+
+/// What Postgres says about values.
+struct Postgres;
+
+impl Server for Postgres {
+    fn interval(&self, text: &str) -> Result<Interval, String> {
+        use pgrx::datum::Interval as Read;
+        match text.parse::<Read>() {
+            Ok(read) => {
+                Ok(Interval { months: read.months(), days: read.days(), micros: read.micros() })
+            }
+            Err(_) => Err(format!("\"{}\" is not an interval", text.escape_debug())),
+        }
+    }
+
+    fn has_zone(&self, name: &str) -> bool {
+        zone::exists(name)
+    }
+}
+
+/// Stores a job from its name and options in one object.
+fn create(mut given: Json) -> Result<i64, Error> {
+    rights::refuse_in_recovery("cron.create_job()")?;
+    let name = given.as_object_mut().map(|object| object.remove("job_name"));
+    let name = match name.flatten() {
+        None if !given.is_object() => {
+            merge(Document::new(), given)?;
+            return Err(Error::Null("job_name"));
+        }
+        None | Some(Json::Null) => return Err(Error::Null("job_name")),
+        Some(Json::String(name)) if name.trim().is_empty() => return Err(Error::Empty("job_name")),
+        Some(Json::String(name)) => name,
+        Some(_) => return Err(Error::InvalidArgument("job_name must be text")),
+    };
+    let options = Options::read(merge(Document::new(), given)?, &Postgres)?;
+    let document = authorize(&options, None)?;
+    check_schedule(options.text("schedule").unwrap_or_default())?;
+    keep_calendars(&options, |_| true)?;
+    stored::put(ServerText::new(&to_server(&name)), &guc::host(), settings::port(), &document)
+}
+
+/// Changes those options of a job that the patch names.
+fn change(job: JobRef<'_>, patch: Json) -> Result<(), Error> {
+    rights::refuse_in_recovery("cron.set_job()")?;
+    let found = job.resolve()?;
+    let no_such_job = || Error::NoSuchJob(found.jobid.to_string());
+    let before = stored::get(found.jobid)?.ok_or_else(no_such_job)?;
+    let named: Vec<String> =
+        patch.as_object().map(|p| p.keys().cloned().collect()).unwrap_or_default();
+    let options = Options::read(merge(before.clone(), patch)?, &Postgres)?;
+    let document = authorize(&options, Some(&before))?;
+    let is_named = |name: &str| named.iter().any(|other| other == name);
+    if is_named("schedule") {
+        check_schedule(options.text("schedule").unwrap_or_default())?;
+    }
+    keep_calendars(&options, is_named)?;
+    if stored::set(found.jobid, &document)? { Ok(()) } else { Err(no_such_job()) }
+}
+
+/// Checks the job's role and database against the caller's rights, as far as they are new, and
+/// returns the options with all that has no NULL in its column.
+fn authorize(options: &Options, before: Option<&Document>) -> Result<Document, Error> {
+    let caller = current_user();
+    let text = |name| options.text(name).map(to_server);
+    let username = text("username").unwrap_or_else(|| caller.name().bytes().to_vec());
+    let database = text("database").unwrap_or_else(rights::default_database);
+    let old = |name| before.and_then(|row| row.get(name)).and_then(Json::as_str).map(to_server);
+    let same_role = old("username").as_ref() == Some(&username);
+    let same_database = old("database").as_ref() == Some(&database);
+    if !same_role || !same_database {
+        let role = if same_role { None } else { Some(rights::require_role(&caller, &username)?) };
+        if !same_database {
+            rights::require_reach(&caller, &database)?;
+        }
+        if let Some(role) = role.or(rights::role_oid(&username)?) {
+            rights::require_connect(role, &username, &database)?;
+        }
+    }
+    rights::refuse_superuser(&username)?;
+    let mut document = options.document().clone();
+    let fill = |document: &mut Document, name: &str, value: Vec<u8>| -> Result<(), Error> {
+        if options.text(name).is_none() {
+            document.insert(name.to_owned(), json::from_server(&value)?.into());
+        }
+        Ok(())
+    };
+    fill(&mut document, "username", username)?;
+    fill(&mut document, "database", database)?;
+    document.insert("active".to_owned(), options.flag("active").unwrap_or(true).into());
+    Ok(document)
+}
+
+/// Makes sure that the calendars in the options named exist, and stay.
+fn keep_calendars(options: &Options, named: impl Fn(&str) -> bool) -> Result<(), Error> {
+    for option in ["skip_on", "only_on"].into_iter().filter(|option| named(option)) {
+        for name in options.texts(option) {
+            if !calendar::keep(ServerText::new(&to_server(name)))? {
+                return Err(Error::NoSuchCalendar(name.clone()));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,145 @@
+//! Which job or calendar a caller means, and whether the caller may change it.
+//!
+//! Owns the rule: the owner, whoever may SET ROLE to the owner, and superusers. Functions pg_cron
+//! has keep pg_cron's rules, in `jobs`.
+
+use pgrx::pg_sys;
+
+use crate::catalog::lookup::{self, Found};
+use crate::catalog::role;
+use crate::error::Error;
+use crate::guc;
+use crate::pg::identity::{CurrentUser, current_database, current_user, in_recovery, is_superuser};
+use crate::pg::text::ServerText;
+
+/// How a caller names a job.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum JobRef<'a> {
+    Id(i64),
+    Name(ServerText<'a>),
+}
+
+impl<'a> JobRef<'a> {
+    pub(super) fn id(job: Option<i64>) -> Result<Self, Error> {
+        job.map(Self::Id).ok_or(Error::Null("job"))
+    }
+
+    pub(super) fn name(job: Option<&'a [u8]>) -> Result<Self, Error> {
+        job.map(|name| Self::Name(ServerText::new(name))).ok_or(Error::Null("job"))
+    }
+
+    /// The job, if the caller may change it. A name is one of the caller's own jobs; a superuser
+    /// who has none of that name means the only one there is.
+    pub(super) fn resolve(self) -> Result<Found, Error> {
+        let caller = current_user();
+        let found = match self {
+            Self::Id(jobid) => lookup::by_id(jobid)?,
+            Self::Name(name) => named(name, &caller)?,
+        };
+        let found = found.ok_or_else(|| Error::NoSuchJob(self.shown()))?;
+        if may_change(&caller, found.owner(), found.owner_oid)? {
+            Ok(found)
+        } else {
+            Err(Error::NotJobOwner(found.jobid))
+        }
+    }
+
+    fn shown(self) -> String {
+        match self {
+            Self::Id(jobid) => jobid.to_string(),
+            Self::Name(name) => format!("\"{}\"", name.readable()),
+        }
+    }
+}
+
+fn named(name: ServerText<'_>, caller: &CurrentUser) -> Result<Option<Found>, Error> {
+    if let Some(own) = lookup::own(name, caller.name())? {
+        return Ok(Some(own));
+    }
+    if !is_superuser() {
+        return Ok(None);
+    }
+    let mut found = lookup::by_name(name)?;
+    if found.len() > 1 {
+        return Err(Error::AmbiguousJob(name.readable().into_owned()));
+    }
+    Ok(found.pop())
+}
+
+/// Whether the caller may change what belongs to this role.
+pub(super) fn may_change(
+    caller: &CurrentUser,
+    owner: ServerText<'_>,
+    owner_oid: Option<pg_sys::Oid>,
+) -> Result<bool, Error> {
+    if is_superuser() || caller.name() == owner {
+        return Ok(true);
+    }
+    owner_oid.map_or(Ok(false), |oid| role::may_become(caller.oid, oid))
+}
+
+/// The role a job is to run as: the caller, or one the caller may become.
+pub(super) fn require_role(caller: &CurrentUser, name: &[u8]) -> Result<pg_sys::Oid, Error> {
+    let name = ServerText::new(name);
+    if name == caller.name() {
+        return Ok(caller.oid);
+    }
+    let readable = || name.readable().into_owned();
+    let found = role::role(name)?.ok_or_else(|| Error::NoSuchRole(readable()))?;
+    if !role::may_become(caller.oid, found.oid)? {
+        return Err(Error::RoleDenied(readable()));
+    }
+    if !found.can_log_in {
+        return Err(Error::RoleBarred(readable()));
+    }
+    Ok(found.oid)
+}
+
+/// A role's oid, if it exists.
+pub(super) fn role_oid(name: &[u8]) -> Result<Option<pg_sys::Oid>, Error> {
+    Ok(role::role(ServerText::new(name))?.map(|role| role.oid))
+}
+
+/// Refuses a superuser as a job's role where there are to be none.
+pub(super) fn refuse_superuser(name: &[u8]) -> Result<(), Error> {
+    let superuser = role::role(ServerText::new(name))?.is_some_and(|role| role.is_superuser);
+    if superuser && !guc::enable_superuser_jobs() { Err(Error::SuperuserJob) } else { Ok(()) }
+}
+
+/// The database a job gets if nobody says which.
+pub(super) fn default_database() -> Vec<u8> {
+    guc::default_job_database().map_or_else(current_database, String::into_bytes)
+}
+
+/// Whether the caller may have a job in this database: the current one, the default, or any
+/// other with the right that takes.
+pub(super) fn require_reach(caller: &CurrentUser, database: &[u8]) -> Result<(), Error> {
+    let allowed = database == current_database()
+        || database == default_database()
+        || role::may_schedule_elsewhere(caller.oid)?;
+    let readable = || ServerText::new(database).readable().into_owned();
+    if allowed { Ok(()) } else { Err(Error::OtherDatabase(readable())) }
+}
+
+/// Whether a role may run jobs in this database.
+pub(super) fn require_connect(
+    role: pg_sys::Oid,
+    name: &[u8],
+    database: &[u8],
+) -> Result<(), Error> {
+    let database = ServerText::new(database);
+    let readable = || database.readable().into_owned();
+    match role::can_connect(role, database)? {
+        None => Err(Error::DatabaseMissing(readable())),
+        Some(true) => Ok(()),
+        Some(false) => Err(Error::NoConnect {
+            role: ServerText::new(name).readable().into_owned(),
+            database: readable(),
+        }),
+    }
+}
+
+/// Refuses changes on a standby.
+pub(super) fn refuse_in_recovery(function: &'static str) -> Result<(), Error> {
+    if in_recovery() { Err(Error::InRecovery(function)) } else { Ok(()) }
+}

@@ -1,0 +1,89 @@
+//! The options of jobs in `cron.job`: read and written as one JSON document, by the names the core
+//! has for them, so that a new option needs no statement of its own.
+
+use std::sync::LazyLock;
+
+use pg_tock_core::options::{Document, OPTIONS};
+use pgrx::datum::DatumWithOid;
+use pgrx::prelude::*;
+
+use crate::error::Error;
+use crate::pg::identity::as_role;
+use crate::pg::text::ServerText;
+
+use super::role::extension_owner;
+
+const ROW: &str = "FROM pg_catalog.jsonb_populate_record(NULL::cron.job, \
+     pg_catalog.convert_from($1, 'UTF8')::pg_catalog.jsonb) AS new";
+
+// A job that is paused stays so: whoever describes jobs anew does not speak of that.
+static PUT: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "INSERT INTO cron.job AS job (jobname, nodename, nodeport, {}) SELECT $2, $3, $4, {} {ROW} \
+         ON CONFLICT ON CONSTRAINT jobname_username_uniq DO UPDATE SET \
+         nodename = excluded.nodename, nodeport = excluded.nodeport, {} RETURNING jobid",
+        columns(str::to_owned),
+        columns(|name| format!("new.{name}")),
+        columns(|name| format!("{name} = excluded.{name}")),
+    )
+});
+
+static SET: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "UPDATE cron.job AS job SET {} {ROW} WHERE job.jobid OPERATOR(pg_catalog.=) $2 \
+         RETURNING job.jobid",
+        columns(|name| format!("{name} = new.{name}")),
+    )
+});
+
+const GET: &str = "SELECT pg_catalog.convert_to(pg_catalog.to_jsonb(job)::pg_catalog.text, 'UTF8') \
+     FROM cron.job AS job WHERE job.jobid OPERATOR(pg_catalog.=) $1 FOR NO KEY UPDATE";
+
+/// Every option's column, written in some way, separated by commas.
+fn columns(write: impl Fn(&str) -> String) -> String {
+    OPTIONS.iter().map(|option| write(option.name)).collect::<Vec<_>>().join(", ")
+}
+
+/// Stores a job in place of the owner's job of that name, if there is one. Returns its id.
+///
+/// The document has all options that are not NULL.
+pub(crate) fn put(
+    jobname: ServerText<'_>,
+    nodename: &str,
+    nodeport: i32,
+    options: &Document,
+) -> Result<i64, Error> {
+    let args = [bytes(options)?.into(), jobname.param(), nodename.into(), nodeport.into()];
+    write(&PUT, &args)?.ok_or(Error::NoRow)
+}
+
+/// Replaces all options of a job. Returns whether there was one.
+pub(crate) fn set(jobid: i64, options: &Document) -> Result<bool, Error> {
+    Ok(write(&SET, &[bytes(options)?.into(), jobid.into()])?.is_some())
+}
+
+/// A job's row by column names, locked against changes by others; None if there is no such job.
+pub(crate) fn get(jobid: i64) -> Result<Option<Document>, Error> {
+    let owner = extension_owner()?;
+    let row = as_role(owner, || {
+        Spi::connect_mut(|client| {
+            let rows = client.update(GET, Some(1), &[jobid.into()])?;
+            if rows.is_empty() { Ok(None) } else { rows.first().get_one::<Vec<u8>>() }
+        })
+    })?;
+    Ok(row.map(|bytes| serde_json::from_slice(&bytes)).transpose()?)
+}
+
+fn bytes(options: &Document) -> Result<Vec<u8>, Error> {
+    Ok(serde_json::to_vec(options)?)
+}
+
+fn write(statement: &'static str, args: &[DatumWithOid<'_>]) -> Result<Option<i64>, Error> {
+    let owner = extension_owner()?;
+    as_role(owner, || {
+        Spi::connect_mut(|client| {
+            let rows = client.update(statement, None, args)?;
+            if rows.is_empty() { Ok(None) } else { Ok(rows.first().get_one::<i64>()?) }
+        })
+    })
+}

@@ -1,0 +1,58 @@
+//! A jsonb argument as a value.
+//!
+//! Owns one invariant: whatever encoding the database has, the value's texts are what the caller
+//! wrote. pgrx's own type takes the database's bytes for UTF-8.
+
+use core::ffi::{CStr, c_int};
+
+use pgrx::pg_sys;
+use serde_json::Value;
+
+const UTF8: c_int = pg_sys::pg_enc::PG_UTF8.cast_signed();
+
+/// The jsonb argument at this place; None if it is NULL.
+///
+/// # Errors
+/// The value has a text that is not valid, which only a database without encoding can hold.
+pub(crate) fn argument(
+    fcinfo: pg_sys::FunctionCallInfo,
+    place: usize,
+) -> Option<Result<Value, serde_json::Error>> {
+    // SAFETY: Postgres passed it to the function that passes it on, which has such an argument.
+    let datum = unsafe { pgrx::fcinfo::pg_getarg_datum(fcinfo, place) }?;
+    // SAFETY: the argument is a jsonb; its output function answers with a C string.
+    let text =
+        unsafe { pgrx::fcinfo::direct_function_call_as_datum(pg_sys::jsonb_out, &[Some(datum)]) }?;
+    // SAFETY: see above.
+    let text = unsafe { CStr::from_ptr(text.cast_mut_ptr()) };
+    let length = c_int::try_from(text.count_bytes()).unwrap_or(c_int::MAX);
+    // SAFETY: a string of that length; the answer is it, or a C string with a copy.
+    let utf8 = unsafe { pg_sys::pg_server_to_any(text.as_ptr(), length, UTF8) };
+    // SAFETY: see above; it is read before anything can free it.
+    Some(serde_json::from_slice(unsafe { CStr::from_ptr(utf8) }.to_bytes()))
+}
+
+/// A text in the encoding of the database; an ERROR if that lacks one of its characters.
+pub(crate) fn to_server(text: &str) -> Vec<u8> {
+    let mut bytes = text.as_bytes().to_vec();
+    let length = c_int::try_from(bytes.len()).unwrap_or(c_int::MAX);
+    bytes.push(0);
+    // SAFETY: a C string of that length; the answer is it, or a C string with a copy.
+    let converted = unsafe { pg_sys::pg_any_to_server(bytes.as_ptr().cast(), length, UTF8) };
+    // SAFETY: see above; copied before anything can free it.
+    unsafe { CStr::from_ptr(converted) }.to_bytes().to_vec()
+}
+
+/// A text in the encoding of the database as JSON has it.
+///
+/// # Errors
+/// It is not valid, which only a database without encoding can hold.
+pub(crate) fn from_server(text: &[u8]) -> Result<String, std::str::Utf8Error> {
+    let mut bytes = text.to_vec();
+    let length = c_int::try_from(bytes.len()).unwrap_or(c_int::MAX);
+    bytes.push(0);
+    // SAFETY: a C string of that length; the answer is it, or a C string with a copy.
+    let utf8 = unsafe { pg_sys::pg_server_to_any(bytes.as_ptr().cast(), length, UTF8) };
+    // SAFETY: see above; copied before anything can free it.
+    unsafe { CStr::from_ptr(utf8) }.to_str().map(str::to_owned)
+}
