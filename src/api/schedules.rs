@@ -10,7 +10,7 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use crate::error::Error;
-use crate::pg::text::ServerText;
+use crate::pg::text::{ServerText, for_message};
 use crate::pg::zone as server_zone;
 
 use super::preview::{context, day_rule, now, zone};
@@ -24,7 +24,7 @@ const RUNS_SHOWN: usize = 5;
 /// Reads a schedule's text, or says in pg_cron's words what is wrong with it, and where.
 pub(super) fn parse_schedule(text: &str) -> Result<Schedule, Error> {
     Schedule::parse(text).map_err(|error| {
-        pgrx::log!("failed to parse schedule: {text}");
+        pgrx::log!("failed to parse schedule: {}", for_message(text.to_owned()));
         Error::InvalidSchedule {
             schedule: text.to_owned(),
             detail: format!(
@@ -43,9 +43,10 @@ pub(super) fn check_schedule(text: &str) -> Result<Schedule, Error> {
         return Err(Error::InvalidTimeZone { problem, hint: ZONE_HINT.to_owned() });
     }
     for doubt in doubts_in_force(text, &schedule) {
-        ErrorReport::new(PgSqlErrorCode::ERRCODE_WARNING, doubt.message, "pg_tock")
-            .set_detail(format!("At character {} of schedule: {text}", character(text, doubt.at)))
-            .set_hint(doubt.hint)
+        let detail = format!("At character {} of schedule: {text}", character(text, doubt.at));
+        ErrorReport::new(PgSqlErrorCode::ERRCODE_WARNING, for_message(doubt.message), "pg_tock")
+            .set_detail(for_message(detail))
+            .set_hint(for_message(doubt.hint))
             .report(PgLogLevel::WARNING);
     }
     Ok(schedule)
