@@ -156,6 +156,7 @@ impl Error {
             | Self::InvalidTimeZone { .. }
             | Self::InvalidArgument(_)
             | Self::Option(_)
+            | Self::Json(_)
             | Self::Null(_)
             | Self::Empty(_)
             | Self::OutOfRange { .. } => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
@@ -179,9 +180,7 @@ impl Error {
                 PgSqlErrorCode::ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED
             }
             Self::InRecovery(_) => PgSqlErrorCode::ERRCODE_READ_ONLY_SQL_TRANSACTION,
-            Self::Json(_) | Self::Encoding(_) => {
-                PgSqlErrorCode::ERRCODE_CHARACTER_NOT_IN_REPERTOIRE
-            }
+            Self::Encoding(_) => PgSqlErrorCode::ERRCODE_CHARACTER_NOT_IN_REPERTOIRE,
             Self::ExtensionMissing | Self::InvalidJob { .. } | Self::NoOccurrences(_) => {
                 PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE
             }
