@@ -6,12 +6,16 @@
 #![allow(clippy::result_large_err)]
 
 mod flush;
+mod backfill;
 mod calendars;
+mod forecast;
 mod jobs;
 mod options;
+mod outlook;
 mod pause;
 mod preview;
 mod rights;
 mod running;
 mod schedules;
 mod triggers;
+mod views;
