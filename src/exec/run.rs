@@ -234,8 +234,9 @@ fn describe(progress: &Progress) -> (String, Option<i64>) {
 
 impl Observer for Flight<'_> {
     unsafe fn parsed(&mut self, kind: Kind) {
-        self.reaches_outside = kind.reaches_outside || self.order.claim_first;
-        if self.order.local && (kind.may_commit || self.reaches_outside) {
+        self.reaches_outside = kind.reaches_outside || self.order.reaches_outside;
+        let flushed = self.reaches_outside || self.order.claim_first;
+        if self.order.local && (kind.may_commit || flushed) {
             let slot = self.session.slot;
             // SAFETY: no transaction is open; the claim may be lost in a crash of the server, for
             // WAL is ordered: then what the command did is lost too.
@@ -250,7 +251,7 @@ impl Observer for Flight<'_> {
                 }
                 if slot.advance(Phase::Unrecorded, Phase::Claiming) {
                     let flush = pg_sys::SyncCommitLevel::SYNCHRONOUS_COMMIT_LOCAL_FLUSH;
-                    pg_sys::synchronous_commit = if self.reaches_outside {
+                    pg_sys::synchronous_commit = if flushed {
                         synchronous_commit.max(flush.cast_signed())
                     } else {
                         0

@@ -60,9 +60,10 @@ pub struct RunOrder<'a> {
     pub trigger: Trigger,
     /// Whether the ledger is in the executor's database, so that it settles the run itself.
     pub local: bool,
-    /// Whether the row has to be on disk before the command starts: the job has effects a rollback
-    /// does not undo.
+    /// Whether the row has to be on disk before the command starts.
     pub claim_first: bool,
+    /// Whether the job has effects a rollback does not undo, as an earlier run has shown.
+    pub reaches_outside: bool,
     /// WAL position that must be on disk before anything is sent outside; 0 = nothing to wait for.
     pub flush_lsn: u64,
     /// The job's name, if it has one.
@@ -88,6 +89,7 @@ impl<'a> RunOrder<'a> {
         out.push(self.trigger.as_u8());
         out.push(u8::from(self.local));
         out.push(u8::from(self.claim_first));
+        out.push(u8::from(self.reaches_outside));
         out.extend_from_slice(&self.flush_lsn.to_le_bytes());
         put_optional_text(out, self.job_name.map(CStr::to_bytes), name_len);
         put_text(out, self.command.to_bytes(), command_len);
@@ -107,6 +109,7 @@ impl<'a> RunOrder<'a> {
         let trigger = reader.code("trigger", Trigger::from_u8)?;
         let local = reader.flag("local")?;
         let claim_first = reader.flag("claim_first")?;
+        let reaches_outside = reader.flag("reaches_outside")?;
         let flush_lsn = reader.u64()?;
         let named = reader.flag("job_name")?;
         let job_name = if named { Some(reader.c_text("job_name")?) } else { None };
@@ -120,6 +123,7 @@ impl<'a> RunOrder<'a> {
             trigger,
             local,
             claim_first,
+            reaches_outside,
             flush_lsn,
             job_name,
             command,
@@ -335,6 +339,7 @@ mod tests {
                 trigger: Trigger::from_u8(trigger).unwrap(),
                 local,
                 claim_first: !local,
+                reaches_outside: local,
                 flush_lsn,
                 job_name: None,
                 command: c"",
@@ -356,6 +361,7 @@ mod tests {
             trigger: Trigger::Schedule,
             local: true,
             claim_first: false,
+            reaches_outside: false,
             flush_lsn: 0,
             job_name: Some(c"nightly"),
             command,
