@@ -130,7 +130,7 @@ impl Engine {
             (before, true) => {
                 job.on = true;
                 if changed || !before {
-                    job.popped = job.popped.max(after);
+                    job.popped = after.max(job.taken);
                     if !before && job.rare().base.is_some() {
                         let base = job.rare().base.max(Some(after));
                         job.rare_mut().base = base;
@@ -328,7 +328,7 @@ fn renew(job: &mut Job, spec: JobSpec, after: Timestamp) {
     job.exhausted = false;
     if std::mem::take(&mut job.stale) {
         // What waits keeps waiting and must not come due a second time.
-        job.popped = after;
+        (job.popped, job.taken) = (after, after);
         job.reported = super::state::EVER;
     }
     let waiting = job.queue.iter().filter(|waiting| waiting.is_nominal());

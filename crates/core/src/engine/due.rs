@@ -184,7 +184,7 @@ impl Engine {
                     None
                 }
             };
-            self.jobs[number].popped = at;
+            self.jobs[number].took(at);
             match skip {
                 Some(reason) => self.skip(number, reason, at, &mut fold, out),
                 None => {
@@ -223,7 +223,7 @@ impl Engine {
             Some(fold) => (fold.last, fold.count) = (last, fold.count + 1),
             None => *fold = Some(Fold { reason, first: last, last, count: 1 }),
         }
-        self.jobs[number].popped = last;
+        self.jobs[number].took(last);
         true
     }
 
@@ -235,7 +235,7 @@ impl Engine {
         let last = last.filter(|&last| matches!(times.verdict(last), Verdict::Start(start) if start > gap.now));
         let until = last.unwrap_or(gap.end);
         job.rare_mut().backlogs.push_back(Backlog { after: first.plus(-1), until });
-        job.popped = until.plus(-1);
+        job.took(until.plus(-1));
         job.skipped = None;
     }
 
@@ -287,7 +287,7 @@ impl Engine {
         let Some(at) = self.after_run(number, times).filter(|&at| at <= now) else { return };
         let gap = self.gap(&self.jobs[number], times, now);
         let job = &mut self.jobs[number];
-        job.popped = at;
+        job.took(at);
         if at >= gap.end {
             let (ready_at, trigger) = (at, Trigger::Schedule);
             let (run, attempt, claim) = (None, 1, false);

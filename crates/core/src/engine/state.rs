@@ -139,8 +139,10 @@ pub(super) struct Job {
     pub(super) exhausted: bool,
     /// Stands in the list of jobs whose cursor may have moved.
     pub(super) moved: bool,
-    /// The last instant taken from the schedule.
+    /// Instants up to this one are taken, or none of the job's.
     pub(super) popped: Timestamp,
+    /// The last instant that was taken.
+    pub(super) taken: Timestamp,
     /// The cursor the edge knows.
     pub(super) reported: Timestamp,
     /// The last `Skipped` emitted, if nothing has happened to the job since.
@@ -170,6 +172,7 @@ impl Default for Job {
             exhausted: false,
             moved: false,
             popped: EVER,
+            taken: EVER,
             reported: EVER,
             skipped: None,
             queue: JobQueue::default(),
@@ -199,6 +202,12 @@ impl Job {
 
     pub(super) fn rare_mut(&mut self) -> &mut Rare {
         self.rare.get_or_insert_default()
+    }
+
+    /// Notes that an instant is taken.
+    pub(super) const fn took(&mut self, at: Timestamp) {
+        self.popped = at;
+        self.taken = at;
     }
 
     /// Whether an instant has a row already.
