@@ -3,6 +3,7 @@
 //! Owns one invariant: a preview and the scheduler read the same columns in the same way, and ask
 //! the same [`Plan`].
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use crate::catalog::outlook::{Outlook, Shaped};
 use crate::error::Error;
 use crate::guc;
 use crate::pg::json::to_server;
+use crate::pg::snapshot::{View, view};
 use crate::pg::text::ServerText;
 
 use super::preview::{day_rule, zone};
@@ -23,7 +25,22 @@ use super::preview::{day_rule, zone};
 #[derive(Debug, Default)]
 pub(super) struct Calendars(HashMap<String, Option<Arc<Dates>>>);
 
+thread_local! {
+    /// What the last statement read, and what it saw: the views ask once for each job.
+    static READ: Cell<Option<(View, Calendars)>> = const { Cell::new(None) };
+}
+
 impl Calendars {
+    /// Runs `body` with what was read of calendars for the present snapshot already.
+    pub(super) fn of_snapshot<R>(body: impl FnOnce(&mut Self) -> R) -> R {
+        let view = view();
+        let known = READ.take().filter(|(read_in, _)| Some(*read_in) == view);
+        let mut calendars = known.map_or_else(Self::default, |(_, calendars)| calendars);
+        let answer = body(&mut calendars);
+        READ.set(view.map(|view| (view, calendars)));
+        answer
+    }
+
     fn get(&mut self, name: &str) -> Result<Option<Arc<Dates>>, Error> {
         if let Some(known) = self.0.get(name) {
             return Ok(known.clone());

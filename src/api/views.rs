@@ -39,7 +39,7 @@ fn cron_job_condition(
         only_on: names(only_on.as_ref()),
         ..Shaped::default()
     };
-    match plan(&job, now(), &mut Calendars::default()) {
+    match Calendars::of_snapshot(|calendars| plan(&job, now(), calendars)) {
         Ok(Ok(plan)) if plan.schedule().kind() == Kind::Startup => "startup",
         Ok(Ok(_)) => "recurring",
         Ok(Err(Broken::Schedule(_))) => "invalid schedule",
@@ -75,7 +75,7 @@ fn cron_job_next_run(
     let instant = |at: Option<TimestampWithTimeZone>| at.map(|at| from_pg(at.into_inner()));
     let now = now();
     let from = anchor(&job.schedule, instant(effective_from), instant(last_run_at), now);
-    let plan = plan(&job, from, &mut Calendars::default()).ok()?.ok()?;
+    let plan = Calendars::of_snapshot(|calendars| plan(&job, from, calendars)).ok()?.ok()?;
     let after = instant(paused_until).map_or(now, |until| until.max(now));
     let next = plan.coming(after).next()?;
     timestamptz(next.start)

@@ -35,9 +35,7 @@ macro_rules! outlook {
             utf8!("pg_catalog.array_to_json(j.skip_on)::pg_catalog.text"),
             ", ",
             utf8!("pg_catalog.array_to_json(j.only_on)::pg_catalog.text"),
-            ", ",
-            utf8!("j.on_missed"),
-            ", j.missed_window, j.paused_until, s.effective_from, s.cursor, t.last_run_at, ",
+            ", j.paused_until, s.effective_from, t.last_run_at, ",
             "CASE WHEN t.total_runs OPERATOR(pg_catalog.>) 0 ",
             "THEN t.total_ms OPERATOR(pg_catalog./) t.total_runs::pg_catalog.float8 END ",
             "FROM cron.job j ",
@@ -74,13 +72,9 @@ pub(crate) struct Outlook {
     pub(crate) jobname: Option<Vec<u8>>,
     pub(crate) active: bool,
     pub(crate) nodename: String,
-    pub(crate) on_missed: Option<String>,
-    /// Microseconds.
-    pub(crate) missed_window: Option<i64>,
     /// `i64::MAX` for a pause without end.
     pub(crate) paused_until: Option<Timestamp>,
     pub(crate) effective_from: Option<Timestamp>,
-    pub(crate) cursor: Option<Timestamp>,
     pub(crate) last_run_at: Option<Timestamp>,
     /// Mean duration of a run in microseconds; None before the first.
     pub(crate) average: Option<i64>,
@@ -111,7 +105,7 @@ fn read(row: &SpiHeapTupleData<'_>) -> Result<Outlook, Error> {
     };
     let span =
         |column: usize| row.get::<Interval>(column).map(|span| span.map(|span| micros(&span)));
-    let average = row.get::<f64>(18)?;
+    let average = row.get::<f64>(15)?;
     Ok(Outlook {
         shaped: Shaped {
             jobid: row.get(1)?.unwrap_or_default(),
@@ -126,12 +120,9 @@ fn read(row: &SpiHeapTupleData<'_>) -> Result<Outlook, Error> {
         jobname: row.get(2)?,
         active: row.get(3)?.unwrap_or(false),
         nodename: text(4)?.unwrap_or_default(),
-        on_missed: text(12)?,
-        missed_window: span(13)?,
-        paused_until: instant(14)?,
-        effective_from: instant(15)?,
-        cursor: instant(16)?,
-        last_run_at: instant(17)?,
+        paused_until: instant(12)?,
+        effective_from: instant(13)?,
+        last_run_at: instant(14)?,
         average: average.map(whole_micros),
     })
 }

@@ -77,6 +77,30 @@ SELECT cron.set_job('left alone', '{"skip_on": ["empty"]}');
 SELECT cron.set_job('left alone', '{"skip_on": null}');
 SELECT jobname, state, next_run_at IS NOT NULL AS has_next FROM cron.jobs WHERE jobid = :id;
 
+-- Calendars are read once for a statement, and anew for the next.
+SELECT cron.create_calendar('fresh');
+SELECT cron.create_job('fresh', 'at 2055-06-01 12:00', 'SELECT 1', timezone => 'UTC', skip_on => '{fresh}') > 0 AS stored;
+CREATE FUNCTION regress_tock_next() RETURNS timestamptz LANGUAGE plpgsql VOLATILE AS
+$$ BEGIN RETURN next_run_at FROM cron.jobs WHERE jobname = 'fresh'; END $$;
+BEGIN;
+SELECT regress_tock_next() AS before, cron.add_calendar_dates('fresh', '2055-06-01') AS add, regress_tock_next() AS after;
+SAVEPOINT s;
+SELECT cron.remove_calendar_dates('fresh', '2055-06-01');
+SELECT regress_tock_next() AS removed;
+ROLLBACK TO s;
+SELECT regress_tock_next() AS rolled_back;
+COMMIT;
+SELECT regress_tock_next() AS committed;
+SELECT cron.remove_calendar_dates('fresh', '2055-06-01');
+SELECT regress_tock_next() AS removed;
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SELECT regress_tock_next() AS before;
+SELECT cron.add_calendar_dates('fresh', '2055-06-01');
+SELECT regress_tock_next() AS after;
+ROLLBACK;
+SELECT regress_tock_next() AS rolled_back;
+DROP FUNCTION regress_tock_next();
+
 -- A change reaches the scheduler as a change of jobs; who owned a calendar that outlived him is known.
 SET session_replication_role = replica;
 INSERT INTO cron.calendar (name, owner) VALUES ('orphan', 'regress_tock_gone');
