@@ -146,7 +146,10 @@ impl Jobs {
                 .on_missed
                 .as_deref()
                 .map_or_else(guc::default_on_missed, |word| MissedPolicy::parse(word).unwrap_or(MissedPolicy::Skip)),
-            missed_window: options.missed_window.or_else(guc::default_missed_window),
+            // 0 is no limit, whatever the default.
+            missed_window: options
+                .missed_window
+                .map_or_else(guc::default_missed_window, |window| Some(window).filter(|&w| w > 0)),
             paused_until: options.paused_until.map(Timestamp),
             done: Arc::from([]),
             last_end: None,
