@@ -6,7 +6,7 @@
 //!
 //! Invariants it owns:
 //! - every instant that comes due while a job is on leads to exactly one of [`Action::Run`],
-//!   [`Action::Fail`], [`Action::Missed`] or [`Action::Overflow`], or waits; only dropping or
+//!   [`Action::Fail`] or [`Action::Skipped`], or waits; only dropping or
 //!   deactivating its job removes a waiting one;
 //! - a job has at most one run at a time, and at most `max_running` runs are handed out;
 //! - after a tick nothing more can be done at that instant, and [`Engine::next_wake`] names the
@@ -29,6 +29,7 @@ mod due;
 mod fair;
 mod heap;
 mod pool;
+mod simulate;
 mod slab;
 mod state;
 #[cfg(test)]
@@ -43,6 +44,7 @@ use heap::{Heap, Positions};
 use slab::Slab;
 use state::{EVER, Executor, Job, Key, Need, Owner, Phase, Pressure, Rank};
 
+pub use simulate::{Event, MOST_EVENTS, Simulated, What, simulate};
 pub use types::{Action, Counts, ExecutorId, JobSpec, Limits, Occurrence, Occurrences, PoolKey};
 
 /// An instant later than this is missed, and a larger step back of the clock is a new beginning.

@@ -4,5 +4,6 @@ mod agenda;
 mod fair;
 mod lives;
 mod pool;
+mod simulate;
 mod support;
 mod world;

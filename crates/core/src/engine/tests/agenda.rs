@@ -45,7 +45,8 @@ fn instants_queue_behind_the_running_one_up_to_the_limit() {
     assert_eq!(story.tick(SEC), [run(0, 1, SEC)]);
     let overlap = |first, last, count| skipped(SkipReason::Overlap, 1, first, last, count);
     assert_eq!(story.tick(5 * SEC), [overlap(4 * SEC, 5 * SEC, 2)]);
-    let Action::Skipped { job, reason, first, last, count, .. } = overlap(6 * SEC, 6 * SEC, 1) else {
+    let Action::Skipped { job, reason, first, last, count, .. } = overlap(6 * SEC, 6 * SEC, 1)
+    else {
         panic!()
     };
     let extends = Some(at(5 * SEC));
@@ -230,7 +231,7 @@ fn a_large_step_back_starts_the_agenda_anew_and_a_small_one_waits() {
     assert_eq!(story.tick(hour + 10 * SEC), []);
     assert_eq!(story.tick(hour / 2), [Action::ClockBack { to: at(hour / 2) }]);
     assert_eq!(story.wake(), None, "waits for being put again");
-    let done = std::sync::Arc::from([at(hour), at(hour / 2 + 60 * SEC)]);
+    let done = Arc::from([at(hour), at(hour / 2 + 60 * SEC)]);
     story.put([crate::engine::JobSpec { done, ..job(1, 7, Every(60 * SEC)) }]);
     assert_eq!(story.tick(hour / 2), []);
     assert_eq!(story.wake(), Some(hour / 2 + 60 * SEC));

@@ -68,6 +68,20 @@ impl Occurrences for Once {
     }
 }
 
+/// So long after each run.
+#[derive(Debug)]
+pub(super) struct Rest(pub(super) i64);
+
+impl Occurrences for Rest {
+    fn next_after(&self, _: Timestamp) -> Option<Timestamp> {
+        None
+    }
+
+    fn after_completion(&self) -> Option<i64> {
+        Some(self.0)
+    }
+}
+
 pub(super) fn at(micros: i64) -> Timestamp {
     Timestamp(micros)
 }
