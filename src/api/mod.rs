@@ -16,5 +16,6 @@ mod preview;
 mod rights;
 mod running;
 mod schedules;
+mod simulate;
 mod triggers;
 mod views;
