@@ -321,6 +321,23 @@ AS 'MODULE_PATHNAME', 'cron_forecast_wrapper';
 COMMENT ON FUNCTION cron.forecast(interval)
     IS 'every coming start of the jobs the caller sees, how long the run takes on average, and how many jobs are expected to run then';
 
+CREATE FUNCTION cron.simulate(
+    down_from timestamptz,
+    down_to timestamptz,
+    resume_for interval DEFAULT '1 hour')
+RETURNS TABLE (
+    at timestamptz,
+    jobid bigint,
+    jobname text,
+    scheduled_for timestamptz,
+    action text,
+    reason text,
+    count bigint)
+LANGUAGE C STABLE
+AS 'MODULE_PATHNAME', 'cron_simulate_wrapper';
+COMMENT ON FUNCTION cron.simulate(timestamptz, timestamptz, interval)
+    IS 'what would run, be skipped or be caught up, for the jobs the caller sees, if the server were down in that time';
+
 -- Past occurrences
 
 CREATE FUNCTION cron.backfill(job bigint, from_time timestamptz, to_time timestamptz)

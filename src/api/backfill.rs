@@ -17,7 +17,7 @@ use crate::pg::identity::current_user;
 use crate::pg::time;
 
 use super::outlook::Calendars;
-use super::preview::{instant, timestamptz};
+use super::preview::{finite, timestamptz};
 use super::rights::{JobRef, refuse_in_recovery};
 
 /// The most occurrences one call looks at.
@@ -69,13 +69,6 @@ fn request(
         return Ok(Vec::new());
     }
     backfill::request(jobid, occurrences, Trigger::Backfill.as_str(), current_user().name())
-}
-
-fn finite(name: &'static str, at: Option<TimestampWithTimeZone>) -> Result<Instant, Error> {
-    instant(at.ok_or(Error::Null(name))?).ok_or_else(|| Error::OutOfRange {
-        problem: format!("{name} must be finite"),
-        hint: "Use now() for everything up to the present.",
-    })
 }
 
 /// The occurrences from one instant to another, both included, that windows and calendars let run.

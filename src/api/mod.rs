@@ -17,5 +17,6 @@ mod preview;
 mod rights;
 mod running;
 mod schedules;
+mod simulate;
 mod triggers;
 mod views;

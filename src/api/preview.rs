@@ -186,3 +186,12 @@ fn count(n: Option<i32>) -> Result<usize, Error> {
         .filter(|&n| n <= MOST_RUNS)
         .ok_or(Error::InvalidArgument("n must be between 0 and 10000"))
 }
+
+/// An argument that is an instant and not infinite.
+pub(super) fn finite(
+    name: &'static str,
+    at: Option<TimestampWithTimeZone>,
+) -> Result<Instant, Error> {
+    instant(at.ok_or(Error::Null(name))?)
+        .ok_or_else(|| Error::OutOfRange { problem: format!("{name} must be finite"), hint: "" })
+}

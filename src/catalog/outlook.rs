@@ -35,10 +35,16 @@ macro_rules! outlook {
             utf8!("pg_catalog.array_to_json(j.skip_on)::pg_catalog.text"),
             ", ",
             utf8!("pg_catalog.array_to_json(j.only_on)::pg_catalog.text"),
-            ", j.paused_until, s.effective_from, t.last_run_at, ",
+            ", ",
+            utf8!("j.on_missed"),
+            ", j.missed_window, j.paused_until, s.effective_from, t.last_run_at, ",
             "CASE WHEN t.total_runs OPERATOR(pg_catalog.>) 0 ",
-            "THEN t.total_ms OPERATOR(pg_catalog./) t.total_runs::pg_catalog.float8 END ",
-            "FROM cron.job j ",
+            "THEN t.total_ms OPERATOR(pg_catalog./) t.total_runs::pg_catalog.float8 END",
+            ", ",
+            utf8!("j.database"),
+            ", ",
+            utf8!("j.username"),
+            " FROM cron.job j ",
             "LEFT JOIN cron.job_state s ON s.jobid OPERATOR(pg_catalog.=) j.jobid ",
             "LEFT JOIN cron.job_stat t ON t.jobid OPERATOR(pg_catalog.=) j.jobid ",
             $where
@@ -72,6 +78,11 @@ pub(crate) struct Outlook {
     pub(crate) jobname: Option<Vec<u8>>,
     pub(crate) active: bool,
     pub(crate) nodename: String,
+    pub(crate) on_missed: Option<String>,
+    /// Microseconds.
+    pub(crate) missed_window: Option<i64>,
+    pub(crate) database: String,
+    pub(crate) username: String,
     /// `i64::MAX` for a pause without end.
     pub(crate) paused_until: Option<Timestamp>,
     pub(crate) effective_from: Option<Timestamp>,
@@ -105,7 +116,7 @@ fn read(row: &SpiHeapTupleData<'_>) -> Result<Outlook, Error> {
     };
     let span =
         |column: usize| row.get::<Interval>(column).map(|span| span.map(|span| micros(&span)));
-    let average = row.get::<f64>(15)?;
+    let average = row.get::<f64>(17)?;
     Ok(Outlook {
         shaped: Shaped {
             jobid: row.get(1)?.unwrap_or_default(),
@@ -120,9 +131,13 @@ fn read(row: &SpiHeapTupleData<'_>) -> Result<Outlook, Error> {
         jobname: row.get(2)?,
         active: row.get(3)?.unwrap_or(false),
         nodename: text(4)?.unwrap_or_default(),
-        paused_until: instant(12)?,
-        effective_from: instant(13)?,
-        last_run_at: instant(14)?,
+        on_missed: text(12)?,
+        missed_window: span(13)?,
+        paused_until: instant(14)?,
+        effective_from: instant(15)?,
+        last_run_at: instant(16)?,
+        database: text(18)?.unwrap_or_default(),
+        username: text(19)?.unwrap_or_default(),
         average: average.map(whole_micros),
     })
 }
