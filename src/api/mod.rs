@@ -5,9 +5,9 @@
 // it is made once, on the way out of the statement.
 #![allow(clippy::result_large_err)]
 
-mod flush;
 mod backfill;
 mod calendars;
+mod flush;
 mod forecast;
 mod jobs;
 mod options;

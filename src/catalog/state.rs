@@ -272,7 +272,8 @@ pub(crate) fn set_cursors(cursors: &[(JobId, Timestamp)]) -> Result<(), spi::Err
 pub(crate) fn take_left_at() -> Result<Option<Timestamp>, spi::Error> {
     Spi::connect_mut(|client| {
         let rows = client.update(TAKE_LEFT_AT, None, &[])?;
-        let at = if rows.is_empty() { None } else { rows.first().get_one::<TimestampWithTimeZone>()? };
+        let at =
+            if rows.is_empty() { None } else { rows.first().get_one::<TimestampWithTimeZone>()? };
         Ok(at.map(|at| from_pg(at.into_inner())))
     })
 }
@@ -286,7 +287,9 @@ pub(crate) fn leave(at: Timestamp) -> Result<(), spi::Error> {
 }
 
 /// The occurrences of these jobs, each after an instant of its own, that have a row in the ledger.
-pub(crate) fn recorded(since: &[(JobId, Timestamp)]) -> Result<Vec<(JobId, Timestamp)>, spi::Error> {
+pub(crate) fn recorded(
+    since: &[(JobId, Timestamp)],
+) -> Result<Vec<(JobId, Timestamp)>, spi::Error> {
     Spi::connect(|client| {
         let ids: Vec<i64> = since.iter().map(|(job, _)| job.0).collect();
         let at = stamps(since.iter().map(|(_, at)| *at));
@@ -304,7 +307,8 @@ pub(crate) fn recorded(since: &[(JobId, Timestamp)]) -> Result<Vec<(JobId, Times
 pub(crate) fn last_end(job: JobId) -> Result<Option<Timestamp>, spi::Error> {
     Spi::connect(|client| {
         let rows = client.select(LAST_END, Some(1), &[job.0.into()])?;
-        let at = if rows.is_empty() { None } else { rows.first().get_one::<TimestampWithTimeZone>()? };
+        let at =
+            if rows.is_empty() { None } else { rows.first().get_one::<TimestampWithTimeZone>()? };
         Ok(at.map(|at| from_pg(at.into_inner())))
     })
 }

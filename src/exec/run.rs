@@ -251,11 +251,8 @@ impl Observer for Flight<'_> {
                 }
                 if slot.advance(Phase::Unrecorded, Phase::Claiming) {
                     let flush = pg_sys::SyncCommitLevel::SYNCHRONOUS_COMMIT_LOCAL_FLUSH;
-                    pg_sys::synchronous_commit = if flushed {
-                        synchronous_commit.max(flush.cast_signed())
-                    } else {
-                        0
-                    };
+                    pg_sys::synchronous_commit =
+                        if flushed { synchronous_commit.max(flush.cast_signed()) } else { 0 };
                     self.guarantee = Guarantee::AtMostOnce;
                     ledger::write(self.session.ledger, &self.row(), Write::Insert);
                 }

@@ -4,7 +4,9 @@
 //! alone creates entries. An entry is found by the database's oid and outlives its scheduler, so
 //! that changes committed in between are not lost.
 
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{
+    AtomicBool, AtomicI32, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, Ordering,
+};
 
 use pg_tock_core::time::Timestamp;
 use pgrx::pg_sys;

@@ -128,8 +128,7 @@ impl Jobs {
         let made_with = self.made_with;
         let same = known.filter(|job| {
             // Without options it names no calendar.
-            let calendars =
-                job.options.is_none() || job.made_with.calendars == made_with.calendars;
+            let calendars = job.options.is_none() || job.made_with.calendars == made_with.calendars;
             job.options == row.options && calendars && job.made_with.rules == made_with.rules
         });
         let (times, startup) = match &same {
@@ -142,10 +141,9 @@ impl Jobs {
             key,
             active: row.active,
             times: Arc::clone(&times),
-            missed: options
-                .on_missed
-                .as_deref()
-                .map_or_else(guc::default_on_missed, |word| MissedPolicy::parse(word).unwrap_or(MissedPolicy::Skip)),
+            missed: options.on_missed.as_deref().map_or_else(guc::default_on_missed, |word| {
+                MissedPolicy::parse(word).unwrap_or(MissedPolicy::Skip)
+            }),
             // 0 is no limit, whatever the default.
             missed_window: options
                 .missed_window
@@ -194,12 +192,12 @@ impl Jobs {
             format!("invalid time zone for job {}: {zone}", row.id)
         })?;
         let window = options.run_window.as_deref().map(RunWindow::parse).transpose();
-        let window = window.map_err(|error| {
-            format!("invalid run_window for job {}: {error}", row.id)
-        })?;
+        let window =
+            window.map_err(|error| format!("invalid run_window for job {}: {error}", row.id))?;
         let calendars = |names: &[String]| -> Result<Vec<Arc<Dates>>, String> {
             let find = |name: &String| self.calendars.get(name).cloned();
-            let missing = |name| format!("job {} does not run: calendar \"{name}\" does not exist", row.id);
+            let missing =
+                |name| format!("job {} does not run: calendar \"{name}\" does not exist", row.id);
             names.iter().map(|name| find(name).ok_or_else(|| missing(name))).collect()
         };
         let shape = Shape {

@@ -257,13 +257,7 @@ impl Scheduler {
     }
 
     /// Hands a run to an idle executor.
-    fn hand_over(
-        &mut self,
-        id: ExecutorId,
-        occurrence: Occurrence,
-        claim: bool,
-        now: Timestamp,
-    ) {
+    fn hand_over(&mut self, id: ExecutorId, occurrence: Occurrence, claim: bool, now: Timestamp) {
         let Some(job) = self.jobs.get(occurrence.job).map(Rc::clone) else {
             self.engine.run_finished(id, now);
             return;

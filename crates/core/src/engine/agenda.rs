@@ -86,7 +86,11 @@ impl Engine {
         let comes = asked_for
             && (job.queue.iter().any(known)
                 || job.running_for == Some(scheduled_for)
-                || job.rare().backlogs.iter().any(|b| b.after < scheduled_for && scheduled_for < b.until));
+                || job
+                    .rare()
+                    .backlogs
+                    .iter()
+                    .any(|b| b.after < scheduled_for && scheduled_for < b.until));
         if job.dropped || comes || !(asked_for || self.has_room(number)) {
             return false;
         }

@@ -44,7 +44,9 @@ impl Engine {
         let record = &self.jobs[job];
         let chosen = *self.next_waiting(record)?;
         let same = |w: &Waiting| {
-            w.scheduled_for == chosen.scheduled_for && w.trigger == chosen.trigger && w.run == chosen.run
+            w.scheduled_for == chosen.scheduled_for
+                && w.trigger == chosen.trigger
+                && w.run == chosen.run
         };
         let record = &mut self.jobs[job];
         let waiting = record.queue.take(same)?;
@@ -53,11 +55,7 @@ impl Engine {
         record.cancelled = false;
         self.totals.queued -= 1;
         let occurrence = record.occurrence(waiting);
-        out.push(Action::Run {
-            executor: ExecutorId(executor),
-            occurrence,
-            claim: waiting.claim,
-        });
+        out.push(Action::Run { executor: ExecutorId(executor), occurrence, claim: waiting.claim });
         Some(())
     }
 

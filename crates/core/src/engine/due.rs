@@ -173,14 +173,17 @@ impl Engine {
                 Verdict::Start(_) if !self.has_room(number) => Some(SkipReason::Overlap),
                 Verdict::Start(start) => {
                     self.emit(number, &mut fold, out);
-                    self.wait(number, Waiting {
-                        scheduled_for: at,
-                        ready_at: start,
-                        run: None,
-                        attempt: 1,
-                        trigger: Trigger::Schedule,
-                        claim: false,
-                    });
+                    self.wait(
+                        number,
+                        Waiting {
+                            scheduled_for: at,
+                            ready_at: start,
+                            run: None,
+                            attempt: 1,
+                            trigger: Trigger::Schedule,
+                            claim: false,
+                        },
+                    );
                     None
                 }
             };
@@ -232,7 +235,9 @@ impl Engine {
         let job = &mut self.jobs[number];
         let last = last_before(|after| later(times, after), job.popped, gap.end);
         // The start of the last one may be still to come, with jitter.
-        let last = last.filter(|&last| matches!(times.verdict(last), Verdict::Start(start) if start > gap.now));
+        let last = last.filter(
+            |&last| matches!(times.verdict(last), Verdict::Start(start) if start > gap.now),
+        );
         let until = last.unwrap_or(gap.end);
         job.rare_mut().backlogs.push_back(Backlog { after: first.plus(-1), until });
         job.took(until.plus(-1));
@@ -291,7 +296,10 @@ impl Engine {
         if at >= gap.end {
             let (ready_at, trigger) = (at, Trigger::Schedule);
             let (run, attempt, claim) = (None, 1, false);
-            self.wait(number, Waiting { scheduled_for: at, ready_at, run, attempt, trigger, claim });
+            self.wait(
+                number,
+                Waiting { scheduled_for: at, ready_at, run, attempt, trigger, claim },
+            );
         } else if job.missed != MissedPolicy::Skip && at >= gap.oldest {
             let waiting = self.caught_up(at, now);
             self.wait(number, waiting);

@@ -226,7 +226,10 @@ impl Job {
         let waiting = self.queue.iter().find(|waiting| waiting.is_nominal());
         let waiting = waiting.map(|waiting| before(waiting.scheduled_for));
         let backlog = self.rare().backlogs.front().map(|backlog| backlog.after);
-        [waiting, backlog, self.running_for.map(before)].into_iter().flatten().fold(self.popped, Ord::min)
+        [waiting, backlog, self.running_for.map(before)]
+            .into_iter()
+            .flatten()
+            .fold(self.popped, Ord::min)
     }
 }
 

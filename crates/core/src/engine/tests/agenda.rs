@@ -45,7 +45,8 @@ fn instants_queue_behind_the_running_one_up_to_the_limit() {
     assert_eq!(story.tick(SEC), [run(0, 1, SEC)]);
     let overlap = |first, last, count| skipped(SkipReason::Overlap, 1, first, last, count);
     assert_eq!(story.tick(5 * SEC), [overlap(4 * SEC, 5 * SEC, 2)]);
-    let Action::Skipped { job, reason, first, last, count, .. } = overlap(6 * SEC, 6 * SEC, 1) else {
+    let Action::Skipped { job, reason, first, last, count, .. } = overlap(6 * SEC, 6 * SEC, 1)
+    else {
         panic!()
     };
     let extends = Some(at(5 * SEC));

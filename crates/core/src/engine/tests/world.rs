@@ -172,14 +172,13 @@ impl World {
         let attempt = u32::try_from(self.serial() + 10).unwrap();
         let scheduled_for = self.clock();
         let trigger = Trigger::Manual;
-        let taken =
-            self.engine.enqueue(Occurrence {
-                job: JobId(id),
-                scheduled_for,
-                trigger,
-                attempt,
-                run: None,
-            });
+        let taken = self.engine.enqueue(Occurrence {
+            job: JobId(id),
+            scheduled_for,
+            trigger,
+            attempt,
+            run: None,
+        });
         assert!(!taken || self.spec(id).is_some(), "took work for an unknown job");
         if taken {
             self.owed.insert((id, scheduled_for.0, attempt));
