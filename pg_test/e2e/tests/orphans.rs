@@ -14,7 +14,10 @@ fn elsewhere(cluster: &Cluster, name: &str, command: &str) -> i64 {
 
 fn row_of(cluster: &Cluster, run: &Run) -> Run {
     let runs = cluster.runs_of(run.jobid);
-    runs.into_iter().find(|row| row.runid == run.runid).expect("the row is still there")
+    let Some(row) = runs.into_iter().find(|row| row.runid == run.runid) else {
+        unreachable!("the row of run {} is gone", run.runid)
+    };
+    row
 }
 
 #[test]
