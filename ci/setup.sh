@@ -16,6 +16,8 @@ missing_packages() {
   compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null ||
     compgen -G '/usr/lib/*/libclang*.so*' >/dev/null || echo libclang-dev
   command -v pkg-config >/dev/null || echo pkg-config
+  # Scenarios that set the clock load its library into their servers.
+  compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null || echo faketime
   # Debian's server package is only ours to install where PG_CONFIG is Debian's.
   case "$PG_CONFIG" in
     "/usr/lib/postgresql/$major/bin/pg_config")

@@ -9,11 +9,12 @@ pub struct Builder {
     pub(crate) conf: Vec<(String, String)>,
     pub(crate) extension: bool,
     pub(crate) bindir: Option<PathBuf>,
+    pub(crate) clock: Option<i64>,
 }
 
 impl Builder {
     pub(crate) fn new() -> Self {
-        let mut builder = Self { conf: Vec::new(), extension: true, bindir: None };
+        let mut builder = Self { conf: Vec::new(), extension: true, bindir: None, clock: None };
         for (name, value) in [
             ("listen_addresses", ""),
             ("shared_preload_libraries", "pg_tock"),
@@ -47,6 +48,15 @@ impl Builder {
     #[must_use]
     pub fn bindir(mut self, dir: impl Into<PathBuf>) -> Self {
         self.bindir = Some(dir.into());
+        self
+    }
+
+    /// Gives the server a clock of its own, which shows `start` (seconds since 1970, see
+    /// [`utc`](crate::utc)) when the cluster is made, goes on from there, and can be set with
+    /// [`Cluster::step_clock`].
+    #[must_use]
+    pub fn clock(mut self, start: i64) -> Self {
+        self.clock = Some(start);
         self
     }
 

@@ -1,6 +1,7 @@
 //! A private server for one scenario: its life, and ways to talk to it.
 
 use crate::builder::Builder;
+use crate::clock::Clock;
 use crate::poll::{PATIENCE, poll_until};
 use crate::process::{is_alive, kill9, signal};
 use crate::server;
@@ -23,6 +24,7 @@ const PORT: u16 = 5439;
 pub struct Cluster {
     dir: TempDir,
     bindir: PathBuf,
+    clock: Option<Clock>,
     postmaster: Mutex<Option<Child>>,
     admin: Mutex<Option<Client>>,
 }
@@ -65,7 +67,8 @@ impl Cluster {
     #[track_caller]
     pub(crate) fn make(builder: &Builder) -> Self {
         let bindir = builder.bindir.clone().unwrap_or_else(server::bindir);
-        let cluster = Self::empty(bindir);
+        let mut cluster = Self::empty(bindir);
+        cluster.clock = builder.clock.map(|start| Clock::new(cluster.dir.path(), start));
         let template = server::template(&cluster.bindir);
         server::output(Command::new("cp").arg("-a").arg(template).arg(cluster.data()));
         cluster.conf("unix_socket_directories", &cluster.dir.path().display().to_string());
@@ -83,7 +86,7 @@ impl Cluster {
             .tempdir_in(server::state_dir())
             .expect("a directory for the cluster");
         server::give_to_server(dir.path());
-        Self { dir, bindir, postmaster: Mutex::new(None), admin: Mutex::new(None) }
+        Self { dir, bindir, clock: None, postmaster: Mutex::new(None), admin: Mutex::new(None) }
     }
 
     pub(crate) fn data(&self) -> PathBuf {
@@ -141,7 +144,12 @@ impl Cluster {
             .create(true)
             .open(self.log_path())
             .expect("the server's log");
-        let child = server::as_server(&self.bindir.join("postgres"))
+        let postgres = self.bindir.join("postgres");
+        let mut command = match &self.clock {
+            Some(clock) => clock.command(&postgres),
+            None => server::as_server(&postgres),
+        };
+        let child = command
             .arg("-D")
             .arg(self.data())
             .stdin(std::process::Stdio::null())
@@ -225,6 +233,16 @@ impl Cluster {
             .query_opt("select pid from pg_stat_activity where backend_type = 'checkpointer'", &[])
             .ok()??;
         Some(row.get(0))
+    }
+
+    /// Whether there is a postmaster.
+    pub(crate) fn is_up(&self) -> bool {
+        lock(&self.postmaster).is_some()
+    }
+
+    #[track_caller]
+    pub(crate) fn clock(&self) -> &Clock {
+        self.clock.as_ref().expect("a cluster built with a clock of its own")
     }
 
     /// Process id of the postmaster.

@@ -26,6 +26,7 @@
 
 mod backends;
 mod builder;
+mod clock;
 mod cluster;
 mod poll;
 mod process;
@@ -34,6 +35,7 @@ mod server;
 mod standby;
 
 pub use builder::Builder;
+pub use clock::utc;
 pub use cluster::{Cluster, sqlstate};
 pub use poll::{PATIENCE, poll_until, stays_true};
 pub use process::{cpu_time, is_alive, kill9, signal, voluntary_switches};
