@@ -112,10 +112,23 @@ impl Cluster {
     /// When the cluster was not built with [`Builder::clock`](crate::Builder::clock).
     #[track_caller]
     pub fn step_clock(&self, seconds: i64) {
-        self.clock().step(seconds);
+        self.step_clock_unnoticed(seconds);
         if self.is_up() {
             self.reload();
         }
+    }
+
+    /// As [`Cluster::step_clock`], but nobody is woken: whoever looks at the clock next sees it.
+    #[track_caller]
+    pub fn step_clock_unnoticed(&self, seconds: i64) {
+        self.clock().step(seconds);
+    }
+
+    /// What the server's clock shows, in seconds since 1970.
+    #[must_use]
+    #[track_caller]
+    pub fn now(&self) -> i64 {
+        self.one("select extract(epoch from clock_timestamp())::bigint")
     }
 
     /// Sets the server's clock forward in steps that count as slow, not as missed time, until it shows
@@ -125,11 +138,13 @@ impl Cluster {
         /// Below the five minutes from which on an occurrence counts as missed, with time to run.
         const STEP: i64 = 210;
         loop {
-            let left = target - self.one::<i64>("select extract(epoch from now())::bigint");
+            let left = target - self.now();
             if left <= 0 {
                 return;
             }
             self.step_clock(left.min(STEP));
+            // The scheduler has seen this step before there is another one.
+            self.flush();
             self.wait_for(settled);
         }
     }

@@ -24,6 +24,7 @@
     reason = "a broken expectation here is a failed test, and has to say so at once"
 )]
 
+mod accounts;
 mod backends;
 mod builder;
 mod clock;

@@ -1,0 +1,99 @@
+//! Clocks that are set back: nothing runs twice, nothing is lost.
+
+use pg_tock_test::{Cluster, utc};
+
+/// A quarter past ten and some minutes, on the day of these scenarios.
+fn at(hour: i64, minute: i64) -> i64 {
+    utc(2026, 6, 1, hour, minute, 20)
+}
+
+fn server() -> (Cluster, i64) {
+    let cluster = Cluster::builder()
+        .clock(at(10, 2))
+        .conf("timezone", "UTC")
+        .conf("cron.timezone", "UTC")
+        .start();
+    let job = cluster.schedule("minute", "* * * * *", "select 1");
+    cluster.wait_known();
+    (cluster, job)
+}
+
+const UP_TO_DATE: &str = "exists (select from cron.job_run_details where jobname = 'minute' \
+    and status = 'succeeded' and scheduled_for = date_trunc('minute', now()))";
+
+/// The stories of a job that ran each minute from `from` to `to` past ten, as its schedule said.
+fn each_minute(from: u32, to: u32) -> Vec<String> {
+    (from..=to).map(|minute| format!("10:{minute:02} schedule")).collect()
+}
+
+#[test]
+fn set_back_by_two_hours() {
+    let (cluster, job) = server();
+    cluster.advance_clock(at(10, 20), UP_TO_DATE);
+    // Two hours too late for some time: what lies between counts as missed.
+    cluster.step_clock(2 * 3600);
+    cluster.wait_for(UP_TO_DATE);
+    let missed = cluster.skipped(job);
+    assert_eq!(missed.len(), 1, "{missed:?}");
+    // Somebody notices, and sets it right, and a bit more.
+    cluster.step_clock(at(10, 15) - cluster.now());
+    cluster.flush();
+    assert!(cluster.log().contains("the clock was set back"), "{}", cluster.log_tail(20));
+    cluster.advance_clock(at(10, 30), UP_TO_DATE);
+    let mut story = cluster.story(job);
+    story.retain(|run| run.starts_with("10:"));
+    assert_eq!(story, each_minute(3, 30), "each once, and those that had been missed as well");
+    cluster.audit();
+    // The time at which it was set back comes again, and what ran then does not.
+    cluster.step_clock(at(12, 25) - cluster.now());
+    cluster.wait_for(UP_TO_DATE);
+    cluster.audit();
+}
+
+#[test]
+fn set_back_by_two_hours_while_the_server_is_down() {
+    let (cluster, job) = server();
+    cluster.advance_clock(at(10, 20), UP_TO_DATE);
+    cluster.stop();
+    cluster.step_clock(-2 * 3600);
+    cluster.boot();
+    cluster.wait_scheduler();
+    cluster.advance_clock(at(8, 25), UP_TO_DATE);
+    cluster.step_clock(at(10, 18) - cluster.now());
+    cluster.advance_clock(at(10, 23), UP_TO_DATE);
+    let twice: i64 = cluster.one_with(
+        "select count(*) - count(distinct scheduled_for) from cron.job_run_details where jobid = $1",
+        &[&job],
+    );
+    assert_eq!(twice, 0, "{:?}", cluster.story(job));
+    cluster.wait_for(
+        "exists (select from cron.job_run_details where scheduled_for = '2026-06-01 10:23')",
+    );
+}
+
+#[test]
+fn set_back_by_a_little_is_waited_out() {
+    let (cluster, job) = server();
+    cluster.advance_clock(at(10, 20), UP_TO_DATE);
+    cluster.step_clock(-3 * 60);
+    cluster.flush();
+    assert!(!cluster.log().contains("the clock was set back"), "{}", cluster.log_tail(20));
+    cluster.advance_clock(at(10, 22), UP_TO_DATE);
+    assert_eq!(cluster.story(job), each_minute(3, 22));
+    assert_eq!(cluster.skipped(job), Vec::<String>::new());
+    cluster.audit();
+}
+
+#[test]
+fn history_is_deleted_and_the_server_crashes() {
+    let (cluster, job) = server();
+    cluster.sql("select cron.set_job('minute', '{\"on_missed\": \"all\"}')");
+    cluster.advance_clock(at(10, 20), UP_TO_DATE);
+    cluster.sql("delete from cron.job_run_details");
+    cluster.crash();
+    cluster.wait_scheduler();
+    cluster.advance_clock(at(10, 23), UP_TO_DATE);
+    let again: Vec<String> =
+        cluster.story(job).into_iter().filter(|run| run.as_str() < "10:21").collect();
+    assert_eq!(again, Vec::<String>::new(), "what ran is not run again because its rows are gone");
+}
