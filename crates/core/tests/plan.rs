@@ -258,6 +258,21 @@ fn a_run_whose_start_is_delayed_past_the_moment_of_asking_is_still_coming() {
 }
 
 #[test]
+fn an_instant_before_the_plan_took_effect_is_not_still_coming() {
+    let (schedule, zone) = (Schedule::parse("0 * * * *").unwrap(), Zone::resolve("UTC").unwrap());
+    let shape = Shape { jitter: 10 * MINUTE, seed: 1, ..Shape::default() };
+    let created = instant("2026-07-01T00:00:30Z");
+    let (days, policy) = (DayRule::Vixie, DstPolicy::Cron);
+    let plan = Plan::new(schedule, Arc::new(zone), days, policy, created, shape);
+    // The jitter of midnight would end after nine minutes.
+    let first = plan.coming(created).next().unwrap();
+    assert_eq!(shown(first.nominal), "2026-07-01T01:00:00Z");
+    let jobs = [ForecastJob { plan: &plan, duration: 0 }];
+    let foretold = forecast(&jobs, created, instant("2026-07-01T01:30:00Z"));
+    assert_eq!(foretold.iter().map(|run| run.start).collect::<Vec<_>>(), [first.start]);
+}
+
+#[test]
 fn notes_say_what_moved_a_run() {
     let at = instant("2026-03-08T05:00:00Z");
     let moved = plan("30 2 * * *", "America/New_York", Shape::default());

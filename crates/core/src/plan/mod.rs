@@ -209,11 +209,12 @@ impl Plan {
     /// An instant from which on [`Self::next_open`] finds every run that starts after `after`.
     ///
     /// Starts come before the next instant, so only the last instant up to `after` can still be
-    /// about to start; nothing is gained by going back further.
+    /// about to start; nothing is gained by going back further. What the schedule named before the
+    /// anchor, when it took effect, is none of its instants.
     fn before_starts_after(&self, after: Timestamp) -> Timestamp {
         let jitter = self.shape().jitter;
         let last = if jitter > 0 { self.latest_open(after, jitter) } else { None };
-        last.map_or(after, |last| last.plus(-1))
+        last.map_or(after, |last| last.plus(-1).max(self.anchor.min(after)))
     }
 
     /// The last instant that runs, is at most `reach` microseconds before `until`, and not after
