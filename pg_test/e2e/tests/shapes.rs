@@ -35,6 +35,8 @@ fn a_one_second_job_outside_its_window_costs_one_row_and_no_wake_ups() {
     });
     assert_eq!(cluster.runs_of(night).len(), 0);
 
+    // A companion that falls due all the time has the timer set anew after the step.
+    cluster.schedule("pace", "1 second", "select 1");
     cluster.step_clock(utc(2026, 6, 1, 21, 59, 58) - cluster.now());
     let opening = cluster.finished_run(night).must_have_succeeded();
     assert!(

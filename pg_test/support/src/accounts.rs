@@ -12,10 +12,15 @@ const FORESEEABLE: &str = "select j.jobid, j.jobname, j.schedule, j.timezone, ef
      from cron.job j join cron.job_state using (jobid) \
      where cursor > effective_from and schedule !~* '@(reboot|restart|startup)|after completion'";
 
-/// Their instants up to the cursor. No schedule has more than one in a second.
-const NOMINAL: &str = "select jobid, jobname, run_at from foreseeable, cron.next_runs(schedule, \
-     1 + ceil(extract(epoch from cursor - effective_from))::int, timezone, effective_from) \
-     where run_at <= cursor";
+/// Their instants up to the cursor. No schedule has more than one in a second, and `cron.next_runs` gives
+/// 10,000 at a time, which only those of every second exceed: they are asked for in pieces.
+const NOMINAL: &str = "select jobid, jobname, run_at from foreseeable, \
+     lateral (select case schedule when '1 second' then interval '2 hours' \
+                                   else interval '100 years' end) piece (span), \
+     generate_series(effective_from, cursor, span) begins, \
+     cron.next_runs(schedule, least(10000, 1 + ceil(extract(epoch from cursor - begins)))::int, \
+                    timezone, begins) \
+     where run_at <= cursor and run_at <= begins + span";
 
 impl Cluster {
     /// `cron.create_job(options)` as superuser: the job's id.
@@ -24,7 +29,8 @@ impl Cluster {
         self.one_with("select cron.create_job($1::jsonb)", &[options])
     }
 
-    /// Waits until the scheduler knows all jobs of `cron.job`, and their time has begun.
+    /// Waits until the scheduler knows all jobs of `cron.job`, and their time has begun; a crash does
+    /// not change that any more.
     #[track_caller]
     pub fn wait_known(&self) {
         self.wait_for(
