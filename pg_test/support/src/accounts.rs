@@ -38,6 +38,8 @@ impl Cluster {
                        where effective_from is null)",
         );
         self.flush();
+        // The scheduler's notes are committed asynchronously.
+        self.sql("checkpoint");
     }
 
     /// Has the scheduler write all it knows.

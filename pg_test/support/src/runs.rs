@@ -234,9 +234,12 @@ impl Cluster {
 }
 
 /// What is printed about a failed scenario.
-pub(crate) const REPORT: [(&str, &str); 3] = [
+pub(crate) const REPORT: [(&str, &str); 6] = [
     ("jobs", "select * from cron.job order by jobid limit 20"),
     ("last runs", "select * from cron.job_run_details order by runid desc limit 20"),
+    ("states", "select * from cron.job_state order by jobid limit 20"),
+    ("skipped", "select * from cron.job_skip order by last_at desc limit 20"),
+    ("the scheduler's memory", "select * from cron.engine_state"),
     (
         "processes",
         "select pid, backend_type, datname, usename, application_name, state, wait_event, \
