@@ -71,6 +71,13 @@ impl Clock {
     }
 }
 
+/// Removes what libfaketime left of a server that was ended by a signal.
+pub(crate) fn tidy(postmaster: u32) {
+    for left in [format!("faketime_shm_{postmaster}"), format!("sem.faketime_sem_{postmaster}")] {
+        drop(fs::remove_file(Path::new("/dev/shm").join(left)));
+    }
+}
+
 /// Where Debian's package `libfaketime` puts its library.
 ///
 /// # Panics

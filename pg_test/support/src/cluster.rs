@@ -1,7 +1,7 @@
 //! A private server for one scenario: its life, and ways to talk to it.
 
 use crate::builder::Builder;
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::poll::{PATIENCE, poll_until};
 use crate::process::{is_alive, kill9, signal};
 use crate::server;
@@ -181,7 +181,8 @@ impl Cluster {
     pub fn wait_stopped(&self) {
         poll_until("the server stops", PATIENCE, || {
             let mut postmaster = lock(&self.postmaster);
-            postmaster.as_mut()?.try_wait().expect("a child's status").map(|_| ())
+            let child = postmaster.as_mut()?;
+            child.try_wait().expect("a child's status").map(|_| clock::tidy(child.id()))
         });
         *lock(&self.postmaster) = None;
         *lock(&self.admin) = None;
@@ -450,6 +451,7 @@ impl Drop for Cluster {
                 signal(process, Signal::QUIT);
             }
             drop(child.wait());
+            clock::tidy(child.id());
         }
     }
 }
