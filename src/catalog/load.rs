@@ -121,7 +121,10 @@ macro_rules! jobs {
     };
 }
 
-const ALL: &str = jobs!("");
+// So many at a time that planning costs nothing, and so few that they need little memory.
+const ALL: &str = jobs!(
+    "WHERE j.jobid OPERATOR(pg_catalog.>) $1 ORDER BY j.jobid LIMIT 25000"
+);
 const SOME: &str = jobs!("WHERE j.jobid OPERATOR(pg_catalog.=) ANY ($1)");
 // Tables are looked up by row, not by name: news of a COMMIT can arrive before the invalidations
 // that go with it, when cached names are still those of before.
@@ -132,9 +135,6 @@ const INSTALLED: &str = "SELECT e.oid, j.oid, r.oid FROM pg_catalog.pg_extension
      JOIN pg_catalog.pg_class r ON r.relnamespace OPERATOR(pg_catalog.=) n.oid \
       AND r.relname OPERATOR(pg_catalog.=) 'job_run_details' \
      WHERE e.extname OPERATOR(pg_catalog.=) 'pg_tock'";
-
-/// Rows read at a time.
-const AT_ONCE: i64 = 500;
 
 /// The extension as this database has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,18 +164,18 @@ pub(crate) fn installed() -> Result<Option<Installed>, spi::Error> {
     })
 }
 
-/// Hands all jobs over, a few at a time: together they need a lot of memory.
+/// Hands all jobs over, some at a time: what they need while they are read is freed in between.
 pub(crate) fn all(mut take: impl FnMut(Vec<JobRow>)) -> Result<(), spi::Error> {
-    Spi::connect(|client| {
-        let mut cursor = client.try_open_cursor(ALL, &[])?;
-        loop {
-            let rows = cursor.fetch(AT_ONCE)?;
-            if rows.is_empty() {
-                return Ok(());
-            }
-            take(rows.map(|row| read(&row)).collect::<Result<_, _>>()?);
-        }
-    })
+    let mut after = i64::MIN;
+    loop {
+        let rows: Vec<JobRow> = Spi::connect(|client| {
+            let rows = client.select(ALL, None, &[after.into()])?;
+            rows.map(|row| read(&row)).collect::<Result<_, spi::Error>>()
+        })?;
+        let Some(last) = rows.last().map(|row| row.id) else { return Ok(()) };
+        after = last;
+        take(rows);
+    }
 }
 
 /// Those of these jobs that exist.
