@@ -6,6 +6,8 @@
 #![allow(clippy::result_large_err)]
 
 mod calendars;
+mod hold;
+mod inside;
 mod jobs;
 mod options;
 mod pause;

@@ -31,6 +31,10 @@ pub(crate) struct JobRow {
     /// When the definition in `definition` came into force.
     pub(crate) effective_from: Option<Timestamp>,
     pub(crate) definition: Option<String>,
+    /// `settings`, as JSON in UTF-8.
+    pub(crate) settings: Option<String>,
+    /// Whether `session` is `fresh`.
+    pub(crate) fresh: bool,
 }
 
 macro_rules! bytes {
@@ -57,7 +61,9 @@ macro_rules! jobs {
             ", ",
             bytes!("j.timezone"),
             ", ",
-            "d.oid, r.oid, r.rolsuper, s.effective_from, s.definition FROM cron.job j ",
+            "d.oid, r.oid, r.rolsuper, s.effective_from, s.definition, ",
+            "pg_catalog.convert_to(j.settings::pg_catalog.text, 'UTF8'), ",
+            "j.session OPERATOR(pg_catalog.=) 'fresh' FROM cron.job j ",
             "LEFT JOIN pg_catalog.pg_database d ",
             "ON d.datname::pg_catalog.text OPERATOR(pg_catalog.=) j.database ",
             "LEFT JOIN pg_catalog.pg_roles r ",
@@ -146,5 +152,7 @@ fn read(row: &SpiHeapTupleData<'_>) -> Result<JobRow, spi::Error> {
         is_superuser: row.get(12)?.unwrap_or(false),
         effective_from: row.get::<TimestampWithTimeZone>(13)?.map(|at| from_pg(at.into_inner())),
         definition: row.get(14)?,
+        settings: optional(15)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
+        fresh: row.get(16)?.unwrap_or(false),
     })
 }

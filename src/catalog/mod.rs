@@ -5,6 +5,7 @@
 //! any `search_path`.
 
 pub(crate) mod calendar;
+pub(crate) mod inside;
 pub(crate) mod job;
 pub(crate) mod load;
 pub(crate) mod lookup;

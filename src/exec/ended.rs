@@ -14,6 +14,10 @@ pub(crate) struct Ended {
     pub(super) outcome: Outcome,
     pub(super) guarantee: Guarantee,
     pub(super) recorded: bool,
+    /// Somebody holds the job and the run did not begin: how many holds had ended before it tried.
+    pub(crate) held: Option<u64>,
+    /// The run wants to be followed by another one.
+    pub(crate) again: bool,
     pub(super) started_at: Timestamp,
     pub(super) ended_at: Timestamp,
     pub(super) row_count: Option<i64>,
@@ -23,6 +27,23 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
+    /// A run that did not begin because somebody holds its job.
+    pub(super) fn held(at: Timestamp, holds_ended: u64) -> Self {
+        Self {
+            outcome: Outcome::Cancelled,
+            guarantee: Guarantee::ExactlyOnce,
+            recorded: false,
+            held: Some(holds_ended),
+            again: false,
+            started_at: at,
+            ended_at: at,
+            row_count: None,
+            sqlstate: None,
+            message: "job is held".to_owned(),
+            error_json: None,
+        }
+    }
+
     /// Keeps the end of the run where the next scheduler finds it.
     pub(crate) fn leave(&self, slot: &Slot) {
         slot.leave_report(self.outcome, self.sqlstate, &self.message);
@@ -44,6 +65,8 @@ impl Ended {
             outcome: self.outcome,
             guarantee: self.guarantee,
             recorded: self.recorded,
+            held: self.held,
+            again: self.again,
             started_at: self.started_at,
             ended_at: self.ended_at,
             row_count: self.row_count,

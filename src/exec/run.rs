@@ -10,10 +10,13 @@ use pg_tock_core::time::Timestamp;
 use pg_tock_core::wire::RunOrder;
 use pgrx::pg_sys;
 
+use super::checkpoint;
 use super::command::{self, Observer, Progress};
+use super::context;
 use super::ended::{Ended, fields, json, outcome_of};
 use super::kind::Kind;
 use super::ledger::{self, Row, Write};
+use super::lock::RunLock;
 use crate::pg::trap::PgError;
 use crate::pg::{raw, time, trap};
 use crate::shmem::slots::{Phase, Slot};
@@ -32,6 +35,14 @@ pub(crate) struct Session {
     pub(crate) database: CString,
     /// The name of its role.
     pub(crate) username: CString,
+}
+
+impl Session {
+    /// Whether the objects of the extension whose scheduler this session works for are in this
+    /// session's database.
+    pub(crate) fn is_home(&self) -> bool {
+        self.slot.scheduler() == self.slot.database()
+    }
 }
 
 /// Transactions this session has committed.
@@ -66,6 +77,7 @@ pub(crate) fn prepare_session() {
 struct Flight<'a> {
     session: &'a Session,
     order: &'a RunOrder<'a>,
+    lock: RunLock,
     started_at: Timestamp,
     /// Commits of the session when the run's own transaction began.
     commits_before: u64,
@@ -179,6 +191,8 @@ impl Flight<'_> {
     unsafe fn settle(&mut self, progress: &Progress, alone: bool) {
         // SAFETY: promised by the caller.
         unsafe {
+            self.lock.make_sure();
+            self.forget_checkpoint();
             let how = self.take_row();
             self.ended_at = time::now();
             self.describe(progress);
@@ -201,6 +215,17 @@ impl Flight<'_> {
         }
         self.commits_at_settle = COMMITS.load(Ordering::Relaxed);
         self.settled = true;
+    }
+
+    /// What an occurrence that succeeds has no use for any more.
+    ///
+    /// # Safety
+    /// Inside [`trap::catch`], in a transaction.
+    unsafe fn forget_checkpoint(&self) {
+        if context::may_have_checkpoint(self.order) && self.session.is_home() {
+            // SAFETY: promised by the caller.
+            unsafe { checkpoint::forget(self.session.ledger, self.order) };
+        }
     }
 
     /// Puts what the last statement returned into words. `String`s made here are gone before the
@@ -229,8 +254,19 @@ fn describe(progress: &Progress) -> (String, Option<i64>) {
 }
 
 impl Observer for Flight<'_> {
-    unsafe fn parsed(&mut self, kind: Kind) {
+    unsafe fn parsed(&mut self, kind: Kind) -> bool {
         self.reaches_outside = kind.reaches_outside;
+        // SAFETY: promised by the caller.
+        let taken = unsafe {
+            if kind.may_commit {
+                self.lock.take_for_session()
+            } else {
+                self.lock.take_for_transaction()
+            }
+        };
+        if !taken {
+            return false;
+        }
         if self.order.local && kind.may_commit {
             let slot = self.session.slot;
             // SAFETY: no transaction is open; the claim may be lost in a crash of the server, for
@@ -255,12 +291,18 @@ impl Observer for Flight<'_> {
             self.has_row = slot.phase() == Phase::Recorded;
         }
         self.commits_before = COMMITS.load(Ordering::Relaxed);
+        true
     }
 
     unsafe fn before_commit(&mut self, progress: &Progress) {
-        if self.order.local {
-            // SAFETY: promised by the caller.
-            unsafe { self.settle(progress, false) };
+        // SAFETY: promised by the caller.
+        unsafe {
+            if self.order.local {
+                self.settle(progress, false);
+            } else {
+                self.lock.make_sure();
+                self.forget_checkpoint();
+            }
         }
     }
 }
@@ -270,6 +312,7 @@ pub(crate) fn run(session: &Session, order: &RunOrder<'_>) -> Ended {
     let mut flight = Flight {
         session,
         order,
+        lock: RunLock::new(session.slot.scheduler(), order),
         started_at: time::now(),
         commits_before: COMMITS.load(Ordering::Relaxed),
         commits_at_settle: 0,
@@ -282,6 +325,10 @@ pub(crate) fn run(session: &Session, order: &RunOrder<'_>) -> Ended {
         row_count: None,
     };
     let mut progress = Progress::new();
+    let presets = match context::presets(order) {
+        Ok(presets) => presets,
+        Err(error) => return done(session, failed(flight, &error)),
+    };
     // SAFETY: this process's own variables, outside a transaction; nothing with a destructor is
     // used inside `catch`.
     let executed = unsafe {
@@ -290,19 +337,33 @@ pub(crate) fn run(session: &Session, order: &RunOrder<'_>) -> Ended {
         pg_sys::CurrentMemoryContext = pg_sys::MessageContext;
         pg_sys::QueryCancelPending = 0;
         raw::SetCurrentStatementStartTimestamp();
-        let executed = trap::catch(|| command::execute(order.command, &mut progress, &mut flight));
+        let executed = trap::catch(|| {
+            context::apply(&presets);
+            command::execute(order.command, &mut progress, &mut flight);
+        });
         pg_sys::synchronous_commit = synchronous_commit;
         pg_sys::LockTimeout = lock_timeout;
         executed
     };
+    if let (Ok(()), Some(holds_ended)) = (&executed, flight.lock.held()) {
+        return Ended::held(flight.started_at, holds_ended);
+    }
     // Settled and committed is final, whatever went wrong afterwards (a log line interrupted).
     let committed = COMMITS.load(Ordering::Relaxed) > flight.commits_at_settle;
     let executed = if flight.settled && committed { Ok(()) } else { executed };
     let executed = executed.and_then(|()| close_transaction());
+    let lock = flight.lock;
     let ended = match executed {
         Ok(()) => succeeded(flight, &progress),
         Err(error) => failed(flight, &error),
     };
+    lock.give_back();
+    done(session, ended)
+}
+
+/// The run is over.
+fn done(session: &Session, mut ended: Ended) -> Ended {
+    ended.again = ended.outcome == Outcome::Succeeded && session.slot.wants_again();
     if ended.recorded {
         session.slot.end();
     }
@@ -357,6 +418,8 @@ fn succeeded(mut flight: Flight<'_>, progress: &Progress) -> Ended {
         outcome: Outcome::Succeeded,
         guarantee: flight.guarantee,
         recorded: flight.settled,
+        held: None,
+        again: false,
         started_at: flight.started_at,
         ended_at: if flight.ended_at.0 == 0 { time::now() } else { flight.ended_at },
         row_count,
@@ -386,6 +449,8 @@ fn failed(mut flight: Flight<'_>, error: &PgError) -> Ended {
         outcome,
         guarantee: flight.guarantee,
         recorded: false,
+        held: None,
+        again: false,
         started_at: flight.started_at,
         ended_at: time::now(),
         row_count: None,

@@ -4,7 +4,9 @@
 //! alone creates entries. An entry is found by the database's oid and outlives its scheduler, so
 //! that changes committed in between are not lost.
 
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicPtr, AtomicU32, Ordering};
+use core::sync::atomic::{
+    AtomicBool, AtomicI32, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, Ordering,
+};
 
 use pg_tock_core::time::Timestamp;
 use pgrx::pg_sys;
@@ -25,6 +27,8 @@ pub(crate) struct Database {
     absent: AtomicBool,
     /// When the scheduler means to wake up; `i64::MAX` = only when something happens.
     wake_at: AtomicI64,
+    /// How many holds of jobs have ended.
+    holds_ended: AtomicU64,
     /// Jobs that changed.
     pub(crate) changes: Changes,
 }
@@ -60,6 +64,18 @@ pub(crate) fn wake_launcher() {
 }
 
 impl Database {
+    /// A hold of a job has ended, or was not to be had: runs that were put off may be tried again.
+    pub(crate) fn hold_ended(&self) {
+        self.holds_ended.fetch_add(1, Ordering::AcqRel);
+        self.wake();
+    }
+
+    /// How many holds of jobs have ended. Who finds a job held after having read this, and hears
+    /// of a higher number, has to look again.
+    pub(crate) fn holds_ended(&self) -> u64 {
+        self.holds_ended.load(Ordering::Acquire)
+    }
+
     /// The database.
     pub(crate) fn oid(&self) -> u32 {
         self.oid.load(Ordering::Acquire)

@@ -6,12 +6,12 @@
 
 use core::ffi::CStr;
 use std::ffi::CString;
-use std::sync::atomic::{AtomicPtr, Ordering};
 
 use pg_tock_core::wire::RunOrder;
 use pgrx::pg_sys;
 
 use crate::exec::command::log_line;
+use crate::exec::context;
 use crate::exec::ended::Ended;
 use crate::exec::reset;
 use crate::exec::run::{self, Session};
@@ -19,8 +19,8 @@ use crate::guc;
 use crate::pg::bgw::Worker;
 use crate::pg::mq::{Receiver, Sender};
 use crate::pg::{process, time, trap};
-use crate::shmem::databases;
 use crate::shmem::slots::{self, CurrentRun, Slot};
+use crate::shmem::{databases, mine};
 
 /// Bytes of each of the two queues in an executor's segment.
 pub(crate) const QUEUE: usize = 64 * 1024;
@@ -36,15 +36,7 @@ pub(crate) const fn worker(slot: u32) -> Worker {
     }
 }
 
-static SLOT: AtomicPtr<Slot> = AtomicPtr::new(core::ptr::null_mut());
 static mut PREVIOUS_LOG_HOOK: pg_sys::emit_log_hook_type = None;
-
-/// This process's slot.
-fn my_slot() -> Option<&'static Slot> {
-    let slot = SLOT.load(Ordering::Relaxed);
-    // SAFETY: set once to a slot in shared memory, which is never unmapped.
-    unsafe { slot.as_ref() }
-}
 
 /// Keeps the message of a FATAL, which is the last thing this process says: nobody else could
 /// tell why it went. Called inside error processing: allocates nothing, raises nothing.
@@ -53,7 +45,7 @@ unsafe extern "C-unwind" fn keep_last_words(data: *mut pg_sys::ErrorData) {
     // SAFETY: Postgres passes the error being reported.
     let error = unsafe { &*data };
     let last = error.elevel >= pg_sys::FATAL.cast_signed() && !error.message.is_null();
-    if let Some(slot) = my_slot().filter(|_| last) {
+    if let Some(slot) = mine::slot().filter(|_| last) {
         // SAFETY: a static buffer of five characters; a C string.
         let (code, message) = unsafe {
             let code = CStr::from_ptr(crate::pg::raw::unpack_sql_state(error.sqlerrcode));
@@ -71,7 +63,7 @@ unsafe extern "C-unwind" fn keep_last_words(data: *mut pg_sys::ErrorData) {
 
 /// Tells the scheduler that this process is gone.
 unsafe extern "C-unwind" fn on_exit(_code: i32, _arg: pg_sys::Datum) {
-    if let Some(slot) = my_slot() {
+    if let Some(slot) = mine::slot() {
         let scheduler = slot.scheduler();
         slot.exited();
         if let Some(database) = databases::find(scheduler) {
@@ -87,7 +79,7 @@ pub extern "C-unwind" fn pg_tock_executor_main(argument: pg_sys::Datum) {
     process::accept_signals();
     let index = u32::try_from(argument.value()).unwrap_or(u32::MAX);
     let Some(slot) = slots::get(index) else { return };
-    SLOT.store(core::ptr::from_ref(slot).cast_mut(), Ordering::Relaxed);
+    mine::take(slot);
     // SAFETY: a plain function that touches shared memory only.
     unsafe { pg_sys::before_shmem_exit(Some(on_exit), pg_sys::Datum::from(0)) };
     slot.arrive(process::pid(), process::latch());
@@ -169,6 +161,7 @@ fn names(slot: &Slot) -> (CString, CString) {
 fn serve(session: &Session, mut receiver: Receiver, mut sender: Sender) {
     let mut report = Vec::new();
     let mut idle = Idle::default();
+    let mut used = false;
     loop {
         let message = match receiver.try_receive() {
             Err(_) => return,
@@ -184,6 +177,10 @@ fn serve(session: &Session, mut receiver: Receiver, mut sender: Sender) {
             pgrx::log!("pg_tock: executor got an order it cannot read");
             return;
         };
+        if order.fresh && used {
+            return; // the run has not begun, and gets another executor
+        }
+        used = true;
         if process::reload_config() {
             pgrx::debug1!("pg_tock: executor has read the configuration again");
         }
@@ -198,7 +195,7 @@ fn serve(session: &Session, mut receiver: Receiver, mut sender: Sender) {
             return;
         }
         session.slot.end();
-        if !reset::discard_all() {
+        if order.fresh || !reset::discard_all() {
             return;
         }
         process::report_idle();
@@ -207,6 +204,7 @@ fn serve(session: &Session, mut receiver: Receiver, mut sender: Sender) {
 
 /// One run, from order to end.
 fn obey(session: &Session, order: &RunOrder<'_>) -> Ended {
+    context::begin(order);
     session.slot.begin(&CurrentRun {
         job: order.job,
         run: order.run,
@@ -214,6 +212,7 @@ fn obey(session: &Session, order: &RunOrder<'_>) -> Ended {
         started_at: time::now(),
         attempt: order.attempt,
         trigger: order.trigger,
+        window: order.window,
     });
     if order.flush_lsn != 0 {
         // SAFETY: a position in WAL that was inserted, by the scheduler, before it sent the order.

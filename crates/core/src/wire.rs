@@ -62,6 +62,15 @@ pub struct RunOrder<'a> {
     pub local: bool,
     /// WAL position that must be on disk before anything is sent outside; 0 = nothing to wait for.
     pub flush_lsn: u64,
+    /// Whether runs of the job share its lock (`on_overlap = 'allow'`).
+    pub shares_lock: bool,
+    /// Whether the run wants a process no run has used before, and none after it uses
+    /// (`session = 'fresh'`).
+    pub fresh: bool,
+    /// The data the run is for: what is later than the first instant, up to the second.
+    pub window: Option<(Timestamp, Timestamp)>,
+    /// What to set before the command, as a JSON object of names and values.
+    pub settings: Option<&'a str>,
     /// The job's name, if it has one.
     pub job_name: Option<&'a CStr>,
     /// The SQL text, in the encoding of the scheduler's database.
@@ -72,11 +81,13 @@ impl<'a> RunOrder<'a> {
     /// Appends the message to `out`; on an error `out` is as it was.
     ///
     /// # Errors
-    /// A name or command that is longer than 4 GiB.
+    /// A text longer than 4 GiB, or settings that hold a NUL byte.
     pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), WireError> {
         let name_len = check_len("job_name", self.job_name.unwrap_or_default().count_bytes())?;
         let command_len = check_len("command", self.command.count_bytes())?;
-        out.reserve(56 + self.job_name.map_or(0, CStr::count_bytes) + self.command.count_bytes());
+        let settings_len = check_text("settings", self.settings.unwrap_or_default())?;
+        let texts = self.job_name.map_or(0, CStr::count_bytes) + self.command.count_bytes();
+        out.reserve(80 + texts + self.settings.map_or(0, str::len));
         out.push(ORDER_TAG);
         out.extend_from_slice(&self.run.0.to_le_bytes());
         out.extend_from_slice(&self.job.0.to_le_bytes());
@@ -85,6 +96,14 @@ impl<'a> RunOrder<'a> {
         out.push(self.trigger.as_u8());
         out.push(u8::from(self.local));
         out.extend_from_slice(&self.flush_lsn.to_le_bytes());
+        out.push(u8::from(self.shares_lock));
+        out.push(u8::from(self.fresh));
+        out.push(u8::from(self.window.is_some()));
+        if let Some((start, end)) = self.window {
+            out.extend_from_slice(&start.0.to_le_bytes());
+            out.extend_from_slice(&end.0.to_le_bytes());
+        }
+        put_optional_text(out, self.settings.map(str::as_bytes), settings_len);
         put_optional_text(out, self.job_name.map(CStr::to_bytes), name_len);
         put_text(out, self.command.to_bytes(), command_len);
         Ok(())
@@ -96,18 +115,27 @@ impl<'a> RunOrder<'a> {
     /// Bytes that are not exactly one well-formed order.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(bytes, ORDER_TAG)?;
-        let run = RunId(reader.i64()?);
-        let job = JobId(reader.i64()?);
-        let scheduled_for = Timestamp(reader.i64()?);
-        let attempt = reader.u32()?;
-        let trigger = reader.code("trigger", Trigger::from_u8)?;
-        let local = reader.flag("local")?;
-        let flush_lsn = reader.u64()?;
-        let named = reader.flag("job_name")?;
-        let job_name = if named { Some(reader.c_text("job_name")?) } else { None };
-        let command = reader.c_text("command")?;
+        let order = Self {
+            run: RunId(reader.i64()?),
+            job: JobId(reader.i64()?),
+            scheduled_for: Timestamp(reader.i64()?),
+            attempt: reader.u32()?,
+            trigger: reader.code("trigger", Trigger::from_u8)?,
+            local: reader.flag("local")?,
+            flush_lsn: reader.u64()?,
+            shares_lock: reader.flag("shares_lock")?,
+            fresh: reader.flag("fresh")?,
+            window: if reader.flag("window")? {
+                Some((Timestamp(reader.i64()?), Timestamp(reader.i64()?)))
+            } else {
+                None
+            },
+            settings: reader.optional_text("settings")?,
+            job_name: reader.optional_c_text("job_name")?,
+            command: reader.c_text("command")?,
+        };
         reader.end()?;
-        Ok(Self { run, job, scheduled_for, attempt, trigger, local, flush_lsn, job_name, command })
+        Ok(order)
     }
 }
 
@@ -124,6 +152,11 @@ pub struct RunReport<'a> {
     pub guarantee: Guarantee,
     /// Whether the executor wrote the ledger row; otherwise the scheduler has to.
     pub recorded: bool,
+    /// The run did not begin, because somebody held its job: how many holds had ended by then, as
+    /// the executor read it before it looked. Nothing else in the report means anything then.
+    pub held: Option<u64>,
+    /// The run asked for another one.
+    pub again: bool,
     /// When its first statement started.
     pub started_at: Timestamp,
     /// When it was over.
@@ -153,6 +186,11 @@ impl<'a> RunReport<'a> {
         out.push(self.outcome.as_u8());
         out.push(self.guarantee.as_u8());
         out.push(u8::from(self.recorded));
+        out.push(u8::from(self.held.is_some()));
+        if let Some(ended) = self.held {
+            out.extend_from_slice(&ended.to_le_bytes());
+        }
+        out.push(u8::from(self.again));
         out.extend_from_slice(&self.started_at.0.to_le_bytes());
         out.extend_from_slice(&self.ended_at.0.to_le_bytes());
         out.push(u8::from(self.row_count.is_some()));
@@ -180,6 +218,8 @@ impl<'a> RunReport<'a> {
             outcome: reader.code("outcome", Outcome::from_u8)?,
             guarantee: reader.code("guarantee", Guarantee::from_u8)?,
             recorded: reader.flag("recorded")?,
+            held: if reader.flag("held")? { Some(reader.u64()?) } else { None },
+            again: reader.flag("again")?,
             started_at: Timestamp(reader.i64()?),
             ended_at: Timestamp(reader.i64()?),
             row_count: if reader.flag("row_count")? { Some(reader.i64()?) } else { None },
@@ -287,6 +327,10 @@ impl<'a> Reader<'a> {
         self.c_text(field)?.to_str().map_err(|_| WireError::Text(field))
     }
 
+    fn optional_c_text(&mut self, field: &'static str) -> Result<Option<&'a CStr>, WireError> {
+        if self.flag(field)? { Ok(Some(self.c_text(field)?)) } else { Ok(None) }
+    }
+
     fn optional_text(&mut self, field: &'static str) -> Result<Option<&'a str>, WireError> {
         if self.flag(field)? { Ok(Some(self.text(field)?)) } else { Ok(None) }
     }
@@ -306,7 +350,8 @@ mod tests {
 
     prop_compose! {
         fn heads()(run: i64, job: i64, at: i64, attempt: u32, trigger in 0u8..7, local: bool,
-                   flush_lsn: u64) -> RunOrder<'static> {
+                   flush_lsn: u64, shares_lock: bool, fresh: bool,
+                   window: Option<(i64, i64)>) -> RunOrder<'static> {
             RunOrder {
                 run: RunId(run),
                 job: JobId(job),
@@ -315,6 +360,10 @@ mod tests {
                 trigger: Trigger::from_u8(trigger).unwrap(),
                 local,
                 flush_lsn,
+                shares_lock,
+                fresh,
+                window: window.map(|(start, end)| (Timestamp(start), Timestamp(end))),
+                settings: None,
                 job_name: None,
                 command: c"",
             }
@@ -335,6 +384,10 @@ mod tests {
             trigger: Trigger::Schedule,
             local: true,
             flush_lsn: 0,
+            shares_lock: false,
+            fresh: false,
+            window: Some((Timestamp(2), Timestamp(3))),
+            settings: Some("{}"),
             job_name: Some(c"nightly"),
             command,
         };
@@ -350,6 +403,8 @@ mod tests {
             outcome: Outcome::Failed,
             guarantee: Guarantee::AtMostOnce,
             recorded: false,
+            held: None,
+            again: false,
             started_at: Timestamp(1),
             ended_at: Timestamp(2),
             row_count: Some(4),
@@ -400,10 +455,12 @@ mod tests {
     proptest! {
         #[test]
         fn orders_come_back_unchanged(head in heads(), name in proptest::option::of(texts()),
+                                      settings in proptest::option::of(texts()),
                                       command in texts()) {
             let name = name.map(|name| CString::new(name).unwrap());
             let command = CString::new(command).unwrap();
-            let order = RunOrder { job_name: name.as_deref(), command: &command, ..head };
+            let (job_name, settings) = (name.as_deref(), settings.as_deref());
+            let order = RunOrder { job_name, settings, command: &command, ..head };
             let mut bytes = Vec::new();
             order.encode(&mut bytes).unwrap();
             prop_assert_eq!(RunOrder::decode(&bytes).unwrap(), order);
@@ -411,6 +468,7 @@ mod tests {
 
         #[test]
         fn reports_come_back_unchanged(outcome in 0u8..5, guarantee in 0u8..3, recorded: bool,
+                                       held: Option<u64>, again: bool,
                                        row_count: Option<i64>, sqlstate: Option<[u8; 5]>,
                                        message in texts(),
                                        error in proptest::option::of(texts())) {
@@ -418,6 +476,8 @@ mod tests {
                 outcome: Outcome::from_u8(outcome).unwrap(),
                 guarantee: Guarantee::from_u8(guarantee).unwrap(),
                 recorded,
+                held,
+                again,
                 row_count,
                 sqlstate,
                 message: &message,
@@ -441,7 +501,7 @@ mod tests {
         }
 
         #[test]
-        fn damaged_messages_do_not_panic(at in 0usize..75, value: u8) {
+        fn damaged_messages_do_not_panic(at in 0usize..105, value: u8) {
             let mut bytes = order_bytes(c"select some_function()");
             if let Some(byte) = bytes.get_mut(at) {
                 *byte = value;

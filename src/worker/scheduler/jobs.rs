@@ -25,6 +25,10 @@ pub(crate) struct Job {
     pub(crate) username: CString,
     pub(crate) startup: bool,
     pub(crate) active: bool,
+    /// What to set before the command, as a JSON object.
+    pub(crate) settings: Option<String>,
+    /// Each run wants a process of its own.
+    pub(crate) fresh: bool,
     definition: String,
     times: Arc<dyn Occurrences>,
 }
@@ -119,6 +123,8 @@ impl Jobs {
             username: row.username,
             startup,
             active: row.active,
+            settings: row.settings,
+            fresh: row.fresh,
             definition,
             times,
         };
@@ -176,6 +182,8 @@ impl Jobs {
             username: CString::default(),
             startup: false,
             active: true,
+            settings: None,
+            fresh: false,
             definition: String::new(),
             times: Arc::new(Never),
         })

@@ -5,6 +5,7 @@
 //! holds no snapshot and no transaction while it sleeps, waits for no lock, and does nothing at
 //! all while nothing is due.
 
+mod held;
 mod jobs;
 mod pool;
 mod records;
@@ -129,6 +130,7 @@ struct Scheduler {
     /// Why executors of a key could not be started lately.
     refusals: HashMap<PoolKey, ([u8; 5], String)>,
     records: Records,
+    held: held::Held,
     actions: Vec<Action>,
     /// Room for a list of executors.
     ids: Vec<ExecutorId>,
@@ -175,6 +177,7 @@ impl Scheduler {
             executors: HashMap::new(),
             refusals: HashMap::new(),
             records: Records::default(),
+            held: held::Held::default(),
             actions: Vec::new(),
             ids: Vec::new(),
             order: Vec::new(),
@@ -224,6 +227,7 @@ impl Scheduler {
     /// Everything there is to do now; says when there will be more.
     fn turn(&mut self) -> Option<Timestamp> {
         self.look_after_executors();
+        self.take_released();
         let now = time::now();
         self.engine.tick(now, &mut self.actions);
         self.act(now);

@@ -26,6 +26,10 @@ struct End {
     outcome: Outcome,
     guarantee: Guarantee,
     recorded: bool,
+    /// The run did not begin: its job is held.
+    held: Option<u64>,
+    /// The run wants to be followed by another one.
+    again: bool,
     started_at: Timestamp,
     ended_at: Timestamp,
     row_count: Option<i64>,
@@ -81,12 +85,20 @@ impl Scheduler {
 
     /// A run ended and its executor lives on.
     fn finished(&mut self, id: ExecutorId, end: End, now: Timestamp) {
+        if let Some(holds_ended) = end.held {
+            self.put_off(id, holds_ended, now);
+            return;
+        }
         self.engine.observe_run(id, end.ended_at.since(end.started_at));
         self.engine.run_finished(id, now);
         let Some(executor) = self.executors.get_mut(&id) else { return };
         let Some(current) = executor.current.take() else { return };
         let pid = executor.slot.pid();
+        let again = end.again;
         self.account(&current, pid, end, now);
+        if again {
+            self.run_again(&current.occurrence, now);
+        }
     }
 
     /// Counts a run, and writes its row unless its executor has.
@@ -136,7 +148,7 @@ impl Scheduler {
         if let Some(current) = current.as_ref().filter(|current| current.run != begun) {
             // It left before the order reached it: the run has not begun, another does it.
             executor.slot.free();
-            self.engine.enqueue(current.occurrence);
+            self.try_again(current);
             return;
         }
         if let Some(current) = current {
@@ -147,7 +159,11 @@ impl Scheduler {
             let mut end = self.last_will(&executor, &current, started_at, now);
             // Settled and gone before it could say so: the row is there, and stays as it is.
             end.recorded = settled && current.local && executor.is_adopted();
+            let again = end.again;
             self.account(&current, pid, end, now);
+            if again {
+                self.run_again(&current.occurrence, now);
+            }
         }
         executor.slot.free();
     }
@@ -189,6 +205,8 @@ impl Scheduler {
             outcome,
             guarantee,
             recorded,
+            held: None,
+            again: outcome == Outcome::Succeeded && slot.wants_again(),
             started_at,
             ended_at,
             row_count,
@@ -282,13 +300,19 @@ impl Scheduler {
             self.engine.run_finished(id, now);
             return;
         };
-        let Some(run) = self.records.next_id() else {
+        let local = job.key.database == self.oid && guc::log_run();
+        if self.is_held(&occurrence, local) {
+            self.engine.run_finished(id, now);
+            self.keep(occurrence, now);
+            return;
+        }
+        let kept = self.held.id_of(&occurrence);
+        let Some(run) = kept.or_else(|| self.records.next_id()) else {
             pgrx::log!("pg_tock: no run id could be drawn for job {}, trying again", job.id);
             self.engine.run_finished(id, now);
             self.engine.enqueue(occurrence);
             return;
         };
-        let local = job.key.database == self.oid && guc::log_run();
         let current = Current {
             occurrence,
             run,
@@ -313,6 +337,10 @@ impl Scheduler {
             trigger: occurrence.trigger,
             local,
             flush_lsn,
+            shares_lock: false,
+            fresh: job.fresh,
+            window: Some((occurrence.scheduled_for, occurrence.scheduled_for)),
+            settings: job.settings.as_deref(),
             job_name: job.name.as_deref(),
             command: &job.command,
         };
@@ -346,6 +374,8 @@ impl Scheduler {
             outcome: Outcome::Failed,
             guarantee: Guarantee::ExactlyOnce,
             recorded: false,
+            held: None,
+            again: false,
             started_at: now,
             ended_at: now,
             row_count: None,
@@ -449,6 +479,8 @@ fn end_of(bytes: &[u8]) -> Option<End> {
         outcome: report.outcome,
         guarantee: report.guarantee,
         recorded: report.recorded,
+        held: report.held,
+        again: report.again,
         started_at: report.started_at,
         ended_at: report.ended_at,
         row_count: report.row_count,

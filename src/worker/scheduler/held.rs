@@ -1,0 +1,108 @@
+//! Occurrences that wait because somebody holds their job, and runs that ask for another one.
+//!
+//! Nothing is polled: an executor finds a job held and says how many holds had ended when it looked;
+//! the end of a hold raises that number and wakes the scheduler, which then tries everything again.
+//! A hold that ended in between is noticed by the number.
+
+use std::collections::{HashMap, VecDeque};
+
+use pg_tock_core::engine::{ExecutorId, Occurrence};
+use pg_tock_core::run::{SkipReason, Trigger};
+use pg_tock_core::time::{JobId, RunId, Timestamp};
+
+use super::Scheduler;
+use super::pool::Current;
+use crate::catalog::state::Skip;
+use crate::guc;
+use crate::pg::job_lock::{JobLock, Mode};
+
+/// What waits for holds to end.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    waiting: HashMap<JobId, VecDeque<Occurrence>>,
+    /// Ids of runs that have a row already.
+    ids: HashMap<Occurrence, RunId>,
+    /// How many holds had ended when everything was tried last.
+    seen: u64,
+}
+
+impl Held {
+    /// The id a run has had since it was tried first.
+    pub(super) fn id_of(&mut self, occurrence: &Occurrence) -> Option<RunId> {
+        self.ids.remove(occurrence)
+    }
+}
+
+impl Scheduler {
+    /// An executor found the job of its run held.
+    pub(super) fn put_off(&mut self, id: ExecutorId, holds_ended: u64, now: Timestamp) {
+        self.engine.run_finished(id, now);
+        let Some(executor) = self.executors.get_mut(&id) else { return };
+        let Some(current) = executor.current.take() else { return };
+        if self.database.holds_ended() == holds_ended {
+            self.remember(&current);
+            self.keep(current.occurrence, now);
+        } else {
+            self.try_again(&current);
+        }
+    }
+
+    /// Whether it is known, or seen before anything is written, that the job is held.
+    pub(super) fn is_held(&self, occurrence: &Occurrence, local: bool) -> bool {
+        if self.held.waiting.contains_key(&occurrence.job) {
+            return true;
+        }
+        // A run in another database gets its row before it tries the lock itself.
+        !local && !JobLock::new(self.oid, occurrence.job, Mode::Shared).is_free()
+    }
+
+    /// An occurrence waits for its job to be released.
+    pub(super) fn keep(&mut self, occurrence: Occurrence, now: Timestamp) {
+        let waiting = self.held.waiting.entry(occurrence.job).or_default();
+        if waiting.len() > guc::max_queued_runs() {
+            let at = occurrence.scheduled_for;
+            let (job, reason) = (occurrence.job, SkipReason::Held.as_str());
+            self.records.skip(Skip { job, reason, first: at, last: at, count: 1 }, now);
+            return;
+        }
+        waiting.push_back(occurrence);
+    }
+
+    /// A run in another database has its row before it begins, and keeps the id it has there.
+    fn remember(&mut self, current: &Current) {
+        if !current.local {
+            self.held.ids.insert(current.occurrence, current.run);
+        }
+    }
+
+    /// A run that was handed over has not begun: it is due again.
+    pub(super) fn try_again(&mut self, current: &Current) {
+        self.remember(current);
+        self.engine.enqueue(current.occurrence);
+    }
+
+    /// If holds have ended, everything that waits for one is due again.
+    pub(super) fn take_released(&mut self) {
+        let ended = self.database.holds_ended();
+        if self.held.seen == ended {
+            return;
+        }
+        self.held.seen = ended;
+        for (job, waiting) in std::mem::take(&mut self.held.waiting) {
+            if self.jobs.get(job).is_none() {
+                self.held.ids.retain(|occurrence, _| occurrence.job != job);
+                continue;
+            }
+            for occurrence in waiting {
+                self.engine.enqueue(occurrence);
+            }
+        }
+    }
+
+    /// A run that succeeded has more to do: another one of its job, as if somebody had asked.
+    pub(super) fn run_again(&mut self, last: &Occurrence, now: Timestamp) {
+        let scheduled_for = now.max(last.scheduled_for.plus(1));
+        let (job, trigger) = (last.job, Trigger::Manual);
+        self.engine.enqueue(Occurrence { job, scheduled_for, trigger, attempt: 1 });
+    }
+}
