@@ -3,7 +3,8 @@
 #
 # pgrx's harness starts its server through sudo when told to run it as another user. As root that is
 # what we want (a server refuses to run as root), and ci/sudo-shim/sudo does it without sudo. The harness
-# installs a test build of the extension; the real one is put back in its place afterwards.
+# installs a test build of the extension; the real one is put back in its place afterwards, and the layer
+# fails if that fails.
 set -euo pipefail
 # shellcheck source=ci/env.sh
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
@@ -15,7 +16,22 @@ state_dir
 pgdata=$(cluster_dir backend)
 rm -rf "$pgdata"
 mkdir -m 755 "$pgdata"
-trap 'rm -rf "$pgdata"; "$ROOT/ci/install.sh" >/dev/null 2>&1' EXIT
+
+# put_back: the real build again, with the result of the tests, or that of the installation if it failed.
+put_back() {
+  local status=$? log
+  rm -rf "$pgdata"
+  log=$(mktemp)
+  if ! "$ROOT/ci/install.sh" >"$log" 2>&1; then
+    cat "$log" >&2
+    rm -f "$log"
+    die "the extension could not be installed again: what is installed now is the test build"
+  fi
+  rm -f "$log"
+  exit "$status"
+}
+trap put_back EXIT
+"$ROOT/ci/fresh-inode.sh"
 args=("pg$(pg_major)" --release --package pg_tock --no-default-features --pgdata "$pgdata")
 if [ "$(id -u)" = 0 ]; then
   chown "$(server_user)" "$pgdata"

@@ -11,4 +11,5 @@ if [ ! -w "$(pg_pkglibdir)" ] || [ ! -w "$(pg_sharedir)/extension" ]; then
   args+=(--sudo)
 fi
 say "building pg_tock for $("$PG_CONFIG" --version) (five minutes the first time, seconds afterwards)"
+ci/fresh-inode.sh
 cargo pgrx install "${args[@]}"

@@ -37,8 +37,8 @@ mod tests {
             let (_, slot) = taken.one(assignment(here, here, role)).unwrap();
             assert_eq!(seen_as("tock_ann"), (n == 2).then(|| ann().to_owned()));
             let wide = i64::from(n);
-            slot.arrive(4_000_000 + n, std::ptr::null_mut());
-            slot.begin(&CurrentRun {
+            assert!(slot.arrive(slot.life(), 4_000_000 + n, std::ptr::null_mut()));
+            let _ = slot.begin(&CurrentRun {
                 job: JobId(10 + wide),
                 run: RunId(20 + wide),
                 scheduled_for: Timestamp(1_800_000_000_500_000),
@@ -68,7 +68,7 @@ mod tests {
         let mut taken = Taken::none();
         let here = crate::pg::process::database().to_u32();
         let (_, slot) = taken.one(assignment(u32::MAX - 1, here, 10)).unwrap();
-        slot.begin(&CurrentRun {
+        let _ = slot.begin(&CurrentRun {
             job: JobId(1),
             run: RunId(1),
             scheduled_for: Timestamp(0),

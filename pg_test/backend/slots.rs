@@ -1,11 +1,11 @@
 //! `shmem::slots`: the life of an executor's slot and of the run in it.
 
-use pg_tock_core::run::{Outcome, Trigger};
+use pg_tock_core::run::{Guarantee, Outcome, Trigger};
 use pg_tock_core::time::{JobId, RunId, Timestamp};
 use pgrx::prelude::*;
 
 use super::Taken;
-use crate::shmem::slots::{Assignment, CurrentRun};
+use crate::shmem::slots::{Assignment, CurrentRun, Left};
 
 /// A database no server has: its slots are nobody's but the test's.
 const NOWHERE: u32 = u32::MAX - 1;
@@ -30,6 +30,12 @@ fn run(n: u32) -> CurrentRun {
 
 type Figures = (i64, i64, i64, i64, u32, Trigger, Option<(Timestamp, Timestamp)>);
 
+/// A report with nothing special about it.
+fn left(outcome: Outcome) -> Left {
+    let (guarantee, ended_at) = (Guarantee::AtMostOnce, Timestamp(5));
+    Left { outcome, guarantee, ended_at, row_count: Some(3) }
+}
+
 /// Everything a run consists of.
 fn figures(run: &CurrentRun) -> Figures {
     let CurrentRun { job, run, scheduled_for, started_at, attempt, trigger, window } = *run;
@@ -49,12 +55,12 @@ mod tests {
         assert_eq!((slot.scheduler(), slot.database()), (NOWHERE, 1));
         assert_eq!((slot.role(), slot.dsm()), (10, 77));
         assert!(std::ptr::eq(slots::get(index).unwrap(), slot));
-        slot.arrive(4711, std::ptr::null_mut());
+        assert!(slot.arrive(slot.life(), 4711, std::ptr::null_mut()));
         slot.ready();
         assert_eq!((slot.state(), slot.pid()), (State::Ready, 4711));
-        slot.begin(&run(5));
+        assert!(slot.begin(&run(5)));
         slot.ask_to_retire();
-        slot.leave_report(Outcome::Failed, Some(*b"22012"), "division by zero");
+        slot.leave_report(&left(Outcome::Failed), Some(*b"22012"), "division by zero");
         slot.exited();
         assert_eq!(slot.state(), State::Exited);
         assert!(slot.current().is_some(), "what it ran must be known after its exit");
@@ -65,7 +71,7 @@ mod tests {
         assert_eq!((again, slot.database(), slot.state()), (index, 2, State::Starting));
         assert!(slot.current().is_none() && slot.last_words().is_none());
         assert!(!slot.must_retire() && !slot.is_cancelled());
-        assert_eq!((slot.left_outcome(), slot.pid()), (None, 0));
+        assert_eq!((slot.left(), slot.pid()), (None, 0));
     }
 
     #[pg_test]
@@ -93,7 +99,7 @@ mod tests {
         let mut taken = Taken::none();
         let (_, slot) = taken.one(assignment(1)).unwrap();
         for winner in [Phase::Settling, Phase::Recording, Phase::Claiming] {
-            slot.begin(&run(8));
+            assert!(slot.begin(&run(8)));
             assert_eq!(slot.phase(), Phase::Unrecorded);
             assert!(slot.advance(Phase::Unrecorded, winner));
             for loser in [Phase::Settling, Phase::Recording, Phase::Claiming] {
@@ -106,7 +112,7 @@ mod tests {
             assert!(slot.current().is_none());
         }
         // Recorded by the scheduler, settled by the executor.
-        slot.begin(&run(9));
+        assert!(slot.begin(&run(9)));
         assert!(slot.advance(Phase::Unrecorded, Phase::Recording));
         assert!(!slot.advance(Phase::Recorded, Phase::Settling));
         assert!(slot.advance(Phase::Recording, Phase::Recorded));
@@ -118,30 +124,76 @@ mod tests {
         let mut taken = Taken::none();
         let (_, slot) = taken.one(assignment(1)).unwrap();
         for n in [3, u32::MAX, 4] {
-            slot.begin(&run(n));
+            assert!(slot.begin(&run(n)));
             assert!(!slot.is_cancelled());
             assert_eq!(figures(&slot.current().unwrap()), figures(&run(n)));
             slot.cancel(); // no process has arrived, so nobody gets the signal
             assert!(slot.is_cancelled());
+            slot.end();
         }
+    }
+
+    #[pg_test]
+    fn no_run_begins_after_its_scheduler_has_gone() {
+        let mut taken = Taken::none();
+        // An executor that has had no run yet, and one that is between two.
+        for had in [false, true] {
+            let (_, slot) = taken.one(assignment(1)).unwrap();
+            if had {
+                assert!(slot.begin(&run(1)));
+                slot.end();
+            }
+            slot.orphan();
+            assert!(!slot.begin(&run(2)));
+            assert!(slot.current().is_none());
+        }
+        // A run that has begun goes on, and its report stays.
+        let (_, slot) = taken.one(assignment(2)).unwrap();
+        assert!(slot.begin(&run(3)));
+        slot.orphan();
+        assert_eq!(slot.phase(), Phase::Unrecorded);
+        slot.leave_report(&left(Outcome::Succeeded), None, "1 row");
+        slot.report();
+        slot.orphan();
+        assert_eq!(figures(&slot.current().unwrap()), figures(&run(3)));
+        assert!(!slot.begin(&run(4)), "its report is not recorded yet");
+        assert!(slot.advance(Phase::Reported, Phase::Done));
+        assert!(slot.begin(&run(4)) && slot.left().is_none());
+    }
+
+    #[pg_test]
+    fn a_process_that_comes_too_late_has_no_slot() {
+        let mut taken = Taken::none();
+        let (_, slot) = taken.one(assignment(1)).unwrap();
+        let life = slot.life();
+        assert!(slot.give_up());
+        assert_eq!((slot.state(), slot.pid()), (State::Exited, 0));
+        assert!(!slot.arrive(life, 4711, std::ptr::null_mut()));
+        slot.free();
+        // The slot has been taken for another executor meanwhile.
+        let (_, slot) = taken.one(assignment(2)).unwrap();
+        assert!(!slot.arrive(life, 4711, std::ptr::null_mut()));
+        assert!(slot.arrive(slot.life(), crate::pg::process::pid(), std::ptr::null_mut()));
+        assert!(!slot.give_up(), "it lives");
+        assert_eq!(slot.state(), State::Starting);
     }
 
     #[pg_test]
     fn last_words_are_cut_not_refused() {
         let mut taken = Taken::none();
         let (_, slot) = taken.one(assignment(1)).unwrap();
-        assert_eq!((slot.last_words(), slot.left_outcome()), (None, None));
+        assert_eq!((slot.last_words(), slot.left()), (None, None));
         slot.keep_last_words(*b"57P01", b"terminating");
         assert_eq!(slot.last_words(), Some((*b"57P01", "terminating".to_owned())));
         // 999 bytes and a letter of two: the cut goes through the letter.
         let long = format!("{}\u{e9}{}", "x".repeat(999), "y".repeat(500));
-        slot.leave_report(Outcome::Succeeded, None, &long);
+        slot.leave_report(&left(Outcome::Succeeded), None, &long);
         let (sqlstate, words) = slot.last_words().unwrap();
         assert_eq!(sqlstate, *b"00000");
         assert_eq!(words, format!("{}\u{fffd}", "x".repeat(999)));
         for &outcome in Outcome::ALL {
-            slot.leave_report(outcome, None, "bye");
-            assert_eq!(slot.left_outcome(), Some(outcome));
+            slot.leave_report(&left(outcome), None, "bye");
+            assert_eq!(slot.left(), Some(left(outcome)));
         }
         assert_eq!(slot.last_words().unwrap().1, "bye");
     }
@@ -170,13 +222,14 @@ fn a_reader_never_sees_half_of_a_run() {
 
     // SAFETY: all parts are atomics, for which zeroes are valid and mean a free slot.
     let slot = unsafe { std::mem::MaybeUninit::<Slot>::zeroed().assume_init() };
-    slot.begin(&run(0));
+    assert!(slot.begin(&run(0)));
     std::thread::scope(|scope| {
         let reader = scope.spawn(|| {
             // Until the two have met often enough, however many processors there are.
             let (mut reads, mut changes, mut last) = (0_u32, 0_u32, 0_u32);
             while reads < 3_000_000 || changes < 1_000 {
-                let read = slot.current().unwrap();
+                // None between the end of a run and the beginning of the next
+                let Some(read) = slot.current() else { continue };
                 assert_eq!(figures(&read), figures(&run(read.attempt)));
                 reads += 1;
                 changes += u32::from(read.attempt != last);
@@ -186,7 +239,8 @@ fn a_reader_never_sees_half_of_a_run() {
         let mut n = 0_u32;
         while !reader.is_finished() {
             n = n.wrapping_add(1);
-            slot.begin(&run(n));
+            slot.end();
+            assert!(slot.begin(&run(n)));
             // A writer that never pauses would leave the reader no moment to read.
             for _ in 0..10 {
                 std::hint::spin_loop();

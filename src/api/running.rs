@@ -5,7 +5,7 @@ use pgrx::prelude::*;
 use crate::pg::text::ServerText;
 use crate::pg::time::to_pg;
 use crate::pg::{identity, process};
-use crate::shmem::slots;
+use crate::shmem::slots::{self, Phase};
 
 /// The runs of this database's scheduler that the caller may see: his own, all for a superuser.
 #[pg_extern(sql = false)]
@@ -30,7 +30,7 @@ fn running_runs() -> TableIterator<
     let stamp = |at| TimestampWithTimeZone::try_from(to_pg(at)).ok();
     let rows: Vec<_> = slots::of_scheduler(process::database().to_u32())
         .filter_map(|(_, slot)| {
-            let run = slot.current()?;
+            let run = slot.current().filter(|_| slot.phase() != Phase::Reported)?;
             if !identity::may_see(slot.role()) {
                 return None;
             }

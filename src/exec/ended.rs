@@ -6,7 +6,7 @@ use pg_tock_core::time::Timestamp;
 use pg_tock_core::wire::{RunOrder, RunReport};
 
 use crate::pg::trap::PgError;
-use crate::shmem::slots::Slot;
+use crate::shmem::slots::{Left, Slot};
 
 /// How a run ended, owning its texts.
 #[derive(Debug)]
@@ -44,9 +44,17 @@ impl Ended {
         }
     }
 
-    /// Keeps the end of the run where the next scheduler finds it.
+    /// Whether the row is written. Otherwise the scheduler has to.
+    pub(crate) const fn is_recorded(&self) -> bool {
+        self.recorded
+    }
+
+    /// Keeps the end of the run where whoever has to write its row finds it.
     pub(crate) fn leave(&self, slot: &Slot) {
-        slot.leave_report(self.outcome, self.sqlstate, &self.message);
+        let &Self { outcome, guarantee, ended_at, row_count, .. } = self;
+        let left = Left { outcome, guarantee, ended_at, row_count };
+        slot.leave_report(&left, self.sqlstate, &self.message);
+        slot.report();
     }
 
     /// The end of the run, as `cron.log_statement` puts it.

@@ -16,7 +16,7 @@ pub(crate) struct Worker {
     /// Seconds until a worker that failed is started again; None = never.
     pub(crate) restart: Option<i32>,
     /// The argument of its main.
-    pub(crate) argument: u32,
+    pub(crate) argument: u64,
 }
 
 impl Worker {

@@ -124,6 +124,12 @@ pub(crate) fn signal(pid: i32, signal: c_int) {
     }
 }
 
+/// Whether there is a process with that id. No process has the id 0.
+pub(crate) fn is_alive(pid: i32) -> bool {
+    // SAFETY: no memory involved, and signal 0 is not sent.
+    pid > 0 && unsafe { libc::kill(pid, 0) } == 0
+}
+
 /// Ends this process with an exit code that makes the postmaster start it again.
 pub(crate) fn exit_for_restart() -> ! {
     // SAFETY: runs the exit callbacks; never returns.

@@ -3,10 +3,17 @@
 //! # Executor
 //! `Free → Starting → Ready → Exited → Free`. The scheduler takes a free slot and starts the
 //! process; the process says when it is ready and, in its exit callback, that it has gone; whoever
-//! schedules the database then frees the slot, having recorded what was left.
+//! schedules the database then frees the slot, having recorded what was left. A process that has
+//! not arrived in time is given up, by compare-and-swap on the process id: one that comes after
+//! that, or for an earlier life of the slot, has no slot and leaves.
 //!
 //! # Run
-//! `None → Unrecorded → (Recording | Claiming → Recorded) | Settling → Done`. Who writes the run's
+//! `None → Unrecorded → (Recording | Claiming → Recorded) | Settling → Done`. A run whose row the
+//! scheduler has to write goes to `Reported` instead of `Done`: its report is in the slot, and
+//! stays there until the scheduler has committed the row. `Orphaned` is set by compare-and-swap on
+//! a slot without a run when its scheduler goes: no run begins there any more.
+//!
+//! Who writes the run's
 //! row is one compare-and-swap away from `Unrecorded`: `Settling` is the executor writing the final
 //! row, `Recording` the scheduler and `Claiming` the executor (before a command that may commit on
 //! its own) writing a `running` row, `Recorded` means that row is committed. The loser never
@@ -16,7 +23,7 @@ use core::sync::atomic::{
     AtomicBool, AtomicI32, AtomicI64, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering,
 };
 
-use pg_tock_core::run::{Outcome, Trigger};
+use pg_tock_core::run::{Guarantee, Outcome, Trigger};
 use pg_tock_core::time::{JobId, RunId, Timestamp};
 use pgrx::pg_sys;
 
@@ -25,6 +32,12 @@ use super::progress::Progress;
 
 /// Bytes of an executor's last words that are kept.
 const LAST_WORDS: usize = 1_000;
+
+/// The process id of a process nobody waits for any more.
+const GIVEN_UP: i32 = -1;
+
+/// Rows of a statement that counts none.
+const NO_ROWS: i64 = -1;
 
 /// One executor.
 #[repr(C, align(64))]
@@ -38,6 +51,9 @@ pub(crate) struct Slot {
     database: AtomicU32,
     role: AtomicU32,
     dsm: AtomicU32,
+    /// Which life of this slot it is.
+    life: AtomicU32,
+    /// 0 before the process has arrived, [`GIVEN_UP`] when nobody waits for it any more.
     pid: AtomicI32,
     latch: AtomicPtr<pg_sys::Latch>,
     retire: AtomicBool,
@@ -62,6 +78,9 @@ pub(crate) struct Slot {
     cancelled: AtomicBool,
     /// How the run ended, plus one, if the scheduler could not be told; 0 = nothing to tell.
     left_outcome: AtomicU8,
+    left_guarantee: AtomicU8,
+    left_ended_at: AtomicI64,
+    left_rows: AtomicI64,
     words_len: AtomicU32,
     words_state: [AtomicU8; 5],
     words: [AtomicU8; LAST_WORDS],
@@ -88,6 +107,10 @@ pub(crate) enum Phase {
     Settling = 4,
     Done = 5,
     Claiming = 6,
+    /// The run is over; the scheduler has to write its row from the report in the slot.
+    Reported = 7,
+    /// The scheduler is gone: nothing will begin here.
+    Orphaned = 8,
 }
 
 impl Phase {
@@ -99,6 +122,8 @@ impl Phase {
             4 => Self::Settling,
             5 => Self::Done,
             6 => Self::Claiming,
+            7 => Self::Reported,
+            8 => Self::Orphaned,
             _ => Self::None,
         }
     }
@@ -115,6 +140,16 @@ pub(crate) struct CurrentRun {
     pub(crate) trigger: Trigger,
     /// The data it is for: what is later than the first instant, up to the second.
     pub(crate) window: Option<(Timestamp, Timestamp)>,
+}
+
+/// How a run ended, as it is kept for the scheduler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Left {
+    pub(crate) outcome: Outcome,
+    pub(crate) guarantee: Guarantee,
+    pub(crate) ended_at: Timestamp,
+    /// Rows of the last statement, where it counts any.
+    pub(crate) row_count: Option<i64>,
 }
 
 /// What an executor is for.
@@ -143,6 +178,7 @@ pub(crate) fn reserve(assignment: Assignment) -> Option<(u32, &'static Slot)> {
             .ok()?;
         slot.phase.store(Phase::None as u32, Ordering::Relaxed);
         slot.retire.store(false, Ordering::Relaxed);
+        slot.life.fetch_add(1, Ordering::Relaxed);
         slot.pid.store(0, Ordering::Relaxed);
         slot.latch.store(core::ptr::null_mut(), Ordering::Relaxed);
         slot.words_len.store(0, Ordering::Relaxed);
@@ -209,13 +245,37 @@ impl Slot {
 
     /// Its process, 0 before it runs.
     pub(crate) fn pid(&self) -> i32 {
-        self.pid.load(Ordering::Relaxed)
+        self.pid.load(Ordering::Relaxed).max(0)
     }
 
-    /// The executor's process has begun.
-    pub(crate) fn arrive(&self, pid: i32, latch: *mut pg_sys::Latch) {
-        self.pid.store(pid, Ordering::Relaxed);
+    /// Which life of this slot it is.
+    pub(crate) fn life(&self) -> u32 {
+        self.life.load(Ordering::Relaxed)
+    }
+
+    /// The executor's process has begun. False if nobody waits for it: it has no slot.
+    pub(crate) fn arrive(&self, life: u32, pid: i32, latch: *mut pg_sys::Latch) -> bool {
+        let waited_for = life == self.life() && self.state() == State::Starting;
+        if !waited_for || !self.swap_pid(0, pid) {
+            return false;
+        }
         self.latch.store(latch, Ordering::Release);
+        true
+    }
+
+    /// Nobody waits any longer for a process that has not arrived, or that is gone without a word.
+    /// False if it lives.
+    pub(crate) fn give_up(&self) -> bool {
+        let pid = self.pid();
+        let given_up = !crate::pg::process::is_alive(pid) && self.swap_pid(pid, GIVEN_UP);
+        if given_up {
+            self.exited();
+        }
+        given_up
+    }
+
+    fn swap_pid(&self, from: i32, to: i32) -> bool {
+        self.pid.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
     /// The executor can take runs.
@@ -247,8 +307,14 @@ impl Slot {
         self.retire.load(Ordering::Acquire)
     }
 
-    /// The executor begins a run.
-    pub(crate) fn begin(&self, run: &CurrentRun) {
+    /// The executor begins a run. False if its scheduler is gone: the run has not begun, and must
+    /// not.
+    pub(crate) fn begin(&self, run: &CurrentRun) -> bool {
+        let before = self.phase();
+        if !matches!(before, Phase::None | Phase::Done) {
+            return false;
+        }
+        // Nobody reads the run before its phase says that there is one.
         self.version.fetch_add(1, Ordering::AcqRel);
         self.job.store(run.job.0, Ordering::Relaxed);
         self.run.store(run.run.0, Ordering::Relaxed);
@@ -263,8 +329,20 @@ impl Slot {
         self.again.store(false, Ordering::Relaxed);
         self.progress.reset();
         self.cancelled.store(false, Ordering::Relaxed);
-        self.phase.store(Phase::Unrecorded as u32, Ordering::Relaxed);
+        self.left_outcome.store(0, Ordering::Relaxed);
         self.version.fetch_add(1, Ordering::AcqRel);
+        self.advance(before, Phase::Unrecorded)
+    }
+
+    /// The scheduler goes, or is gone: a run that has begun goes on, no other begins.
+    pub(crate) fn orphan(&self) {
+        let _ = self.advance(Phase::None, Phase::Orphaned)
+            || self.advance(Phase::Done, Phase::Orphaned);
+    }
+
+    /// The run is over, and its report is in the slot for the scheduler to record.
+    pub(crate) fn report(&self) {
+        self.phase.store(Phase::Reported as u32, Ordering::Release);
     }
 
     /// The run is over and nobody has to record anything.
@@ -297,7 +375,7 @@ impl Slot {
                 core::hint::spin_loop();
                 continue;
             }
-            if matches!(self.phase(), Phase::None | Phase::Done) {
+            if matches!(self.phase(), Phase::None | Phase::Done | Phase::Orphaned) {
                 return None;
             }
             let run = CurrentRun {
@@ -341,15 +419,26 @@ impl Slot {
         self.again.load(Ordering::Acquire)
     }
 
-    /// Keeps how the run ended for a later scheduler: the present one is gone.
-    pub(crate) fn leave_report(&self, outcome: Outcome, sqlstate: Option<[u8; 5]>, message: &str) {
+    /// Keeps how the run ended until a scheduler, this or the next, has recorded it.
+    pub(crate) fn leave_report(&self, left: &Left, sqlstate: Option<[u8; 5]>, message: &str) {
         self.keep_last_words(sqlstate.unwrap_or(*b"00000"), message.as_bytes());
-        self.left_outcome.store(outcome.as_u8().saturating_add(1), Ordering::Release);
+        self.left_guarantee.store(left.guarantee.as_u8(), Ordering::Relaxed);
+        self.left_ended_at.store(left.ended_at.0, Ordering::Relaxed);
+        self.left_rows.store(left.row_count.unwrap_or(NO_ROWS), Ordering::Relaxed);
+        self.left_outcome.store(left.outcome.as_u8().saturating_add(1), Ordering::Release);
     }
 
     /// How the run ended, if a report was left.
-    pub(crate) fn left_outcome(&self) -> Option<Outcome> {
-        self.left_outcome.load(Ordering::Acquire).checked_sub(1).and_then(Outcome::from_u8)
+    pub(crate) fn left(&self) -> Option<Left> {
+        let outcome = self.left_outcome.load(Ordering::Acquire).checked_sub(1)?;
+        let guarantee = Guarantee::from_u8(self.left_guarantee.load(Ordering::Relaxed))?;
+        let rows = self.left_rows.load(Ordering::Relaxed);
+        Some(Left {
+            outcome: Outcome::from_u8(outcome)?,
+            guarantee,
+            ended_at: Timestamp(self.left_ended_at.load(Ordering::Relaxed)),
+            row_count: Some(rows).filter(|&rows| rows != NO_ROWS),
+        })
     }
 
     /// Keeps what the executor had to say when it died. Called from an error hook: allocates

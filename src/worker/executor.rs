@@ -25,14 +25,15 @@ use crate::shmem::{databases, mine};
 /// Bytes of each of the two queues in an executor's segment.
 pub(crate) const QUEUE: usize = 64 * 1024;
 
-/// What an executor is to the postmaster; its argument is its slot.
-pub(crate) const fn worker(slot: u32) -> Worker {
+/// What an executor is to the postmaster; its argument is its slot, and which life of the
+/// slot it is for.
+pub(crate) const fn worker(slot: u32, life: u32) -> Worker {
     Worker {
         name: "pg_tock executor",
         main: "pg_tock_executor_main",
         connects: true,
         restart: None,
-        argument: slot,
+        argument: (life as u64) << 32 | slot as u64,
     }
 }
 
@@ -77,12 +78,16 @@ unsafe extern "C-unwind" fn on_exit(_code: i32, _arg: pg_sys::Datum) {
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn pg_tock_executor_main(argument: pg_sys::Datum) {
     process::accept_signals();
-    let index = u32::try_from(argument.value()).unwrap_or(u32::MAX);
+    let argument = argument.value() as u64;
+    let (index, life) = (argument & u64::from(u32::MAX), argument >> 32);
+    let (Ok(index), Ok(life)) = (u32::try_from(index), u32::try_from(life)) else { return };
     let Some(slot) = slots::get(index) else { return };
+    if !slot.arrive(life, process::pid(), process::latch()) {
+        return;
+    }
     mine::take(slot);
     // SAFETY: a plain function that touches shared memory only.
     unsafe { pg_sys::before_shmem_exit(Some(on_exit), pg_sys::Datum::from(0)) };
-    slot.arrive(process::pid(), process::latch());
     // SAFETY: one thread, before anything can be logged by a job.
     unsafe {
         PREVIOUS_LOG_HOOK = pg_sys::emit_log_hook;
@@ -185,16 +190,20 @@ fn serve(session: &Session, mut receiver: Receiver, mut sender: Sender) {
             pgrx::debug1!("pg_tock: executor has read the configuration again");
         }
         report.clear();
-        let ended = obey(session, &order);
+        let Some(ended) = obey(session, &order) else { return };
+        if ended.held.is_some() {
+            session.slot.end();
+        } else if !ended.is_recorded() {
+            // Stays there until the scheduler, this or the next, has committed the row.
+            ended.leave(session.slot);
+        }
         if let Err(error) = ended.report(&order).encode(&mut report) {
             pgrx::log!("pg_tock: run {} cannot be reported: {error}", order.run);
             return;
         }
         if sender.send_all(&report).is_err() {
-            ended.leave(session.slot);
             return;
         }
-        session.slot.end();
         if order.fresh || !reset::discard_all() {
             return;
         }
@@ -202,10 +211,11 @@ fn serve(session: &Session, mut receiver: Receiver, mut sender: Sender) {
     }
 }
 
-/// One run, from order to end.
-fn obey(session: &Session, order: &RunOrder<'_>) -> Ended {
+/// One run, from order to end. None if the scheduler is gone: the order has not been begun, and the
+/// next scheduler finds its occurrence due.
+fn obey(session: &Session, order: &RunOrder<'_>) -> Option<Ended> {
     context::begin(order);
-    session.slot.begin(&CurrentRun {
+    let begun = session.slot.begin(&CurrentRun {
         job: order.job,
         run: order.run,
         scheduled_for: order.scheduled_for,
@@ -214,6 +224,9 @@ fn obey(session: &Session, order: &RunOrder<'_>) -> Ended {
         trigger: order.trigger,
         window: order.window,
     });
+    if !begun {
+        return None;
+    }
     if order.flush_lsn != 0 {
         // SAFETY: a position in WAL that was inserted, by the scheduler, before it sent the order.
         unsafe { pg_sys::XLogFlush(order.flush_lsn) };
@@ -229,7 +242,7 @@ fn obey(session: &Session, order: &RunOrder<'_>) -> Ended {
         let line = ended.log_line(order);
         log_with_command(&line, c"");
     }
-    ended
+    Some(ended)
 }
 
 /// Shows the job in `pg_stat_activity.application_name`.

@@ -65,6 +65,7 @@ SELECT d.classid::regclass AS catalog, pg_describe_object(d.classid, d.objid, 0)
 FROM pg_depend d
 WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
     AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'pg_tock')
+    AND d.classid <> 'pg_type'::regclass -- row types, members of their own in some majors only
     AND obj_description(d.objid, d.classid::regclass::name) IS NULL;
 SELECT a.attrelid::regclass, a.attname AS without_comment
 FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid

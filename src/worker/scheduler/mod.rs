@@ -5,6 +5,7 @@
 //! holds no snapshot and no transaction while it sleeps, waits for no lock, and does nothing at
 //! all while nothing is due.
 
+mod conclude;
 mod held;
 mod jobs;
 mod pool;
@@ -38,18 +39,19 @@ pub(crate) const fn worker(database: u32) -> Worker {
         main: "pg_tock_scheduler_main",
         connects: true,
         restart: None,
-        argument: database,
+        argument: database as u64,
     }
 }
 
 static DATABASE: AtomicU32 = AtomicU32::new(0);
 
-/// Gives the database up. What this process was about to record is open again: its transaction
+/// Gives the database up. Orders no executor has begun are not begun any more. What this process was about to record is open again: its transaction
 /// has been, or is about to be, rolled back.
 unsafe extern "C-unwind" fn on_exit(_code: i32, _arg: pg_sys::Datum) {
     let oid = DATABASE.load(Ordering::Relaxed);
     for (_, slot) in slots::of_scheduler(oid) {
         slot.advance(Phase::Recording, Phase::Unrecorded);
+        slot.orphan();
     }
     if let Some(database) = databases::find(oid) {
         database.release(process::pid());
@@ -229,6 +231,7 @@ impl Scheduler {
         self.look_after_executors();
         self.take_released();
         let now = time::now();
+        self.conclude(now);
         self.engine.tick(now, &mut self.actions);
         self.act(now);
         if self.installed {
@@ -418,6 +421,7 @@ impl Scheduler {
         for executor in self.executors.values() {
             executor.slot.ask_to_retire();
         }
+        self.conclude(time::now());
         if self.installed {
             self.records.flush_all(self.oldest_run());
         }

@@ -6,11 +6,15 @@ use pg_tock_core::engine::{ExecutorId, Occurrence, PoolKey};
 use pg_tock_core::time::{RunId, Timestamp};
 use pgrx::{PgTryBuilder, pg_sys};
 
+use super::conclude::Told;
 use super::jobs::Job;
 use crate::pg::bgw::{Handle, Life};
 use crate::pg::mq::{Detached, Receiver, Sender};
 use crate::shmem::slots::{self, Assignment, Phase, Slot, State};
 use crate::worker::executor::{QUEUE, worker};
+
+/// How long an executor an earlier scheduler asked for may take to arrive.
+const ARRIVAL: i64 = 10 * Timestamp::SECOND;
 
 /// A run an executor has.
 #[derive(Debug)]
@@ -37,6 +41,10 @@ pub(crate) struct Executor {
     pub(crate) slot: &'static Slot,
     pub(crate) ready: bool,
     pub(crate) current: Option<Current>,
+    /// How that run ended, if the scheduler has to write its row and has not done so yet.
+    pub(crate) told: Option<Told>,
+    /// When to give it up, if no process has arrived by then.
+    pub(crate) give_up_at: Option<Timestamp>,
     link: Option<Link>,
     /// The order that did not fit into the queue yet.
     unsent: Option<Vec<u8>>,
@@ -69,7 +77,7 @@ impl Executor {
         let assignment =
             Assignment { scheduler, ledger, database: key.database, role: key.role, dsm };
         let reserved = slots::reserve(assignment);
-        let started = reserved.and_then(|(index, slot)| match worker(index).start() {
+        let started = reserved.and_then(|(index, slot)| match worker(index, slot.life()).start() {
             Some(handle) => Some((index, slot, handle)),
             None => {
                 slot.free();
@@ -97,22 +105,47 @@ impl Executor {
             slot,
             ready: false,
             current: None,
+            told: None,
+            give_up_at: None,
             link: Some(link),
             unsent: None,
         })
     }
 
     /// One an earlier scheduler has left, in the middle of a run.
-    pub(crate) fn adopt(index: u32, slot: &'static Slot, current: Option<Current>) -> Self {
+    pub(crate) fn adopt(
+        index: u32,
+        slot: &'static Slot,
+        current: Option<Current>,
+        now: Timestamp,
+    ) -> Self {
         let key = PoolKey { database: slot.database(), role: slot.role() };
         let id = ExecutorId(index);
-        Self { id, key, slot, ready: true, current, link: None, unsent: None }
+        let give_up_at = (slot.state() == State::Starting).then_some(now.plus(ARRIVAL));
+        Self {
+            id,
+            key,
+            slot,
+            ready: true,
+            current,
+            told: None,
+            give_up_at,
+            link: None,
+            unsent: None,
+        }
     }
 
     /// Whether its process has ended, or never began.
-    pub(crate) fn is_gone(&self) -> bool {
+    pub(crate) fn is_gone(&mut self, now: Timestamp) -> bool {
         if self.slot.state() == State::Exited {
             return true;
+        }
+        if self.give_up_at.is_some_and(|at| at <= now) {
+            let starting = self.slot.state() == State::Starting;
+            if starting && self.slot.give_up() {
+                return true;
+            }
+            self.give_up_at = starting.then_some(now.plus(ARRIVAL));
         }
         let lost = self.link.as_ref().is_some_and(|link| link.handle.life() == Life::Stopped);
         if lost {
@@ -160,8 +193,13 @@ impl Executor {
 
     /// The next instant at which something has to be done about its run.
     pub(crate) fn next_look(&self) -> Option<Timestamp> {
-        let current = self.current.as_ref()?;
-        [current.record_at, current.cancel_at].into_iter().flatten().min()
+        if let Some(told) = &self.told {
+            return Some(told.retry_at);
+        }
+        let current = self.current.as_ref();
+        let record_at = current.and_then(|current| current.record_at);
+        let cancel_at = current.and_then(|current| current.cancel_at);
+        [record_at, cancel_at, self.give_up_at].into_iter().flatten().min()
     }
 
     /// Whether the run has no row, and one should be written.

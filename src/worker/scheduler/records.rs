@@ -203,8 +203,8 @@ impl Records {
         self.rows.is_empty()
     }
 
-    /// Writes rows in one transaction. `Some(false)`: the ledger is locked; None: an ERROR.
-    fn write_some<'a>(rows: impl Iterator<Item = &'a RunRow>) -> Option<bool> {
+    /// Writes rows in one transaction, unless the ledger is locked. `Some(false)`: the ledger is locked; None: an ERROR.
+    pub(super) fn write_some<'a>(rows: impl Iterator<Item = &'a RunRow>) -> Option<bool> {
         let written = txn::run("writing the ledger", || {
             let Some(ledger) = run::ledger()? else { return Ok(false) };
             if !lock::try_lock_table(ledger) {

@@ -8,12 +8,14 @@ use pg_tock_core::time::{RunId, Timestamp};
 use pg_tock_core::wire::{RunOrder, RunReport};
 
 use super::Scheduler;
+use super::conclude::last_will;
 use super::jobs::Job;
 use super::pool::{Current, Executor};
-use crate::catalog::run::{self, RunRow};
+use super::records::Records;
+use crate::catalog::run::RunRow;
 use crate::catalog::state::Skip;
 use crate::guc;
-use crate::pg::{lock, time, txn};
+use crate::pg::time;
 use crate::shmem::slots::Phase;
 
 /// How long a local run goes on without a row.
@@ -22,21 +24,22 @@ const UNRECORDED: i64 = Timestamp::SECOND;
 const CANCEL_AGAIN: i64 = Timestamp::SECOND / 10;
 
 /// How a run ended, from whatever told it.
-struct End {
-    outcome: Outcome,
-    guarantee: Guarantee,
-    recorded: bool,
+#[derive(Clone, Debug)]
+pub(super) struct End {
+    pub(super) outcome: Outcome,
+    pub(super) guarantee: Guarantee,
+    pub(super) recorded: bool,
     /// The run did not begin: its job is held.
-    held: Option<u64>,
+    pub(super) held: Option<u64>,
     /// The run wants to be followed by another one.
-    again: bool,
-    started_at: Timestamp,
-    ended_at: Timestamp,
-    row_count: Option<i64>,
-    sqlstate: Option<[u8; 5]>,
-    message: String,
-    error: Option<String>,
-    reason: Option<&'static str>,
+    pub(super) again: bool,
+    pub(super) started_at: Timestamp,
+    pub(super) ended_at: Timestamp,
+    pub(super) row_count: Option<i64>,
+    pub(super) sqlstate: Option<[u8; 5]>,
+    pub(super) message: String,
+    pub(super) error: Option<String>,
+    pub(super) reason: Option<&'static str>,
 }
 
 impl Scheduler {
@@ -53,10 +56,13 @@ impl Scheduler {
 
     fn look_after(&mut self, id: ExecutorId, now: Timestamp) {
         let Some(executor) = self.executors.get_mut(&id) else { return };
+        if executor.told.is_some() {
+            return; // `conclude` goes on with it
+        }
         if !executor.ready {
             if executor.has_become_ready() {
                 self.engine.executor_ready(id, now);
-            } else if executor.is_gone() {
+            } else if executor.is_gone(now) {
                 self.start_failed(id, now);
             }
             return;
@@ -68,11 +74,11 @@ impl Scheduler {
             Err(_) => (None, true),
         };
         if let Some(end) = received {
-            self.finished(id, end, now);
+            self.told(id, end, now);
             return;
         }
-        let adopted_and_gone = executor.is_adopted() && executor.is_gone();
-        if (lost || adopted_and_gone) && executor.is_gone() {
+        let adopted_and_gone = executor.is_adopted() && executor.is_gone(now);
+        if (lost || adopted_and_gone) && executor.is_gone(now) {
             self.buried(id, now);
             return;
         }
@@ -84,25 +90,19 @@ impl Scheduler {
     }
 
     /// A run ended and its executor lives on.
-    fn finished(&mut self, id: ExecutorId, end: End, now: Timestamp) {
-        if let Some(holds_ended) = end.held {
-            self.put_off(id, holds_ended, now);
-            return;
-        }
+    pub(super) fn finished(&mut self, id: ExecutorId, end: End, now: Timestamp) {
         self.engine.observe_run(id, end.ended_at.since(end.started_at));
         self.engine.run_finished(id, now);
         let Some(executor) = self.executors.get_mut(&id) else { return };
+        // The slot has kept the report until now.
+        executor.slot.advance(Phase::Reported, Phase::Done);
         let Some(current) = executor.current.take() else { return };
         let pid = executor.slot.pid();
-        let again = end.again;
         self.account(&current, pid, end, now);
-        if again {
-            self.run_again(&current.occurrence, now);
-        }
     }
 
-    /// Counts a run, and writes its row unless its executor has.
-    fn account(&mut self, current: &Current, pid: i32, end: End, now: Timestamp) {
+    /// Counts a run, and writes its row unless that has been done.
+    pub(super) fn account(&mut self, current: &Current, pid: i32, end: End, now: Timestamp) {
         if ![0, self.extension].contains(&current.extension) || !self.installed {
             return; // the ledger this run belongs to has been dropped
         }
@@ -122,98 +122,44 @@ impl Scheduler {
                 tally.last_error = Some(end.message.clone());
             }
         }
+        if end.again {
+            self.run_again(&current.occurrence, now);
+        }
         if !end.recorded {
-            self.records.row(RunRow {
-                message: Some(end.message),
-                ended_at: Some(end.ended_at),
-                outcome: Some(end.outcome),
-                reason: end.reason,
-                guarantee: end.guarantee,
-                sqlstate: end.sqlstate,
-                error: end.error,
-                row_count: end.row_count,
-                ..running_row(current, Some(pid).filter(|&pid| pid > 0), end.started_at)
-            });
+            self.records.row(final_row(current, pid, end));
         }
     }
 
     /// An executor's process is gone. If it had a run, the run died with it, unless it has left
     /// word how it ended.
     fn buried(&mut self, id: ExecutorId, now: Timestamp) {
-        self.engine.executor_gone(id, now);
-        let Some(mut executor) = self.executors.remove(&id) else { return };
+        let Some(executor) = self.executors.get_mut(&id) else { return };
         let settled = executor.slot.current().is_none();
         let begun = executor.slot.last_begun();
-        let current = executor.current.take();
-        if let Some(current) = current.as_ref().filter(|current| current.run != begun) {
+        if let Some(current) = executor.current.take_if(|current| current.run != begun) {
             // It left before the order reached it: the run has not begun, another does it.
-            executor.slot.free();
-            self.try_again(current);
+            self.free(id, now);
+            self.try_again(&current);
             return;
         }
-        if let Some(current) = current {
-            let pid = executor.slot.pid();
-            let same = executor.slot.current().is_some_and(|run| run.run == current.run);
-            let begun = executor.slot.current().map(|run| run.started_at);
-            let started_at = begun.filter(|_| same).unwrap_or(current.handed_at);
-            let mut end = self.last_will(&executor, &current, started_at, now);
-            // Settled and gone before it could say so: the row is there, and stays as it is.
-            end.recorded = settled && current.local && executor.is_adopted();
-            let again = end.again;
-            self.account(&current, pid, end, now);
-            if again {
-                self.run_again(&current.occurrence, now);
-            }
-        }
-        executor.slot.free();
+        let Some(current) = &executor.current else {
+            self.free(id, now);
+            return;
+        };
+        let same = executor.slot.current().is_some_and(|run| run.run == current.run);
+        let begun = executor.slot.current().map(|run| run.started_at);
+        let started_at = begun.filter(|_| same).unwrap_or(current.handed_at);
+        let mut end = last_will(executor.slot, current, started_at, now);
+        // Settled and gone before it could say so: the row is there, and stays as it is.
+        end.recorded = settled && current.local && executor.is_adopted();
+        self.told(id, end, now);
     }
 
-    /// How the run of an executor that is gone ended.
-    fn last_will(
-        &self,
-        executor: &Executor,
-        current: &Current,
-        started_at: Timestamp,
-        now: Timestamp,
-    ) -> End {
-        let slot = executor.slot;
-        let claimed = slot.phase() == Phase::Recorded;
-        let guarantee =
-            if current.local && !claimed { Guarantee::ExactlyOnce } else { Guarantee::AtMostOnce };
-        let words = slot.last_words();
-        let (outcome, message, sqlstate) = match (slot.left_outcome(), words) {
-            (Some(outcome), words) => {
-                let (sqlstate, message) = words.unwrap_or((*b"00000", String::new()));
-                (outcome, message, Some(sqlstate).filter(|code| code != b"00000"))
-            }
-            (None, Some((sqlstate, message))) => {
-                let outcome = match &sqlstate {
-                    b"57P01" => Outcome::Cancelled,
-                    // transaction_timeout, which from 17 on ends the session
-                    b"25P04" => Outcome::Timeout,
-                    _ => Outcome::Failed,
-                };
-                (outcome, format!("FATAL:  {message}\n"), Some(sqlstate))
-            }
-            (None, None) => (Outcome::Crashed, "executor ended unexpectedly".to_owned(), None),
-        };
-        let recorded = false;
-        let (row_count, error) = (None, None);
-        let ended_at = now;
-        let reason = slot.left_outcome().is_none().then_some("executor ended");
-        End {
-            outcome,
-            guarantee,
-            recorded,
-            held: None,
-            again: outcome == Outcome::Succeeded && slot.wants_again(),
-            started_at,
-            ended_at,
-            row_count,
-            sqlstate,
-            message,
-            error,
-            reason,
+    /// An executor is gone and nothing of it is left to record.
+    pub(super) fn free(&mut self, id: ExecutorId, now: Timestamp) {
+        self.engine.executor_gone(id, now);
+        if let Some(executor) = self.executors.remove(&id) {
+            executor.slot.free();
         }
     }
 
@@ -420,14 +366,7 @@ impl Scheduler {
         if rows.is_empty() {
             return;
         }
-        let written = txn::run("recording runs under way", || {
-            let Some(ledger) = run::ledger()? else { return Ok(false) };
-            if !lock::try_lock_table(ledger) {
-                return Ok(false);
-            }
-            run::write(rows.iter().map(|(_, row)| row)).map(|()| true)
-        });
-        let written = matches!(written, Some(Ok::<bool, pgrx::spi::Error>(true)));
+        let written = Records::write_some(rows.iter().map(|(_, row)| row)) == Some(true);
         let next = if written { Phase::Recorded } else { Phase::Unrecorded };
         for (id, _) in rows {
             let Some(executor) = self.executors.get_mut(&id) else { continue };
@@ -436,6 +375,21 @@ impl Scheduler {
                 current.record_at = Some(now.plus(UNRECORDED));
             }
         }
+    }
+}
+
+/// The row of a run that is over.
+pub(super) fn final_row(current: &Current, pid: i32, end: End) -> RunRow {
+    RunRow {
+        message: Some(end.message),
+        ended_at: Some(end.ended_at),
+        outcome: Some(end.outcome),
+        reason: end.reason,
+        guarantee: end.guarantee,
+        sqlstate: end.sqlstate,
+        error: end.error,
+        row_count: end.row_count,
+        ..running_row(current, Some(pid).filter(|&pid| pid > 0), end.started_at)
     }
 }
 

@@ -39,6 +39,7 @@ impl Scheduler {
     /// their jobs count as running; the others leave by themselves.
     pub(super) fn adopt(&mut self) {
         for (index, slot) in slots::of_scheduler(self.oid) {
+            slot.orphan();
             let current = slot.current().map(|run| Current {
                 occurrence: Occurrence {
                     job: run.job,
@@ -55,7 +56,7 @@ impl Scheduler {
                 cancel_at: None,
             });
             let now = crate::pg::time::now();
-            let executor = Executor::adopt(index, slot, current);
+            let executor = Executor::adopt(index, slot, current, now);
             if let Some(current) = &executor.current {
                 self.engine.adopt(executor.id, executor.key, current.occurrence.job, now);
             }

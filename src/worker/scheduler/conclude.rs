@@ -1,0 +1,164 @@
+//! Ends of runs whose rows the scheduler writes: those in other databases, and those of executors
+//! that are gone.
+//!
+//! Invariant: what the executor left in its slot stays there until the row is committed, so a
+//! scheduler that dies in between loses nothing; the next one adopts the slot and reads it there.
+//! Until then the run counts as running: like a local run, it waits for a locked ledger.
+
+use pg_tock_core::engine::ExecutorId;
+use pg_tock_core::run::{Guarantee, Outcome};
+use pg_tock_core::time::Timestamp;
+
+use super::Scheduler;
+use super::pool::Current;
+use super::records::Records;
+use super::runs::{End, final_row};
+use crate::guc;
+use crate::shmem::slots::{Phase, Slot, State};
+
+/// How long to wait before asking for a locked ledger again.
+const LOCK_RETRY: i64 = Timestamp::SECOND / 10;
+
+/// The end of a run whose row is not written yet.
+#[derive(Debug)]
+pub(crate) struct Told {
+    end: End,
+    /// When to try to write it.
+    pub(crate) retry_at: Timestamp,
+}
+
+impl Scheduler {
+    /// A run has ended. If its row is still to be written, `conclude` does that.
+    pub(super) fn told(&mut self, id: ExecutorId, end: End, now: Timestamp) {
+        if let Some(holds_ended) = end.held {
+            self.put_off(id, holds_ended, now);
+            return;
+        }
+        let Some(executor) = self.executors.get_mut(&id) else { return };
+        if executor.current.is_some() && !end.recorded {
+            executor.told = Some(Told { end, retry_at: now });
+        } else {
+            self.over(id, end, now);
+        }
+    }
+
+    /// Writes the rows of runs that have ended, in one transaction, and then lets go of them. While
+    /// the ledger is locked they wait where they are.
+    pub(super) fn conclude(&mut self, now: Timestamp) {
+        let due = |told: &Told| told.retry_at <= now;
+        let ids: Vec<ExecutorId> = self
+            .executors
+            .values()
+            .filter(|executor| executor.told.as_ref().is_some_and(due))
+            .map(|executor| executor.id)
+            .collect();
+        let rows: Vec<_> = ids
+            .iter()
+            .filter_map(|id| {
+                let executor = self.executors.get(id)?;
+                let (current, told) = (executor.current.as_ref()?, executor.told.as_ref()?);
+                let mine = [0, self.extension].contains(&current.extension);
+                let pid = executor.slot.pid();
+                let mut row = final_row(current, pid, told.end.clone());
+                if let Some(job) = self.jobs.get(row.job).filter(|_| executor.is_adopted()) {
+                    // an earlier scheduler knew, and did not leave it in the slot
+                    row.database.clone_from(&job.database);
+                    row.username.clone_from(&job.username);
+                    row.command.clone_from(&job.command);
+                    row.jobname.clone_from(&job.name);
+                }
+                mine.then_some(row)
+            })
+            .collect();
+        if ids.is_empty() || !self.installed && self.read_at.is_some() {
+            return self.wait(&ids, now);
+        }
+        let wanted = self.installed && guc::log_run() && !rows.is_empty();
+        // A row that raises an ERROR gets its further tries from memory.
+        let written = if wanted { Records::write_some(rows.iter()) } else { Some(true) };
+        if written == Some(false) {
+            return self.wait(&ids, now);
+        }
+        for id in ids {
+            let told = self.executors.get_mut(&id).and_then(|executor| executor.told.take());
+            if let Some(Told { mut end, .. }) = told {
+                end.recorded = written == Some(true);
+                self.over(id, end, now);
+            }
+        }
+    }
+
+    fn wait(&mut self, ids: &[ExecutorId], now: Timestamp) {
+        for id in ids {
+            let told = self.executors.get_mut(id).and_then(|executor| executor.told.as_mut());
+            if let Some(told) = told {
+                told.retry_at = now.plus(LOCK_RETRY);
+            }
+        }
+    }
+
+    /// The run is over and its row is written, or not to be written.
+    fn over(&mut self, id: ExecutorId, end: End, now: Timestamp) {
+        let Some(executor) = self.executors.get_mut(&id) else { return };
+        if executor.slot.state() != State::Exited {
+            self.finished(id, end, now);
+            return;
+        }
+        if let Some(current) = executor.current.take() {
+            let pid = executor.slot.pid();
+            self.account(&current, pid, end, now);
+        }
+        self.free(id, now);
+    }
+}
+
+/// How the run of an executor that is gone ended: as it says in its slot, or as its last words let
+/// us guess.
+pub(super) fn last_will(
+    slot: &Slot,
+    current: &Current,
+    started_at: Timestamp,
+    now: Timestamp,
+) -> End {
+    let words = slot.last_words();
+    let mut end = End {
+        outcome: Outcome::Crashed,
+        guarantee: Guarantee::AtMostOnce,
+        recorded: false,
+        held: None,
+        again: false,
+        started_at,
+        ended_at: now,
+        row_count: None,
+        sqlstate: None,
+        message: "executor ended unexpectedly".to_owned(),
+        error: None,
+        reason: None,
+    };
+    if let Some(left) = slot.left() {
+        let (sqlstate, message) = words.unwrap_or((*b"00000", String::new()));
+        end.outcome = left.outcome;
+        end.again = left.outcome == Outcome::Succeeded && slot.wants_again();
+        end.guarantee = left.guarantee;
+        end.ended_at = left.ended_at;
+        end.row_count = left.row_count;
+        end.sqlstate = Some(sqlstate).filter(|code| code != b"00000");
+        end.message = message;
+        return end;
+    }
+    end.reason = Some("executor ended");
+    if current.local && slot.phase() != Phase::Recorded {
+        end.guarantee = Guarantee::ExactlyOnce;
+    }
+    if let Some((sqlstate, message)) = words {
+        end.outcome = match &sqlstate {
+            b"57P01" => Outcome::Cancelled,
+            // transaction_timeout, which from 17 on ends the session
+            b"25P04" => Outcome::Timeout,
+            _ => Outcome::Failed,
+        };
+        end.message = format!("FATAL:  {message}\n");
+        end.sqlstate = Some(sqlstate);
+    }
+    end
+}
