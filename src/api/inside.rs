@@ -6,6 +6,7 @@
 
 use core::ffi::c_int;
 
+use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use crate::catalog::inside;
@@ -33,7 +34,7 @@ fn this_run() -> Result<(&'static Slot, CurrentRun), Error> {
 
 #[pg_extern(sql = false)]
 #[allow(clippy::type_complexity, reason = "pgrx reads the columns from the type")]
-fn cron_current_run() -> SqlResult<
+fn cron_current_run() -> Result<
     TableIterator<
         'static,
         (
@@ -48,6 +49,7 @@ fn cron_current_run() -> SqlResult<
             name!(window_end, Option<TimestampWithTimeZone>),
         ),
     >,
+    ErrorReport,
 > {
     let (_, run) = this_run()?;
     let stamp = |at| TimestampWithTimeZone::try_from(to_pg(at)).ok();
@@ -99,7 +101,11 @@ fn cron_checkpoint(data: Option<&[u8]>) -> SqlResult<()> {
 #[pg_extern(sql = false)]
 fn cron_last_checkpoint() -> SqlResult<Option<Vec<u8>>> {
     let (_, run) = this_run()?;
-    Ok(inside::last_checkpoint(&run)?)
+    let found = inside::last_checkpoint(&run)?;
+    if found.is_some() {
+        context::checkpointed();
+    }
+    Ok(found)
 }
 
 #[pg_extern(sql = false)]

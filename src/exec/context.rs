@@ -113,7 +113,7 @@ thread_local! {
     static JOB_NAME: RefCell<Option<CString>> = const { RefCell::new(None) };
 }
 
-/// The run has written a checkpoint.
+/// The run has written a checkpoint, or read one.
 static CHECKPOINTED: AtomicBool = AtomicBool::new(false);
 
 /// A run begins in this process.
@@ -127,7 +127,7 @@ pub(crate) fn job_name() -> Option<Vec<u8>> {
     JOB_NAME.with_borrow(|name| name.as_ref().map(|name| name.as_bytes().to_vec()))
 }
 
-/// The run has written a checkpoint, which goes when it succeeds.
+/// The run has written or read a checkpoint, which goes when it succeeds.
 pub(crate) fn checkpointed() {
     CHECKPOINTED.store(true, Ordering::Relaxed);
 }
