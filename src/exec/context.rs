@@ -26,7 +26,7 @@ type Setting = GucSetting<Option<CString>>;
 macro_rules! context_settings {
     ($($variable:ident $hook:ident $name:literal $short:literal $show:expr;)+) => {
         $(
-            static $variable: Setting = Setting::new(None);
+            static $variable: Setting = Setting::new(Some(c""));
 
             unsafe extern "C-unwind" fn $hook() -> *const c_char {
                 show($show)

@@ -8,8 +8,8 @@ use pg_tock_test::{Cluster, poll_until, sqlstate, stays_true};
 fn locks(cluster: &Cluster, job: i64) -> Vec<String> {
     let query = "select mode || ' ' || granted || ' ' || a.backend_type from pg_locks l \
          join pg_stat_activity a using (pid) \
-         where locktype = 'advisory' and objsubid = 3 and classid::bigint = $1 >> 32 \
-         and objid::bigint = $1 & 4294967295 \
+         where locktype = 'advisory' and objsubid = 3 and classid::bigint = $1::bigint >> 32 \
+         and objid::bigint = $1::bigint & 4294967295 \
          and l.database = (select oid from pg_database where datname = 'postgres') order by 1";
     cluster.rows(query, &[&job]).iter().map(|row| row.get(0)).collect()
 }
@@ -186,7 +186,7 @@ fn only_who_may_change_a_job_may_hold_it() {
         cluster.role(role);
     }
     cluster.sql("grant ann to carl");
-    let job = cluster.schedule_as("ann", "hers", "1 hour", "select 1");
+    let job = cluster.schedule_as("ann", "hers", "@hourly", "select 1");
     for (role, allowed) in [("ann", true), ("bob", false), ("carl", true), ("postgres", true)] {
         let mut client = cluster.client_as(role);
         let held = client.execute("select cron.hold($1::bigint)", &[&job]);

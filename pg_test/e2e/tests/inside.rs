@@ -135,7 +135,7 @@ fn settings_hold_for_the_run_and_for_nothing_else() {
 #[test]
 fn settings_are_in_force_before_the_transaction_begins() {
     let cluster = Cluster::start();
-    let job = cluster.schedule("strict", "1 hour", "select 1");
+    let job = cluster.schedule("strict", "@hourly", "select 1");
     cluster.sql(&format!(
         "update cron.job set schedule = '1 second', command = $$ \
          select 1 / (current_setting('transaction_isolation') = 'serializable')::int, \
