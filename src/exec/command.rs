@@ -48,8 +48,10 @@ impl Progress {
 
 /// What wants to take part in an execution. Methods run inside [`trap::catch`].
 pub(crate) trait Observer {
+    /// Whether there is work to do before the first statement in a transaction of its own.
+    fn works_apart(&self, kind: Kind) -> bool;
     /// The text is parsed and nothing has run. A transaction is open, that of the first statement,
-    /// unless a statement may commit on its own. False: nothing is to run.
+    /// unless `works_apart`. False: nothing is to run.
     ///
     /// # Safety
     /// Inside [`trap::catch`].
@@ -79,7 +81,7 @@ pub(crate) unsafe fn execute<O: Observer>(sql: &CStr, progress: &mut Progress, o
         switch_to(old);
         let kind = kind::of_list(list);
         refuse_copy(kind);
-        if kind.may_commit {
+        if observer.works_apart(kind) {
             finish(progress);
         }
         if !observer.parsed(kind) {

@@ -18,6 +18,7 @@ pub(crate) struct Ended {
     pub(crate) held: Option<u64>,
     /// The run wants to be followed by another one.
     pub(crate) again: bool,
+    pub(super) reaches_outside: bool,
     pub(super) started_at: Timestamp,
     pub(super) ended_at: Timestamp,
     pub(super) row_count: Option<i64>,
@@ -35,6 +36,7 @@ impl Ended {
             recorded: false,
             held: Some(holds_ended),
             again: false,
+            reaches_outside: false,
             started_at: at,
             ended_at: at,
             row_count: None,
@@ -75,6 +77,7 @@ impl Ended {
             recorded: self.recorded,
             held: self.held,
             again: self.again,
+            reaches_outside: self.reaches_outside,
             started_at: self.started_at,
             ended_at: self.ended_at,
             row_count: self.row_count,

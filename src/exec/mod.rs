@@ -11,6 +11,7 @@ pub(crate) mod context;
 pub(crate) mod ended;
 pub(crate) mod kind;
 pub(crate) mod ledger;
+pub(crate) mod libraries;
 mod lock;
 pub(crate) mod reset;
 pub(crate) mod run;

@@ -5,7 +5,8 @@ use pgrx::pg_sys;
 use crate::pg::{raw, trap};
 
 /// `DISCARD ALL`, without the detour through the parser: portals, settings, role, prepared
-/// statements, temporary tables, advisory locks, sequences' last values. False if it failed, which
+/// statements, temporary tables, advisory locks, sequences' last values; and temporary replication
+/// slots. False if it failed, which
 /// leaves a session nobody may use any more.
 pub(crate) fn discard_all() -> bool {
     // SAFETY: outside a transaction; nothing with a destructor lives in the closure.
@@ -15,6 +16,8 @@ pub(crate) fn discard_all() -> bool {
                 type_: pg_sys::NodeTag::T_DiscardStmt,
                 target: pg_sys::DiscardMode::DISCARD_ALL,
             };
+            // DISCARD ALL leaves these to the end of the session.
+            raw::drop_temporary_replication_slots();
             raw::StartTransactionCommand();
             raw::DiscardCommand(&raw mut statement, true);
             raw::CommitTransactionCommand();

@@ -16,6 +16,7 @@ use super::context;
 use super::ended::{Ended, fields, json, outcome_of};
 use super::kind::Kind;
 use super::ledger::{self, Row, Write};
+use super::libraries;
 use super::lock::RunLock;
 use crate::pg::trap::PgError;
 use crate::pg::{raw, time, trap};
@@ -71,6 +72,7 @@ pub(crate) fn prepare_session() {
         );
         pg_sys::RegisterXactCallback(Some(count_commit), core::ptr::null_mut());
     }
+    libraries::begin_session();
 }
 
 /// A run under way. Borrowed texts and plain values only: it lives across `longjmp`.
@@ -194,13 +196,15 @@ impl Flight<'_> {
             self.lock.make_sure();
             self.forget_checkpoint();
             let how = self.take_row();
+            self.reaches_outside |= libraries::reach_outside();
             self.ended_at = time::now();
             self.describe(progress);
             let committed = COMMITS.load(Ordering::Relaxed) != self.commits_before;
             let apart = committed || self.reaches_outside || alone && progress.statements > 0;
             self.guarantee = if apart { Guarantee::AtMostOnce } else { Guarantee::ExactlyOnce };
             // Nothing of the job's is lost with the row, so its commit need not wait for the disk.
-            if raw::GetTopTransactionIdIfAny() == pg_sys::InvalidTransactionId {
+            let wrote = raw::GetTopTransactionIdIfAny() != pg_sys::InvalidTransactionId;
+            if !wrote && !self.reaches_outside {
                 pg_sys::synchronous_commit = 0;
             }
             let row = Row {
@@ -254,23 +258,25 @@ fn describe(progress: &Progress) -> (String, Option<i64>) {
 }
 
 impl Observer for Flight<'_> {
+    fn works_apart(&self, kind: Kind) -> bool {
+        kind.may_commit || kind.reaches_outside || self.order.claim_first
+    }
+
     unsafe fn parsed(&mut self, kind: Kind) -> bool {
-        self.reaches_outside = kind.reaches_outside;
+        self.reaches_outside = kind.reaches_outside || self.order.claim_first;
+        let apart = self.works_apart(kind);
         // SAFETY: promised by the caller.
         let taken = unsafe {
-            if kind.may_commit {
-                self.lock.take_for_session()
-            } else {
-                self.lock.take_for_transaction()
-            }
+            if apart { self.lock.take_for_session() } else { self.lock.take_for_transaction() }
         };
         if !taken {
             return false;
         }
-        if self.order.local && kind.may_commit {
+        if self.order.local && apart {
             let slot = self.session.slot;
             // SAFETY: no transaction is open; the claim may be lost in a crash of the server, for
             // WAL is ordered: then what the command did is lost too.
+            // What it does outside is not, so then the claim goes to disk first.
             unsafe {
                 raw::StartTransactionCommand();
                 let synchronous_commit = pg_sys::synchronous_commit;
@@ -280,7 +286,12 @@ impl Observer for Flight<'_> {
                     pg_sys::pg_usleep(100);
                 }
                 if slot.advance(Phase::Unrecorded, Phase::Claiming) {
-                    pg_sys::synchronous_commit = 0;
+                    let flush = pg_sys::SyncCommitLevel::SYNCHRONOUS_COMMIT_LOCAL_FLUSH;
+                    pg_sys::synchronous_commit = if self.reaches_outside {
+                        synchronous_commit.max(flush.cast_signed())
+                    } else {
+                        0
+                    };
                     self.guarantee = Guarantee::AtMostOnce;
                     ledger::write(self.session.ledger, &self.row(), Write::Insert);
                 }
@@ -414,12 +425,14 @@ fn succeeded(mut flight: Flight<'_>, progress: &Progress) -> Ended {
         flight.settled = false;
     }
     let (message, row_count) = describe(progress);
+    flight.reaches_outside |= libraries::reach_outside();
     Ended {
         outcome: Outcome::Succeeded,
         guarantee: flight.guarantee,
         recorded: flight.settled,
         held: None,
         again: false,
+        reaches_outside: flight.reaches_outside,
         started_at: flight.started_at,
         ended_at: if flight.ended_at.0 == 0 { time::now() } else { flight.ended_at },
         row_count,
@@ -433,6 +446,7 @@ fn succeeded(mut flight: Flight<'_>, progress: &Progress) -> Ended {
 fn failed(mut flight: Flight<'_>, error: &PgError) -> Ended {
     let command = flight.order.command.to_string_lossy();
     let outcome = outcome_of(error);
+    flight.reaches_outside |= libraries::reach_outside();
     let committed = COMMITS.load(Ordering::Relaxed) != flight.commits_before;
     flight.guarantee = if flight.order.local && !committed && !flight.reaches_outside {
         Guarantee::ExactlyOnce
@@ -451,6 +465,7 @@ fn failed(mut flight: Flight<'_>, error: &PgError) -> Ended {
         recorded: false,
         held: None,
         again: false,
+        reaches_outside: flight.reaches_outside,
         started_at: flight.started_at,
         ended_at: time::now(),
         row_count: None,

@@ -232,6 +232,33 @@ unsafe extern "C-unwind" {
     pub(crate) static mut log_statement: c_int;
 }
 
+#[cfg(any(feature = "pg15", feature = "pg16"))]
+unsafe extern "C-unwind" {
+    #[link_name = "ReplicationSlotCleanup"]
+    fn replication_slot_cleanup();
+}
+
+#[cfg(not(any(feature = "pg15", feature = "pg16")))]
+unsafe extern "C-unwind" {
+    #[link_name = "ReplicationSlotCleanup"]
+    fn replication_slot_cleanup_17(synced_only: bool);
+}
+
+/// Drops the temporary replication slots of this session, as `PostgresMain` does after an ERROR.
+///
+/// # Safety
+/// No replication slot is acquired; inside [`super::trap::catch`], or in its recovery.
+#[allow(ffi_unwind_calls, reason = "inside catch; the frame owns nothing with a destructor")]
+pub(crate) unsafe fn drop_temporary_replication_slots() {
+    // SAFETY: the caller's contract is the function's own.
+    unsafe {
+        #[cfg(any(feature = "pg15", feature = "pg16"))]
+        replication_slot_cleanup();
+        #[cfg(not(any(feature = "pg15", feature = "pg16")))]
+        replication_slot_cleanup_17(false);
+    }
+}
+
 #[cfg(not(feature = "pg18"))]
 unsafe extern "C-unwind" {
     pub(crate) fn RelationGetPrimaryKeyIndex(rel: Relation) -> Oid;

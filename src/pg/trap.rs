@@ -139,6 +139,7 @@ unsafe fn recover() -> Box<PgError> {
         if !raw::MyReplicationSlot.is_null() {
             raw::ReplicationSlotRelease();
         }
+        raw::drop_temporary_replication_slots();
         // Nobody will send the ROLLBACK a block that failed waits for.
         raw::AbortOutOfAnyTransaction();
         raw::jit_reset_after_error();

@@ -13,8 +13,8 @@ use pgrx::pg_sys;
 use crate::exec::command::log_line;
 use crate::exec::context;
 use crate::exec::ended::Ended;
-use crate::exec::reset;
 use crate::exec::run::{self, Session};
+use crate::exec::{libraries, reset};
 use crate::guc;
 use crate::pg::bgw::Worker;
 use crate::pg::mq::{Receiver, Sender};
@@ -204,7 +204,8 @@ fn serve(session: &Session, mut receiver: Receiver, mut sender: Sender) {
         if sender.send_all(&report).is_err() {
             return;
         }
-        if order.fresh || !reset::discard_all() {
+        // What a library outside keeps in this process no reset reaches.
+        if order.fresh || libraries::reach_outside() || !reset::discard_all() {
             return;
         }
         process::report_idle();

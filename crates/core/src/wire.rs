@@ -60,6 +60,9 @@ pub struct RunOrder<'a> {
     pub trigger: Trigger,
     /// Whether the ledger is in the executor's database, so that it settles the run itself.
     pub local: bool,
+    /// Whether the row has to be on disk before the command starts: the job has effects a rollback
+    /// does not undo.
+    pub claim_first: bool,
     /// WAL position that must be on disk before anything is sent outside; 0 = nothing to wait for.
     pub flush_lsn: u64,
     /// Whether runs of the job share its lock (`on_overlap = 'allow'`).
@@ -95,6 +98,7 @@ impl<'a> RunOrder<'a> {
         out.extend_from_slice(&self.attempt.to_le_bytes());
         out.push(self.trigger.as_u8());
         out.push(u8::from(self.local));
+        out.push(u8::from(self.claim_first));
         out.extend_from_slice(&self.flush_lsn.to_le_bytes());
         out.push(u8::from(self.shares_lock));
         out.push(u8::from(self.fresh));
@@ -122,6 +126,7 @@ impl<'a> RunOrder<'a> {
             attempt: reader.u32()?,
             trigger: reader.code("trigger", Trigger::from_u8)?,
             local: reader.flag("local")?,
+            claim_first: reader.flag("claim_first")?,
             flush_lsn: reader.u64()?,
             shares_lock: reader.flag("shares_lock")?,
             fresh: reader.flag("fresh")?,
@@ -157,6 +162,8 @@ pub struct RunReport<'a> {
     pub held: Option<u64>,
     /// The run asked for another one.
     pub again: bool,
+    /// Whether it may have had effects a rollback does not undo: the job claims first from now on.
+    pub reaches_outside: bool,
     /// When its first statement started.
     pub started_at: Timestamp,
     /// When it was over.
@@ -191,6 +198,7 @@ impl<'a> RunReport<'a> {
             out.extend_from_slice(&ended.to_le_bytes());
         }
         out.push(u8::from(self.again));
+        out.push(u8::from(self.reaches_outside));
         out.extend_from_slice(&self.started_at.0.to_le_bytes());
         out.extend_from_slice(&self.ended_at.0.to_le_bytes());
         out.push(u8::from(self.row_count.is_some()));
@@ -220,6 +228,7 @@ impl<'a> RunReport<'a> {
             recorded: reader.flag("recorded")?,
             held: if reader.flag("held")? { Some(reader.u64()?) } else { None },
             again: reader.flag("again")?,
+            reaches_outside: reader.flag("reaches_outside")?,
             started_at: Timestamp(reader.i64()?),
             ended_at: Timestamp(reader.i64()?),
             row_count: if reader.flag("row_count")? { Some(reader.i64()?) } else { None },
@@ -359,6 +368,7 @@ mod tests {
                 attempt,
                 trigger: Trigger::from_u8(trigger).unwrap(),
                 local,
+                claim_first: !local,
                 flush_lsn,
                 shares_lock,
                 fresh,
@@ -383,6 +393,7 @@ mod tests {
             attempt: 1,
             trigger: Trigger::Schedule,
             local: true,
+            claim_first: false,
             flush_lsn: 0,
             shares_lock: false,
             fresh: false,
@@ -405,6 +416,7 @@ mod tests {
             recorded: false,
             held: None,
             again: false,
+            reaches_outside: true,
             started_at: Timestamp(1),
             ended_at: Timestamp(2),
             row_count: Some(4),

@@ -127,6 +127,7 @@ pub(super) fn last_will(
         recorded: false,
         held: None,
         again: false,
+        reaches_outside: false,
         started_at,
         ended_at: now,
         row_count: None,

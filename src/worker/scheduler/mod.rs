@@ -151,6 +151,8 @@ struct Scheduler {
     /// `cron.match_dom_and_dow` as the jobs were read.
     match_days: bool,
     stats_pending: bool,
+    /// Jobs whose runs have had effects a rollback does not undo: they claim first.
+    outside: HashSet<JobId>,
 }
 
 fn limits() -> Limits {
@@ -192,6 +194,7 @@ impl Scheduler {
             looked_again: false,
             match_days: guc::match_dom_and_dow(),
             stats_pending: false,
+            outside: HashSet::new(),
         }
     }
 
@@ -402,6 +405,7 @@ impl Scheduler {
         self.engine.drop_job(job);
         self.jobs.remove(job);
         self.records.gone(job);
+        self.outside.remove(&job);
     }
 
     /// The extension is not there, or not any more.

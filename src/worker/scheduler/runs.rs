@@ -33,6 +33,7 @@ pub(super) struct End {
     pub(super) held: Option<u64>,
     /// The run wants to be followed by another one.
     pub(super) again: bool,
+    pub(super) reaches_outside: bool,
     pub(super) started_at: Timestamp,
     pub(super) ended_at: Timestamp,
     pub(super) row_count: Option<i64>,
@@ -69,7 +70,14 @@ impl Scheduler {
         }
         let lost = executor.send_rest().is_err();
         let (received, lost) = match executor.receive() {
-            Ok(Some(bytes)) => (end_of(bytes), lost),
+            Ok(Some(bytes)) => {
+                let end = end_of(bytes);
+                let outside = end.as_ref().is_some_and(|end| end.reaches_outside);
+                if let Some(current) = executor.current.as_ref().filter(|_| outside) {
+                    self.outside.insert(current.occurrence.job);
+                }
+                (end, lost)
+            }
             Ok(None) => (None, lost),
             Err(_) => (None, true),
         };
@@ -282,6 +290,7 @@ impl Scheduler {
             attempt: occurrence.attempt,
             trigger: occurrence.trigger,
             local,
+            claim_first: self.outside.contains(&job.id),
             flush_lsn,
             shares_lock: false,
             fresh: job.fresh,
@@ -322,6 +331,7 @@ impl Scheduler {
             recorded: false,
             held: None,
             again: false,
+            reaches_outside: false,
             started_at: now,
             ended_at: now,
             row_count: None,
@@ -435,6 +445,7 @@ fn end_of(bytes: &[u8]) -> Option<End> {
         recorded: report.recorded,
         held: report.held,
         again: report.again,
+        reaches_outside: report.reaches_outside,
         started_at: report.started_at,
         ended_at: report.ended_at,
         row_count: report.row_count,
