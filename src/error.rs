@@ -7,6 +7,8 @@ use pg_tock_core::options::OptionError;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
+use crate::pg::text::for_message;
+
 /// What a function that SQL calls returns: anything but an [`ErrorReport`] would be reported
 /// with pgrx's SQLSTATE instead of ours.
 pub(crate) type SqlResult<T> = Result<T, ErrorReport>;
@@ -160,6 +162,7 @@ impl Error {
             | Self::InvalidTimeZone { .. }
             | Self::InvalidArgument(_)
             | Self::Option(_)
+            | Self::Json(_)
             | Self::Null(_)
             | Self::Empty(_)
             | Self::OutOfRange { .. } => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
@@ -183,9 +186,7 @@ impl Error {
                 PgSqlErrorCode::ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED
             }
             Self::InRecovery(_) => PgSqlErrorCode::ERRCODE_READ_ONLY_SQL_TRANSACTION,
-            Self::Json(_) | Self::Encoding(_) => {
-                PgSqlErrorCode::ERRCODE_CHARACTER_NOT_IN_REPERTOIRE
-            }
+            Self::Encoding(_) => PgSqlErrorCode::ERRCODE_CHARACTER_NOT_IN_REPERTOIRE,
             Self::ExtensionMissing
             | Self::NotInRun
             | Self::HoldInside
@@ -263,12 +264,12 @@ impl Error {
 
 impl From<Error> for ErrorReport {
     fn from(error: Error) -> Self {
-        let mut report = Self::new(error.sqlstate(), error.to_string(), "pg_tock");
+        let mut report = Self::new(error.sqlstate(), for_message(error.to_string()), "pg_tock");
         if let Some(detail) = error.detail() {
-            report = report.set_detail(detail);
+            report = report.set_detail(for_message(detail));
         }
         if let Some(hint) = error.hint() {
-            report = report.set_hint(hint);
+            report = report.set_hint(for_message(hint));
         }
         report
     }

@@ -285,7 +285,7 @@ fn init_defaults() {
         c"Time over which a job's starts are spread after their instants.",
         c"The offset is always the same for a job and an instant. It holds for jobs without jitter.",
         &DEFAULT_JITTER,
-        (0, 0, 86_400),
+        (0, 0, 604_800),
         GucContext::Sighup,
         GucFlags::UNIT_S,
     );

@@ -107,19 +107,37 @@ COMMENT ON FUNCTION cron.next_runs(text, int, text, timestamptz)
 -- These serve the views. They tell nothing that is not in their arguments or in a documented
 -- setting, so anybody may call them.
 
-CREATE FUNCTION cron.job_condition(active boolean, nodename text, schedule text, timezone text)
+CREATE FUNCTION cron.job_condition(
+    active boolean,
+    nodename text,
+    schedule text,
+    timezone text,
+    run_window text,
+    skip_on text[],
+    only_on text[])
 RETURNS text
 LANGUAGE C STABLE
 AS 'MODULE_PATHNAME', 'cron_job_condition_wrapper';
-COMMENT ON FUNCTION cron.job_condition(boolean, text, text, text)
-    IS 'what a job''s own definition makes of it: inactive, remote node, invalid schedule, startup or recurring';
+COMMENT ON FUNCTION cron.job_condition(boolean, text, text, text, text, text[], text[])
+    IS 'what a job''s own definition makes of it: inactive, remote node, invalid schedule, invalid options, startup or recurring';
 
-CREATE FUNCTION cron.job_next_run(schedule text, timezone text, anchor timestamptz)
+CREATE FUNCTION cron.job_next_run(
+    jobid bigint,
+    schedule text,
+    timezone text,
+    dst_policy text,
+    jitter interval,
+    run_window text,
+    skip_on text[],
+    only_on text[],
+    paused_until timestamptz,
+    effective_from timestamptz,
+    last_run_at timestamptz)
 RETURNS timestamptz
 LANGUAGE C STABLE
 AS 'MODULE_PATHNAME', 'cron_job_next_run_wrapper';
-COMMENT ON FUNCTION cron.job_next_run(text, text, timestamptz)
-    IS 'the next instant of a job''s schedule from now on, intervals counted from anchor; NULL if there is none';
+COMMENT ON FUNCTION cron.job_next_run(bigint, text, text, text, interval, text, text[], text[], timestamptz, timestamptz, timestamptz)
+    IS 'when a job of these columns starts next, from now or the end of its pause on; NULL if it does not';
 
 CREATE FUNCTION cron.timezone_in_force(schedule text, timezone text)
 RETURNS text
@@ -264,3 +282,47 @@ LANGUAGE C STABLE ROWS 10
 AS 'MODULE_PATHNAME', 'cron_explain_schedule_wrapper';
 COMMENT ON FUNCTION cron.explain_schedule(text, text)
     IS 'a schedule in plain words: when it runs, what clock changes of the next five years do to it, its next runs';
+
+-- Looking ahead at jobs
+
+CREATE FUNCTION cron.job_next_runs(job bigint, n int DEFAULT 10)
+RETURNS TABLE (run_at timestamptz, local_time timestamp, note text)
+LANGUAGE C STABLE ROWS 10
+AS 'MODULE_PATHNAME', 'cron_job_next_runs_wrapper';
+COMMENT ON FUNCTION cron.job_next_runs(bigint, int)
+    IS 'the next n starts of a job, with its window, calendars, jitter and pause applied';
+
+CREATE FUNCTION cron.job_next_runs(job text, n int DEFAULT 10)
+RETURNS TABLE (run_at timestamptz, local_time timestamp, note text)
+LANGUAGE C STABLE ROWS 10
+AS 'MODULE_PATHNAME', 'cron_job_next_runs_named_wrapper';
+COMMENT ON FUNCTION cron.job_next_runs(text, int)
+    IS 'the next n starts of a job, with its window, calendars, jitter and pause applied';
+
+CREATE FUNCTION cron.forecast(horizon interval DEFAULT '1 day')
+RETURNS TABLE (
+    run_at timestamptz,
+    jobid bigint,
+    jobname text,
+    expected_duration interval,
+    expected_concurrency int)
+LANGUAGE C STABLE ROWS 10000
+AS 'MODULE_PATHNAME', 'cron_forecast_wrapper';
+COMMENT ON FUNCTION cron.forecast(interval)
+    IS 'every coming start of the jobs the caller sees, how long the run takes on average, and how many jobs are expected to run then';
+
+-- Past occurrences
+
+CREATE FUNCTION cron.backfill(job bigint, from_time timestamptz, to_time timestamptz)
+RETURNS SETOF bigint
+LANGUAGE C
+AS 'MODULE_PATHNAME', 'cron_backfill_wrapper';
+COMMENT ON FUNCTION cron.backfill(bigint, timestamptz, timestamptz)
+    IS 'run those occurrences of a job in this time that never succeeded, oldest first; returns the runs'' ids';
+
+CREATE FUNCTION cron.backfill(job text, from_time timestamptz, to_time timestamptz)
+RETURNS SETOF bigint
+LANGUAGE C
+AS 'MODULE_PATHNAME', 'cron_backfill_named_wrapper';
+COMMENT ON FUNCTION cron.backfill(text, timestamptz, timestamptz)
+    IS 'run those occurrences of a job in this time that never succeeded, oldest first; returns the runs'' ids';

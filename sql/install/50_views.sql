@@ -15,10 +15,11 @@ SELECT
     job.active,
     CASE
         WHEN job.jobid IN (SELECT running.jobid FROM cron.running_runs() AS running) THEN 'running'
-        WHEN own.condition IN ('inactive', 'remote node', 'invalid schedule') THEN own.condition
+        WHEN own.condition IN ('inactive', 'remote node', 'invalid schedule', 'invalid options') THEN own.condition
         WHEN owner.oid IS NULL THEN 'owner missing'
         WHEN NOT owner.rolcanlogin THEN 'owner cannot log in'
         WHEN database.oid IS NULL THEN 'database missing'
+        WHEN job.paused_until > pg_catalog.now() THEN 'paused'
         WHEN own.condition = 'recurring' AND next.run_at IS NULL THEN 'never fires'
         ELSE 'scheduled'
     END AS state,
@@ -26,17 +27,33 @@ SELECT
     stat.last_run_at,
     stat.last_status,
     job.description,
-    job.tags
+    job.tags,
+    coalesce(job.on_missed, pg_catalog.current_setting('cron.default_on_missed')) AS on_missed,
+    nullif(
+        coalesce(job.missed_window, pg_catalog.current_setting('cron.default_missed_window')::pg_catalog.interval),
+        '0') AS missed_window,
+    CASE WHEN job.paused_until > pg_catalog.now() THEN job.paused_until END AS paused_until,
+    CASE WHEN job.paused_until > pg_catalog.now() THEN job.paused_by END AS paused_by,
+    CASE WHEN job.paused_until > pg_catalog.now() THEN job.pause_reason END AS pause_reason
 FROM cron.job AS job
-CROSS JOIN LATERAL cron.job_condition(job.active, job.nodename, job.schedule, job.timezone) AS own (condition)
+CROSS JOIN LATERAL cron.job_condition(
+    job.active, job.nodename, job.schedule, job.timezone, job.run_window, job.skip_on, job.only_on) AS own (condition)
 LEFT JOIN cron.job_state AS state ON state.jobid = job.jobid
 LEFT JOIN cron.job_stat AS stat ON stat.jobid = job.jobid
 LEFT JOIN pg_catalog.pg_roles AS owner ON owner.rolname = job.username
 LEFT JOIN pg_catalog.pg_database AS database ON database.datname = job.database
 CROSS JOIN LATERAL cron.job_next_run(
+    job.jobid,
     CASE WHEN own.condition = 'recurring' AND owner.rolcanlogin AND database.oid IS NOT NULL THEN job.schedule END,
     job.timezone,
-    coalesce(state.effective_from, pg_catalog.now())) AS next (run_at);
+    job.dst_policy,
+    job.jitter,
+    job.run_window,
+    job.skip_on,
+    job.only_on,
+    job.paused_until,
+    state.effective_from,
+    stat.last_run_at) AS next (run_at);
 
 COMMENT ON VIEW cron.jobs IS 'the jobs, what state they are in, when they run next and how the last run went';
 COMMENT ON COLUMN cron.jobs.jobid IS 'id of the job';
@@ -47,12 +64,43 @@ COMMENT ON COLUMN cron.jobs.command IS 'the SQL the job runs';
 COMMENT ON COLUMN cron.jobs.database IS 'the database it runs in';
 COMMENT ON COLUMN cron.jobs.username IS 'the owner: the role it runs as';
 COMMENT ON COLUMN cron.jobs.active IS 'false if the job is switched off';
-COMMENT ON COLUMN cron.jobs.state IS 'running, scheduled, inactive, invalid schedule, owner missing, owner cannot log in, database missing, remote node or never fires';
-COMMENT ON COLUMN cron.jobs.next_run_at IS 'when it is due next; NULL if it cannot run or has no coming instant, as with @reboot';
+COMMENT ON COLUMN cron.jobs.state IS 'running, scheduled, paused, inactive, invalid schedule, invalid options, owner missing, owner cannot log in, database missing, remote node or never fires';
+COMMENT ON COLUMN cron.jobs.next_run_at IS 'when it starts next, with window, calendars, jitter and pause applied; NULL if it cannot run or has no coming instant, as with @reboot';
 COMMENT ON COLUMN cron.jobs.last_run_at IS 'start of the newest run';
 COMMENT ON COLUMN cron.jobs.last_status IS 'status of the newest run';
 COMMENT ON COLUMN cron.jobs.description IS 'what the job is for, in its owner''s words';
 COMMENT ON COLUMN cron.jobs.tags IS 'labels to group jobs by';
+COMMENT ON COLUMN cron.jobs.on_missed IS 'what becomes of occurrences that could not run at their time: skip, once or all; the job''s own or cron.default_on_missed';
+COMMENT ON COLUMN cron.jobs.missed_window IS 'missed occurrences older than this do not run; the job''s own or cron.default_missed_window; NULL for no limit';
+COMMENT ON COLUMN cron.jobs.paused_until IS 'until when it is paused, infinity for until it is resumed; NULL if it is not';
+COMMENT ON COLUMN cron.jobs.paused_by IS 'who paused it';
+COMMENT ON COLUMN cron.jobs.pause_reason IS 'why, in that role''s words';
+
+CREATE VIEW cron.upcoming WITH (security_invoker = true, security_barrier = true) AS
+SELECT
+    job.next_run_at AS run_at,
+    job.next_run_at - pg_catalog.clock_timestamp() AS starts_in,
+    job.jobid,
+    job.jobname,
+    job.schedule,
+    job.timezone,
+    job.database,
+    job.username,
+    job.state
+FROM cron.jobs AS job
+WHERE job.next_run_at IS NOT NULL
+ORDER BY job.next_run_at, job.jobid;
+
+COMMENT ON VIEW cron.upcoming IS 'the next start of each job, soonest first';
+COMMENT ON COLUMN cron.upcoming.run_at IS 'when the job starts next';
+COMMENT ON COLUMN cron.upcoming.starts_in IS 'how long until then';
+COMMENT ON COLUMN cron.upcoming.jobid IS 'the job';
+COMMENT ON COLUMN cron.upcoming.jobname IS 'its name; NULL if it has none';
+COMMENT ON COLUMN cron.upcoming.schedule IS 'when it is due, as written';
+COMMENT ON COLUMN cron.upcoming.timezone IS 'the time zone in force';
+COMMENT ON COLUMN cron.upcoming.database IS 'the database it runs in';
+COMMENT ON COLUMN cron.upcoming.username IS 'the role it runs as';
+COMMENT ON COLUMN cron.upcoming.state IS 'scheduled, running or paused, as in cron.jobs';
 
 CREATE VIEW cron.running WITH (security_invoker = true, security_barrier = true) AS
 SELECT

@@ -5,14 +5,18 @@
 // it is made once, on the way out of the statement.
 #![allow(clippy::result_large_err)]
 
+mod backfill;
 mod calendars;
+mod forecast;
 mod hold;
 mod inside;
 mod jobs;
 mod options;
+mod outlook;
 mod pause;
 mod preview;
 mod rights;
 mod running;
 mod schedules;
 mod triggers;
+mod views;

@@ -1,8 +1,8 @@
-//! Looking ahead: `cron.next_runs`, and what the views ask about a job's schedule.
+//! Looking ahead: `cron.next_runs` and `cron.job_next_runs`.
 //!
 //! The instants come from the same code that schedules, `pg_tock_core::schedule`.
 
-use pg_tock_core::schedule::{Context, DayRule, Kind, Schedule, Zone};
+use pg_tock_core::schedule::{Context, DayRule, Schedule, Zone};
 use pg_tock_core::time::Timestamp as Instant;
 use pgrx::datum::TimestampWithTimeZone;
 use std::borrow::Cow;
@@ -10,15 +10,19 @@ use std::borrow::Cow;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
+use crate::catalog::outlook;
 use crate::error::Error;
 use crate::guc;
+use crate::pg::time;
 
+use super::outlook::Calendars;
+use super::rights::JobRef;
 use super::schedules::{parse_schedule, readable};
 
 /// Microseconds from 1970, where the core counts from, to 2000, where Postgres does.
 const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
 
-/// The most instants one call of `cron.next_runs` answers with.
+/// The most instants one call answers with.
 const MOST_RUNS: usize = 10_000;
 
 /// The zone of that name, or of `cron.timezone`.
@@ -32,12 +36,16 @@ pub(super) fn zone(name: Option<Cow<'_, str>>) -> Result<Zone, Error> {
 
 /// What a schedule without a job is read with.
 pub(super) fn context(zone: &Zone, anchor: Instant) -> Context<'_> {
-    let days = if guc::match_dom_and_dow() { DayRule::And } else { DayRule::Vixie };
-    Context { zone, policy: guc::default_dst_policy(), days, anchor }
+    Context { zone, policy: guc::default_dst_policy(), days: day_rule(), anchor }
+}
+
+/// How the day fields go together at present.
+pub(super) fn day_rule() -> DayRule {
+    if guc::match_dom_and_dow() { DayRule::And } else { DayRule::Vixie }
 }
 
 /// A Postgres timestamp as an instant; None if it is infinite.
-fn instant(at: TimestampWithTimeZone) -> Option<Instant> {
+pub(super) fn instant(at: TimestampWithTimeZone) -> Option<Instant> {
     let micros = i64::from(at);
     if micros == i64::MIN || micros == i64::MAX {
         return None;
@@ -46,7 +54,7 @@ fn instant(at: TimestampWithTimeZone) -> Option<Instant> {
 }
 
 /// An instant as a Postgres timestamp; None outside Postgres's range.
-fn timestamptz(at: Instant) -> Option<TimestampWithTimeZone> {
+pub(super) fn timestamptz(at: Instant) -> Option<TimestampWithTimeZone> {
     TimestampWithTimeZone::try_from(at.0.checked_sub(POSTGRES_EPOCH)?).ok()
 }
 
@@ -84,10 +92,7 @@ fn cron_next_runs(
     let schedule = schedule.ok_or(Error::InvalidArgument("schedule must not be NULL"))?;
     let after = after.ok_or(Error::InvalidArgument("after must not be NULL"))?;
     let after = instant(after).ok_or(Error::InvalidArgument("after is out of range"))?;
-    let n = usize::try_from(n.ok_or(Error::InvalidArgument("n must not be NULL"))?)
-        .ok()
-        .filter(|&n| n <= MOST_RUNS)
-        .ok_or(Error::InvalidArgument("n must be between 0 and 10000"))?;
+    let n = count(n)?;
     let schedule = parse_schedule(&readable(schedule))?;
     let runs = next_runs(&schedule, n, &zone(timezone.map(readable))?, after);
     Ok(TableIterator::new(runs))
@@ -111,44 +116,73 @@ fn next_runs(schedule: &Schedule, n: usize, zone: &Zone, after: Instant) -> Vec<
 }
 
 #[pg_extern(sql = false)]
-fn cron_job_condition(
-    active: Option<bool>,
-    nodename: Option<&[u8]>,
-    schedule: Option<&[u8]>,
-    timezone: Option<&[u8]>,
-) -> &'static str {
-    if active != Some(true) || !guc::launch_active_jobs() {
-        return "inactive";
-    }
-    if !guc::is_local_node(&readable(nodename.unwrap_or_default())) {
-        return "remote node";
-    }
-    let schedule = schedule.map(|text| Schedule::parse(&readable(text)));
-    match (schedule, zone(timezone.map(readable))) {
-        (Some(Ok(schedule)), Ok(_)) if schedule.kind() == Kind::Startup => "startup",
-        (Some(Ok(_)), Ok(_)) => "recurring",
-        _ => "invalid schedule",
-    }
+#[allow(clippy::type_complexity, reason = "pgrx reads the columns from the type")]
+fn cron_job_next_runs(
+    job: Option<i64>,
+    n: Option<i32>,
+) -> Result<
+    TableIterator<
+        'static,
+        (
+            name!(run_at, TimestampWithTimeZone),
+            name!(local_time, Timestamp),
+            name!(note, Option<String>),
+        ),
+    >,
+    ErrorReport,
+> {
+    Ok(TableIterator::new(job_next_runs(JobRef::id(job)?, n)?))
 }
 
 #[pg_extern(sql = false)]
-fn cron_job_next_run(
-    schedule: Option<&[u8]>,
-    timezone: Option<&[u8]>,
-    anchor: Option<TimestampWithTimeZone>,
-) -> Option<TimestampWithTimeZone> {
-    let schedule = Schedule::parse(&readable(schedule?)).ok()?;
-    let zone = zone(timezone.map(readable)).ok()?;
-    let now = instant(statement_timestamp())?;
-    let anchor = anchor.and_then(instant).unwrap_or(now);
-    timestamptz(schedule.next(now, &context(&zone, anchor))?)
+#[allow(clippy::type_complexity, reason = "pgrx reads the columns from the type")]
+fn cron_job_next_runs_named(
+    job: Option<&[u8]>,
+    n: Option<i32>,
+) -> Result<
+    TableIterator<
+        'static,
+        (
+            name!(run_at, TimestampWithTimeZone),
+            name!(local_time, Timestamp),
+            name!(note, Option<String>),
+        ),
+    >,
+    ErrorReport,
+> {
+    Ok(TableIterator::new(job_next_runs(JobRef::name(job)?, n)?))
 }
 
-#[pg_extern(sql = false)]
-fn cron_timezone_in_force(schedule: Option<&[u8]>, timezone: Option<&[u8]>) -> String {
-    let parsed = schedule.and_then(|text| Schedule::parse(&readable(text)).ok());
-    if let Some(zone) = parsed.as_ref().and_then(Schedule::zone) {
-        return zone.name().to_owned();
+fn job_next_runs(job: JobRef<'_>, n: Option<i32>) -> Result<Vec<Run>, Error> {
+    let n = count(n)?;
+    let jobid = job.resolve()?.jobid;
+    let job = outlook::one(jobid)?.ok_or_else(|| Error::NoSuchJob(jobid.to_string()))?;
+    let now = now();
+    let plan = job
+        .plan(now, &mut Calendars::default())?
+        .map_err(|broken| Error::InvalidJob { jobid, why: broken.why() })?;
+    if !job.runs_here() {
+        pgrx::notice!(
+            "job {jobid} is inactive or belongs to another server, and has no coming runs"
+        );
+        return Ok(Vec::new());
     }
-    timezone.map_or_else(guc::timezone, |name| readable(name).into_owned())
+    let runs = plan.coming(job.rests_until(now)).take(n).map_while(|coming| {
+        let local_time = wall_clock(plan.zone(), coming.start)?;
+        Some((timestamptz(coming.start)?, local_time, coming.note))
+    });
+    Ok(runs.collect())
+}
+
+/// The present, the same for a whole statement.
+pub(super) fn now() -> Instant {
+    time::from_pg(statement_timestamp().into_inner())
+}
+
+/// How many runs are asked for.
+fn count(n: Option<i32>) -> Result<usize, Error> {
+    usize::try_from(n.ok_or(Error::InvalidArgument("n must not be NULL"))?)
+        .ok()
+        .filter(|&n| n <= MOST_RUNS)
+        .ok_or(Error::InvalidArgument("n must be between 0 and 10000"))
 }

@@ -4,17 +4,16 @@
 use std::borrow::Cow;
 
 use pg_tock_core::options::ZONE_HINT;
-use pg_tock_core::schedule::{Doubt, Schedule, ScheduleError, Zone, doubts};
+use pg_tock_core::schedule::{Doubt, Kind, Schedule, ScheduleError, Zone, doubts_under};
 use pg_tock_core::time::Timestamp as Instant;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use crate::error::Error;
-use crate::pg::text::ServerText;
-use crate::pg::time;
+use crate::pg::text::{ServerText, for_message};
 use crate::pg::zone as server_zone;
 
-use super::preview::{context, zone};
+use super::preview::{context, day_rule, now, zone};
 
 /// How far ahead `cron.explain_schedule` looks for clock changes: five years, in microseconds.
 const FIVE_YEARS: i64 = (5 * 365 + 2) * 86_400 * Instant::SECOND;
@@ -25,7 +24,7 @@ const RUNS_SHOWN: usize = 5;
 /// Reads a schedule's text, or says in pg_cron's words what is wrong with it, and where.
 pub(super) fn parse_schedule(text: &str) -> Result<Schedule, Error> {
     Schedule::parse(text).map_err(|error| {
-        pgrx::log!("failed to parse schedule: {text}");
+        pgrx::log!("failed to parse schedule: {}", for_message(text.to_owned()));
         Error::InvalidSchedule {
             schedule: text.to_owned(),
             detail: format!(
@@ -44,9 +43,10 @@ pub(super) fn check_schedule(text: &str) -> Result<Schedule, Error> {
         return Err(Error::InvalidTimeZone { problem, hint: ZONE_HINT.to_owned() });
     }
     for doubt in doubts_in_force(text, &schedule) {
-        ErrorReport::new(PgSqlErrorCode::ERRCODE_WARNING, doubt.message, "pg_tock")
-            .set_detail(format!("At character {} of schedule: {text}", character(text, doubt.at)))
-            .set_hint(doubt.hint)
+        let detail = format!("At character {} of schedule: {text}", character(text, doubt.at));
+        ErrorReport::new(PgSqlErrorCode::ERRCODE_WARNING, for_message(doubt.message), "pg_tock")
+            .set_detail(for_message(detail))
+            .set_hint(for_message(doubt.hint))
             .report(PgLogLevel::WARNING);
     }
     Ok(schedule)
@@ -61,7 +61,7 @@ fn zone_problem(schedule: &Schedule) -> Option<String> {
 
 /// What is doubtful about a schedule under the present rule for day fields.
 fn doubts_in_force(text: &str, schedule: &Schedule) -> Vec<Doubt> {
-    doubts(text, schedule)
+    doubts_under(text, schedule, day_rule())
 }
 
 /// Counts characters from 1, as an editor does, where the core counts bytes from 0.
@@ -119,7 +119,7 @@ fn cron_explain_schedule(
     let text = readable(schedule.ok_or(Error::Null("schedule"))?);
     let schedule = parse_schedule(&text)?;
     let zone = zone(timezone.map(readable))?;
-    Ok(SetOfIterator::new(explain(&text, &schedule, &zone, time::now())))
+    Ok(SetOfIterator::new(explain(&text, &schedule, &zone, now())))
 }
 
 fn explain(text: &str, schedule: &Schedule, zone: &Zone, now: Instant) -> Vec<String> {
@@ -135,8 +135,13 @@ fn explain(text: &str, schedule: &Schedule, zone: &Zone, now: Instant) -> Vec<St
             .filter(|doubt| !(never && doubt.at == 0))
             .map(|doubt| format!("Note: {}. {}", doubt.message, doubt.hint)),
     );
+    if never && schedule.kind() == Kind::Once {
+        lines.push("That instant has passed: it does not run any more.".to_owned());
+    }
+    // Between runs nobody knows how long the next one will take.
+    let shown = if schedule.kind() == Kind::EveryAfterCompletion { 0 } else { RUNS_SHOWN };
     let mut at = now;
-    for _ in 0..RUNS_SHOWN {
+    for _ in 0..shown {
         let Some(next) = schedule.next(at, &context) else { break };
         at = next;
         let note = schedule.clock_note(at, &context);

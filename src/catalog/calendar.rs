@@ -27,15 +27,18 @@ const ADD: &str = "INSERT INTO cron.calendar_date (calendar, from_date, to_date,
      VALUES ($1, $2, $3, $4) \
      ON CONFLICT ON CONSTRAINT calendar_date_pkey DO UPDATE SET note = excluded.note";
 
-// What is left of a range before and after the days that go stays.
+// What is left of a range before and after the days that go stays. The days next to $2 and $3 are
+// counted from the range: $3 may be the last day there is.
 const REMOVE: &str = "WITH gone AS (DELETE FROM cron.calendar_date \
       WHERE calendar OPERATOR(pg_catalog.=) $1 AND from_date OPERATOR(pg_catalog.<=) $3 \
        AND to_date OPERATOR(pg_catalog.>=) $2 RETURNING calendar, from_date, to_date, note), \
      rest (calendar, from_date, to_date, note) AS ( \
-      SELECT calendar, from_date, $2 OPERATOR(pg_catalog.-) 1, note FROM gone \
-       WHERE from_date OPERATOR(pg_catalog.<) $2 \
-      UNION ALL SELECT calendar, $3 OPERATOR(pg_catalog.+) 1, to_date, note FROM gone \
-       WHERE to_date OPERATOR(pg_catalog.>) $3) \
+      SELECT calendar, from_date, \
+       from_date OPERATOR(pg_catalog.+) ($2 OPERATOR(pg_catalog.-) from_date OPERATOR(pg_catalog.-) 1), \
+       note FROM gone WHERE from_date OPERATOR(pg_catalog.<) $2 \
+      UNION ALL SELECT calendar, \
+       to_date OPERATOR(pg_catalog.-) (to_date OPERATOR(pg_catalog.-) $3 OPERATOR(pg_catalog.-) 1), \
+       to_date, note FROM gone WHERE to_date OPERATOR(pg_catalog.>) $3) \
      INSERT INTO cron.calendar_date (calendar, from_date, to_date, note) \
      SELECT calendar, from_date, to_date, note FROM rest \
      ON CONFLICT ON CONSTRAINT calendar_date_pkey DO NOTHING";

@@ -1,10 +1,10 @@
 //! One run: claim it where that is needed, execute its text, settle its row in the transaction of
 //! its effects, record a failure in one of its own.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use pg_tock_core::message::{psql_error, result_message};
+use pg_tock_core::message::psql_error;
 use pg_tock_core::run::{Guarantee, Outcome};
 use pg_tock_core::time::Timestamp;
 use pg_tock_core::wire::RunOrder;
@@ -13,7 +13,7 @@ use pgrx::pg_sys;
 use super::checkpoint;
 use super::command::{self, Observer, Progress};
 use super::context;
-use super::ended::{Ended, fields, json, outcome_of};
+use super::ended::{Ended, Text, describe, fields, json, outcome_of, status_of};
 use super::kind::Kind;
 use super::ledger::{self, Row, Write};
 use super::libraries;
@@ -21,9 +21,6 @@ use super::lock::RunLock;
 use crate::pg::trap::PgError;
 use crate::pg::{raw, time, trap};
 use crate::shmem::slots::{Phase, Slot};
-
-/// Room for `return_message` of a success, which is made where nothing may be allocated.
-const MESSAGE: usize = 96;
 
 /// What an executor knows about itself.
 #[derive(Debug)]
@@ -95,41 +92,6 @@ struct Flight<'a> {
     ended_at: Timestamp,
     message: Text,
     row_count: Option<i64>,
-}
-
-/// A short text without a destructor.
-#[derive(Clone, Copy)]
-struct Text {
-    bytes: [u8; MESSAGE],
-    len: usize,
-}
-
-impl Text {
-    const fn new() -> Self {
-        Self { bytes: [0; MESSAGE], len: 0 }
-    }
-
-    fn as_bytes(&self) -> &[u8] {
-        self.bytes.get(..self.len).unwrap_or_default()
-    }
-}
-
-impl core::fmt::Write for Text {
-    fn write_str(&mut self, text: &str) -> core::fmt::Result {
-        let room = self.bytes.get_mut(self.len..).ok_or(core::fmt::Error)?;
-        let to = room.get_mut(..text.len()).ok_or(core::fmt::Error)?;
-        to.copy_from_slice(text.as_bytes());
-        self.len += text.len();
-        Ok(())
-    }
-}
-
-/// The outcome in words for `status`, which has pg_cron's only.
-const fn status_of(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Succeeded => "succeeded",
-        _ => "failed",
-    }
 }
 
 impl Flight<'_> {
@@ -241,20 +203,6 @@ impl Flight<'_> {
         let _ = core::fmt::Write::write_str(&mut self.message, &text);
         self.row_count = count;
     }
-}
-
-/// The words for what the last statement returned, and its number of rows.
-fn describe(progress: &Progress) -> (String, Option<i64>) {
-    // SAFETY: a table of constants.
-    let (tag, counts) = unsafe {
-        let name = CStr::from_ptr(raw::GetCommandTagName(progress.tag));
-        (name.to_str().unwrap_or_default(), raw::command_tag_display_rowcount(progress.tag))
-    };
-    let none = progress.statements == 0;
-    let tag = if none { "" } else { tag };
-    let text = result_message(tag, progress.rows, progress.returned_rows, counts);
-    let counted = !none && (counts || progress.returned_rows);
-    (text, if counted { i64::try_from(progress.rows).ok() } else { None })
 }
 
 impl Observer for Flight<'_> {

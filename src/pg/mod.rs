@@ -12,6 +12,7 @@ pub(crate) mod preload;
 pub(crate) mod process;
 pub(crate) mod raw;
 pub(crate) mod settings;
+pub(crate) mod snapshot;
 pub(crate) mod text;
 pub(crate) mod time;
 #[allow(ffi_unwind_calls)] // it is what catches them

@@ -42,6 +42,15 @@ impl<'a> ServerText<'a> {
     }
 }
 
+/// Text for a message, which must be in the database's encoding: where that is not UTF-8,
+/// everything but ASCII is a question mark.
+pub(crate) fn for_message(text: String) -> String {
+    if text.is_ascii() || is_utf8_database() {
+        return text;
+    }
+    text.chars().map(|c| if c.is_ascii() { c } else { '?' }).collect()
+}
+
 fn is_utf8_database() -> bool {
     // SAFETY: reads a variable that is set before the session runs anything.
     unsafe { pg_sys::GetDatabaseEncoding() == pg_sys::pg_enc::PG_UTF8.cast_signed() }

@@ -155,7 +155,7 @@ fn a_window_over_midnight_belongs_to_the_day_it_began_on() {
 fn calendars_exclude_whole_local_dates() {
     let shape = |skip_on: Vec<_>, only_on: Vec<_>| Shape { skip_on, only_on, ..Shape::default() };
     let holidays = dates(&["2026-12-24..2026-12-26", "2026-12-31"]);
-    let plan = self::plan("0 */12 * * *", "Europe/Berlin", shape(vec![holidays.clone()], vec![]));
+    let plan = plan("0 */12 * * *", "Europe/Berlin", shape(vec![holidays.clone()], vec![]));
     assert_eq!(
         open(&plan, "2026-12-23T10:59:59Z", 3),
         ["2026-12-23T11:00:00Z", "2026-12-26T23:00:00Z", "2026-12-27T11:00:00Z"]
@@ -286,6 +286,11 @@ fn a_schedule_that_never_meets_its_window_has_no_next_run() {
     assert_eq!(windowed("0 12 * * *", "UTC", "13:00-14:00").next_open(Timestamp(0)), None);
     assert_eq!(windowed("at 2026-12-24 18:00", "UTC", "09:00-10:00").next_open(Timestamp(0)), None);
     assert_eq!(windowed("@reboot", "UTC", "09:00-10:00").next_open(Timestamp(0)), None);
+    // Fifty holes a day, for years: given up, not searched for seconds.
+    let holes: Vec<String> = (0..50)
+        .map(|i| format!("{:02}:{:02}-{:02}:{:02}", i / 3, i % 3 * 10 + 1, i / 3, i % 3 * 10 + 9))
+        .collect();
+    assert_eq!(windowed("30 * * * *", "UTC", &holes.join(";")).next_open(Timestamp(0)), None);
     // One that meets it on leap days only.
     let leap = windowed("0 12 29 2 *", "UTC", "sun 12:00-13:00");
     assert_eq!(
@@ -339,4 +344,74 @@ fn a_forecast_counts_what_runs_at_each_start() {
         ]
     );
     assert_eq!(forecast(&[], Timestamp(0), Timestamp(i64::MAX)), []);
+}
+
+/// Jitter uses the whole of the open stretch, and no more.
+#[test]
+fn jitter_ends_where_the_stretch_does() {
+    for (window, zone, nominal, closes) in [
+        ("09:00-17:00", "UTC", "2026-07-01T16:00:00Z", "2026-07-01T17:00:00Z"),
+        ("09:00-17:00; 17:00-18:00", "UTC", "2026-07-01T16:00:00Z", "2026-07-01T18:00:00Z"),
+        // Over midnight, and over the end of the week (Saturday to Sunday).
+        ("22:00-02:00", "UTC", "2026-07-01T23:30:00Z", "2026-07-02T02:00:00Z"),
+        ("sat 22:00-02:00", "UTC", "2026-07-04T23:30:00Z", "2026-07-05T02:00:00Z"),
+        ("sat 22:00-24:00; sun 00:00-01:00", "UTC", "2026-07-04T23:30:00Z", "2026-07-05T01:00:00Z"),
+        // Clocks go forward at 07:00 UTC, out of the window; back at 06:00 UTC, into it again.
+        ("01:30-02:30", "America/New_York", "2026-03-08T06:30:00Z", "2026-03-08T07:00:00Z"),
+        ("01:30-03:15", "America/New_York", "2026-03-08T06:30:00Z", "2026-03-08T07:15:00Z"),
+        ("00:30-01:30", "America/New_York", "2026-11-01T04:30:00Z", "2026-11-01T05:30:00Z"),
+        ("00:30-02:00", "America/New_York", "2026-11-01T04:30:00Z", "2026-11-01T07:00:00Z"),
+        // Three hours are what is wished for at most.
+        ("00:00-24:00", "UTC", "2026-07-04T23:30:00Z", "2026-07-05T02:30:00Z"),
+    ] {
+        let (nominal, closes) = (instant(nominal), instant(closes));
+        let window = RunWindow::parse(window).unwrap();
+        let starts = (0..2_000).map(|seed| {
+            let window = Some(window.clone());
+            let shape = Shape { jitter: 180 * MINUTE, window, seed, ..Shape::default() };
+            match plan("0,30 0 1 * *", zone, shape).verdict(nominal) {
+                Verdict::Start(start) => start,
+                Verdict::Skip(reason) => unreachable!("{reason}"),
+            }
+        });
+        let latest = starts.max().unwrap();
+        assert!(latest < closes, "{window}: {}", shown(latest));
+        assert!(closes.since(latest) < MINUTE, "{window}: {}", shown(latest));
+    }
+}
+
+#[test]
+fn jitter_ends_with_the_day_that_calendars_allow() {
+    let shape = |skip_on, only_on, seed| Shape {
+        jitter: 180 * MINUTE,
+        skip_on,
+        only_on,
+        seed,
+        ..Shape::default()
+    };
+    let nominal = instant("2026-07-04T23:30:00Z");
+    let latest = |skip_on: &[Arc<Dates>], only_on: &[Arc<Dates>]| {
+        let starts = (0..2_000).map(|seed| {
+            let plan = plan("0 0 1 * *", "UTC", shape(skip_on.to_vec(), only_on.to_vec(), seed));
+            let Verdict::Start(start) = plan.verdict(nominal) else { unreachable!() };
+            start
+        });
+        starts.max().unwrap()
+    };
+    let (midnight, wish) = (instant("2026-07-05T00:00:00Z"), nominal.plus(180 * MINUTE));
+    let near = |at: Timestamp, end: Timestamp| at < end && end.since(at) < MINUTE;
+    assert!(near(latest(&[dates(&["2026-07-05"])], &[]), midnight));
+    assert!(near(latest(&[dates(&["2026-07-06"])], &[]), wish));
+    assert!(near(latest(&[], &[dates(&["2026-07-01..2026-07-04"])]), midnight));
+    assert!(near(latest(&[], &[dates(&["2026-07-04"]), dates(&["2026-07-05"])]), wish));
+}
+
+#[test]
+fn dates_are_a_set() {
+    let set = |ranges: &[(i64, i64)]| Dates::from_days(ranges.iter().copied());
+    assert_eq!(set(&[(4, 6), (1, 3), (2, 2)]), set(&[(1, 6)]));
+    assert_ne!(set(&[(1, 3), (5, 6)]), set(&[(1, 6)]));
+    assert!(set(&[(3, 2)]).is_empty());
+    let some = set(&[(1, 3), (5, 6)]);
+    assert_eq!((0..8).filter(|&day| some.contains(day)).collect::<Vec<_>>(), [1, 2, 3, 5, 6]);
 }

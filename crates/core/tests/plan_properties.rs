@@ -197,7 +197,7 @@ fn cases(few: u32, many: u32) -> ProptestConfig {
 }
 
 proptest! {
-    #![proptest_config(cases(60, 10_000))]
+    #![proptest_config(cases(60, 3_000))]
     #[test]
     fn every_minute_is_open_or_closed_as_clocks_show(case in case()) {
         let closed: Vec<Option<SkipReason>> = (0..SPAN).map(|minute| case.closed(minute)).collect();

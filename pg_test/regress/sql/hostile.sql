@@ -68,8 +68,29 @@ SELECT pg_catalog.count(*) FROM cron.running;
 SELECT pg_catalog.count(*) FROM cron.recent_runs;
 SELECT pg_catalog.count(*) FROM cron.failed_runs;
 SELECT run_at FROM cron.next_runs('0 1 * * *', 1, 'UTC', '2026-01-01 00:00+00');
+-- Functions pg_cron does not have
+SELECT cron.create_calendar('days');
+SELECT cron.add_calendar_dates('days', '2020-01-01', '2020-01-31');
+SELECT cron.remove_calendar_dates('days', '2020-01-10');
+SELECT cron.create_job('ours', '0 1 * * *', 'SELECT 1', database => 'postgres', tags => '{a}', jitter => '1 minute', skip_on => '{days}', missed_window => '1 day') OPERATOR(pg_catalog.>) 0 AS stored;
+SELECT cron.set_job('ours', '{"only_on": ["days"], "skip_on": null, "database": "postgres", "jitter": "2 minutes"}');
+SELECT cron.pause('ours', reason => 'why');
+SELECT cron.resume('ours');
+SELECT cron.set_job('ours', '{"only_on": null}');
+SELECT jobname, state, on_missed, missed_window FROM cron.jobs;
+SELECT jobname FROM cron.upcoming;
+SELECT pg_catalog.count(*) FROM cron.job_next_runs('ours');
+SELECT pg_catalog.count(*) FROM cron.forecast('2 days');
+SELECT pg_catalog.count(*) FROM cron.backfill('ours', '2019-01-01 00:30+00', '2019-01-10 00:30+00');
+SELECT valid FROM cron.validate_schedule('0 1 * * *');
+SELECT pg_catalog.count(*) FROM cron.explain_schedule('0 1 * * *') AS line WHERE line OPERATOR(pg_catalog.!~) 'Next';
+SELECT cron.drop_calendar('days');
+SELECT cron.unschedule('ours');
 SHOW search_path;
 RESET ROLE;
+-- A superuser sees everybody's.
+SELECT pg_catalog.count(*) FROM cron.forecast('2 days');
+SELECT pg_catalog.count(*) FROM cron.upcoming;
 -- A temporary table goes before pg_catalog, unless it is told not to.
 CREATE TEMPORARY TABLE pg_extension (extname name, extowner oid);
 CREATE TEMPORARY TABLE pg_database (oid oid, datname name);

@@ -35,6 +35,7 @@ SELECT extname, extnamespace::regnamespace, extrelocatable FROM pg_extension WHE
 \d cron.jobid_seq
 \d cron.runid_seq
 \d cron.jobs
+\d cron.upcoming
 \d cron.running
 \d cron.recent_runs
 \d cron.failed_runs
@@ -44,11 +45,14 @@ SELECT extname, extnamespace::regnamespace, extrelocatable FROM pg_extension WHE
 SELECT relname, reloptions FROM pg_class
 WHERE relnamespace = 'cron'::regnamespace AND relkind = 'v' ORDER BY relname COLLATE "C";
 
+-- Unaligned: a longer signature is not to change every line.
+\a
 SELECT p.oid::regprocedure AS function, pg_get_function_arguments(p.oid) AS arguments,
     pg_get_function_result(p.oid) AS result, p.proisstrict AS strict, p.provolatile AS volatile,
     p.proparallel AS parallel, p.prosecdef AS definer
 FROM pg_proc p WHERE p.pronamespace = 'cron'::regnamespace
 ORDER BY p.proname COLLATE "C", p.pronargs, p.oid;
+\a
 
 -- What PUBLIC may do, without and within the schema.
 SELECT has_schema_privilege('public', 'cron', 'USAGE') AS schema_usage;

@@ -30,12 +30,25 @@ SELECT * FROM cron.next_runs('* * * * *', 1, 'Mars/Olympus');
 SELECT * FROM cron.next_runs('* * * * *', 1, 'UTC', NULL);
 SELECT * FROM cron.next_runs('* * * * *', 1, 'UTC', 'infinity');
 SELECT * FROM cron.next_runs('* * * * *', 1, 'UTC', '-infinity');
+-- The ends of time
+SELECT * FROM cron.next_runs('0 0 1 1 *', 3, 'UTC', '294276-12-30 23:59:59+00');
+SELECT count(*) FROM cron.next_runs('0 0 1 1 *', 3, 'UTC', '4713-02-01 00:00 BC');
+SELECT count(*) FROM cron.next_runs('* * * * *', 10000);
 
 -- What the views ask
-SELECT cron.job_condition(true, 'localhost', '* * * * *', NULL), cron.job_condition(NULL, NULL, NULL, NULL), cron.job_condition(true, 'elsewhere', 'x', NULL),
-    cron.job_condition(true, NULL, NULL, NULL), cron.job_condition(true, '', '@restart', 'UTC');
+SELECT cron.job_condition(true, 'localhost', '* * * * *', NULL, NULL, NULL, NULL) AS plain, cron.job_condition(NULL, NULL, NULL, NULL, NULL, NULL, NULL) AS nothing,
+    cron.job_condition(true, 'elsewhere', 'x', NULL, NULL, NULL, NULL) AS elsewhere, cron.job_condition(true, NULL, NULL, NULL, NULL, NULL, NULL) AS no_schedule,
+    cron.job_condition(true, '', '@restart', 'UTC', NULL, NULL, NULL) AS at_start, cron.job_condition(true, '', '* * * * *', 'Mars/Olympus', NULL, NULL, NULL) AS no_zone,
+    cron.job_condition(true, '', '* * * * *', NULL, 'always', NULL, NULL) AS no_window, cron.job_condition(true, '', '* * * * *', NULL, '09:00-10:00', '{nonesuch}', NULL) AS no_calendar,
+    cron.job_condition(true, '', '* * * * *', NULL, '09:00-10:00', '{}', '{NULL}') AS nulls;
 SELECT cron.timezone_in_force('* * * * *', NULL), cron.timezone_in_force('* * * * *', 'Europe/Berlin'),
     cron.timezone_in_force('CRON_TZ=Asia/Tokyo * * * * *', 'Europe/Berlin'), cron.timezone_in_force('x', 'Europe/Berlin'), cron.timezone_in_force(NULL, NULL);
-SELECT cron.job_next_run('x', NULL, now()), cron.job_next_run('* * * * *', 'Mars/Olympus', now()), cron.job_next_run('@reboot', NULL, now());
-SELECT cron.job_next_run('10 seconds', NULL, NULL) = statement_timestamp() + interval '10 seconds' AS from_now;
+SELECT cron.job_next_run(1, 'x', NULL, NULL, NULL, NULL, NULL, NULL, NULL, now(), NULL) AS no_schedule,
+    cron.job_next_run(1, '* * * * *', 'Mars/Olympus', NULL, NULL, NULL, NULL, NULL, NULL, now(), NULL) AS no_zone,
+    cron.job_next_run(1, '@reboot', NULL, NULL, NULL, NULL, NULL, NULL, NULL, now(), NULL) AS at_start,
+    cron.job_next_run(1, '* * * * *', NULL, NULL, NULL, NULL, NULL, NULL, 'infinity', now(), NULL) AS paused,
+    cron.job_next_run(1, '* * * * *', NULL, NULL, NULL, NULL, '{nonesuch}', NULL, NULL, now(), NULL) AS no_calendar;
+SELECT cron.job_next_run(1, '10 seconds', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL) = statement_timestamp() + interval '10 seconds' AS from_now,
+    cron.job_next_run(1, '10 seconds', NULL, NULL, NULL, NULL, NULL, NULL, '2100-01-01 00:00:05+00', '2020-01-01', NULL) AS from_pause,
+    cron.job_next_run(1, 'every 90 days after completion', NULL, NULL, NULL, NULL, NULL, NULL, NULL, '2020-01-01', statement_timestamp()) = statement_timestamp() + interval '90 days' AS from_last_run;
 DROP EXTENSION pg_tock;

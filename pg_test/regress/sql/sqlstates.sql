@@ -52,6 +52,80 @@ BEGIN READ ONLY;
 SELECT cron.schedule('* * * * *', 'SELECT 1');
 ROLLBACK;
 
+-- 22023: options, calendars, previews
+SELECT cron.create_job('x', 'often', 'SELECT 1');
+SELECT cron.create_job('x', '* * * * *', 'SELECT 1', on_missed => 'never');
+SELECT cron.create_job('x', '* * * * *', 'SELECT 1', jitter => '1 month');
+SELECT cron.create_job(NULL, '* * * * *', 'SELECT 1');
+SELECT cron.set_job('one', '{"nonesuch": 1}');
+SELECT cron.set_job('one', '{"tags": 1}');
+SELECT cron.set_job('one', '{"timezone": "Mars/Olympus"}');
+SELECT cron.set_job('one', NULL);
+SELECT cron.pause('one', 'yesterday');
+SELECT cron.create_calendar('');
+SELECT cron.validate_schedule(NULL);
+SELECT cron.explain_schedule('x');
+SELECT cron.job_next_runs('one', -1);
+SELECT cron.forecast('-1 day');
+SELECT cron.backfill('one', now(), now() - interval '1 day');
+
+-- 42704: no such job, role, calendar
+SELECT cron.set_job('nonesuch', '{}');
+SELECT cron.set_job(99, '{}');
+SELECT cron.pause('nonesuch');
+SELECT cron.resume(99);
+SELECT cron.job_next_runs('nonesuch');
+SELECT cron.set_job('one', '{"username": "regress tock nobody"}');
+SELECT cron.set_job('one', '{"skip_on": ["nonesuch"]}');
+SELECT cron.add_calendar_dates('nonesuch', '2020-01-01');
+SELECT cron.drop_calendar('nonesuch');
+
+-- 0P000: a role that cannot log in; 3D000: no such database; 42710: there already; 2BP01: in use
+SELECT cron.set_job('one', '{"username": "regress_tock_nologin"}');
+SELECT cron.set_job('one', '{"database": "regress tock nowhere"}');
+SELECT cron.create_calendar('calendar'), cron.set_job('one', '{"skip_on": ["calendar"]}');
+SELECT cron.create_calendar('calendar');
+SELECT cron.drop_calendar('calendar');
+
+-- 42725: a name several owners have, for a superuser who has none of it himself
+SELECT cron.create_job('two', '0 1 * * *', 'SELECT 1', username => 'regress_tock_ann') > 0 AS stored;
+SELECT cron.set_job('two', '{"username": "postgres"}');
+SELECT cron.create_job('two', '0 1 * * *', 'SELECT 1', username => 'regress_tock_ann') > 0 AS stored;
+UPDATE cron.job SET username = 'somebody' WHERE jobname = 'two' AND username = current_user;
+SELECT cron.pause('two');
+
+-- 23505: a job is not given to a role that has one of its name
+SELECT cron.create_job('two', '0 1 * * *', 'SELECT 1') > 0 AS stored;
+SELECT cron.set_job('two', '{"username": "regress_tock_ann"}');
+
+-- 42501: somebody else's job, role, calendar, or a database that is out of reach
+SET ROLE regress_tock_ann;
+SELECT cron.set_job(1, '{}');
+SELECT cron.pause(1);
+SELECT cron.resume(1);
+SELECT cron.job_next_runs(1);
+SELECT cron.backfill(1, now(), now());
+SELECT cron.create_job('x', '0 1 * * *', 'SELECT 1', username => 'postgres');
+SELECT cron.set_job('two', '{"username": "postgres"}');
+SELECT cron.create_job('x', '0 1 * * *', 'SELECT 1', database => 'regress_tock_db');
+SELECT cron.add_calendar_dates('calendar', '2020-01-01');
+SELECT cron.drop_calendar('calendar');
+RESET ROLE;
+REVOKE EXECUTE ON FUNCTION cron.schedule_in_database(text, text, text, text, text, boolean) FROM regress_tock_ann;
+SET ROLE regress_tock_ann;
+SELECT cron.set_job('two', '{"database": "template1"}');
+RESET ROLE;
+
+-- 25006: not now
+BEGIN READ ONLY;
+SELECT cron.create_job('x', '* * * * *', 'SELECT 1');
+ROLLBACK;
+
+-- 55000: a job that cannot run
+UPDATE cron.job SET schedule = 'x' WHERE jobid = 1;
+SELECT cron.job_next_runs(1);
+SELECT cron.backfill(1, '2020-01-01', '2020-01-02');
+
 -- 55000: the functions without the extension
 ALTER EXTENSION pg_tock DROP FUNCTION cron.schedule(text, text);
 BEGIN;

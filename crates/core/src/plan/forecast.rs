@@ -3,7 +3,10 @@
 //! Owns one invariant: starts come in order of time (then of the jobs given) with bounded memory,
 //! however many there are. Time is taken in slices whose length follows the density of starts.
 
-use super::{Coming, Plan};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use super::Plan;
 use crate::time::Timestamp;
 
 /// A slice that yields fewer starts than this is followed by one twice as long.
@@ -48,6 +51,8 @@ struct Stream {
     next: Option<(Timestamp, Timestamp)>,
     /// When the run that started last ends.
     busy_until: Timestamp,
+    /// Whether it counts as running, and has an entry among the ends.
+    running: bool,
 }
 
 /// Every start of some jobs in a span of time, one after the other.
@@ -55,9 +60,9 @@ struct Stream {
 pub struct Forecasts<'a> {
     jobs: &'a [ForecastJob<'a>],
     streams: Vec<Stream>,
-    /// Ends of runs, earliest first, with their jobs. An end that its job's `busy_until` has
-    /// passed no longer counts.
-    ends: std::collections::BinaryHeap<std::cmp::Reverse<(Timestamp, usize)>>,
+    /// For each job that counts as running, when it is to be looked at again: at its
+    /// `busy_until`, or earlier if it has started anew since. Earliest first.
+    ends: BinaryHeap<Reverse<(Timestamp, usize)>>,
     running: u32,
     until: Timestamp,
     /// Up to where starts have been taken from the streams, and how far the next slice reaches.
@@ -77,7 +82,7 @@ impl<'a> Forecasts<'a> {
         let mut this = Self {
             jobs,
             streams: Vec::with_capacity(jobs.len()),
-            ends: std::collections::BinaryHeap::new(),
+            ends: BinaryHeap::new(),
             running: 0,
             until,
             taken: from,
@@ -88,12 +93,17 @@ impl<'a> Forecasts<'a> {
         };
         for (index, job) in jobs.iter().enumerate() {
             let busy_until = last_end(job, from);
-            let next =
-                job.plan.coming(from).next().map(|Coming { nominal, start, .. }| (nominal, start));
-            this.streams.push(Stream { next, busy_until });
-            if busy_until > from {
+            let mut next = following(job.plan, job.plan.before_starts_after(from), until);
+            while let Some((nominal, start)) = next
+                && start <= from
+            {
+                next = following(job.plan, nominal, until);
+            }
+            let running = busy_until > from;
+            this.streams.push(Stream { next, busy_until, running });
+            if running {
                 this.running += 1;
-                this.ends.push(std::cmp::Reverse((busy_until, index)));
+                this.ends.push(Reverse((busy_until, index)));
             }
         }
         this
@@ -115,7 +125,7 @@ impl<'a> Forecasts<'a> {
             for (index, (stream, job)) in self.streams.iter_mut().zip(self.jobs).enumerate() {
                 while let Some((nominal, start)) = stream.next.filter(|&(_, start)| start <= end) {
                     self.starts.push((start, index));
-                    stream.next = following(job.plan, nominal);
+                    stream.next = following(job.plan, nominal, self.until);
                 }
             }
             self.taken = end;
@@ -125,17 +135,22 @@ impl<'a> Forecasts<'a> {
                 self.slice = (self.slice / 2).max(Timestamp::SECOND);
             }
         }
-        self.starts.sort_unstable();
+        // Stable, so that jobs keep their order; and quick, because each job's starts are sorted.
+        self.starts.sort_by_key(|&(start, _)| start);
         true
     }
 
     /// Counts every run that starts at `start`, and none any more that has ended by then.
     fn count(&mut self, start: Timestamp) {
-        while let Some(&std::cmp::Reverse((end, job))) = self.ends.peek()
+        while let Some(&Reverse((end, index))) = self.ends.peek()
             && end <= start
         {
             self.ends.pop();
-            if self.streams.get(job).is_some_and(|stream| stream.busy_until <= end) {
+            let Some(stream) = self.streams.get_mut(index) else { continue };
+            if stream.busy_until > start {
+                self.ends.push(Reverse((stream.busy_until, index)));
+            } else {
+                stream.running = false;
                 self.running -= 1;
             }
         }
@@ -145,12 +160,13 @@ impl<'a> Forecasts<'a> {
             else {
                 continue;
             };
-            if stream.busy_until <= start {
-                self.running += 1;
-            }
             // One that takes no time runs at its start all the same.
             stream.busy_until = start.plus(job.duration.max(1));
-            self.ends.push(std::cmp::Reverse((stream.busy_until, index)));
+            if !stream.running {
+                stream.running = true;
+                self.running += 1;
+                self.ends.push(Reverse((stream.busy_until, index)));
+            }
         }
     }
 }
@@ -171,16 +187,16 @@ impl Iterator for Forecasts<'_> {
     }
 }
 
-/// The first instant after `nominal` that runs, and when it starts.
-fn following(plan: &Plan, nominal: Timestamp) -> Option<(Timestamp, Timestamp)> {
-    let next = plan.next_open(nominal)?;
+/// The first instant after `after` and up to `until` that runs, and when it starts.
+fn following(plan: &Plan, after: Timestamp, until: Timestamp) -> Option<(Timestamp, Timestamp)> {
+    let next = plan.next_open_until(after, until)?;
     Some((next, plan.start_of(next)))
 }
 
 /// When the last run that started at or before `at` ends; a time long past when none is running.
 fn last_end(job: &ForecastJob<'_>, at: Timestamp) -> Timestamp {
     let duration = job.duration.max(1);
-    let reach = duration.saturating_add(job.plan.shape.jitter.max(0));
+    let reach = duration.saturating_add(job.plan.shape().jitter.max(0));
     let earlier = |until: Timestamp| {
         let nominal = job.plan.latest_open(until, reach)?;
         Some((nominal, job.plan.start_of(nominal)))

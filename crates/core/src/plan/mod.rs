@@ -27,6 +27,10 @@ use crate::schedule::{Context, DayRule, DstPolicy, Kind, Schedule, Zone};
 use crate::time::Timestamp;
 use gate::{Gate, HORIZON};
 
+/// How many open stretches without an instant of the schedule are looked at before a search gives
+/// up: whoever writes a window with many holes must not be able to hold up the scheduler.
+const MOST_STRETCHES: u32 = 20_000;
+
 /// What shapes a schedule. The default shapes nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Shape {
@@ -50,8 +54,13 @@ pub struct Plan {
     days: DayRule,
     policy: DstPolicy,
     anchor: Timestamp,
-    shape: Shape,
+    /// `None` = [`PLAIN`]; most jobs have no shape, and a scheduler may hold 100,000 of them.
+    shape: Option<Box<Shape>>,
 }
+
+/// The shape of a plan that has none.
+static PLAIN: Shape =
+    Shape { jitter: 0, window: None, skip_on: Vec::new(), only_on: Vec::new(), seed: 0 };
 
 /// One run to come, for previews.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +86,9 @@ impl Plan {
         shape: Shape,
     ) -> Self {
         let zone = schedule.zone().map_or(zone, |own| Arc::new(own.clone()));
+        let Shape { jitter, window, skip_on, only_on, .. } = &shape;
+        let plain = *jitter <= 0 && window.is_none() && skip_on.is_empty() && only_on.is_empty();
+        let shape = if plain { None } else { Some(Box::new(shape)) };
         Self { schedule, zone, days, policy, anchor, shape }
     }
 
@@ -92,10 +104,10 @@ impl Plan {
         &self.zone
     }
 
-    /// What shapes it.
+    /// What shapes it; the default shape when nothing does.
     #[must_use]
-    pub const fn shape(&self) -> &Shape {
-        &self.shape
+    pub fn shape(&self) -> &Shape {
+        self.shape.as_deref().unwrap_or(&PLAIN)
     }
 
     /// What the schedule is read with.
@@ -122,8 +134,10 @@ impl Plan {
     }
 
     /// The first instant strictly after `after` that runs (whose verdict is a start); `None` when
-    /// there is none within forty years. Closed stretches are jumped over, so a one-second job
-    /// outside its window costs no more than any other.
+    /// there is none within forty years, or when 20,000 open stretches in a row hold no instant of
+    /// the schedule (a window open daily at the wrong hour has 14,600 in that time). Closed
+    /// stretches are jumped over, so a one-second job outside its window costs no more than any
+    /// other.
     #[must_use]
     pub fn next_open(&self, after: Timestamp) -> Option<Timestamp> {
         if self.gate().is_absent() {
@@ -136,7 +150,7 @@ impl Plan {
     fn next_open_until(&self, after: Timestamp, until: Timestamp) -> Option<Timestamp> {
         let gate = self.gate();
         let mut at = after;
-        loop {
+        for _ in 0..MOST_STRETCHES {
             let nominal = self.next(at).filter(|&nominal| nominal <= until)?;
             let opens = gate.opens(nominal)?;
             if opens == nominal {
@@ -144,6 +158,7 @@ impl Plan {
             }
             at = opens.plus(-1);
         }
+        None
     }
 
     /// The first instant at or after `at` at which window and calendars let a run start: `at`
@@ -155,7 +170,7 @@ impl Plan {
 
     /// The runs that start strictly after `after`, in order, window, calendars and jitter applied.
     pub fn coming(&self, after: Timestamp) -> impl Iterator<Item = Coming> {
-        let mut at = self.before_starts_after(after);
+        let mut at = Some(self.before_starts_after(after));
         std::iter::from_fn(move || {
             at = self.next_open(at?);
             at
@@ -170,13 +185,13 @@ impl Plan {
     }
 
     fn gate(&self) -> Gate<'_> {
-        let Shape { window, skip_on, only_on, .. } = &self.shape;
+        let Shape { window, skip_on, only_on, .. } = self.shape();
         Gate { zone: &self.zone, window: window.as_ref(), skip_on, only_on }
     }
 
     /// When the run of an open instant starts.
     fn start_of(&self, nominal: Timestamp) -> Timestamp {
-        let Shape { jitter, seed, .. } = self.shape;
+        let Shape { jitter, seed, .. } = *self.shape();
         if jitter <= 0 {
             return nominal;
         }
@@ -195,13 +210,10 @@ impl Plan {
     ///
     /// Starts come before the next instant, so only the last instant up to `after` can still be
     /// about to start; nothing is gained by going back further.
-    fn before_starts_after(&self, after: Timestamp) -> Option<Timestamp> {
-        let jitter = self.shape.jitter;
-        if jitter <= 0 {
-            return Some(after);
-        }
-        let last = self.latest_open(after, jitter);
-        Some(last.map_or(after, |last| last.plus(-1)))
+    fn before_starts_after(&self, after: Timestamp) -> Timestamp {
+        let jitter = self.shape().jitter;
+        let last = if jitter > 0 { self.latest_open(after, jitter) } else { None };
+        last.map_or(after, |last| last.plus(-1))
     }
 
     /// The last instant that runs, is at most `reach` microseconds before `until`, and not after

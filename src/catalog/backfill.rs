@@ -1,0 +1,43 @@
+//! `cron.run_request`, as those who ask for runs write it.
+
+use pgrx::prelude::*;
+
+use crate::error::Error;
+use crate::pg::identity::as_role;
+use crate::pg::text::ServerText;
+
+use super::role::extension_owner;
+
+// Oldest first, so that run ids are in the order of the occurrences. An occurrence that succeeded,
+// is under way or has been asked for is left out; one that failed gets its next attempt.
+const REQUEST: &str = "INSERT INTO cron.run_request \
+     (jobid, scheduled_for, attempt, trigger, requested_by) \
+     SELECT $1, o.at, coalesce((SELECT pg_catalog.max(d.attempt) FROM cron.job_run_details d \
+       WHERE d.jobid OPERATOR(pg_catalog.=) $1 AND d.scheduled_for OPERATOR(pg_catalog.=) o.at), \
+       0) OPERATOR(pg_catalog.+) 1, $3, $4 \
+     FROM pg_catalog.unnest($2) WITH ORDINALITY AS o (at, place) \
+     WHERE NOT EXISTS (SELECT FROM cron.job_run_details d \
+       WHERE d.jobid OPERATOR(pg_catalog.=) $1 AND d.scheduled_for OPERATOR(pg_catalog.=) o.at \
+        AND (d.status OPERATOR(pg_catalog.=) 'succeeded' OR d.end_time IS NULL)) \
+      AND NOT EXISTS (SELECT FROM cron.run_request r \
+       WHERE r.jobid OPERATOR(pg_catalog.=) $1 AND r.scheduled_for OPERATOR(pg_catalog.=) o.at) \
+     ORDER BY o.place \
+     ON CONFLICT ON CONSTRAINT run_request_occurrence DO NOTHING RETURNING runid";
+
+/// Asks for runs of those of these occurrences, given oldest first, that have not succeeded.
+/// Returns the runs' ids.
+pub(crate) fn request(
+    jobid: i64,
+    occurrences: Vec<TimestampWithTimeZone>,
+    trigger: &'static str,
+    by: ServerText<'_>,
+) -> Result<Vec<i64>, Error> {
+    let owner = extension_owner()?;
+    let args = [jobid.into(), occurrences.into(), trigger.into(), by.param()];
+    as_role(owner, || {
+        Spi::connect_mut(|client| {
+            let rows = client.update(REQUEST, None, &args)?;
+            rows.map(|row| row.get::<i64>(1)?.ok_or(Error::NoRow)).collect()
+        })
+    })
+}
