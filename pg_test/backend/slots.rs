@@ -24,7 +24,7 @@ fn run(n: u32) -> CurrentRun {
         started_at: Timestamp(wide + 3),
         attempt: n,
         trigger: if n.is_multiple_of(2) { Trigger::Schedule } else { Trigger::Retry },
-        window: (n % 3 != 0).then_some((Timestamp(wide + 4), Timestamp(wide + 5))),
+        window: (!n.is_multiple_of(3)).then_some((Timestamp(wide + 4), Timestamp(wide + 5))),
     }
 }
 

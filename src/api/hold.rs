@@ -15,6 +15,7 @@ use super::rights::{JobRef, refuse_in_recovery};
 use crate::error::{Error, SqlResult};
 use crate::pg::job_lock::{JobLock, Mode};
 use crate::pg::process;
+use crate::shmem::slots::Slot;
 use crate::shmem::{databases, mine};
 
 thread_local! {
@@ -54,7 +55,7 @@ fn hold(job: JobRef<'_>) -> Result<(), Error> {
     refuse_in_recovery("cron.hold()")?;
     let lock = lock_of(JobId(job.resolve()?.jobid));
     let own = mine::slot().filter(|slot| slot.scheduler() == lock.scheduler());
-    if own.and_then(|slot| slot.current()).is_some_and(|run| run.job == lock.job()) {
+    if own.and_then(Slot::current).is_some_and(|run| run.job == lock.job()) {
         return Err(Error::HoldInside);
     }
     watch();

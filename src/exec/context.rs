@@ -19,7 +19,7 @@ use crate::pg::raw;
 use crate::pg::time::to_pg;
 use crate::pg::trap::PgError;
 use crate::shmem::mine;
-use crate::shmem::slots::CurrentRun;
+use crate::shmem::slots::{CurrentRun, Slot};
 
 type Setting = GucSetting<Option<CString>>;
 
@@ -82,7 +82,7 @@ impl Write for Shown {
 fn show(write: fn(&CurrentRun, &mut Shown)) -> *const c_char {
     static mut TEXT: Shown = Shown([0; 64], 0);
     let mut shown = Shown([0; 64], 0);
-    if let Some(run) = mine::slot_of_leader().and_then(|slot| slot.current()) {
+    if let Some(run) = mine::slot_of_leader().and_then(Slot::current) {
         write(&run, &mut shown);
     }
     if let Some(last) = shown.0.last_mut() {

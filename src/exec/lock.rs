@@ -10,7 +10,7 @@ use pgrx::PgSqlErrorCode;
 
 use crate::pg::job_lock::{JobLock, Mode};
 use crate::pg::trap;
-use crate::shmem::databases;
+use crate::shmem::databases::{self, Database};
 
 /// The lock of one run.
 #[derive(Clone, Copy, Debug)]
@@ -85,6 +85,6 @@ impl RunLock {
     }
 
     fn holds_ended(&self) -> u64 {
-        databases::find(self.lock.scheduler()).map_or(0, |database| database.holds_ended())
+        databases::find(self.lock.scheduler()).map_or(0, Database::holds_ended)
     }
 }

@@ -27,6 +27,12 @@ pub(super) struct Held {
 }
 
 impl Held {
+    /// A job is gone, and with it what waits.
+    pub(super) fn forget(&mut self, job: JobId) {
+        self.waiting.remove(&job);
+        self.ids.retain(|occurrence, _| occurrence.job != job);
+    }
+
     /// The id a run has had since it was tried first.
     pub(super) fn id_of(&mut self, occurrence: &Occurrence) -> Option<RunId> {
         self.ids.remove(occurrence)
@@ -89,12 +95,12 @@ impl Scheduler {
         }
         self.held.seen = ended;
         for (job, waiting) in std::mem::take(&mut self.held.waiting) {
-            if self.jobs.get(job).is_none() {
-                self.held.ids.retain(|occurrence, _| occurrence.job != job);
-                continue;
-            }
-            for occurrence in waiting {
-                self.engine.enqueue(occurrence);
+            if self.jobs.get(job).is_some() {
+                for occurrence in waiting {
+                    self.engine.enqueue(occurrence);
+                }
+            } else {
+                self.held.forget(job);
             }
         }
     }

@@ -404,6 +404,7 @@ impl Scheduler {
     fn drop_job(&mut self, job: JobId) {
         self.engine.drop_job(job);
         self.jobs.remove(job);
+        self.held.forget(job);
         self.records.gone(job);
         self.outside.remove(&job);
     }
@@ -416,6 +417,7 @@ impl Scheduler {
         }
         self.engine.retire_where(|_| true);
         self.records.clear();
+        self.held = held::Held::default();
         self.installed = false;
         self.extension = 0;
     }
