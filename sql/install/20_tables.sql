@@ -149,7 +149,8 @@ COMMENT ON CONSTRAINT job_state_pkey ON cron.job_state IS 'one row for each job'
 CREATE TABLE cron.engine_state (
     server_start timestamptz,
     timeline int,
-    counted_below bigint NOT NULL DEFAULT 1
+    counted_below bigint NOT NULL DEFAULT 1,
+    left_at timestamptz
 );
 CREATE UNIQUE INDEX engine_state_single_row ON cron.engine_state ((true));
 -- Jobs for the start of the server are for starts to come.
@@ -158,6 +159,7 @@ COMMENT ON TABLE cron.engine_state IS 'what the scheduler of this database remem
 COMMENT ON COLUMN cron.engine_state.server_start IS 'server start the scheduler last ran its startup jobs for; when the extension was created, the start before that';
 COMMENT ON COLUMN cron.engine_state.timeline IS 'timeline of that start, so that a promotion counts as one';
 COMMENT ON COLUMN cron.engine_state.counted_below IS 'runs with a lower id are in the statistics';
+COMMENT ON COLUMN cron.engine_state.left_at IS 'when the last scheduler left in good order, having written all it knew; NULL while one is there, or if it did not';
 COMMENT ON INDEX cron.engine_state_single_row IS 'keeps the table at one row';
 
 CREATE TABLE cron.job_stat (

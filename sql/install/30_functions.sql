@@ -74,6 +74,19 @@ LANGUAGE C
 AS 'MODULE_PATHNAME', 'cron_ledger_changed_wrapper';
 COMMENT ON FUNCTION cron.ledger_changed() IS 'trigger function: tells the scheduler at COMMIT that rows were inserted into the ledger';
 
+CREATE FUNCTION cron.ledger_shrinks()
+RETURNS trigger
+LANGUAGE C
+AS 'MODULE_PATHNAME', 'cron_ledger_shrinks_wrapper';
+COMMENT ON FUNCTION cron.ledger_shrinks() IS 'trigger function: has the scheduler note what ran before its rows are deleted';
+
+CREATE FUNCTION cron.flush()
+RETURNS boolean
+LANGUAGE C VOLATILE STRICT
+AS 'MODULE_PATHNAME', 'cron_flush_wrapper';
+COMMENT ON FUNCTION cron.flush()
+    IS 'has the scheduler write statistics, skipped occurrences and cursors now; false if there is no scheduler';
+
 CREATE FUNCTION cron.running_runs(
     OUT jobid bigint,
     OUT runid bigint,

@@ -20,6 +20,13 @@ CREATE TRIGGER cron_ledger_changed
 ALTER TABLE cron.job_run_details ENABLE ALWAYS TRIGGER cron_ledger_changed;
 COMMENT ON TRIGGER cron_ledger_changed ON cron.job_run_details IS 'reports history that comes from elsewhere, to be counted and closed';
 
+-- Rows are what keeps an occurrence from running again, until the job's cursor is past it.
+CREATE TRIGGER cron_ledger_shrinks
+    BEFORE DELETE OR TRUNCATE ON cron.job_run_details
+    FOR EACH STATEMENT EXECUTE FUNCTION cron.ledger_shrinks();
+ALTER TABLE cron.job_run_details ENABLE ALWAYS TRIGGER cron_ledger_shrinks;
+COMMENT ON TRIGGER cron_ledger_shrinks ON cron.job_run_details IS 'has cursors moved past runs whose rows are about to go';
+
 -- A request is news of its job; the scheduler looks for requests when it reads a changed job.
 CREATE TRIGGER cron_run_requested
     AFTER INSERT ON cron.run_request

@@ -17,6 +17,7 @@ GRANT SELECT ON TABLE cron.jobs, cron.upcoming, cron.running, cron.recent_runs, 
 -- An administrator decides whether these are safe here: they reach other databases and, for
 -- superusers, other roles.
 REVOKE ALL ON FUNCTION cron.schedule_in_database(text, text, text, text, text, boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION cron.flush() FROM PUBLIC;
 REVOKE ALL ON FUNCTION cron.alter_job(bigint, text, text, text, text, boolean) FROM PUBLIC;
 
 -- The scheduler's own tables are left out: a restored job starts at restore time.

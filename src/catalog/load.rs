@@ -8,6 +8,7 @@ use std::ffi::CString;
 use pg_tock_core::time::Timestamp;
 use pgrx::prelude::*;
 use pgrx::spi::{self, SpiHeapTupleData};
+use serde::Deserialize;
 
 use crate::pg::time::from_pg;
 
@@ -31,15 +32,65 @@ pub(crate) struct JobRow {
     /// When the definition in `definition` came into force.
     pub(crate) effective_from: Option<Timestamp>,
     pub(crate) definition: Option<String>,
+    /// Up to where its occurrences are accounted for.
+    pub(crate) cursor: Option<Timestamp>,
+    /// Its options as JSON; None if it has none.
+    pub(crate) options: Option<String>,
     /// `settings`, as JSON in UTF-8.
     pub(crate) settings: Option<String>,
     /// Whether `session` is `fresh`.
     pub(crate) fresh: bool,
 }
 
+/// The options of a job that say when it runs. What is not there has its default.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Options {
+    pub(crate) dst_policy: Option<String>,
+    /// Microseconds, as all durations and instants here.
+    pub(crate) jitter: Option<i64>,
+    pub(crate) run_window: Option<String>,
+    #[serde(default)]
+    pub(crate) skip_on: Vec<String>,
+    #[serde(default)]
+    pub(crate) only_on: Vec<String>,
+    pub(crate) on_missed: Option<String>,
+    pub(crate) missed_window: Option<i64>,
+    pub(crate) paused_until: Option<i64>,
+}
+
 macro_rules! bytes {
     ($column:literal) => {
         concat!("pg_catalog.convert_to(", $column, ", pg_catalog.getdatabaseencoding())")
+    };
+}
+
+macro_rules! micros {
+    ($value:literal) => {
+        concat!(
+            "(extract(epoch FROM ",
+            $value,
+            ") OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8"
+        )
+    };
+}
+
+// Most jobs have no options, and nothing is to be paid for them.
+macro_rules! options {
+    () => {
+        concat!(
+    "CASE WHEN ROW(j.dst_policy, j.jitter, j.run_window, j.skip_on, j.only_on, j.on_missed, ",
+    "j.missed_window, j.paused_until) IS NULL THEN NULL ELSE ",
+    "pg_catalog.convert_to(pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(",
+    "'dst_policy', j.dst_policy, 'jitter', ",
+    micros!("j.jitter"),
+    ", 'run_window', j.run_window, 'skip_on', j.skip_on, 'only_on', j.only_on, ",
+    "'on_missed', j.on_missed, 'missed_window', ",
+    micros!("j.missed_window"),
+    ", 'paused_until', CASE WHEN pg_catalog.isfinite(j.paused_until) THEN ",
+    micros!("j.paused_until"),
+    " WHEN j.paused_until OPERATOR(pg_catalog.>) pg_catalog.now() THEN 9223372036854775807 END",
+    "))::pg_catalog.text, pg_catalog.getdatabaseencoding()) END"
+        )
     };
 }
 
@@ -61,8 +112,9 @@ macro_rules! jobs {
             ", ",
             bytes!("j.timezone"),
             ", ",
-            "d.oid, r.oid, r.rolsuper, s.effective_from, s.definition, ",
-            "pg_catalog.convert_to(j.settings::pg_catalog.text, 'UTF8'), ",
+            "d.oid, r.oid, r.rolsuper, s.effective_from, s.definition, s.cursor, ",
+            options!(),
+            ", pg_catalog.convert_to(j.settings::pg_catalog.text, 'UTF8'), ",
             "j.session OPERATOR(pg_catalog.=) 'fresh' FROM cron.job j ",
             "LEFT JOIN pg_catalog.pg_database d ",
             "ON d.datname::pg_catalog.text OPERATOR(pg_catalog.=) j.database ",
@@ -85,6 +137,9 @@ const INSTALLED: &str = "SELECT e.oid, j.oid, r.oid FROM pg_catalog.pg_extension
      JOIN pg_catalog.pg_class r ON r.relnamespace OPERATOR(pg_catalog.=) n.oid \
       AND r.relname OPERATOR(pg_catalog.=) 'job_run_details' \
      WHERE e.extname OPERATOR(pg_catalog.=) 'pg_tock'";
+
+/// Rows read at a time.
+const AT_ONCE: i64 = 500;
 
 /// The extension as this database has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,11 +169,17 @@ pub(crate) fn installed() -> Result<Option<Installed>, spi::Error> {
     })
 }
 
-/// All jobs.
-pub(crate) fn all() -> Result<Vec<JobRow>, spi::Error> {
+/// Hands all jobs over, a few at a time: together they need a lot of memory.
+pub(crate) fn all(mut take: impl FnMut(Vec<JobRow>)) -> Result<(), spi::Error> {
     Spi::connect(|client| {
-        let rows = client.select(ALL, None, &[])?;
-        rows.map(|row| read(&row)).collect()
+        let mut cursor = client.try_open_cursor(ALL, &[])?;
+        loop {
+            let rows = cursor.fetch(AT_ONCE)?;
+            if rows.is_empty() {
+                return Ok(());
+            }
+            take(rows.map(|row| read(&row)).collect::<Result<_, _>>()?);
+        }
     })
 }
 
@@ -127,6 +188,38 @@ pub(crate) fn some(ids: &[i64]) -> Result<Vec<JobRow>, spi::Error> {
     Spi::connect(|client| {
         let rows = client.select(SOME, None, &[ids.to_vec().into()])?;
         rows.map(|row| read(&row)).collect()
+    })
+}
+
+const CALENDARS: &str = concat!(
+    "SELECT ",
+    bytes!("c.name"),
+    ", pg_catalog.array_agg(d.from_date OPERATOR(pg_catalog.-) '1970-01-01'::pg_catalog.date) \
+     FILTER (WHERE d.from_date IS NOT NULL), \
+     pg_catalog.array_agg(d.to_date OPERATOR(pg_catalog.-) '1970-01-01'::pg_catalog.date) \
+     FILTER (WHERE d.from_date IS NOT NULL) \
+     FROM cron.calendar c LEFT JOIN cron.calendar_date d ON d.calendar OPERATOR(pg_catalog.=) c.name \
+      AND pg_catalog.isfinite(d.from_date) AND pg_catalog.isfinite(d.to_date) \
+     GROUP BY c.name"
+);
+
+/// A calendar's name, and its dates as first and last days since 1970.
+pub(crate) type Calendar = (String, Vec<(i64, i64)>);
+
+/// All calendars.
+pub(crate) fn calendars() -> Result<Vec<Calendar>, spi::Error> {
+    let days = |row: &SpiHeapTupleData<'_>, column: usize| {
+        row.get::<Vec<i32>>(column).map(Option::unwrap_or_default)
+    };
+    Spi::connect(|client| {
+        let rows = client.select(CALENDARS, None, &[])?;
+        rows.map(|row| {
+            let name = row.get::<Vec<u8>>(1)?.unwrap_or_default();
+            let (from, to) = (days(&row, 2)?, days(&row, 3)?);
+            let dates = from.into_iter().map(i64::from).zip(to.into_iter().map(i64::from));
+            Ok((String::from_utf8_lossy(&name).into_owned(), dates.collect()))
+        })
+        .collect()
     })
 }
 
@@ -152,7 +245,9 @@ fn read(row: &SpiHeapTupleData<'_>) -> Result<JobRow, spi::Error> {
         is_superuser: row.get(12)?.unwrap_or(false),
         effective_from: row.get::<TimestampWithTimeZone>(13)?.map(|at| from_pg(at.into_inner())),
         definition: row.get(14)?,
-        settings: optional(15)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
-        fresh: row.get(16)?.unwrap_or(false),
+        cursor: row.get::<TimestampWithTimeZone>(15)?.map(|at| from_pg(at.into_inner())),
+        options: optional(16)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
+        settings: optional(17)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
+        fresh: row.get(18)?.unwrap_or(false),
     })
 }

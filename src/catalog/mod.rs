@@ -13,6 +13,7 @@ pub(crate) mod lookup;
 pub(crate) mod options;
 pub(crate) mod outlook;
 pub(crate) mod pause;
+pub(crate) mod request;
 pub(crate) mod role;
 pub(crate) mod run;
 pub(crate) mod state;

@@ -1,12 +1,13 @@
 //! What the scheduler remembers: `cron.engine_state`, `cron.job_state`, `cron.job_stat`,
 //! `cron.job_skip`.
 
+use pg_tock_core::run::SkipReason;
 use pg_tock_core::time::{JobId, Timestamp};
 use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
 use pgrx::spi;
 
-use crate::pg::time::to_pg;
+use crate::pg::time::{from_pg, to_pg};
 
 const SERVER_START: &str = "SELECT server_start, timeline FROM cron.engine_state";
 const SET_SERVER_START: &str = "UPDATE cron.engine_state SET server_start = $1, timeline = $2";
@@ -74,8 +75,40 @@ const MARK_CAUGHT_UP: &str = "UPDATE cron.engine_state SET counted_below = coale
       counted_below, (SELECT pg_catalog.max(d.runid) OPERATOR(pg_catalog.+) 1 \
        FROM cron.job_run_details d WHERE d.end_time IS NOT NULL)), 1)";
 
-const SKIP: &str = "INSERT INTO cron.job_skip (jobid, reason, first_at, last_at, count) \
-     VALUES ($1, $2, $3, $4, $5)";
+// Lengthens the row of the occurrences just before these, if they did not run for the same reason.
+const SKIP: &str = "WITH longer AS (UPDATE cron.job_skip SET last_at = $4, \
+      count = count OPERATOR(pg_catalog.+) $5 \
+     WHERE jobid OPERATOR(pg_catalog.=) $1 AND reason OPERATOR(pg_catalog.=) $2 \
+      AND first_at OPERATOR(pg_catalog.<=) $3 AND last_at OPERATOR(pg_catalog.=) $6 RETURNING jobid) \
+     INSERT INTO cron.job_skip (jobid, reason, first_at, last_at, count) \
+     SELECT $1, $2, $3, $4, $5 WHERE NOT EXISTS (SELECT FROM longer)";
+
+const CURSOR: &str = "UPDATE cron.job_state s SET cursor = u.cursor FROM \
+      ROWS FROM (pg_catalog.unnest($1::bigint[]), pg_catalog.unnest($2::timestamptz[])) \
+       AS u (jobid, cursor) \
+     WHERE s.jobid OPERATOR(pg_catalog.=) u.jobid";
+
+const TAKE_LEFT_AT: &str = "UPDATE cron.engine_state e SET left_at = NULL \
+     FROM (SELECT b.left_at FROM cron.engine_state b) AS before RETURNING before.left_at";
+
+const LEAVE: &str = "UPDATE cron.engine_state SET left_at = $1";
+
+// Once per occurrence, however many attempts it had.
+const RECORDED: &str = "SELECT u.jobid, d.scheduled_for FROM \
+      ROWS FROM (pg_catalog.unnest($1::bigint[]), pg_catalog.unnest($2::timestamptz[])) \
+       AS u (jobid, since) \
+     CROSS JOIN LATERAL (SELECT DISTINCT r.scheduled_for FROM cron.job_run_details r \
+      WHERE r.jobid OPERATOR(pg_catalog.=) u.jobid \
+       AND r.scheduled_for OPERATOR(pg_catalog.>) u.since) AS d \
+     ORDER BY u.jobid, d.scheduled_for";
+
+const LAST_END: &str = "SELECT d.end_time FROM cron.job_run_details d \
+     WHERE d.jobid OPERATOR(pg_catalog.=) $1 AND d.end_time IS NOT NULL \
+     ORDER BY d.scheduled_for DESC LIMIT 1";
+
+const DEACTIVATE: &str = "UPDATE cron.job SET active = false \
+     WHERE jobid OPERATOR(pg_catalog.=) $1 AND active \
+      AND pg_catalog.convert_to(schedule, pg_catalog.getdatabaseencoding()) OPERATOR(pg_catalog.=) $2";
 
 const FORGET: [&str; 3] = [
     "DELETE FROM cron.job_state WHERE jobid OPERATOR(pg_catalog.=) ANY ($1)",
@@ -113,14 +146,15 @@ pub(crate) struct Tally {
     pub(crate) last_error: Option<String>,
 }
 
-/// Occurrences that did not run.
-#[derive(Clone, Debug)]
+/// Occurrences of a job that did not run, neighbours for one reason.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Skip {
-    pub(crate) job: JobId,
-    pub(crate) reason: &'static str,
+    pub(crate) reason: SkipReason,
     pub(crate) first: Timestamp,
     pub(crate) last: Timestamp,
     pub(crate) count: u64,
+    /// The last of those before them, whose row these lengthen.
+    pub(crate) extends: Option<Timestamp>,
 }
 
 fn stamp(at: Timestamp) -> Option<TimestampWithTimeZone> {
@@ -203,16 +237,86 @@ pub(crate) fn catch_up() -> Result<(), spi::Error> {
     })
 }
 
-/// Records occurrences that did not run.
-pub(crate) fn skip(skips: &[Skip]) -> Result<(), spi::Error> {
+/// Records occurrences of a job that did not run.
+pub(crate) fn skip(job: JobId, skip: &Skip) -> Result<(), spi::Error> {
+    let count = i64::try_from(skip.count).unwrap_or(i64::MAX);
+    let (first, last) = (stamp(skip.first), stamp(skip.last));
+    let args: [DatumWithOid<'_>; 6] = [
+        job.0.into(),
+        skip.reason.as_str().into(),
+        first.into(),
+        last.into(),
+        count.into(),
+        skip.extends.and_then(stamp).into(),
+    ];
     Spi::connect_mut(|client| {
-        for skip in skips {
-            let count = i64::try_from(skip.count).unwrap_or(i64::MAX);
-            let (first, last) = (stamp(skip.first), stamp(skip.last));
-            let args: [DatumWithOid<'_>; 5] =
-                [skip.job.0.into(), skip.reason.into(), first.into(), last.into(), count.into()];
-            client.update(SKIP, None, &args)?;
-        }
+        client.update(SKIP, None, &args)?;
+        Ok(())
+    })
+}
+
+/// Stores up to where jobs' occurrences are accounted for.
+pub(crate) fn set_cursors(cursors: &[(JobId, Timestamp)]) -> Result<(), spi::Error> {
+    if cursors.is_empty() {
+        return Ok(());
+    }
+    Spi::connect_mut(|client| {
+        let ids: Vec<i64> = cursors.iter().map(|(job, _)| job.0).collect();
+        let at = stamps(cursors.iter().map(|(_, at)| *at));
+        client.update(CURSOR, None, &[ids.into(), at])?;
+        Ok(())
+    })
+}
+
+/// When the last scheduler left in good order, which is forgotten; None if it did not.
+pub(crate) fn take_left_at() -> Result<Option<Timestamp>, spi::Error> {
+    Spi::connect_mut(|client| {
+        let rows = client.update(TAKE_LEFT_AT, None, &[])?;
+        let at =
+            if rows.is_empty() { None } else { rows.first().get_one::<TimestampWithTimeZone>()? };
+        Ok(at.map(|at| from_pg(at.into_inner())))
+    })
+}
+
+/// Notes that the scheduler leaves, having written all it had to.
+pub(crate) fn leave(at: Timestamp) -> Result<(), spi::Error> {
+    Spi::connect_mut(|client| {
+        client.update(LEAVE, None, &[stamp(at).into()])?;
+        Ok(())
+    })
+}
+
+/// The occurrences of these jobs, each after an instant of its own, that have a row in the ledger.
+pub(crate) fn recorded(
+    since: &[(JobId, Timestamp)],
+) -> Result<Vec<(JobId, Timestamp)>, spi::Error> {
+    Spi::connect(|client| {
+        let ids: Vec<i64> = since.iter().map(|(job, _)| job.0).collect();
+        let at = stamps(since.iter().map(|(_, at)| *at));
+        let rows = client.select(RECORDED, None, &[ids.into(), at])?;
+        rows.map(|row| {
+            let job = JobId(row.get(1)?.unwrap_or_default());
+            let at = row.get::<TimestampWithTimeZone>(2)?;
+            Ok((job, at.map_or(Timestamp(i64::MIN), |at| from_pg(at.into_inner()))))
+        })
+        .collect()
+    })
+}
+
+/// When the last run of a job ended.
+pub(crate) fn last_end(job: JobId) -> Result<Option<Timestamp>, spi::Error> {
+    Spi::connect(|client| {
+        let rows = client.select(LAST_END, Some(1), &[job.0.into()])?;
+        let at =
+            if rows.is_empty() { None } else { rows.first().get_one::<TimestampWithTimeZone>()? };
+        Ok(at.map(|at| from_pg(at.into_inner())))
+    })
+}
+
+/// Switches a job off whose only instant has been, unless it has another schedule by now.
+pub(crate) fn deactivate(job: JobId, schedule: &[u8]) -> Result<(), spi::Error> {
+    Spi::connect_mut(|client| {
+        client.update(DEACTIVATE, None, &[job.0.into(), schedule.to_vec().into()])?;
         Ok(())
     })
 }

@@ -207,11 +207,13 @@ impl Flight<'_> {
 
 impl Observer for Flight<'_> {
     fn works_apart(&self, kind: Kind) -> bool {
-        kind.may_commit || kind.reaches_outside || self.order.claim_first
+        let flushed = self.order.reaches_outside || self.order.claim_first;
+        kind.may_commit || kind.reaches_outside || flushed
     }
 
     unsafe fn parsed(&mut self, kind: Kind) -> bool {
-        self.reaches_outside = kind.reaches_outside || self.order.claim_first;
+        self.reaches_outside = kind.reaches_outside || self.order.reaches_outside;
+        let flushed = self.reaches_outside || self.order.claim_first;
         let apart = self.works_apart(kind);
         // SAFETY: promised by the caller.
         let taken = unsafe {
@@ -235,11 +237,8 @@ impl Observer for Flight<'_> {
                 }
                 if slot.advance(Phase::Unrecorded, Phase::Claiming) {
                     let flush = pg_sys::SyncCommitLevel::SYNCHRONOUS_COMMIT_LOCAL_FLUSH;
-                    pg_sys::synchronous_commit = if self.reaches_outside {
-                        synchronous_commit.max(flush.cast_signed())
-                    } else {
-                        0
-                    };
+                    pg_sys::synchronous_commit =
+                        if flushed { synchronous_commit.max(flush.cast_signed()) } else { 0 };
                     self.guarantee = Guarantee::AtMostOnce;
                     ledger::write(self.session.ledger, &self.row(), Write::Insert);
                 }

@@ -23,6 +23,24 @@ pub(crate) fn accept_signals() {
     }
 }
 
+/// As [`accept_signals`], but SIGTERM only asks: the process ends when its main loop sees
+/// [`asked_to_stop`], having put its things in order.
+pub(crate) fn accept_signals_and_stop() {
+    // SAFETY: signals are blocked until the last call; all handlers are Postgres's own.
+    unsafe {
+        pqsignal(libc::SIGTERM, Some(raw::SignalHandlerForShutdownRequest));
+        pqsignal(libc::SIGINT, Some(raw::StatementCancelHandler));
+        pqsignal(libc::SIGHUP, Some(raw::SignalHandlerForConfigReload));
+        pg_sys::BackgroundWorkerUnblockSignals();
+    }
+}
+
+/// Whether SIGTERM has come.
+pub(crate) fn asked_to_stop() -> bool {
+    // SAFETY: this process's own flag, set by its signal handler.
+    unsafe { pg_sys::ShutdownRequestPending != 0 }
+}
+
 /// Acts on interrupts that arrived: ends the process on SIGTERM, answers barriers. A cancel that
 /// finds no query is dropped, as in a session that waits for its client.
 pub(crate) fn check_interrupts() {
@@ -102,6 +120,17 @@ pub(crate) fn report_idle() {
 pub(crate) fn report_stats(force: bool) -> bool {
     // SAFETY: outside a transaction.
     unsafe { pg_sys::pgstat_report_stat(force) != 0 }
+}
+
+/// Sleeps for some milliseconds, or until something happens to this session; acts on interrupts.
+pub(crate) fn nap(millis: i64) {
+    let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
+    // SAFETY: this process's own latch.
+    unsafe {
+        pg_sys::WaitLatch(pg_sys::MyLatch, events.cast_signed(), millis, pg_sys::PG_WAIT_EXTENSION);
+        pg_sys::ResetLatch(pg_sys::MyLatch);
+    }
+    pgrx::check_for_interrupts!();
 }
 
 /// Wakes the process whose latch this is.

@@ -227,6 +227,7 @@ unsafe extern "C-unwind" {
     pub(crate) fn die(signal: c_int);
     pub(crate) fn StatementCancelHandler(signal: c_int);
     pub(crate) fn SignalHandlerForConfigReload(signal: c_int);
+    pub(crate) fn SignalHandlerForShutdownRequest(signal: c_int);
 
     pub(crate) static mut MyReplicationSlot: *mut c_void;
     pub(crate) static mut log_statement: c_int;

@@ -27,6 +27,11 @@ pub(crate) struct Database {
     absent: AtomicBool,
     /// When the scheduler means to wake up; `i64::MAX` = only when something happens.
     wake_at: AtomicI64,
+    /// When the last scheduler left, in this life of shared memory; 0 = there was none.
+    gone_at: AtomicI64,
+    /// How often somebody asked for everything to be written, and up to which of these it is.
+    flush_asked: AtomicU64,
+    flush_done: AtomicU64,
     /// How many holds of jobs have ended.
     holds_ended: AtomicU64,
     /// Jobs that changed.
@@ -101,6 +106,7 @@ impl Database {
         if self.pid() == pid {
             self.latch.store(core::ptr::null_mut(), Ordering::Release);
             self.wake_at.store(0, Ordering::Relaxed);
+            self.gone_at.store(crate::pg::time::now().0, Ordering::Relaxed);
             self.pid.store(0, Ordering::Release);
         }
     }
@@ -109,6 +115,7 @@ impl Database {
     pub(crate) fn forget(&self) {
         self.changes.clear();
         self.set_absent(false);
+        self.gone_at.store(0, Ordering::Relaxed);
         self.oid.store(0, Ordering::Release);
     }
 
@@ -137,6 +144,35 @@ impl Database {
     /// Whether the database is known not to have the extension.
     pub(crate) fn is_absent(&self) -> bool {
         self.absent.load(Ordering::Acquire)
+    }
+
+    /// Whether this server had a scheduler here before, in the present life of shared memory. What
+    /// falls due between two of them is late, and not missed.
+    pub(crate) fn had_scheduler(&self) -> bool {
+        self.gone_at.load(Ordering::Relaxed) != 0
+    }
+
+    /// Asks the scheduler to write all it knows; the answer is to be compared with `flushed`.
+    pub(crate) fn ask_to_flush(&self) -> u64 {
+        let ticket = self.flush_asked.fetch_add(1, Ordering::AcqRel).wrapping_add(1);
+        self.wake();
+        ticket
+    }
+
+    /// What was asked for last; the scheduler answers with `flushed_up_to`.
+    pub(crate) fn flush_wanted(&self) -> Option<u64> {
+        let asked = self.flush_asked.load(Ordering::Acquire);
+        (asked != self.flush_done.load(Ordering::Acquire)).then_some(asked)
+    }
+
+    /// Everything asked for so far is written.
+    pub(crate) fn flushed_up_to(&self, ticket: u64) {
+        self.flush_done.store(ticket, Ordering::Release);
+    }
+
+    /// Whether what this ticket asked for is written.
+    pub(crate) fn is_flushed(&self, ticket: u64) -> bool {
+        self.flush_done.load(Ordering::Acquire) >= ticket
     }
 
     /// Announces when the scheduler will wake up.

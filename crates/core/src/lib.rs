@@ -5,6 +5,7 @@ pub mod engine;
 pub mod message;
 pub mod options;
 pub mod plan;
+pub mod retry;
 pub mod run;
 pub mod schedule;
 pub mod time;

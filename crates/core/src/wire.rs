@@ -60,9 +60,10 @@ pub struct RunOrder<'a> {
     pub trigger: Trigger,
     /// Whether the ledger is in the executor's database, so that it settles the run itself.
     pub local: bool,
-    /// Whether the row has to be on disk before the command starts: the job has effects a rollback
-    /// does not undo.
+    /// Whether the row has to be on disk before the command starts.
     pub claim_first: bool,
+    /// Whether the job has effects a rollback does not undo, as an earlier run has shown.
+    pub reaches_outside: bool,
     /// WAL position that must be on disk before anything is sent outside; 0 = nothing to wait for.
     pub flush_lsn: u64,
     /// Whether runs of the job share its lock (`on_overlap = 'allow'`).
@@ -99,6 +100,7 @@ impl<'a> RunOrder<'a> {
         out.push(self.trigger.as_u8());
         out.push(u8::from(self.local));
         out.push(u8::from(self.claim_first));
+        out.push(u8::from(self.reaches_outside));
         out.extend_from_slice(&self.flush_lsn.to_le_bytes());
         out.push(u8::from(self.shares_lock));
         out.push(u8::from(self.fresh));
@@ -127,6 +129,7 @@ impl<'a> RunOrder<'a> {
             trigger: reader.code("trigger", Trigger::from_u8)?,
             local: reader.flag("local")?,
             claim_first: reader.flag("claim_first")?,
+            reaches_outside: reader.flag("reaches_outside")?,
             flush_lsn: reader.u64()?,
             shares_lock: reader.flag("shares_lock")?,
             fresh: reader.flag("fresh")?,

@@ -276,9 +276,19 @@ fn notes_say_what_moved_a_run() {
 fn a_plan_is_what_the_engine_asks() {
     let plan = windowed("0 * * * *", "UTC", "09:00-10:00");
     let times: &dyn Occurrences = &plan;
+    let (midnight, one, nine) = (
+        instant("2026-07-01T00:00:00Z"),
+        instant("2026-07-01T01:00:00Z"),
+        instant("2026-07-01T09:00:00Z"),
+    );
     // The instants themselves, open or not.
-    let midnight = instant("2026-07-01T00:00:00Z");
-    assert_eq!(times.next_after(midnight), Some(instant("2026-07-01T01:00:00Z")));
+    assert_eq!(times.next_after(midnight), Some(one));
+    assert_eq!(times.verdict(one), Verdict::Skip(SkipReason::Window));
+    assert_eq!((times.next_open(midnight), times.opens(midnight)), (Some(nine), Some(nine)));
+    assert_eq!((times.after_completion(), times.once()), (None, false));
+    let after = windowed("every 5 minutes after completion", "UTC", "09:00-10:00");
+    assert_eq!(Occurrences::after_completion(&after), Some(5 * MINUTE));
+    assert!(windowed("at 2026-12-24 18:00", "UTC", "09:00-10:00").once());
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 
 use pg_tock_core::engine::{ExecutorId, Occurrence};
 use pg_tock_core::run::{SkipReason, Trigger};
-use pg_tock_core::time::{JobId, RunId, Timestamp};
+use pg_tock_core::time::{JobId, Timestamp};
 
 use super::Scheduler;
 use super::pool::Current;
@@ -20,8 +20,6 @@ use crate::pg::job_lock::{JobLock, Mode};
 #[derive(Debug, Default)]
 pub(super) struct Held {
     waiting: HashMap<JobId, VecDeque<Occurrence>>,
-    /// Ids of runs that have a row already.
-    ids: HashMap<Occurrence, RunId>,
     /// How many holds had ended when everything was tried last.
     seen: u64,
 }
@@ -30,12 +28,13 @@ impl Held {
     /// A job is gone, and with it what waits.
     pub(super) fn forget(&mut self, job: JobId) {
         self.waiting.remove(&job);
-        self.ids.retain(|occurrence, _| occurrence.job != job);
     }
 
-    /// The id a run has had since it was tried first.
-    pub(super) fn id_of(&mut self, occurrence: &Occurrence) -> Option<RunId> {
-        self.ids.remove(occurrence)
+    /// A job's cursor, which may not pass what waits here.
+    pub(super) fn limit(&self, job: JobId, cursor: Timestamp) -> Timestamp {
+        let waiting = self.waiting.get(&job).into_iter().flatten();
+        let oldest = waiting.map(|occurrence| occurrence.scheduled_for).min();
+        oldest.map_or(cursor, |at| cursor.min(at.plus(-1)))
     }
 }
 
@@ -46,8 +45,7 @@ impl Scheduler {
         let Some(executor) = self.executors.get_mut(&id) else { return };
         let Some(current) = executor.current.take() else { return };
         if self.database.holds_ended() == holds_ended {
-            self.remember(&current);
-            self.keep(current.occurrence, now);
+            self.keep(with_id(&current), now);
         } else {
             self.try_again(&current);
         }
@@ -67,24 +65,17 @@ impl Scheduler {
         let waiting = self.held.waiting.entry(occurrence.job).or_default();
         if waiting.len() > guc::max_queued_runs() {
             let at = occurrence.scheduled_for;
-            let (job, reason) = (occurrence.job, SkipReason::Held.as_str());
-            self.records.skip(Skip { job, reason, first: at, last: at, count: 1 }, now);
+            let reason = SkipReason::Held;
+            let skip = Skip { reason, first: at, last: at, count: 1, extends: None };
+            self.records.skip(occurrence.job, skip, now);
             return;
         }
         waiting.push_back(occurrence);
     }
 
-    /// A run in another database has its row before it begins, and keeps the id it has there.
-    fn remember(&mut self, current: &Current) {
-        if !current.local {
-            self.held.ids.insert(current.occurrence, current.run);
-        }
-    }
-
     /// A run that was handed over has not begun: it is due again.
     pub(super) fn try_again(&mut self, current: &Current) {
-        self.remember(current);
-        self.engine.enqueue(current.occurrence);
+        self.engine.enqueue(with_id(current));
     }
 
     /// If holds have ended, everything that waits for one is due again.
@@ -109,6 +100,16 @@ impl Scheduler {
     pub(super) fn run_again(&mut self, last: &Occurrence, now: Timestamp) {
         let scheduled_for = now.max(last.scheduled_for.plus(1));
         let (job, trigger) = (last.job, Trigger::Manual);
-        self.engine.enqueue(Occurrence { job, scheduled_for, trigger, attempt: 1 });
+        self.engine.enqueue(Occurrence { job, scheduled_for, trigger, attempt: 1, run: None });
     }
+}
+
+/// The occurrence of a run that has not begun. One in another database has its row already, and
+/// keeps the id it has there.
+fn with_id(current: &Current) -> Occurrence {
+    let mut occurrence = current.occurrence;
+    if !current.local {
+        occurrence.run = Some(current.run);
+    }
+    occurrence
 }

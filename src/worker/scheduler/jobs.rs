@@ -6,10 +6,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use pg_tock_core::engine::{JobSpec, Occurrences, PoolKey};
-use pg_tock_core::schedule::{Context, DayRule, DstPolicy, Kind, Schedule, Zone};
+use pg_tock_core::plan::{Dates, Plan, RunWindow, Shape};
+use pg_tock_core::run::MissedPolicy;
+use pg_tock_core::schedule::{DayRule, DstPolicy, Kind, Schedule, Zone};
 use pg_tock_core::time::{JobId, Timestamp};
 
-use crate::catalog::load::JobRow;
+use crate::catalog::load::{Calendar, JobRow, Options};
 use crate::catalog::state::Effective;
 use crate::guc;
 use crate::shmem::slots::Slot;
@@ -29,36 +31,36 @@ pub(crate) struct Job {
     pub(crate) settings: Option<String>,
     /// Each run wants a process of its own.
     pub(crate) fresh: bool,
+    /// What makes its schedule the same schedule, and what shapes it.
     definition: String,
+    options: Option<String>,
+    made_with: MadeWith,
+    /// When the present definition came into force.
+    since: Timestamp,
     times: Arc<dyn Occurrences>,
 }
 
-/// The instants of one job.
-#[derive(Debug)]
-struct Times {
-    schedule: Schedule,
-    zone: Arc<Zone>,
-    days: DayRule,
-    anchor: Timestamp,
+impl Job {
+    /// The schedule's text if its only instant makes the job be over.
+    pub(crate) fn once(&self) -> Option<&str> {
+        self.times.once().then(|| self.definition.splitn(4, '|').nth(3)).flatten()
+    }
 }
 
-impl Occurrences for Times {
-    fn next_after(&self, after: Timestamp) -> Option<Timestamp> {
-        let context = Context {
-            zone: &self.zone,
-            policy: DstPolicy::Cron,
-            days: self.days,
-            anchor: self.anchor,
-        };
-        self.schedule.next(after, &context)
-    }
+/// Counts changes of what instants depend on beside the job's own row.
+#[derive(Clone, Copy, Debug, Default)]
+struct MadeWith {
+    calendars: u64,
+    /// Settings, and where the clock stands.
+    rules: u64,
 }
 
 /// What became of a row of `cron.job`.
 #[derive(Debug)]
 pub(crate) enum Taken {
-    /// A job to run, as the engine wants it, and from when its occurrences count.
-    Job { spec: JobSpec, after: Timestamp },
+    /// A job to run, as the engine wants it, and from when its occurrences count. `fresh`: the
+    /// engine does not know these times.
+    Job { spec: JobSpec, after: Timestamp, fresh: bool },
     /// Not a job that can run; it has been said why.
     Refused,
 }
@@ -68,6 +70,9 @@ pub(crate) enum Taken {
 pub(crate) struct Jobs {
     jobs: HashMap<JobId, Rc<Job>>,
     zones: HashMap<String, Arc<Zone>>,
+    calendars: HashMap<String, Arc<Dates>>,
+    /// What instants are made with at present.
+    made_with: MadeWith,
     /// What was complained about, so that nothing is said twice.
     complaints: HashSet<(JobId, String)>,
     /// Definitions that are new, to be stored.
@@ -96,24 +101,67 @@ impl Jobs {
         self.jobs.remove(&id).is_some()
     }
 
-    /// Takes a row as it is now.
-    pub(crate) fn take(&mut self, row: JobRow, now: Timestamp) -> Taken {
+    /// Takes a row as it is now. `cursor`: how far the job has come, if that is not in the table yet.
+    pub(crate) fn take(&mut self, row: JobRow, cursor: Option<Timestamp>, now: Timestamp) -> Taken {
         let id = JobId(row.id);
-        let definition = definition(&row);
-        let known = self.jobs.get(&id).filter(|job| job.definition == definition);
-        let (times, startup, since) = match known {
-            Some(job) => (Arc::clone(&job.times), job.startup, now),
-            None => match self.times(&row, &definition, now) {
-                Ok(times) => times,
-                Err(problem) => return self.refuse(id, &problem),
-            },
+        match self.read(row, cursor, now) {
+            Ok((spec, after, fresh)) => {
+                self.complaints.retain(|(job, _)| *job != id);
+                Taken::Job { spec, after, fresh }
+            }
+            Err(problem) => self.refuse(id, &problem),
+        }
+    }
+
+    fn read(
+        &mut self,
+        row: JobRow,
+        cursor: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<(JobSpec, Timestamp, bool), String> {
+        let id = JobId(row.id);
+        let options = options(&row)?;
+        let definition = definition(&row, options.dst_policy.as_deref());
+        let known = self.jobs.get(&id).filter(|job| job.definition == definition).cloned();
+        let stored = row.effective_from.filter(|_| row.definition.as_ref() == Some(&definition));
+        // What is known here may not be stored yet.
+        let (since, new) = match known.as_ref().map(|job| job.since).or(stored) {
+            Some(since) => (since, false),
+            None => (now, true),
         };
-        let key = match place(&row) {
-            Ok(key) => key,
-            Err(problem) => return self.refuse(id, &problem),
+        let made_with = self.made_with;
+        let same = known.filter(|job| {
+            // Without options it names no calendar.
+            let calendars = job.options.is_none() || job.made_with.calendars == made_with.calendars;
+            job.options == row.options && calendars && job.made_with.rules == made_with.rules
+        });
+        let (times, startup) = match &same {
+            Some(job) => (Arc::clone(&job.times), job.startup),
+            None => self.times(&row, &options, since)?,
         };
-        self.complaints.retain(|(job, _)| *job != id);
-        let spec = JobSpec { id, key, active: row.active, times: Arc::clone(&times) };
+        let key = place(&row)?;
+        let spec = JobSpec {
+            id,
+            key,
+            active: row.active,
+            times: Arc::clone(&times),
+            missed: options.on_missed.as_deref().map_or_else(guc::default_on_missed, |word| {
+                MissedPolicy::parse(word).unwrap_or(MissedPolicy::Skip)
+            }),
+            // 0 is no limit, whatever the default.
+            missed_window: options
+                .missed_window
+                .map_or_else(guc::default_missed_window, |window| Some(window).filter(|&w| w > 0)),
+            paused_until: options.paused_until.map(Timestamp),
+            done: Arc::from([]),
+            last_end: None,
+        };
+        if new {
+            self.effective.push(Effective { job: id, from: now, definition: definition.clone() });
+        }
+        let cursor = cursor.or(row.cursor);
+        // A clock that was set back makes both lie ahead.
+        let after = cursor.map_or(since, |cursor| cursor.max(since)).min(now);
         let job = Job {
             id,
             key,
@@ -126,19 +174,22 @@ impl Jobs {
             settings: row.settings,
             fresh: row.fresh,
             definition,
+            options: row.options,
+            made_with,
+            since,
             times,
         };
         self.jobs.insert(id, Rc::new(job));
-        Taken::Job { spec, after: since }
+        Ok((spec, after, same.is_none()))
     }
 
     /// The instants of a job that is new or has a new definition.
     fn times(
         &mut self,
         row: &JobRow,
-        definition: &str,
-        now: Timestamp,
-    ) -> Result<(Arc<dyn Occurrences>, bool, Timestamp), String> {
+        options: &Options,
+        anchor: Timestamp,
+    ) -> Result<(Arc<dyn Occurrences>, bool), String> {
         let schedule = Schedule::parse(&row.schedule).map_err(|_| {
             format!("invalid pg_cron schedule for job {}: {}", row.id, row.schedule)
         })?;
@@ -146,18 +197,43 @@ impl Jobs {
             let zone = row.timezone.as_deref().unwrap_or_default();
             format!("invalid time zone for job {}: {zone}", row.id)
         })?;
-        let unchanged = row.definition.as_deref() == Some(definition);
-        let anchor = match row.effective_from.filter(|_| unchanged) {
-            Some(from) => from,
-            None => {
-                let definition = definition.to_owned();
-                self.effective.push(Effective { job: JobId(row.id), from: now, definition });
-                now
-            }
+        let window = options.run_window.as_deref().map(RunWindow::parse).transpose();
+        let window =
+            window.map_err(|error| format!("invalid run_window for job {}: {error}", row.id))?;
+        let calendars = |names: &[String]| -> Result<Vec<Arc<Dates>>, String> {
+            let find = |name: &String| self.calendars.get(name).cloned();
+            let missing =
+                |name| format!("job {} does not run: calendar \"{name}\" does not exist", row.id);
+            names.iter().map(|name| find(name).ok_or_else(|| missing(name))).collect()
+        };
+        let shape = Shape {
+            jitter: options.jitter.unwrap_or_else(guc::default_jitter),
+            window,
+            skip_on: calendars(&options.skip_on)?,
+            only_on: calendars(&options.only_on)?,
+            seed: row.id,
         };
         let startup = schedule.kind() == Kind::Startup;
         let days = if guc::match_dom_and_dow() { DayRule::And } else { DayRule::Vixie };
-        Ok((Arc::new(Times { schedule, zone, days, anchor }), startup, now))
+        let policy = match options.dst_policy.as_deref() {
+            Some("wall") => DstPolicy::Wall,
+            Some(_) => DstPolicy::Cron,
+            None => guc::default_dst_policy(),
+        };
+        Ok((Arc::new(Plan::new(schedule, zone, days, policy, anchor, shape)), startup))
+    }
+
+    /// Takes all calendars as they are now. Jobs that use one get their instants anew.
+    pub(crate) fn take_calendars(&mut self, calendars: Vec<Calendar>) {
+        let calendars: HashMap<String, Arc<Dates>> = calendars
+            .into_iter()
+            .map(|(name, days)| (name, Arc::new(Dates::from_days(days))))
+            .collect();
+        if calendars == self.calendars {
+            return;
+        }
+        self.calendars = calendars;
+        self.made_with.calendars += 1;
     }
 
     fn zone(&mut self, name: Option<&str>) -> Option<Arc<Zone>> {
@@ -185,6 +261,9 @@ impl Jobs {
             settings: None,
             fresh: false,
             definition: String::new(),
+            options: None,
+            made_with: MadeWith::default(),
+            since: Timestamp(0),
             times: Arc::new(Never),
         })
     }
@@ -199,7 +278,7 @@ impl Jobs {
 
     /// Settings changed that every job's instants depend on.
     pub(crate) fn forget_instants(&mut self) {
-        self.jobs.clear();
+        self.made_with.rules += 1;
         self.zones.clear();
     }
 }
@@ -240,8 +319,15 @@ impl Occurrences for Never {
 }
 
 /// What makes a schedule the same schedule: another text here starts the job's time anew.
-fn definition(row: &JobRow) -> String {
+fn definition(row: &JobRow, policy: Option<&str>) -> String {
     let ascii = |text: &str| text.replace(|c: char| !c.is_ascii(), "?");
     let zone = row.timezone.as_deref().unwrap_or("-");
-    format!("{}|{}|{}", row.active, ascii(zone), ascii(&row.schedule))
+    let policy = policy.unwrap_or("-");
+    format!("{}|{}|{}|{}", row.active, ascii(zone), ascii(policy), ascii(&row.schedule))
+}
+
+fn options(row: &JobRow) -> Result<Options, String> {
+    let Some(text) = &row.options else { return Ok(Options::default()) };
+    serde_json::from_str(text)
+        .map_err(|error| format!("the options of job {} cannot be read: {error}", row.id))
 }

@@ -8,8 +8,10 @@
 mod conclude;
 mod held;
 mod jobs;
+mod news;
 mod pool;
 mod records;
+mod resume;
 mod runs;
 mod start;
 
@@ -17,18 +19,20 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use pg_tock_core::engine::{Action, Engine, ExecutorId, Limits, PoolKey};
+use pg_tock_core::run::MissedPolicy;
+use pg_tock_core::schedule::DstPolicy;
 use pg_tock_core::time::{JobId, RunId, Timestamp};
 use pgrx::pg_sys;
 
-use crate::catalog::load::{self, Installed, JobRow};
+use crate::catalog::state;
 use crate::guc;
 use crate::pg::bgw::Worker;
 use crate::pg::wait::Alarm;
-use crate::pg::{lock, process, time, txn};
+use crate::pg::{process, time, txn};
 use crate::shmem::changes::News;
 use crate::shmem::databases::{self, Database};
 use crate::shmem::slots::{self, Phase};
-use jobs::{Jobs, Taken};
+use jobs::Jobs;
 use pool::Executor;
 use records::Records;
 
@@ -45,8 +49,8 @@ pub(crate) const fn worker(database: u32) -> Worker {
 
 static DATABASE: AtomicU32 = AtomicU32::new(0);
 
-/// Gives the database up. Orders no executor has begun are not begun any more. What this process was about to record is open again: its transaction
-/// has been, or is about to be, rolled back.
+/// Gives the database up. Orders no executor has begun are not begun any more. What this process
+/// was about to record is open again: its transaction has been, or is about to be, rolled back.
 unsafe extern "C-unwind" fn on_exit(_code: i32, _arg: pg_sys::Datum) {
     let oid = DATABASE.load(Ordering::Relaxed);
     for (_, slot) in slots::of_scheduler(oid) {
@@ -63,7 +67,7 @@ unsafe extern "C-unwind" fn on_exit(_code: i32, _arg: pg_sys::Datum) {
 #[pgrx::pg_guard]
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn pg_tock_scheduler_main(argument: pg_sys::Datum) {
-    process::accept_signals();
+    process::accept_signals_and_stop();
     let oid = u32::try_from(argument.value()).unwrap_or(0);
     let Some(database) = databases::find(oid) else { return };
     if !database.claim(process::pid(), process::latch()) {
@@ -109,19 +113,6 @@ fn settle_in() {
     process::report_idle();
 }
 
-/// How long to wait before asking for a locked `cron.job` again.
-const READ_RETRY: i64 = Timestamp::SECOND / 10;
-
-/// How often all jobs are read at the most.
-const READ_ALL_PAUSE: i64 = Timestamp::SECOND;
-
-/// What came of reading the jobs.
-enum Read {
-    NotInstalled,
-    Locked,
-    Rows(Installed, Vec<JobRow>),
-}
-
 /// The scheduler of one database.
 struct Scheduler {
     database: &'static Database,
@@ -146,13 +137,40 @@ struct Scheduler {
     news: News,
     read_at: Option<Timestamp>,
     read_all_at: Timestamp,
+    started_at: Timestamp,
+    /// The time before this scheduler has been judged.
+    looked_back: bool,
     /// The extension was not there, and that is being looked at a second time.
     looked_again: bool,
-    /// `cron.match_dom_and_dow` as the jobs were read.
-    match_days: bool,
+    /// Settings as the jobs were read with them.
+    rules: Rules,
     stats_pending: bool,
+    /// Requests the engine knows of.
+    requests: HashSet<RunId>,
     /// Jobs whose runs have had effects a rollback does not undo: they claim first.
     outside: HashSet<JobId>,
+}
+
+/// The settings that say what a job's schedule and options mean.
+#[derive(Debug, PartialEq, Eq)]
+struct Rules {
+    match_days: bool,
+    on_missed: MissedPolicy,
+    missed_window: Option<i64>,
+    dst_policy: DstPolicy,
+    jitter: i64,
+}
+
+impl Rules {
+    fn now() -> Self {
+        Self {
+            match_days: guc::match_dom_and_dow(),
+            on_missed: guc::default_on_missed(),
+            missed_window: guc::default_missed_window(),
+            dst_policy: guc::default_dst_policy(),
+            jitter: guc::default_jitter(),
+        }
+    }
 }
 
 fn limits() -> Limits {
@@ -191,9 +209,12 @@ impl Scheduler {
             news: News::default(),
             read_at: None,
             read_all_at: Timestamp(0),
+            started_at: time::now(),
+            looked_back: false,
             looked_again: false,
-            match_days: guc::match_dom_and_dow(),
+            rules: Rules::now(),
             stats_pending: false,
+            requests: HashSet::new(),
             outside: HashSet::new(),
         }
     }
@@ -204,7 +225,7 @@ impl Scheduler {
         self.database.changes.push_everything();
         loop {
             process::check_interrupts();
-            if self.database.must_leave() {
+            if self.database.must_leave() || process::asked_to_stop() {
                 self.leave();
                 return;
             }
@@ -239,7 +260,13 @@ impl Scheduler {
         self.act(now);
         if self.installed {
             self.record_long_runs(now);
+            self.note_moves();
             self.records.flush(now, self.oldest_run());
+        }
+        if let Some(ticket) = self.database.flush_wanted()
+            && (!self.installed || self.flush_everything())
+        {
+            self.database.flushed_up_to(ticket);
         }
         let engine = self.engine.next_wake();
         let executors = self.executors.values().filter_map(Executor::next_look).min();
@@ -263,163 +290,29 @@ impl Scheduler {
     fn configure(&mut self) {
         process::set_config(c"log_min_messages", guc::log_min_messages());
         self.engine.set_limits(limits(), time::now());
-        if guc::match_dom_and_dow() != self.match_days {
+        if Rules::now() != self.rules {
             // schedules mean something else now
-            self.match_days = guc::match_dom_and_dow();
+            self.rules = Rules::now();
             self.jobs.forget_instants();
             self.database.changes.push_everything();
         }
     }
 
-    /// Reads what others have changed. While `cron.job` is locked everything goes on as it was.
-    fn take_news(&mut self) {
-        // SAFETY: outside a transaction, as in every main loop.
-        unsafe { pg_sys::AcceptInvalidationMessages() };
-        self.news.add(self.database.changes.take());
+    /// Notes how far jobs have come since this was asked last.
+    fn note_moves(&mut self) {
         let now = time::now();
-        if self.news.is_empty() || self.read_at.is_some_and(|at| at > now) {
-            return;
-        }
-        self.stats_pending = true;
-        self.read_at = None;
-        let mut news = std::mem::take(&mut self.news);
-        // Anybody can make all jobs be read again, with ALTER ROLE for instance: not all the time.
-        let early = now.since(self.read_all_at) < READ_ALL_PAUSE && self.installed;
-        if early && (news.everything || news.roles) {
-            let later = News { everything: true, ..News::default() };
-            (news.everything, news.roles) = (false, false);
-            self.news = later;
-            self.read_at = Some(self.read_all_at.plus(READ_ALL_PAUSE));
-        }
-        let full = news.everything || news.roles;
-        if !self.read(&news) {
-            self.news.add(news);
-            self.read_at = Some(now.plus(READ_RETRY));
-        } else if full && !self.installed {
-            // News of a COMMIT can be ahead of what it made visible here: look once more.
-            self.looked_again = !self.looked_again;
-            if self.looked_again {
-                self.news.everything = true;
-                self.read_at = Some(now.plus(READ_RETRY));
-            }
+        for (job, cursor) in self.engine.take_moved() {
+            self.records.moved(job, self.held.limit(job, cursor), now);
         }
     }
 
-    /// Acts upon news. False if that has to wait.
-    fn read(&mut self, news: &News) -> bool {
-        if news.everything || news.roles {
-            return self.read_all();
-        }
-        if !self.installed {
-            // Jobs that change say that the extension is there, whatever was seen before.
-            return news.jobs.is_empty() || self.read_all();
-        }
-        let in_order = !news.ledger || self.put_in_order();
-        in_order && (news.jobs.is_empty() || self.read_some(&news.jobs))
-    }
-
-    /// Closes what is not alive, counts what is not counted. False if that has to wait.
-    fn put_in_order(&self) -> bool {
-        let alive = self.live_runs();
-        let done = txn::run("putting the ledger in order", || start::prepare(&alive));
-        matches!(done, Some(Ok(())))
-    }
-
-    /// Reads every job.
-    fn read_all(&mut self) -> bool {
-        let read = txn::run("reading the jobs", || {
-            let Some(installed) = load::installed()? else { return Ok(Read::NotInstalled) };
-            if !lock::try_read_table(installed.jobs) {
-                return Ok(Read::Locked);
-            }
-            load::all().map(|rows| Read::Rows(installed, rows))
-        });
-        let (installed, rows) = match read {
-            Some(Ok(Read::Rows(installed, rows))) => (installed, rows),
-            Some(Ok(Read::NotInstalled)) => {
-                self.uninstalled();
-                return true;
-            }
-            Some(Ok(Read::Locked)) | None => return false,
-            Some(Err(error)) => {
-                pgrx::log!("pg_tock: reading the jobs failed: {error}");
-                return false;
-            }
-        };
-        let first = installed.extension.to_u32() != self.extension;
-        if first {
-            self.uninstalled();
-            self.extension = installed.extension.to_u32();
-            self.ledger = installed.ledger.to_u32();
-            self.installed = true;
-        }
-        let there: HashSet<i64> = rows.iter().map(|row| row.id).collect();
-        for job in self.jobs.ids() {
-            if !there.contains(&job.0) {
-                self.drop_job(job);
-            }
-        }
-        self.take_rows(rows);
-        self.read_all_at = time::now();
-        if first {
-            if !self.put_in_order() {
-                self.database.changes.push_ledger();
-            }
-            self.start_up();
-        }
-        true
-    }
-
-    /// Reads some jobs.
-    fn read_some(&mut self, ids: &[i64]) -> bool {
-        let read = txn::run("reading jobs", || {
-            let Some(installed) = load::installed()? else { return Ok(None) };
-            if !lock::try_read_table(installed.jobs) {
-                return Ok(None);
-            }
-            load::some(ids).map(Some)
-        });
-        let Some(Ok::<_, pgrx::spi::Error>(Some(rows))) = read else { return false };
-        for &id in ids {
-            if !rows.iter().any(|row| row.id == id) {
-                self.drop_job(JobId(id));
-            }
-        }
-        self.take_rows(rows);
-        true
-    }
-
-    fn take_rows(&mut self, rows: Vec<JobRow>) {
+    /// Writes all there is to write. False if something has to wait.
+    fn flush_everything(&mut self) -> bool {
         let now = time::now();
-        for row in rows {
-            let id = JobId(row.id);
-            match self.jobs.take(row, now) {
-                Taken::Job { spec, after } => self.engine.put_job(spec, after),
-                Taken::Refused => self.engine.drop_job(id),
-            }
-        }
-        self.records.effective(&mut self.jobs.effective);
-    }
-
-    fn drop_job(&mut self, job: JobId) {
-        self.engine.drop_job(job);
-        self.jobs.remove(job);
-        self.held.forget(job);
-        self.records.gone(job);
-        self.outside.remove(&job);
-    }
-
-    /// The extension is not there, or not any more.
-    fn uninstalled(&mut self) {
-        for job in self.jobs.ids() {
-            self.engine.drop_job(job);
-            self.jobs.remove(job);
-        }
-        self.engine.retire_where(|_| true);
-        self.records.clear();
-        self.held = held::Held::default();
-        self.installed = false;
-        self.extension = 0;
+        self.engine.flush_skips(now, &mut self.actions);
+        self.act(now);
+        self.note_moves();
+        self.records.flush_all(self.oldest_run())
     }
 
     /// Lets go of the database: executors leave after the run they have, what waits is written.
@@ -428,8 +321,9 @@ impl Scheduler {
             executor.slot.ask_to_retire();
         }
         self.conclude(time::now());
-        if self.installed {
-            self.records.flush_all(self.oldest_run());
+        if self.installed && self.flush_everything() {
+            let now = time::now();
+            txn::run("leaving", || state::leave(now));
         }
     }
 
@@ -444,6 +338,7 @@ impl Scheduler {
                 scheduled_for: at,
                 trigger: pg_tock_core::run::Trigger::Startup,
                 attempt: 1,
+                run: None,
             });
         }
     }

@@ -9,6 +9,7 @@ use pg_tock_core::time::{JobId, RunId, Timestamp};
 
 use crate::catalog::run::{self, RunRow};
 use crate::catalog::state::{self, Effective, Skip, Tally};
+use crate::catalog::{load, request};
 use crate::guc;
 use crate::pg::{lock, time, txn};
 
@@ -28,15 +29,27 @@ const MOST_FAILURES: u32 = 3;
 /// Most run ids drawn at once.
 const MOST_IDS: usize = 1_024;
 
+/// What happened to a job since it was written last.
+#[derive(Debug, Default)]
+struct Progress {
+    tally: Option<Tally>,
+    skips: Vec<Skip>,
+    /// Up to where its occurrences are accounted for, once the skips are written.
+    cursor: Option<Timestamp>,
+}
+
 /// What waits to be written.
 #[derive(Debug, Default)]
 pub(crate) struct Records {
     /// Rows, and how often each could not be written.
     rows: VecDeque<(RunRow, u32)>,
-    skips: HashMap<(JobId, &'static str), Skip>,
     effective: HashMap<JobId, Effective>,
     gone: HashSet<i64>,
-    tallies: HashMap<JobId, Tally>,
+    /// Jobs to switch off, with their schedules.
+    over: HashMap<JobId, Vec<u8>>,
+    /// Requests whose runs have their rows.
+    answered: Vec<i64>,
+    progress: HashMap<JobId, Progress>,
     count_at: Option<Timestamp>,
     retry_at: Option<Timestamp>,
     ids: VecDeque<i64>,
@@ -58,13 +71,49 @@ impl Records {
         self.rows.push_back((row, 0));
     }
 
-    /// Occurrences that did not run. Those of one job and reason share a row until it is written.
-    pub(crate) fn skip(&mut self, skip: Skip, now: Timestamp) {
+    /// Occurrences of a job that did not run.
+    pub(crate) fn skip(&mut self, job: JobId, skip: Skip, now: Timestamp) {
+        self.progress(job, now).skips.push(skip);
+    }
+
+    /// Everything of a job up to `cursor` is accounted for, if what was said before is written.
+    pub(crate) fn moved(&mut self, job: JobId, cursor: Timestamp, now: Timestamp) {
+        self.progress(job, now).cursor = Some(cursor);
+    }
+
+    /// The cursor of a job, if it is not written yet.
+    pub(crate) fn cursor(&self, job: JobId) -> Option<Timestamp> {
+        self.progress.get(&job)?.cursor
+    }
+
+    /// The clock was set back to this instant: no job has come further.
+    pub(crate) fn set_back(&mut self, to: Timestamp) {
+        for progress in self.progress.values_mut() {
+            progress.cursor = progress.cursor.map(|cursor| cursor.min(to));
+        }
+        self.count_at = self.count_at.map(|at| at.min(to.plus(COUNT_DELAY)));
+        self.retry_at = None;
+        self.drawn_at = self.drawn_at.min(to);
+    }
+
+    /// The occurrences of a job whose rows wait to be written.
+    pub(crate) fn unwritten(&self, job: JobId) -> impl Iterator<Item = Timestamp> {
+        self.rows.iter().filter(move |(row, _)| row.job == job).map(|(row, _)| row.scheduled_for)
+    }
+
+    /// A job whose only instant has been: it is switched off.
+    pub(crate) fn over(&mut self, job: JobId, schedule: &str) {
+        self.over.insert(job, schedule.as_bytes().to_vec());
+    }
+
+    /// The run somebody asked for has ended.
+    pub(crate) fn answered(&mut self, run: RunId) {
+        self.answered.push(run.0);
+    }
+
+    fn progress(&mut self, job: JobId, now: Timestamp) -> &mut Progress {
         self.count_at.get_or_insert(now.plus(COUNT_DELAY));
-        let fold = self.skips.entry((skip.job, skip.reason)).or_insert(Skip { count: 0, ..skip });
-        fold.first = fold.first.min(skip.first);
-        fold.last = fold.last.max(skip.last);
-        fold.count += skip.count;
+        self.progress.entry(job).or_default()
     }
 
     /// Definitions that came into force.
@@ -77,8 +126,8 @@ impl Records {
 
     /// A job that is gone.
     pub(crate) fn gone(&mut self, job: JobId) {
-        self.tallies.remove(&job);
-        self.skips.retain(|(of, _), _| *of != job);
+        self.progress.remove(&job);
+        self.over.remove(&job);
         self.effective.remove(&job);
         self.gone.insert(job.0);
     }
@@ -90,8 +139,7 @@ impl Records {
 
     /// The tally of a job, which will be counted soon.
     pub(crate) fn tally(&mut self, job: JobId, now: Timestamp) -> &mut Tally {
-        self.count_at.get_or_insert(now.plus(COUNT_DELAY));
-        self.tallies.entry(job).or_default()
+        self.progress(job, now).tally.get_or_insert_default()
     }
 
     /// When there is something to write.
@@ -104,7 +152,11 @@ impl Records {
     }
 
     fn wants_writing(&self) -> bool {
-        !(self.rows.is_empty() && self.effective.is_empty() && self.gone.is_empty())
+        !(self.rows.is_empty()
+            && self.effective.is_empty()
+            && self.gone.is_empty()
+            && self.over.is_empty()
+            && self.answered.is_empty())
     }
 
     /// Makes sure that `needed` run ids are there; draws more at once the more are needed in short
@@ -151,7 +203,8 @@ impl Records {
     fn write_rows(&mut self) -> bool {
         let jobs = self.write_jobs();
         let rows = self.rows.is_empty() || self.write_ledger();
-        jobs && rows
+        // A request is answered when its run has a row.
+        jobs && rows && self.write_answers() && self.write_over()
     }
 
     /// Stores definitions that came into force and forgets jobs that are gone.
@@ -171,6 +224,41 @@ impl Records {
             self.gone.clear();
         }
         written
+    }
+
+    /// Deletes the requests whose runs have ended.
+    fn write_answers(&mut self) -> bool {
+        if self.answered.is_empty() {
+            return true;
+        }
+        let done = txn::run("answering requests", || request::forget(&self.answered));
+        let done = matches!(done, Some(Ok::<(), pgrx::spi::Error>(())));
+        if done {
+            self.answered.clear();
+        }
+        done
+    }
+
+    /// Switches jobs off that are over.
+    fn write_over(&mut self) -> bool {
+        if self.over.is_empty() {
+            return true;
+        }
+        let done = txn::run("switching jobs off", || {
+            let Some(installed) = load::installed()? else { return Ok(true) };
+            if !lock::try_lock_table(installed.jobs) {
+                return Ok(false);
+            }
+            for (job, schedule) in &self.over {
+                state::deactivate(*job, schedule)?;
+            }
+            Ok(true)
+        });
+        let done = matches!(done, Some(Ok::<bool, pgrx::spi::Error>(true)));
+        if done {
+            self.over.clear();
+        }
+        done
     }
 
     /// Writes rows of the ledger: all in one transaction, or, if one of them is in the way of the
@@ -233,37 +321,66 @@ impl Records {
         Some(unsafe { pgrx::pg_sys::XactLastCommitEnd })
     }
 
-    /// Adds tallies to the statistics, `most` at the most.
+    /// Writes what happened to jobs, `most` of them at the most: statistics, occurrences that did
+    /// not run, and then how far each job has come.
     fn count(&mut self, oldest: Option<RunId>, most: usize) {
-        let jobs: Vec<JobId> = self.tallies.keys().take(most).copied().collect();
-        let tallies: Vec<(JobId, Tally)> =
-            jobs.into_iter().filter_map(|job| self.tallies.remove_entry(&job)).collect();
+        let jobs: Vec<JobId> = self.progress.keys().take(most).copied().collect();
+        let mut taken: Vec<(JobId, Progress)> =
+            jobs.into_iter().filter_map(|job| self.progress.remove_entry(&job)).collect();
         let below = oldest.map_or(self.next_id, |run| run.0);
-        let below = self.tallies.is_empty().then_some(below);
-        let skips: Vec<Skip> = self.skips.values().take(most).cloned().collect();
-        let counted = txn::run("writing statistics", || {
-            state::skip(&skips)?;
-            state::count(&tallies, below)
-        })
-        .is_some_and(|written| written.is_ok());
-        if counted {
-            for skip in skips {
-                self.skips.remove(&(skip.job, skip.reason));
+        let below = self.progress.is_empty().then_some(below);
+        let tallies: Vec<(JobId, Tally)> = taken
+            .iter_mut()
+            .filter_map(|(job, progress)| Some((*job, progress.tally.take()?)))
+            .collect();
+        // What waits for the ledger is not accounted for yet.
+        let cursors: Vec<(JobId, Timestamp)> = taken
+            .iter()
+            .filter_map(|(job, progress)| Some((*job, progress.cursor?)))
+            .filter(|_| self.rows.is_empty())
+            .collect();
+        let counted = txn::run("writing how far jobs have come", || {
+            for (job, progress) in &taken {
+                for skip in &progress.skips {
+                    state::skip(*job, skip)?;
+                }
             }
-        } else {
-            self.tallies.extend(tallies);
+            state::count(&tallies, below)?;
+            state::set_cursors(&cursors)
+        })
+        .is_some_and(|written: Result<(), pgrx::spi::Error>| written.is_ok());
+        if !counted {
+            for (job, tally) in tallies {
+                self.progress.entry(job).or_default().tally = Some(tally);
+            }
         }
-        let pause = if counted { COUNT_PAUSE } else { Timestamp::SECOND };
-        let more = !self.tallies.is_empty() || !self.skips.is_empty();
-        self.count_at = more.then(|| time::now().plus(pause));
+        for (job, progress) in taken {
+            if !counted {
+                self.progress.entry(job).or_default().skips = progress.skips;
+            }
+            if !counted || !self.rows.is_empty() {
+                self.progress.entry(job).or_default().cursor = progress.cursor;
+            }
+        }
+        self.progress.retain(|_, progress| !progress.is_empty());
+        let pause = if counted && self.rows.is_empty() { COUNT_PAUSE } else { Timestamp::SECOND };
+        self.count_at = (!self.progress.is_empty()).then(|| time::now().plus(pause));
     }
 
-    /// Writes all that waits, as the scheduler is about to let go of its database.
-    pub(crate) fn flush_all(&mut self, oldest: Option<RunId>) {
+    /// Writes all that waits, as the scheduler is about to let go of its database or was asked to.
+    /// False if something could not be written.
+    pub(crate) fn flush_all(&mut self, oldest: Option<RunId>) -> bool {
         self.retry_at = None;
-        self.write_rows();
+        let written = self.write_rows();
         if self.count_at.is_some() {
             self.count(oldest, usize::MAX);
         }
+        written && self.progress.is_empty()
+    }
+}
+
+impl Progress {
+    const fn is_empty(&self) -> bool {
+        self.tally.is_none() && self.skips.is_empty() && self.cursor.is_none()
     }
 }

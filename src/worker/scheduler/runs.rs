@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use pg_tock_core::engine::{Action, ExecutorId, Occurrence, PoolKey};
-use pg_tock_core::run::{Guarantee, Outcome};
-use pg_tock_core::time::{RunId, Timestamp};
+use pg_tock_core::run::{Guarantee, Outcome, Trigger};
+use pg_tock_core::time::{JobId, RunId, Timestamp};
 use pg_tock_core::wire::{RunOrder, RunReport};
 
 use super::Scheduler;
@@ -114,6 +114,12 @@ impl Scheduler {
         if ![0, self.extension].contains(&current.extension) || !self.installed {
             return; // the ledger this run belongs to has been dropped
         }
+        if matches!(current.occurrence.trigger, Trigger::Schedule | Trigger::CatchUp) {
+            self.note_if_over(current.occurrence.job);
+        }
+        if self.requests.remove(&current.run) {
+            self.records.answered(current.run);
+        }
         let succeeded = end.outcome == Outcome::Succeeded;
         #[allow(clippy::cast_precision_loss, reason = "milliseconds for people")]
         let ms = end.ended_at.since(end.started_at) as f64 / 1_000.0;
@@ -135,6 +141,14 @@ impl Scheduler {
         }
         if !end.recorded {
             self.records.row(final_row(current, pid, end));
+        }
+    }
+
+    /// Switches a job off whose only instant has been.
+    fn note_if_over(&mut self, id: JobId) {
+        let Some(job) = self.jobs.get(id) else { return };
+        if let Some(schedule) = job.once() {
+            self.records.over(id, schedule);
         }
     }
 
@@ -186,30 +200,31 @@ impl Scheduler {
     /// Does what the engine has decided.
     pub(super) fn act(&mut self, now: Timestamp) {
         let mut actions = std::mem::take(&mut self.actions);
-        let needed = actions
-            .iter()
-            .filter(|action| matches!(action, Action::Run { .. } | Action::Fail { .. }))
-            .count();
+        let needs_id = |action: &&Action| match action {
+            Action::Run { occurrence, .. } | Action::Fail { occurrence, .. } => {
+                occurrence.run.is_none()
+            }
+            _ => false,
+        };
+        let needed = actions.iter().filter(needs_id).count();
         if needed > 0 {
             self.stats_pending = true;
             self.records.provide_ids(needed, now);
         }
         for action in actions.drain(..) {
             match action {
-                Action::Run { executor, occurrence } => self.hand_over(executor, occurrence, now),
+                Action::Run { executor, occurrence, claim } => {
+                    self.hand_over(executor, occurrence, claim, now);
+                }
                 Action::StartExecutor { key } => self.start_executor(key, now),
                 Action::Retire { executor } => self.retire(executor),
                 Action::Cancel { executor, .. } => self.cancel(executor, now),
                 Action::Fail { occurrence, key } => self.fail(occurrence, key, now),
-                Action::Missed { job, first, last, count } => {
-                    let skip = Skip { job, reason: "missed", first, last, count };
-                    self.records.skip(skip, now);
+                Action::Skipped { job, reason, first, last, count, extends } => {
+                    self.records.skip(job, Skip { reason, first, last, count, extends }, now);
+                    self.note_if_over(job);
                 }
-                Action::Overflow { job, scheduled_for: at } => {
-                    let (first, last) = (at, at);
-                    let skip = Skip { job, reason: "overlap", first, last, count: 1 };
-                    self.records.skip(skip, now);
-                }
+                Action::ClockBack { to } => self.clock_was_set_back(to),
             }
         }
         self.actions = actions;
@@ -249,7 +264,7 @@ impl Scheduler {
     }
 
     /// Hands a run to an idle executor.
-    fn hand_over(&mut self, id: ExecutorId, occurrence: Occurrence, now: Timestamp) {
+    fn hand_over(&mut self, id: ExecutorId, occurrence: Occurrence, claim: bool, now: Timestamp) {
         let Some(job) = self.jobs.get(occurrence.job).map(Rc::clone) else {
             self.engine.run_finished(id, now);
             return;
@@ -260,8 +275,7 @@ impl Scheduler {
             self.keep(occurrence, now);
             return;
         }
-        let kept = self.held.id_of(&occurrence);
-        let Some(run) = kept.or_else(|| self.records.next_id()) else {
+        let Some(run) = occurrence.run.or_else(|| self.records.next_id()) else {
             pgrx::log!("pg_tock: no run id could be drawn for job {}, trying again", job.id);
             self.engine.run_finished(id, now);
             self.engine.enqueue(occurrence);
@@ -290,7 +304,8 @@ impl Scheduler {
             attempt: occurrence.attempt,
             trigger: occurrence.trigger,
             local,
-            claim_first: self.outside.contains(&job.id),
+            claim_first: claim,
+            reaches_outside: self.outside.contains(&job.id),
             flush_lsn,
             shares_lock: false,
             fresh: job.fresh,
@@ -314,7 +329,7 @@ impl Scheduler {
     /// A run that could not even start.
     fn fail(&mut self, occurrence: Occurrence, key: PoolKey, now: Timestamp) {
         let Some(job) = self.jobs.get(occurrence.job).map(Rc::clone) else { return };
-        let Some(run) = self.records.next_id() else { return };
+        let Some(run) = occurrence.run.or_else(|| self.records.next_id()) else { return };
         let (sqlstate, words) = self
             .refusals
             .get(&key)

@@ -6,7 +6,7 @@ use pgrx::pg_sys;
 
 use super::Scheduler;
 use super::pool::{Current, Executor};
-use crate::catalog::{run, state};
+use crate::catalog::{request, run, state};
 use crate::pg::time::from_pg;
 use crate::pg::txn;
 use crate::shmem::slots::{self, State};
@@ -19,6 +19,7 @@ pub(super) fn prepare(alive: &[i64]) -> Result<(), pgrx::spi::Error> {
         pgrx::log!("pg_tock: {closed} runs did not survive the last stop of the server");
     }
     state::catch_up()?;
+    request::forget_answered()?;
     state::forget_strangers()
 }
 
@@ -46,6 +47,7 @@ impl Scheduler {
                     scheduled_for: run.scheduled_for,
                     trigger: run.trigger,
                     attempt: run.attempt,
+                    run: None,
                 },
                 run: run.run,
                 job: self.jobs.stranger(run.job, slot),

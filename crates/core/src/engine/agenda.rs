@@ -1,23 +1,21 @@
-//! Jobs and their instants: from schedules to due occurrences.
+//! Jobs and where they stand: on the agenda, waiting for a slot, closed, paused.
 //!
-//! Invariant: a job that is on and has a next instant stands in `agenda` at the first instant after
-//! the later of the `after` it was put with and the last one taken. A job that waits for nothing
-//! but a slot or an executor stands in its key's heap, every other one does not.
+//! Invariant: a job that is on stands in `agenda` at the next instant at which something has to be
+//! done about its schedule: the start of its next instant that may run, or the end of its pause. A
+//! job that waits for nothing but a slot or an executor stands in its key's heap; one that waits
+//! for its window or a calendar in `closed`; every other one in neither.
 
 use std::sync::Arc;
 
+use super::Engine;
 use super::state::{Job, Waiting};
-use super::types::{Action, ExecutorId, JobSpec, Occurrence, Occurrences};
-use super::{Engine, LATE};
-use crate::run::Trigger;
+use super::types::{Action, ExecutorId, JobSpec, Occurrence};
+use crate::run::Verdict;
 use crate::time::{JobId, Timestamp};
 
-/// Missed instants counted one by one, for one job and in one tick.
-const COUNTED_PER_JOB: u64 = 1_000;
-const COUNTED_PER_TICK: u64 = 100_000;
-
 impl Engine {
-    /// Makes a job known, or takes over a change to it. Instants strictly after `after` are due.
+    /// Makes a job known, or takes over a change to it. Instants strictly after `after` are due,
+    /// but for those in `spec.done`.
     ///
     /// `after` is when the present schedule, zone and activation began (`effective_from`), or the
     /// job's cursor after a restart. No instant already taken is taken again and none is lost by a
@@ -37,16 +35,30 @@ impl Engine {
             let old = std::mem::replace(&mut self.jobs[number].key, key);
             self.keys[key].refs += 1;
             self.release_key(old);
-            self.enter(number);
         }
         let job = &mut self.jobs[number];
         job.dropped = false;
         job.active = spec.active;
+        job.missed = spec.missed;
+        if spec.missed_window != job.rare().missed_window {
+            job.rare_mut().missed_window = spec.missed_window;
+        }
+        let before = job.rare().paused_until;
+        if spec.paused_until != before {
+            let rare = job.rare_mut();
+            rare.paused_until = spec.paused_until;
+            if spec.paused_until.is_none() {
+                rare.resumed = before;
+            }
+            self.leave(number);
+        }
+        let job = &mut self.jobs[number];
         let same = job.times.as_ref().is_some_and(|times| Arc::ptr_eq(times, &spec.times));
         if !same {
-            job.times = Some(spec.times);
+            renew(job, spec, after);
         }
         self.switch(number, after, !same);
+        self.inbox.push(number);
     }
 
     /// Forgets a job: what it has queued is gone, its run is cancelled.
@@ -62,31 +74,46 @@ impl Engine {
     }
 
     /// Adds an occurrence that does not come from the agenda (manual, retry, backfill and so on).
-    /// False when the job is unknown or its queue is full. An inactive job takes it too: only the
-    /// change to inactive clears the queue.
+    /// False when the job is unknown; when its queue is full, unless the run has an id already,
+    /// because then somebody counts on it; and when the same instant waits or runs already. An
+    /// inactive job takes it too: only the change to inactive clears the queue.
     pub fn enqueue(&mut self, occurrence: Occurrence) -> bool {
         let Some(&number) = self.job_ids.get(&occurrence.job) else { return false };
-        if self.jobs[number].dropped || !self.has_room(number) {
+        let job = &self.jobs[number];
+        let Occurrence { scheduled_for, run, attempt, trigger, .. } = occurrence;
+        let asked_for = run.is_some();
+        let known = |waiting: &Waiting| waiting.scheduled_for == scheduled_for;
+        let comes = asked_for
+            && (job.queue.iter().any(known)
+                || job.running_for == Some(scheduled_for)
+                || job
+                    .rare()
+                    .backlogs
+                    .iter()
+                    .any(|b| b.after < scheduled_for && scheduled_for < b.until));
+        if job.dropped || comes || !(asked_for || self.has_room(number)) {
             return false;
         }
         self.dirty = true;
-        self.jobs[number].queue.push(Waiting {
-            scheduled_for: occurrence.scheduled_for,
-            attempt: occurrence.attempt,
-            trigger: occurrence.trigger,
-        });
-        self.totals.queued += 1;
+        let ready_at = self.now;
+        self.wait(number, Waiting { scheduled_for, ready_at, run, attempt, trigger, claim: false });
         self.inbox.push(number);
         true
     }
 
-    /// Makes what `enqueue` brought eligible, now that the time is known.
+    /// Makes eligible what came between ticks, now that the time is known.
     pub(super) fn admit(&mut self) {
         let mut inbox = std::mem::take(&mut self.inbox);
         for number in inbox.drain(..) {
             self.enter(number);
         }
         self.inbox = inbox;
+        while let Some((at, number)) = self.closed.peek()
+            && at <= self.now
+        {
+            self.closed.remove(&mut self.places.closed, number);
+            self.enter(number);
+        }
     }
 
     /// A record for a job, counted as a user of `key`.
@@ -104,23 +131,58 @@ impl Engine {
         match (job.on, on) {
             (false, false) => {}
             (true, false) => self.stop(number),
-            (true, true) if !changed => {}
-            _ => {
+            (before, true) => {
                 job.on = true;
-                let after = after.max(job.popped);
-                self.plan(number, after);
+                if changed || !before {
+                    job.popped = after.max(job.taken);
+                    if !before && job.rare().base.is_some() {
+                        let base = job.rare().base.max(Some(after));
+                        job.rare_mut().base = base;
+                    }
+                }
+                self.plan(number);
             }
         }
     }
 
-    fn plan(&mut self, number: u32, after: Timestamp) {
-        let next = self.jobs[number].times.as_deref().and_then(|times| later(times, after));
-        match next {
+    /// Puts a job on the agenda where it belongs.
+    pub(super) fn plan(&mut self, number: u32) {
+        match self.next_look(number) {
             Some(at) => self.agenda.set(&mut self.places.agenda, number, at),
             None => {
                 self.agenda.remove(&mut self.places.agenda, number);
             }
         }
+    }
+
+    /// When something has to be done about a job's schedule.
+    fn next_look(&mut self, number: u32) -> Option<Timestamp> {
+        let job = &self.jobs[number];
+        if !job.on || job.stale {
+            return None;
+        }
+        if job.rare().resumed.is_some() {
+            return Some(super::state::EVER);
+        }
+        if let Some(until) = job.rare().paused_until
+            && until > self.now
+        {
+            return Some(until).filter(|until| until.0 < i64::MAX);
+        }
+        let times = job.times.as_deref()?;
+        if times.after_completion().is_some() {
+            return self.after_run(number, times);
+        }
+        if job.exhausted {
+            return None;
+        }
+        let next = times.next_open(job.popped).filter(|&next| next > job.popped);
+        let start = next.map(|next| match times.verdict(next) {
+            Verdict::Start(start) => start.max(next),
+            Verdict::Skip(_) => next,
+        });
+        self.jobs[number].exhausted = next.is_none();
+        start
     }
 
     /// Off the agenda, nothing queued, the run to be cancelled.
@@ -129,6 +191,10 @@ impl Engine {
         self.leave(number);
         let job = &mut self.jobs[number];
         job.on = false;
+        job.skipped = None;
+        if !job.rare().backlogs.is_empty() {
+            job.rare_mut().backlogs.clear();
+        }
         self.totals.queued -= job.queue.clear();
         if let Some(executor) = job.running
             && !job.cancelled
@@ -149,169 +215,143 @@ impl Engine {
         self.release_key(key);
     }
 
-    /// After a large step back of the clock: every job begins anew.
-    pub(super) fn restart_agenda(&mut self) {
+    /// After a large step back of the clock: no job takes instants until it is put anew.
+    pub(super) fn wait_for_puts(&mut self) {
         let now = self.now;
+        self.missed_before = self.missed_before.min(now);
         for number in self.jobs.ids() {
-            self.jobs[number].popped = self.jobs[number].popped.min(now);
-            if self.jobs[number].on {
-                self.plan(number, now);
-            }
+            self.agenda.remove(&mut self.places.agenda, number);
+            self.jobs[number].stale = !self.jobs[number].dropped;
         }
+        self.outbox.push(Action::ClockBack { to: now });
     }
 
     /// Whether one more occurrence may queue: the limit is about those behind the one that runs or
     /// is next to run.
-    fn has_room(&self, number: u32) -> bool {
+    pub(super) fn has_room(&self, number: u32) -> bool {
         let job = &self.jobs[number];
         let next_to_run = usize::from(job.running.is_none());
         job.queue.len() < (self.limits.max_queued_per_job as usize).saturating_add(next_to_run)
     }
 
-    /// Takes every instant up to `now` from the agenda.
-    pub(super) fn take_due(&mut self, now: Timestamp, out: &mut Vec<Action>) {
-        let mut budget = COUNTED_PER_TICK;
-        while let Some((at, number)) = self.agenda.peek()
-            && at <= now
-        {
-            let Some(times) = self.jobs[number].times.take() else {
-                self.agenda.remove(&mut self.places.agenda, number);
-                continue;
-            };
-            let next = self.take_instants(number, &*times, at, now, &mut budget, out);
-            self.jobs[number].times = Some(times);
-            match next {
-                Some(at) => self.agenda.set(&mut self.places.agenda, number, at),
-                None => {
-                    self.agenda.remove(&mut self.places.agenda, number);
-                }
-            }
-            self.enter(number);
-        }
-    }
-
-    /// One job's instants from `first` to `now`; gives the next one.
-    fn take_instants(
-        &mut self,
-        number: u32,
-        times: &dyn Occurrences,
-        first: Timestamp,
-        now: Timestamp,
-        budget: &mut u64,
-        out: &mut Vec<Action>,
-    ) -> Option<Timestamp> {
-        let mut next = Some(first);
-        let late = now.plus(-LATE);
-        if first < late {
-            let (last, count) = count_until(times, first, late, budget);
-            out.push(Action::Missed { job: self.jobs[number].id, first, last, count });
-            self.jobs[number].popped = last;
-            next = later(times, last);
-        }
-        while let Some(at) = next
-            && at <= now
-        {
-            let room = self.has_room(number);
-            let job = &mut self.jobs[number];
-            job.popped = at;
-            if room {
-                let trigger = Trigger::Schedule;
-                job.queue.push(Waiting { scheduled_for: at, attempt: 1, trigger });
-                self.totals.queued += 1;
-            } else {
-                out.push(Action::Overflow { job: job.id, scheduled_for: at });
-            }
-            next = later(times, at);
-        }
-        next
-    }
-
     /// Puts a job into its key's heap if it waits for a slot or an executor only.
     pub(super) fn enter(&mut self, number: u32) {
         let now = self.now;
-        let Some(job) = self.jobs.lookup_mut(number) else { return };
-        let Some(due) = job.queue.head().filter(|_| job.running.is_none()) else { return };
-        let head = (due, job.id);
-        let key = job.key;
-        if self.keys[key].jobs.key(&self.places.key_jobs, number).is_some() {
+        let Some(job) = self.jobs.lookup(number) else { return };
+        if job.running.is_some() || job.dropped || self.stands(number) {
             return;
         }
-        job.eligible_since = now;
+        if !job.rare().backlogs.is_empty() && !job.is_paused(now) {
+            self.refill(number);
+        }
+        let job = &self.jobs[number];
+        let Some(ready_at) = self.next_waiting(job).map(|waiting| waiting.ready_at) else {
+            return self.close(number);
+        };
+        let head = (ready_at, job.id);
+        let key = job.key;
+        self.closed.remove(&mut self.places.closed, number);
+        self.jobs[number].eligible_since = now;
         self.keys[key].jobs.set(&mut self.places.key_jobs, number, head);
         self.refresh_key(key);
     }
 
-    /// Takes a job out of its key's heap.
+    /// Whether a job stands in its key's heap.
+    fn stands(&self, number: u32) -> bool {
+        let key = self.jobs[number].key;
+        self.keys[key].jobs.key(&self.places.key_jobs, number).is_some()
+    }
+
+    /// What of a job may start now.
+    pub(super) fn next_waiting<'a>(&self, job: &'a Job) -> Option<&'a Waiting> {
+        let first = job.queue.iter().next()?;
+        let free = !job.is_paused(self.now) && self.opens(job) == Some(self.now);
+        if free { Some(first) } else { job.queue.iter().find(|waiting| waiting.is_forced()) }
+    }
+
+    /// When a run of a job may start.
+    fn opens(&self, job: &Job) -> Option<Timestamp> {
+        job.times.as_deref().map_or(Some(self.now), |times| times.opens(self.now))
+    }
+
+    /// Notes when a job opens whose occurrences wait for that.
+    fn close(&mut self, number: u32) {
+        let job = &self.jobs[number];
+        let waits = job.queue.len() > 0 && !job.is_paused(self.now);
+        match self.opens(job).filter(|&at| waits && at > self.now) {
+            Some(at) => self.closed.set(&mut self.places.closed, number, at),
+            None => {
+                self.closed.remove(&mut self.places.closed, number);
+            }
+        }
+    }
+
+    /// Takes a job out of the heaps it waits in.
     pub(super) fn leave(&mut self, number: u32) {
+        self.closed.remove(&mut self.places.closed, number);
         let key = self.jobs[number].key;
         if self.keys[key].jobs.remove(&mut self.places.key_jobs, number) {
             self.refresh_key(key);
         }
     }
-}
 
-/// The next instant, distrusting an implementation that does not move on.
-fn later(times: &dyn Occurrences, after: Timestamp) -> Option<Timestamp> {
-    times.next_after(after).filter(|&next| next > after)
-}
-
-/// The last instant before `end` and how many there are from `first` on.
-///
-/// Counts while `budget` and the cap for one job allow; what lies beyond is found by bisection,
-/// with some 50 questions however wide the gap is.
-fn count_until(
-    times: &dyn Occurrences,
-    first: Timestamp,
-    end: Timestamp,
-    budget: &mut u64,
-) -> (Timestamp, u64) {
-    let (mut last, mut count) = (first, 1);
-    let next_before_end = |after| later(times, after).filter(|&next| next < end);
-    while count < COUNTED_PER_JOB && *budget > 0 {
-        let Some(next) = next_before_end(last) else { return (last, count) };
-        (last, count) = (next, count + 1);
-        *budget -= 1;
+    /// Everything of a job at or before this instant is accounted for: it ran, was skipped, or has
+    /// a row. `None` for a job that is not known.
+    #[must_use]
+    pub fn cursor(&self, job: JobId) -> Option<Timestamp> {
+        let job = self.jobs.lookup(*self.job_ids.get(&job)?)?;
+        (!job.dropped).then(|| job.cursor())
     }
-    let mut beyond = end;
-    while last.plus(1) < beyond {
-        let middle = last.plus(beyond.since(last) / 2);
-        match next_before_end(middle) {
-            Some(next) => last = next,
-            None => beyond = middle,
+
+    /// The cursors that have moved since this was asked last.
+    pub fn take_moved(&mut self) -> Vec<(JobId, Timestamp)> {
+        let mut moved = Vec::new();
+        for number in std::mem::take(&mut self.moved) {
+            let Some(job) = self.jobs.lookup_mut(number) else { continue };
+            job.moved = false;
+            let cursor = job.cursor();
+            if !job.dropped && !job.stale && cursor != job.reported {
+                job.reported = cursor;
+                moved.push((job.id, cursor));
+            }
+        }
+        moved
+    }
+
+    /// Notes that a job's cursor may have moved.
+    pub(super) fn note_moved(&mut self, number: u32) {
+        let job = &mut self.jobs[number];
+        if !std::mem::replace(&mut job.moved, true) {
+            self.moved.push(number);
         }
     }
-    // The bisection leaves out an instant at `beyond` itself, if `beyond` was ever moved.
-    next_before_end(last).map_or((last, count), |next| (next, count + 1))
 }
 
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[derive(Debug)]
-    struct Instants(Vec<i64>);
-
-    impl Occurrences for Instants {
-        fn next_after(&self, after: Timestamp) -> Option<Timestamp> {
-            self.0.iter().map(|&at| Timestamp(at)).find(|&at| at > after)
+/// Gives a job other instants.
+fn renew(job: &mut Job, spec: JobSpec, after: Timestamp) {
+    job.exhausted = false;
+    if std::mem::take(&mut job.stale) {
+        // What waits keeps waiting and must not come due a second time.
+        (job.popped, job.taken) = (after, after);
+        job.reported = super::state::EVER;
+    }
+    let waiting = job.queue.iter().filter(|waiting| waiting.is_nominal());
+    let mut done: Vec<Timestamp> = waiting.map(|waiting| waiting.scheduled_for).collect();
+    done.extend(job.running_for);
+    if !done.is_empty() || !spec.done.is_empty() {
+        done.extend(spec.done.iter());
+        done.sort_unstable();
+        done.dedup();
+        job.rare_mut().done = Some(Arc::from(done));
+    }
+    if !job.rare().backlogs.is_empty() {
+        // Those that come due anew are not to be caught up as well.
+        for backlog in &mut job.rare_mut().backlogs {
+            backlog.until = backlog.until.min(after.plus(1));
         }
     }
-
-    proptest! {
-        #[test]
-        fn the_last_missed_instant_is_exact(instants in proptest::collection::btree_set(0i64..5_000, 1..60),
-                                            end in 1i64..6_000, budget in 0u64..80) {
-            let instants: Vec<i64> = instants.into_iter().collect();
-            let before: Vec<i64> = instants.iter().copied().filter(|&at| at < end).collect();
-            prop_assume!(!before.is_empty());
-            let mut left = budget;
-            let first = Timestamp(before[0]);
-            let (last, count) = count_until(&Instants(instants), first, Timestamp(end), &mut left);
-            prop_assert_eq!(Some(&last.0), before.last());
-            let exact = before.len() as u64;
-            prop_assert!(count <= exact && (count == exact || left == 0));
-        }
+    if spec.times.after_completion().is_some() {
+        job.rare_mut().base = Some(spec.last_end.map_or(after, |end| end.max(after)));
     }
+    job.times = Some(spec.times);
 }

@@ -3,7 +3,7 @@
 //! Invariant: when these steps are through, no owner both waits and could be given something, so a
 //! second tick at the same instant does nothing.
 
-use super::state::{Phase, Rank};
+use super::state::{Phase, Rank, Waiting};
 use super::types::{Action, ExecutorId};
 use super::{Engine, QUANTUM, RETRY};
 
@@ -25,13 +25,11 @@ impl Engine {
                 continue;
             }
             let Some((_, job)) = self.keys[key].jobs.pop(&mut self.places.key_jobs) else { break };
-            let record = &mut self.jobs[job];
-            record.running = Some(executor);
-            record.cancelled = false;
-            if let Some(waiting) = record.queue.pop() {
-                self.totals.queued -= 1;
-                let occurrence = record.occurrence(waiting);
-                out.push(Action::Run { executor: ExecutorId(executor), occurrence });
+            if self.begin(job, executor, out).is_none() {
+                // It was closed or paused while it waited.
+                self.refresh_key(key);
+                self.enter(job);
+                continue;
             }
             self.turn += 1;
             self.owners[owner].turn = self.turn;
@@ -39,6 +37,26 @@ impl Engine {
             self.keys[key].handed_at = self.now;
             self.become_phase(executor, Phase::Busy(Some(job)));
         }
+    }
+
+    /// Takes what a job is to run out of its queue; `None` if nothing of it may start now.
+    fn begin(&mut self, job: u32, executor: u32, out: &mut Vec<Action>) -> Option<()> {
+        let record = &self.jobs[job];
+        let chosen = *self.next_waiting(record)?;
+        let same = |w: &Waiting| {
+            w.scheduled_for == chosen.scheduled_for
+                && w.trigger == chosen.trigger
+                && w.run == chosen.run
+        };
+        let record = &mut self.jobs[job];
+        let waiting = record.queue.take(same)?;
+        record.running = Some(executor);
+        record.running_for = waiting.is_nominal().then_some(waiting.scheduled_for);
+        record.cancelled = false;
+        self.totals.queued -= 1;
+        let occurrence = record.occurrence(waiting);
+        out.push(Action::Run { executor: ExecutorId(executor), occurrence, claim: waiting.claim });
+        Some(())
     }
 
     /// Whether an idle executor that has work must leave all the same, because worker slots are

@@ -25,6 +25,7 @@
 
 mod agenda;
 mod decide;
+mod due;
 mod fair;
 mod heap;
 mod pool;
@@ -36,6 +37,7 @@ mod types;
 
 use std::collections::HashMap;
 
+use crate::run::SkipReason;
 use crate::time::{JobId, Timestamp};
 use heap::{Heap, Positions};
 use slab::Slab;
@@ -83,6 +85,13 @@ pub struct Engine {
     places: Places,
     /// Next instant of each job that is on.
     agenda: Heap<Timestamp>,
+    /// When jobs open whose occurrences wait for their window or a calendar.
+    closed: Heap<Timestamp>,
+    /// Jobs whose cursor may have moved.
+    moved: Vec<u32>,
+    /// No scheduler lived up to here, and why.
+    missed_before: Timestamp,
+    gap_reason: SkipReason,
     /// When keys become short.
     delayed: Heap<Timestamp>,
     /// When idle executors have to leave.
@@ -100,6 +109,7 @@ pub struct Engine {
 #[derive(Debug, Default)]
 struct Places {
     agenda: Positions,
+    closed: Positions,
     key_jobs: Positions,
     delayed: Positions,
     expiry: Positions,
@@ -143,6 +153,10 @@ impl Engine {
             executors: Slab::default(),
             places: Places::default(),
             agenda: Heap::default(),
+            closed: Heap::default(),
+            moved: Vec::new(),
+            missed_before: EVER,
+            gap_reason: SkipReason::Missed,
             delayed: Heap::default(),
             expiry: Heap::default(),
             ready_owners: Heap::default(),
@@ -178,25 +192,25 @@ impl Engine {
 
     /// Says what to do at `now`, appending to `out`.
     ///
-    /// Instants up to `now` are taken from the agenda. Those more than five minutes late are
-    /// `Missed`, folded into one action per job; they are counted one by one up to 1,000 per job
-    /// and 100,000 per tick, beyond which `count` is a lower bound while `first` and `last` stay
-    /// exact. When `now` is more than five minutes before the latest instant heard of, the agenda
-    /// of every job starts again at `now`, so instants the clock shows a second time are due a
-    /// second time (the edge must expect an occurrence it has already recorded); after a smaller
-    /// step back the instants still to come are waited for. Tick whenever the clock was set (a
-    /// timerfd can tell), so that no wait becomes longer by the width of the step.
+    /// Instants up to `now` are taken from the agenda. Those more than five minutes late are a gap,
+    /// as are those before [`Self::set_missed_before`] and those of a pause: the job's missed-run
+    /// policy decides about them. When `now` is more than five minutes before the latest instant
+    /// heard of, `ClockBack` is answered, and every job waits to be put again; after a smaller step
+    /// back the instants still to come are waited for. Tick whenever the clock was set (a timerfd
+    /// can tell), so that no wait becomes longer by the width of the step.
     pub fn tick(&mut self, now: Timestamp, out: &mut Vec<Action>) {
         self.set_clock(now);
         self.dirty = false;
         self.flush(out);
         self.admit();
         self.take_due(now, out);
+        self.flush(out);
         self.end_delays();
         self.hand_out(out);
         self.start_executors(out);
         self.make_room(out);
         self.expire(out);
+        self.flush(out);
     }
 
     /// The first instant at which a tick has something to do; one in the past when it has now,
@@ -210,7 +224,7 @@ impl Engine {
             .pressure
             .filter(|pressure| pressure.credits == 0 && !self.want_owners.is_empty())
             .map(|pressure| pressure.retry_at);
-        [&self.agenda, &self.delayed, &self.expiry]
+        [&self.agenda, &self.closed, &self.delayed, &self.expiry]
             .into_iter()
             .filter_map(|heap| heap.peek().map(|(at, _)| at))
             .chain(retry)
@@ -305,7 +319,7 @@ impl Engine {
         self.now = now;
         self.clamp_waits();
         if back > LATE {
-            self.restart_agenda();
+            self.wait_for_puts();
         }
     }
 

@@ -231,9 +231,20 @@ impl Engine {
         self.become_phase(id, Phase::Busy(None));
         let record = &mut self.jobs[job];
         record.running = None;
+        record.running_for = None;
         record.cancelled = false;
+        self.note_moved(job);
+        self.after_end(job);
         self.enter(job);
         self.forget_if_over(job);
+    }
+
+    /// A job that counts from the end of its runs counts from now.
+    fn after_end(&mut self, job: u32) {
+        if self.jobs[job].rare().base.is_some() {
+            self.jobs[job].rare_mut().base = Some(self.now);
+            self.plan(job);
+        }
     }
 
     /// Nothing that waits at a key can run: say so for each occurrence.
@@ -241,11 +252,15 @@ impl Engine {
         let pool_key = self.keys[key].key;
         while let Some((_, job)) = self.keys[key].jobs.pop(&mut self.places.key_jobs) {
             let record = &mut self.jobs[job];
-            while let Some(waiting) = record.queue.pop() {
+            while let Some(waiting) = record.queue.take(|_| true) {
                 let occurrence = record.occurrence(waiting);
                 self.outbox.push(Action::Fail { occurrence, key: pool_key });
                 self.totals.queued -= 1;
             }
+            self.note_moved(job);
+            self.after_end(job);
+            // A backlog may have more.
+            self.inbox.push(job);
         }
         self.refresh_key(key);
     }

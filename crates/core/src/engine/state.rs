@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::heap::Heap;
 use super::types::{Occurrence, Occurrences, PoolKey};
-use crate::run::Trigger;
-use crate::time::{JobId, Timestamp};
+use crate::run::{MissedPolicy, SkipReason, Trigger};
+use crate::time::{JobId, RunId, Timestamp};
 
 /// Before every instant.
 pub(super) const EVER: Timestamp = Timestamp(i64::MIN);
@@ -15,8 +15,24 @@ pub(super) const EVER: Timestamp = Timestamp(i64::MIN);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Waiting {
     pub(super) scheduled_for: Timestamp,
+    /// Since when it could start: orders the jobs of an owner.
+    pub(super) ready_at: Timestamp,
+    pub(super) run: Option<RunId>,
     pub(super) attempt: u32,
     pub(super) trigger: Trigger,
+    pub(super) claim: bool,
+}
+
+impl Waiting {
+    /// Whether it is an instant of the schedule, which the job's cursor must not pass.
+    pub(super) const fn is_nominal(&self) -> bool {
+        matches!(self.trigger, Trigger::Schedule | Trigger::CatchUp)
+    }
+
+    /// Whether somebody wants it whatever pause, window and calendars say.
+    pub(super) const fn is_forced(&self) -> bool {
+        matches!(self.trigger, Trigger::Manual | Trigger::Backfill)
+    }
 }
 
 /// A job's due occurrences in order of arrival. The first one is kept outside the deque, so that a
@@ -32,8 +48,8 @@ impl JobQueue {
         usize::from(self.first.is_some()) + self.rest.len()
     }
 
-    pub(super) fn head(&self) -> Option<Timestamp> {
-        self.first.map(|waiting| waiting.scheduled_for)
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Waiting> {
+        self.first.iter().chain(&self.rest)
     }
 
     pub(super) fn push(&mut self, waiting: Waiting) {
@@ -44,10 +60,21 @@ impl JobQueue {
         }
     }
 
-    pub(super) fn pop(&mut self) -> Option<Waiting> {
-        let first = self.first.take();
-        self.first = self.rest.pop_front();
-        first
+    pub(super) fn push_front(&mut self, waiting: Waiting) {
+        if let Some(second) = self.first.replace(waiting) {
+            self.rest.push_front(second);
+        }
+    }
+
+    /// Takes out the first of those `pick` likes.
+    pub(super) fn take(&mut self, pick: impl Fn(&Waiting) -> bool) -> Option<Waiting> {
+        if self.first.as_ref().is_some_and(&pick) {
+            let first = self.first.take();
+            self.first = self.rest.pop_front();
+            return first;
+        }
+        let at = self.rest.iter().position(pick)?;
+        self.rest.remove(at)
     }
 
     /// Empties the queue and says how many it held.
@@ -58,26 +85,77 @@ impl JobQueue {
     }
 }
 
+/// Missed instants that are all to run: those after `after` and before `until`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Backlog {
+    pub(super) after: Timestamp,
+    pub(super) until: Timestamp,
+}
+
+/// What few jobs have, kept apart so that the others are small.
+#[derive(Debug, Default)]
+pub(super) struct Rare {
+    /// Missed instants older than this many microseconds are skipped.
+    pub(super) missed_window: Option<i64>,
+    pub(super) paused_until: Option<Timestamp>,
+    /// The pause that ended, or was ended before its time, since instants were taken last.
+    pub(super) resumed: Option<Timestamp>,
+    /// Instants up to this one fell into a pause.
+    pub(super) pause_end: Option<Timestamp>,
+    /// Sorted; see `JobSpec::done`.
+    pub(super) done: Option<Arc<[Timestamp]>>,
+    /// Oldest first, and all before anything in the queue that came from the schedule.
+    pub(super) backlogs: VecDeque<Backlog>,
+    /// From when a schedule that counts from the end of runs counts.
+    pub(super) base: Option<Timestamp>,
+}
+
+static NOTHING_RARE: Rare = Rare {
+    missed_window: None,
+    paused_until: None,
+    resumed: None,
+    pause_end: None,
+    done: None,
+    backlogs: VecDeque::new(),
+    base: None,
+};
+
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) id: JobId,
     pub(super) key: u32,
     /// `None` in a record that stands only for a run still going.
     pub(super) times: Option<Arc<dyn Occurrences>>,
+    pub(super) missed: MissedPolicy,
     /// As the caller said.
     pub(super) active: bool,
     /// Active and launching is allowed: the job is on the agenda.
     pub(super) on: bool,
     /// Dropped, or never put; the record stays while its run goes on.
     pub(super) dropped: bool,
-    /// The last instant taken from the agenda.
+    /// The clock was set back: waits for being put again.
+    pub(super) stale: bool,
+    /// The schedule was asked and has no further instant.
+    pub(super) exhausted: bool,
+    /// Stands in the list of jobs whose cursor may have moved.
+    pub(super) moved: bool,
+    /// Instants up to this one are taken, or none of the job's.
     pub(super) popped: Timestamp,
+    /// The last instant that was taken.
+    pub(super) taken: Timestamp,
+    /// The cursor the edge knows.
+    pub(super) reported: Timestamp,
+    /// The last `Skipped` emitted, if nothing has happened to the job since.
+    pub(super) skipped: Option<(SkipReason, Timestamp)>,
     pub(super) queue: JobQueue,
     /// Since when nothing but a slot or an executor is missing.
     pub(super) eligible_since: Timestamp,
     pub(super) running: Option<u32>,
+    /// The instant of the schedule the present run is for.
+    pub(super) running_for: Option<Timestamp>,
     /// `Action::Cancel` was decided for the present run.
     pub(super) cancelled: bool,
+    pub(super) rare: Option<Box<Rare>>,
 }
 
 impl Default for Job {
@@ -86,14 +164,23 @@ impl Default for Job {
             id: JobId(0),
             key: 0,
             times: None,
+            missed: MissedPolicy::Skip,
             active: false,
             on: false,
             dropped: true,
+            stale: false,
+            exhausted: false,
+            moved: false,
             popped: EVER,
+            taken: EVER,
+            reported: EVER,
+            skipped: None,
             queue: JobQueue::default(),
             eligible_since: EVER,
             running: None,
+            running_for: None,
             cancelled: false,
+            rare: None,
         }
     }
 }
@@ -105,7 +192,44 @@ impl Job {
             scheduled_for: waiting.scheduled_for,
             trigger: waiting.trigger,
             attempt: waiting.attempt,
+            run: waiting.run,
         }
+    }
+
+    pub(super) fn rare(&self) -> &Rare {
+        self.rare.as_deref().unwrap_or(&NOTHING_RARE)
+    }
+
+    pub(super) fn rare_mut(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    /// Notes that an instant is taken.
+    pub(super) const fn took(&mut self, at: Timestamp) {
+        self.popped = at;
+        self.taken = at;
+    }
+
+    /// Whether an instant has a row already.
+    pub(super) fn is_done(&self, nominal: Timestamp) -> bool {
+        self.rare().done.as_deref().is_some_and(|done| done.binary_search(&nominal).is_ok())
+    }
+
+    /// Whether nothing of it may start by itself at `now`.
+    pub(super) fn is_paused(&self, now: Timestamp) -> bool {
+        self.rare().paused_until.is_some_and(|until| until > now)
+    }
+
+    /// Everything at or before it is accounted for.
+    pub(super) fn cursor(&self) -> Timestamp {
+        let before = |at: Timestamp| at.plus(-1);
+        let waiting = self.queue.iter().find(|waiting| waiting.is_nominal());
+        let waiting = waiting.map(|waiting| before(waiting.scheduled_for));
+        let backlog = self.rare().backlogs.front().map(|backlog| backlog.after);
+        [waiting, backlog, self.running_for.map(before)]
+            .into_iter()
+            .flatten()
+            .fold(self.popped, Ord::min)
     }
 }
 

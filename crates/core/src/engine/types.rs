@@ -3,8 +3,8 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use crate::run::Trigger;
-use crate::time::{JobId, Timestamp};
+use crate::run::{MissedPolicy, SkipReason, Trigger, Verdict};
+use crate::time::{JobId, RunId, Timestamp};
 
 /// The instants at which a job is due.
 pub trait Occurrences: Send + Sync + Debug {
@@ -13,6 +13,34 @@ pub trait Occurrences: Send + Sync + Debug {
     /// Must be monotone: a later `after` never gives an earlier instant. An answer that is not
     /// after `after` counts as `None`.
     fn next_after(&self, after: Timestamp) -> Option<Timestamp>;
+
+    /// Whether the occurrence of a nominal instant may run, and when it is to start: at or after
+    /// `nominal`, and before the next instant.
+    fn verdict(&self, nominal: Timestamp) -> Verdict {
+        Verdict::Start(nominal)
+    }
+
+    /// The first instant strictly after `after` whose verdict is to start; `None` when there is none.
+    fn next_open(&self, after: Timestamp) -> Option<Timestamp> {
+        self.next_after(after)
+    }
+
+    /// The first instant at or after `at`, on the clock and not in the schedule, at which a run may
+    /// start: `at` itself while the job is open; `None` when it never opens again.
+    fn opens(&self, at: Timestamp) -> Option<Timestamp> {
+        Some(at)
+    }
+
+    /// Microseconds between the end of one run and the next one; `None` for a schedule that does
+    /// not depend on its runs. With `Some`, `next_after` and `next_open` are not asked.
+    fn after_completion(&self) -> Option<i64> {
+        None
+    }
+
+    /// Whether there is one instant only, after which the job is done with.
+    fn once(&self) -> bool {
+        false
+    }
 }
 
 /// What an executor is bound to for life: one database, logged in as one role.
@@ -44,6 +72,35 @@ pub struct JobSpec {
     pub active: bool,
     /// Its schedule.
     pub times: Arc<dyn Occurrences>,
+    /// What becomes of instants that could not run at their time.
+    pub missed: MissedPolicy,
+    /// Missed instants older than this, in microseconds, are skipped whatever the policy; `None` =
+    /// no limit.
+    pub missed_window: Option<i64>,
+    /// Nothing of the job starts before; `Timestamp(i64::MAX)` = until it is put without.
+    pub paused_until: Option<Timestamp>,
+    /// Instants after the cursor that have a row already and are never due again. In any order.
+    pub done: Arc<[Timestamp]>,
+    /// End of the last run, for a schedule that counts from there.
+    pub last_end: Option<Timestamp>,
+}
+
+impl JobSpec {
+    /// An active job that skips what it missed, and has no past.
+    #[must_use]
+    pub fn new(id: JobId, key: PoolKey, times: Arc<dyn Occurrences>) -> Self {
+        Self {
+            id,
+            key,
+            active: true,
+            times,
+            missed: MissedPolicy::Skip,
+            missed_window: None,
+            paused_until: None,
+            done: Arc::default(),
+            last_end: None,
+        }
+    }
 }
 
 /// One instant at which a job is to run, or one attempt at it.
@@ -57,6 +114,8 @@ pub struct Occurrence {
     pub trigger: Trigger,
     /// 1 for the first attempt.
     pub attempt: u32,
+    /// The id of the run, where whoever asked for it has drawn one.
+    pub run: Option<RunId>,
 }
 
 /// Settings the engine obeys.
@@ -84,6 +143,9 @@ pub enum Action {
         executor: ExecutorId,
         /// What is to run.
         occurrence: Occurrence,
+        /// Write the run's row, flushed, before handing it over: its instant was due before the
+        /// server crashed, and may be what crashed it.
+        claim: bool,
     },
     /// Start an executor. Must be answered before the next `tick`, with `executor_starting` or
     /// `executor_refused`.
@@ -110,23 +172,28 @@ pub enum Action {
         /// Where it would have run.
         key: PoolKey,
     },
-    /// Instants more than five minutes late, which will not run.
-    Missed {
+    /// Instants that were due and will not run. The instants of the job from `first` to `last` are
+    /// all accounted for by it, except those that have a row of their own.
+    Skipped {
         /// The job.
         job: JobId,
+        /// Why they do not run.
+        reason: SkipReason,
         /// The earliest of them.
         first: Timestamp,
         /// The latest of them.
         last: Timestamp,
-        /// How many; exact up to 1,000, beyond that a lower bound (see [`super::Engine::tick`]).
+        /// How many; exact up to 100,000, beyond that a lower bound.
         count: u64,
+        /// The `last` of an earlier `Skipped` of the job with the same reason, when nothing came
+        /// between that and `first`: lengthen its row to `last`, and add `count`.
+        extends: Option<Timestamp>,
     },
-    /// An instant that found the job's queue full and will not run.
-    Overflow {
-        /// The job.
-        job: JobId,
-        /// The instant.
-        scheduled_for: Timestamp,
+    /// The clock was set back by more than five minutes. No job takes instants until it is put
+    /// again, with `to` for its cursor and what has a row since then as `done`.
+    ClockBack {
+        /// What the clock shows now.
+        to: Timestamp,
     },
 }
 

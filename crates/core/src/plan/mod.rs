@@ -269,4 +269,24 @@ impl Occurrences for Plan {
     fn next_after(&self, after: Timestamp) -> Option<Timestamp> {
         self.next(after)
     }
+
+    fn verdict(&self, nominal: Timestamp) -> Verdict {
+        Self::verdict(self, nominal)
+    }
+
+    fn next_open(&self, after: Timestamp) -> Option<Timestamp> {
+        Self::next_open(self, after)
+    }
+
+    fn opens(&self, at: Timestamp) -> Option<Timestamp> {
+        Self::opens(self, at)
+    }
+
+    fn after_completion(&self) -> Option<i64> {
+        Self::after_completion(self)
+    }
+
+    fn once(&self) -> bool {
+        self.schedule.kind() == Kind::Once
+    }
 }

@@ -22,7 +22,7 @@ fn random_times(world: &mut World) -> Arc<Span> {
 fn random_job(world: &mut World, id: i64) -> JobSpec {
     let key = random_key(world);
     let active = world.dice.roll(8) > 0;
-    JobSpec { id: JobId(id), key, active, times: random_times(world) }
+    JobSpec { active, ..JobSpec::new(JobId(id), key, random_times(world)) }
 }
 
 fn pick(world: &mut World, ids: &[i64]) -> Option<i64> {
@@ -153,11 +153,9 @@ proptest! {
         let mut world = World::new(limits, slots, seed);
         world.longest_run = 40 * MS;
         let until = 1_000_004 * SEC;
-        let spec = |id, role, period| JobSpec {
-            id: JobId(id),
-            key: PoolKey { database: 1, role },
-            active: true,
-            times: Arc::new(Span { period, until }),
+        let spec = |id, role, period| {
+            let times = Arc::new(Span { period, until });
+            JobSpec::new(JobId(id), PoolKey { database: 1, role }, times)
         };
         for id in 0..flood {
             world.put(spec(id, 10, 20 * MS));

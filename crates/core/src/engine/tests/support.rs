@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::engine::{
     Action, Engine, ExecutorId, JobSpec, Limits, Occurrence, Occurrences, PoolKey,
 };
-use crate::run::Trigger;
+use crate::run::{SkipReason, Trigger};
 use crate::time::{JobId, Timestamp};
 
 pub(super) const MS: i64 = 1_000;
@@ -77,7 +77,7 @@ pub(super) fn key(role: u32) -> PoolKey {
 }
 
 pub(super) fn job(id: i64, role: u32, times: impl Occurrences + 'static) -> JobSpec {
-    JobSpec { id: JobId(id), key: key(role), active: true, times: Arc::new(times) }
+    JobSpec::new(JobId(id), key(role), Arc::new(times))
 }
 
 pub(super) fn due(id: i64, at: i64) -> Occurrence {
@@ -86,11 +86,17 @@ pub(super) fn due(id: i64, at: i64) -> Occurrence {
         scheduled_for: Timestamp(at),
         trigger: Trigger::Schedule,
         attempt: 1,
+        run: None,
     }
 }
 
 pub(super) fn run(executor: u32, id: i64, at: i64) -> Action {
-    Action::Run { executor: ExecutorId(executor), occurrence: due(id, at) }
+    Action::Run { executor: ExecutorId(executor), occurrence: due(id, at), claim: false }
+}
+
+pub(super) fn skipped(reason: SkipReason, id: i64, first: i64, last: i64, count: u64) -> Action {
+    let (first, last) = (Timestamp(first), Timestamp(last));
+    Action::Skipped { job: JobId(id), reason, first, last, count, extends: None }
 }
 
 pub(super) fn start(role: u32) -> Action {

@@ -1,0 +1,447 @@
+//! What becomes of the instants of a schedule once their time has come.
+//!
+//! Invariant: instants are taken in order, each once, and what is taken is queued, stands in a
+//! backlog, has a row already, or is reported as skipped. Instants that could not run at their
+//! time (no scheduler lived, the clock jumped, the job was paused) form one kind of gap, whatever
+//! made it: window and calendars are asked first, then the job's missed-run policy decides.
+
+use super::state::{Backlog, EVER, Job, Waiting};
+use super::types::{Action, Occurrences};
+use super::{Engine, LATE};
+use crate::run::{MissedPolicy, SkipReason, Trigger, Verdict};
+use crate::time::Timestamp;
+
+/// Instants counted one by one, of one job and in one tick. Beyond that counts are lower bounds.
+const COUNTED_PER_JOB: u64 = 100_000;
+const COUNTED_PER_TICK: u64 = 1_000_000;
+
+/// Neighbours that do not run for one reason.
+#[derive(Clone, Copy, Debug)]
+struct Fold {
+    reason: SkipReason,
+    first: Timestamp,
+    last: Timestamp,
+    count: u64,
+}
+
+/// What is known when a job's instants are taken.
+#[derive(Clone, Copy, Debug)]
+struct Gap {
+    now: Timestamp,
+    /// Instants before this one are missed.
+    end: Timestamp,
+    /// Those before this one are too old to be caught up.
+    oldest: Timestamp,
+    /// The one instant that runs under the policy `once`.
+    chosen: Option<Timestamp>,
+}
+
+impl Engine {
+    /// Instants at or before `at` that are not accounted for are missed, however little they are
+    /// late: no scheduler lived then.
+    pub fn set_missed_before(&mut self, at: Timestamp) {
+        self.missed_before = at;
+        self.dirty = true;
+    }
+
+    /// Why the instants before [`Self::set_missed_before`] did not run. After a crash of the
+    /// server those that are caught up are claimed first.
+    pub fn set_gap_reason(&mut self, reason: SkipReason) {
+        self.gap_reason = reason;
+    }
+
+    /// Takes every instant up to `now` from the agenda.
+    pub(super) fn take_due(&mut self, now: Timestamp, out: &mut Vec<Action>) {
+        let mut budget = COUNTED_PER_TICK;
+        while let Some((at, number)) = self.agenda.peek()
+            && at <= now
+        {
+            self.take(number, now, false, &mut budget, out);
+            self.plan(number);
+            // A schedule that names what it has named before must not keep us here.
+            if self.agenda.key(&self.places.agenda, number).is_some_and(|at| at <= now) {
+                self.agenda.set(&mut self.places.agenda, number, now.plus(1));
+            }
+            self.enter(number);
+        }
+    }
+
+    /// Reports the instants up to `now` that will not run and were not reported because nothing
+    /// had to be done about them: those outside windows, and those of a pause that nobody will
+    /// catch up.
+    pub fn flush_skips(&mut self, now: Timestamp, out: &mut Vec<Action>) {
+        self.hear(now);
+        let mut budget = COUNTED_PER_TICK;
+        for number in self.jobs.ids() {
+            let job = &self.jobs[number];
+            if job.on && !job.stale {
+                self.take(number, now, true, &mut budget, out);
+                self.plan(number);
+                self.inbox.push(number);
+            }
+        }
+    }
+
+    /// Takes one job's instants up to `now`.
+    fn take(
+        &mut self,
+        number: u32,
+        now: Timestamp,
+        flush: bool,
+        budget: &mut u64,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(times) = self.jobs[number].times.take() else { return };
+        let paused = self.jobs[number].is_paused(now);
+        let hopeless = flush && self.jobs[number].missed == MissedPolicy::Skip;
+        if times.after_completion().is_some() {
+            if !paused {
+                self.end_pause(number, now);
+                self.take_next_after_run(number, &*times, now, out);
+            }
+        } else if !paused || hopeless {
+            self.end_pause(number, now);
+            self.take_instants(number, &*times, now, budget, out);
+        }
+        self.jobs[number].times = Some(times);
+    }
+
+    /// Notes up to where a pause went, if one is over; also in the middle of one.
+    fn end_pause(&mut self, number: u32, now: Timestamp) {
+        let job = &mut self.jobs[number];
+        let rare = job.rare();
+        let Some(until) = rare.resumed.max(rare.paused_until) else { return };
+        let goes_on = job.is_paused(now);
+        let rare = job.rare_mut();
+        rare.resumed = None;
+        rare.pause_end = Some(until.min(now));
+        if !goes_on {
+            rare.paused_until = None;
+        }
+    }
+
+    /// What is a gap for a job at `now`.
+    fn gap(&self, job: &Job, times: &dyn Occurrences, now: Timestamp) -> Gap {
+        let rare = job.rare();
+        let known = rare.pause_end.max(Some(self.missed_before)).unwrap_or(EVER);
+        let end = now.plus(-LATE).max(known.plus(1)).min(now.plus(1));
+        let oldest = rare.missed_window.map_or(EVER, |window| now.plus(-window));
+        let mut gap = Gap { now, end, oldest, chosen: None };
+        if job.missed == MissedPolicy::Once {
+            gap.chosen = latest_open(job, times, gap);
+        }
+        gap
+    }
+
+    /// Takes a job's instants up to `now`, in order.
+    fn take_instants(
+        &mut self,
+        number: u32,
+        times: &dyn Occurrences,
+        now: Timestamp,
+        budget: &mut u64,
+        out: &mut Vec<Action>,
+    ) {
+        let gap = self.gap(&self.jobs[number], times, now);
+        let mut fold = None;
+        let mut left = COUNTED_PER_JOB.min(*budget);
+        while let Some(at) = later(times, self.jobs[number].popped).filter(|&at| at <= now) {
+            if left == 0 && at < gap.end && self.skim(number, times, gap, &mut fold) {
+                continue;
+            }
+            left = left.saturating_sub(1);
+            *budget = budget.saturating_sub(1);
+            let job = &self.jobs[number];
+            let skip = match times.verdict(at) {
+                Verdict::Start(start) if start > now => break,
+                Verdict::Skip(reason) => Some(reason),
+                Verdict::Start(_) if job.is_done(at) => None,
+                Verdict::Start(_) if at < gap.end => match job.missed {
+                    MissedPolicy::All if at >= gap.oldest => {
+                        self.emit(number, &mut fold, out);
+                        self.stock(number, times, at, gap);
+                        continue;
+                    }
+                    MissedPolicy::Once if gap.chosen == Some(at) => {
+                        let waiting = self.caught_up(at, now);
+                        self.emit(number, &mut fold, out);
+                        self.wait(number, waiting);
+                        None
+                    }
+                    _ => Some(self.reason_of(job, at)),
+                },
+                Verdict::Start(_) if !self.has_room(number) => Some(SkipReason::Overlap),
+                Verdict::Start(start) => {
+                    self.emit(number, &mut fold, out);
+                    self.wait(
+                        number,
+                        Waiting {
+                            scheduled_for: at,
+                            ready_at: start,
+                            run: None,
+                            attempt: 1,
+                            trigger: Trigger::Schedule,
+                            claim: false,
+                        },
+                    );
+                    None
+                }
+            };
+            self.jobs[number].took(at);
+            match skip {
+                Some(reason) => self.skip(number, reason, at, &mut fold, out),
+                None => {
+                    self.emit(number, &mut fold, out);
+                    self.jobs[number].skipped = None;
+                    self.note_moved(number);
+                }
+            }
+        }
+        self.emit(number, &mut fold, out);
+    }
+
+    /// Takes the rest of a very long gap whose instants all share a fate, as one. False if they
+    /// do not.
+    fn skim(
+        &mut self,
+        number: u32,
+        times: &dyn Occurrences,
+        gap: Gap,
+        fold: &mut Option<Fold>,
+    ) -> bool {
+        let job = &self.jobs[number];
+        let end = match (job.missed, gap.chosen) {
+            (MissedPolicy::All, _) => gap.end.min(gap.oldest),
+            (_, Some(chosen)) if chosen > job.popped => chosen,
+            _ => gap.end,
+        };
+        let Some(last) = last_before(|after| later(times, after), job.popped, end) else {
+            return false;
+        };
+        let reason = match times.verdict(last) {
+            Verdict::Skip(reason) => reason,
+            Verdict::Start(_) => self.reason_of(job, last),
+        };
+        match fold {
+            Some(fold) => (fold.last, fold.count) = (last, fold.count + 1),
+            None => *fold = Some(Fold { reason, first: last, last, count: 1 }),
+        }
+        self.jobs[number].took(last);
+        true
+    }
+
+    /// Keeps the rest of a gap for later: all of it is to run.
+    fn stock(&mut self, number: u32, times: &dyn Occurrences, first: Timestamp, gap: Gap) {
+        let job = &mut self.jobs[number];
+        let last = last_before(|after| later(times, after), job.popped, gap.end);
+        // The start of the last one may be still to come, with jitter.
+        let last = last.filter(
+            |&last| matches!(times.verdict(last), Verdict::Start(start) if start > gap.now),
+        );
+        let until = last.unwrap_or(gap.end);
+        job.rare_mut().backlogs.push_back(Backlog { after: first.plus(-1), until });
+        job.took(until.plus(-1));
+        job.skipped = None;
+    }
+
+    /// Brings the next instant of a backlog into the queue, if nothing of one is there yet.
+    pub(super) fn refill(&mut self, number: u32) {
+        let waits = |job: &Job| job.queue.iter().any(|w| w.trigger == Trigger::CatchUp);
+        let mut out = std::mem::take(&mut self.outbox);
+        let mut fold = None;
+        while let Some(&Backlog { after, until }) = self.jobs[number].rare().backlogs.front()
+            && !waits(&self.jobs[number])
+        {
+            let next = self.jobs[number].times.as_deref().and_then(|times| {
+                let at = later(times, after).filter(|&at| at < until)?;
+                Some((at, times.verdict(at)))
+            });
+            let job = &mut self.jobs[number];
+            let Some((at, verdict)) = next else {
+                job.rare_mut().backlogs.pop_front();
+                self.note_moved(number);
+                continue;
+            };
+            if let Some(front) = job.rare_mut().backlogs.front_mut() {
+                front.after = at;
+            }
+            match verdict {
+                Verdict::Skip(reason) => self.skip(number, reason, at, &mut fold, &mut out),
+                Verdict::Start(_) if self.jobs[number].is_done(at) => {}
+                Verdict::Start(_) => {
+                    let waiting = self.caught_up(at, self.now);
+                    self.emit(number, &mut fold, &mut out);
+                    self.jobs[number].skipped = None;
+                    self.jobs[number].queue.push_front(waiting);
+                    self.totals.queued += 1;
+                }
+            }
+        }
+        self.emit(number, &mut fold, &mut out);
+        self.outbox = out;
+    }
+
+    /// The next run of a job that counts from the end of the last.
+    fn take_next_after_run(
+        &mut self,
+        number: u32,
+        times: &dyn Occurrences,
+        now: Timestamp,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(at) = self.after_run(number, times).filter(|&at| at <= now) else { return };
+        let gap = self.gap(&self.jobs[number], times, now);
+        let job = &mut self.jobs[number];
+        job.took(at);
+        if at >= gap.end {
+            let (ready_at, trigger) = (at, Trigger::Schedule);
+            let (run, attempt, claim) = (None, 1, false);
+            self.wait(
+                number,
+                Waiting { scheduled_for: at, ready_at, run, attempt, trigger, claim },
+            );
+        } else if job.missed != MissedPolicy::Skip && at >= gap.oldest {
+            let waiting = self.caught_up(at, now);
+            self.wait(number, waiting);
+        } else {
+            job.rare_mut().base = Some(now);
+            let mut fold = None;
+            let reason = self.reason_of(&self.jobs[number], at);
+            self.skip(number, reason, at, &mut fold, out);
+            self.emit(number, &mut fold, out);
+        }
+    }
+
+    /// When a job that counts from the end of its runs is due; `None` while one runs or waits.
+    pub(super) fn after_run(&self, number: u32, times: &dyn Occurrences) -> Option<Timestamp> {
+        let job = &self.jobs[number];
+        let by = times.after_completion()?;
+        if job.running.is_some() || job.queue.iter().any(Waiting::is_nominal) {
+            return None;
+        }
+        times.opens(job.rare().base?.plus(by))
+    }
+
+    /// Why an instant of a gap does not run.
+    fn reason_of(&self, job: &Job, at: Timestamp) -> SkipReason {
+        if job.rare().pause_end.is_some_and(|end| at <= end) {
+            SkipReason::Paused
+        } else if at <= self.missed_before {
+            self.gap_reason
+        } else {
+            SkipReason::Missed
+        }
+    }
+
+    fn caught_up(&self, at: Timestamp, now: Timestamp) -> Waiting {
+        let claim = self.gap_reason == SkipReason::ServerCrashed && at <= self.missed_before;
+        let trigger = Trigger::CatchUp;
+        Waiting { scheduled_for: at, ready_at: now, run: None, attempt: 1, trigger, claim }
+    }
+
+    /// Puts an occurrence at the end of its job's queue.
+    pub(super) fn wait(&mut self, number: u32, waiting: Waiting) {
+        let job = &mut self.jobs[number];
+        job.queue.push(waiting);
+        job.skipped = None;
+        self.totals.queued += 1;
+    }
+
+    /// Adds an instant to what is skipped.
+    fn skip(
+        &mut self,
+        number: u32,
+        reason: SkipReason,
+        at: Timestamp,
+        fold: &mut Option<Fold>,
+        out: &mut Vec<Action>,
+    ) {
+        if let Some(fold) = fold
+            && fold.reason == reason
+        {
+            (fold.last, fold.count) = (at, fold.count + 1);
+            return;
+        }
+        self.emit(number, fold, out);
+        *fold = Some(Fold { reason, first: at, last: at, count: 1 });
+    }
+
+    /// Reports what was skipped.
+    fn emit(&mut self, number: u32, fold: &mut Option<Fold>, out: &mut Vec<Action>) {
+        let Some(Fold { reason, first, last, count }) = fold.take() else { return };
+        let job = &mut self.jobs[number];
+        let before = job.skipped.replace((reason, last));
+        let extends = before.filter(|(other, _)| *other == reason).map(|(_, last)| last);
+        out.push(Action::Skipped { job: job.id, reason, first, last, count, extends });
+        self.note_moved(number);
+    }
+}
+
+/// The next instant, distrusting an implementation that does not move on.
+pub(super) fn later(times: &dyn Occurrences, after: Timestamp) -> Option<Timestamp> {
+    times.next_after(after).filter(|&next| next > after)
+}
+
+/// The latest instant of a gap that may run and has not.
+fn latest_open(job: &Job, times: &dyn Occurrences, gap: Gap) -> Option<Timestamp> {
+    let open = |after| times.next_open(after).filter(|&next| next > after);
+    let mut end = gap.end;
+    loop {
+        let last = last_before(open, job.popped, end).filter(|&last| last >= gap.oldest)?;
+        let starts = matches!(times.verdict(last), Verdict::Start(start) if start <= gap.now);
+        if starts && !job.is_done(last) {
+            return Some(last);
+        }
+        end = last;
+    }
+}
+
+/// The last instant after `after` and before `end`, with some 50 questions however many there are.
+fn last_before(
+    next: impl Fn(Timestamp) -> Option<Timestamp>,
+    after: Timestamp,
+    end: Timestamp,
+) -> Option<Timestamp> {
+    let next_before_end = |after| next(after).filter(|&next| next < end);
+    let mut last = next_before_end(after)?;
+    let mut beyond = end;
+    while last.plus(1) < beyond {
+        let middle = last.plus(beyond.since(last) / 2);
+        match next_before_end(middle) {
+            Some(next) => last = next,
+            None => beyond = middle,
+        }
+    }
+    // The bisection leaves out an instant at `beyond` itself, if `beyond` was ever moved.
+    next_before_end(last).or(Some(last))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct Instants(Vec<i64>);
+
+    impl Occurrences for Instants {
+        fn next_after(&self, after: Timestamp) -> Option<Timestamp> {
+            self.0.iter().map(|&at| Timestamp(at)).find(|&at| at > after)
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_last_instant_before_an_end_is_exact(
+            instants in proptest::collection::btree_set(0i64..5_000, 0..60),
+            after in -1i64..5_000, end in 0i64..6_000,
+        ) {
+            let instants: Vec<i64> = instants.into_iter().collect();
+            let exact = instants.iter().copied().rfind(|&at| at > after && at < end);
+            let times = Instants(instants);
+            let last = last_before(|at| later(&times, at), Timestamp(after), Timestamp(end));
+            prop_assert_eq!(last, exact.map(Timestamp));
+        }
+    }
+}

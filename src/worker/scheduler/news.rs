@@ -1,0 +1,181 @@
+//! What others have changed, and reading it.
+//!
+//! Invariant: while a table is locked everything goes on as it was read last, and what has changed
+//! takes effect soon after the lock is gone.
+
+use std::collections::HashSet;
+
+use pg_tock_core::time::{JobId, Timestamp};
+use pgrx::pg_sys;
+
+use super::held::Held;
+use super::resume::Puts;
+use super::{Scheduler, start};
+use crate::catalog::load;
+use crate::pg::{lock, time, txn};
+use crate::shmem::changes::News;
+
+/// How long to wait before asking for a locked `cron.job` again.
+const READ_RETRY: i64 = Timestamp::SECOND / 10;
+
+/// How often all jobs are read at the most.
+const READ_ALL_PAUSE: i64 = Timestamp::SECOND;
+
+impl Scheduler {
+    /// Reads what others have changed. While `cron.job` is locked everything goes on as it was.
+    pub(super) fn take_news(&mut self) {
+        // SAFETY: outside a transaction, as in every main loop.
+        unsafe { pg_sys::AcceptInvalidationMessages() };
+        self.news.add(self.database.changes.take());
+        let now = time::now();
+        if self.news.is_empty() || self.read_at.is_some_and(|at| at > now) {
+            return;
+        }
+        self.stats_pending = true;
+        self.read_at = None;
+        let mut news = std::mem::take(&mut self.news);
+        // Anybody can make all jobs be read again, with ALTER ROLE for instance: not all the time.
+        let early = now.since(self.read_all_at) < READ_ALL_PAUSE && self.installed;
+        if early && (news.everything || news.roles) {
+            let later = News { everything: true, ..News::default() };
+            (news.everything, news.roles) = (false, false);
+            self.news = later;
+            self.read_at = Some(self.read_all_at.plus(READ_ALL_PAUSE));
+        }
+        let full = news.everything || news.roles;
+        if !self.read(&news) {
+            self.news.add(news);
+            self.read_at = Some(now.plus(READ_RETRY));
+        } else if full && !self.installed {
+            // News of a COMMIT can be ahead of what it made visible here: look once more.
+            self.looked_again = !self.looked_again;
+            if self.looked_again {
+                self.news.everything = true;
+                self.read_at = Some(now.plus(READ_RETRY));
+            }
+        }
+    }
+
+    /// Acts upon news. False if that has to wait.
+    fn read(&mut self, news: &News) -> bool {
+        if news.everything || news.roles {
+            return self.read_all();
+        }
+        if !self.installed {
+            // Jobs that change say that the extension is there, whatever was seen before.
+            return news.jobs.is_empty() || self.read_all();
+        }
+        let in_order = !news.ledger || self.put_in_order();
+        in_order && (news.jobs.is_empty() || self.read_some(&news.jobs))
+    }
+
+    /// Closes what is not alive, counts what is not counted. False if that has to wait.
+    fn put_in_order(&self) -> bool {
+        let alive = self.live_runs();
+        let done = txn::run("putting the ledger in order", || start::prepare(&alive));
+        matches!(done, Some(Ok(())))
+    }
+
+    /// Reads every job.
+    fn read_all(&mut self) -> bool {
+        let installed = match txn::run("looking for the extension", load::installed) {
+            Some(Ok(Some(installed))) => installed,
+            Some(Ok(None)) => {
+                self.uninstalled();
+                return true;
+            }
+            Some(Err(_)) | None => return false,
+        };
+        let first = installed.extension.to_u32() != self.extension;
+        if first {
+            self.uninstalled();
+            self.extension = installed.extension.to_u32();
+            self.ledger = installed.ledger.to_u32();
+            self.installed = true;
+            // The rows of dead runs first: they are what their occurrences came to.
+            if !self.put_in_order() {
+                self.database.changes.push_ledger();
+            }
+            self.look_back();
+        }
+        self.note_moves();
+        let mut there = HashSet::new();
+        let mut puts = Puts::default();
+        let read = txn::run("reading the jobs", || {
+            if !lock::try_read_table(installed.jobs) {
+                return Ok(false);
+            }
+            self.jobs.take_calendars(load::calendars()?);
+            load::all(|rows| {
+                there.extend(rows.iter().map(|row| row.id));
+                self.sort(rows, &mut puts);
+            })?;
+            Ok(true)
+        });
+        if !matches!(read, Some(Ok::<bool, pgrx::spi::Error>(true))) {
+            // Those that were sorted are read again, and are known then.
+            self.put(puts);
+            if first {
+                (self.installed, self.extension) = (false, 0);
+            }
+            return false;
+        }
+        for job in self.jobs.ids() {
+            if !there.contains(&job.0) {
+                self.drop_job(job);
+            }
+        }
+        self.put(puts);
+        self.take_requests(None);
+        self.read_all_at = time::now();
+        if first {
+            self.start_up();
+        }
+        true
+    }
+
+    /// Reads some jobs.
+    fn read_some(&mut self, ids: &[i64]) -> bool {
+        let read = txn::run("reading jobs", || {
+            let Some(installed) = load::installed()? else { return Ok(None) };
+            if !lock::try_read_table(installed.jobs) {
+                return Ok(None);
+            }
+            load::some(ids).map(Some)
+        });
+        let Some(Ok::<_, pgrx::spi::Error>(Some(rows))) = read else { return false };
+        for &id in ids {
+            if !rows.iter().any(|row| row.id == id) {
+                self.drop_job(JobId(id));
+            }
+        }
+        self.note_moves();
+        let mut puts = Puts::default();
+        self.sort(rows, &mut puts);
+        self.put(puts);
+        self.take_requests(Some(ids));
+        true
+    }
+
+    /// A job that is not in the table any more.
+    fn drop_job(&mut self, job: JobId) {
+        self.engine.drop_job(job);
+        self.jobs.remove(job);
+        self.held.forget(job);
+        self.records.gone(job);
+        self.outside.remove(&job);
+    }
+
+    /// The extension is not there, or not any more.
+    fn uninstalled(&mut self) {
+        for job in self.jobs.ids() {
+            self.engine.drop_job(job);
+            self.jobs.remove(job);
+        }
+        self.engine.retire_where(|_| true);
+        self.records.clear();
+        self.held = Held::default();
+        self.installed = false;
+        self.extension = 0;
+    }
+}

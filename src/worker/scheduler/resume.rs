@@ -1,0 +1,140 @@
+//! Where each job goes on: from its cursor, leaving out what the ledger has already.
+//!
+//! Invariant: an occurrence that has a row, or a run on its way to one, is never due again, whoever
+//! handed it out and whatever the clock was set to since.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use pg_tock_core::engine::JobSpec;
+use pg_tock_core::run::SkipReason;
+use pg_tock_core::time::{JobId, Timestamp};
+
+use super::Scheduler;
+use super::jobs::Taken;
+use crate::catalog::load::JobRow;
+use crate::catalog::{request, state};
+use crate::pg::{time, txn};
+
+/// So many jobs at a time are looked up in the ledger whether or not anything of them is due: the
+/// clock may have been set back.
+const FEW: usize = 100;
+
+/// Jobs the engine does not know, or not with these times.
+#[derive(Default)]
+pub(super) struct Puts(Vec<Fresh>);
+
+struct Fresh {
+    spec: JobSpec,
+    after: Timestamp,
+}
+
+impl Scheduler {
+    /// Finds out what the time before this scheduler was: downtime, a crash, or a moment without a
+    /// scheduler.
+    pub(super) fn look_back(&mut self) {
+        if self.database.had_scheduler() || std::mem::replace(&mut self.looked_back, true) {
+            return; // what fell due since is late, and nothing more
+        }
+        let left_at = txn::run("looking when the last scheduler left", state::take_left_at);
+        let left_well = matches!(left_at, Some(Ok(Some(_))));
+        self.engine.set_missed_before(self.started_at);
+        let reason = if left_well { SkipReason::Missed } else { SkipReason::ServerCrashed };
+        self.engine.set_gap_reason(reason);
+    }
+
+    /// Takes rows of `cron.job` as they are now, to be put afterwards.
+    pub(super) fn sort(&mut self, rows: Vec<JobRow>, puts: &mut Puts) {
+        let now = time::now();
+        for row in rows {
+            let id = JobId(row.id);
+            let cursor = self.records.cursor(id);
+            match self.jobs.take(row, cursor, now) {
+                Taken::Job { spec, after, fresh: true } => puts.0.push(Fresh { spec, after }),
+                Taken::Job { spec, after, fresh: false } => self.engine.put_job(spec, after),
+                Taken::Refused => self.engine.drop_job(id),
+            }
+        }
+    }
+
+    /// Tells the engine of jobs that are new to it, or have new times.
+    pub(super) fn put(&mut self, puts: Puts) {
+        let Puts(mut fresh) = puts;
+        self.look_up(&mut fresh, time::now());
+        for Fresh { spec, after } in fresh {
+            self.engine.put_job(spec, after);
+        }
+        self.records.effective(&mut self.jobs.effective);
+    }
+
+    /// Finds what is recorded of jobs beyond their cursors.
+    fn look_up(&self, fresh: &mut [Fresh], now: Timestamp) {
+        let few = fresh.len() <= FEW;
+        let due = |job: &Fresh| job.spec.times.next_after(job.after).is_some_and(|at| at <= now);
+        let since: Vec<(JobId, Timestamp)> = fresh
+            .iter()
+            .filter(|job| few || due(job))
+            .map(|job| (job.spec.id, job.after))
+            .collect();
+        if since.is_empty() {
+            return;
+        }
+        let mut done: HashMap<JobId, Vec<Timestamp>> = HashMap::new();
+        match txn::run("looking up what has run", || state::recorded(&since)) {
+            Some(Ok(rows)) => {
+                for (job, at) in rows {
+                    done.entry(job).or_default().push(at);
+                }
+            }
+            // A run that is handed out again settles on the same key, and fails.
+            _ => pgrx::log!("pg_tock: what has run already is not known"),
+        }
+        for current in self.executors.values().filter_map(|executor| executor.current.as_ref()) {
+            let occurrence = current.occurrence;
+            done.entry(occurrence.job).or_default().push(occurrence.scheduled_for);
+        }
+        for job in fresh {
+            let id = job.spec.id;
+            let mut instants = done.remove(&id).unwrap_or_default();
+            instants.extend(self.records.unwritten(id));
+            instants.sort_unstable();
+            instants.dedup();
+            job.spec.done = Arc::from(instants);
+            if job.spec.times.after_completion().is_some() {
+                let end = txn::run("looking when a job ended", || state::last_end(id));
+                job.spec.last_end = end.and_then(Result::ok).flatten();
+            }
+        }
+    }
+
+    /// Takes the runs that were asked for, of these jobs or of all.
+    pub(super) fn take_requests(&mut self, jobs: Option<&[i64]>) {
+        let requests = txn::run("reading requests", || match jobs {
+            Some(ids) => request::of_jobs(ids),
+            None => request::all(),
+        });
+        let Some(Ok(requests)) = requests else { return };
+        for occurrence in requests {
+            let Some(run) = occurrence.run else { continue };
+            if self.requests.contains(&run) {
+                continue;
+            }
+            if self.engine.enqueue(occurrence) {
+                self.requests.insert(run);
+            } else {
+                pgrx::log!("pg_tock: run {run} of job {} is not needed any more", occurrence.job);
+                self.records.answered(run);
+            }
+        }
+    }
+
+    /// The clock was set back by a lot: every job goes on from now, but does not run again what it
+    /// has run already.
+    pub(super) fn clock_was_set_back(&mut self, to: Timestamp) {
+        pgrx::log!("pg_tock: the clock was set back, jobs go on from where it is now");
+        self.records.set_back(to);
+        self.jobs.forget_instants();
+        self.database.changes.push_everything();
+        self.read_all_at = Timestamp(0);
+    }
+}
