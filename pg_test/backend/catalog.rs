@@ -65,7 +65,9 @@ mod tests {
         };
         assert_eq!(ids(load::some(&[b, gone, b, -1]).unwrap()), [b]);
         assert_eq!(ids(load::some(&[]).unwrap()), [] as [i64; 0]);
-        assert_eq!(ids(load::all().unwrap()), [a, b]);
+        let mut all = Vec::new();
+        load::all(|rows| all.extend(rows)).unwrap();
+        assert_eq!(ids(all), [a, b]);
     }
 
     #[pg_test]
