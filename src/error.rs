@@ -121,6 +121,12 @@ pub(crate) enum Error {
     /// A job's schedule names no instants in the past.
     #[error("job {0} has no occurrences to run again")]
     NoOccurrences(i64),
+    /// A function for runs, called outside a run.
+    #[error("not inside a run of a job")]
+    NotInRun,
+    /// A run that means to keep its own job from running.
+    #[error("a run cannot hold its own job")]
+    HoldInside,
     /// A trigger function called as an ordinary function.
     #[error("must be called as trigger")]
     NotATrigger,
@@ -181,9 +187,11 @@ impl Error {
             }
             Self::InRecovery(_) => PgSqlErrorCode::ERRCODE_READ_ONLY_SQL_TRANSACTION,
             Self::Encoding(_) => PgSqlErrorCode::ERRCODE_CHARACTER_NOT_IN_REPERTOIRE,
-            Self::ExtensionMissing | Self::InvalidJob { .. } | Self::NoOccurrences(_) => {
-                PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE
-            }
+            Self::ExtensionMissing
+            | Self::NotInRun
+            | Self::HoldInside
+            | Self::InvalidJob { .. }
+            | Self::NoOccurrences(_) => PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             // pg_cron's SQLSTATE for these, or a bug of ours
             Self::NullArgument(_)
             | Self::CreateForOther

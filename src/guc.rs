@@ -113,6 +113,7 @@ pub(crate) fn init() {
     init_limits();
     init_own();
     init_defaults();
+    crate::exec::context::define();
     settings::reserve_prefix();
 }
 

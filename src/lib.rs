@@ -27,8 +27,26 @@ pub mod pg_test;
 
 extension_sql_file!("../sql/install/10_schema.sql", name = "schema", bootstrap);
 extension_sql_file!("../sql/install/20_tables.sql", name = "tables", requires = ["schema"]);
-extension_sql_file!("../sql/install/30_functions.sql", name = "functions", requires = ["tables"]);
-extension_sql_file!("../sql/install/40_triggers.sql", name = "triggers", requires = ["functions"]);
+extension_sql_file!(
+    "../sql/install/21_inside_tables.sql",
+    name = "inside_tables",
+    requires = ["tables"]
+);
+extension_sql_file!(
+    "../sql/install/30_functions.sql",
+    name = "functions",
+    requires = ["inside_tables"]
+);
+extension_sql_file!(
+    "../sql/install/31_inside_functions.sql",
+    name = "inside_functions",
+    requires = ["functions"]
+);
+extension_sql_file!(
+    "../sql/install/40_triggers.sql",
+    name = "triggers",
+    requires = ["inside_functions"]
+);
 extension_sql_file!("../sql/install/50_views.sql", name = "views", requires = ["triggers"]);
 extension_sql_file!("../sql/install/90_grants.sql", name = "grants", finalize);
 

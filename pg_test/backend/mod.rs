@@ -2,6 +2,7 @@
 
 mod catalog;
 mod changes;
+mod inside;
 mod ledger;
 mod running;
 mod settings;

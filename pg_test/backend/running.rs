@@ -45,6 +45,7 @@ mod tests {
                 started_at: Timestamp(1_800_000_000_000_000 + wide),
                 attempt: n.unsigned_abs(),
                 trigger: if n == 1 { Trigger::Retry } else { Trigger::Startup },
+                window: None,
             });
         }
         let bob = "12 22 4000002 pgrx_tests tock_bob 1800000000.500000 1800000000.000002 startup 2";
@@ -74,6 +75,7 @@ mod tests {
             started_at: Timestamp(0),
             attempt: 1,
             trigger: Trigger::Schedule,
+            window: None,
         });
         assert_eq!(Spi::get_one::<String>(SEEN).unwrap(), None);
     }

@@ -24,8 +24,11 @@ fn run(n: u32) -> CurrentRun {
         started_at: Timestamp(wide + 3),
         attempt: n,
         trigger: if n.is_multiple_of(2) { Trigger::Schedule } else { Trigger::Retry },
+        window: (!n.is_multiple_of(3)).then_some((Timestamp(wide + 4), Timestamp(wide + 5))),
     }
 }
+
+type Figures = (i64, i64, i64, i64, u32, Trigger, Option<(Timestamp, Timestamp)>);
 
 /// A report with nothing special about it.
 fn left(outcome: Outcome) -> Left {
@@ -34,9 +37,9 @@ fn left(outcome: Outcome) -> Left {
 }
 
 /// Everything a run consists of.
-fn figures(run: &CurrentRun) -> (i64, i64, i64, i64, u32, Trigger) {
-    let CurrentRun { job, run, scheduled_for, started_at, attempt, trigger } = *run;
-    (job.0, run.0, scheduled_for.0, started_at.0, attempt, trigger)
+fn figures(run: &CurrentRun) -> Figures {
+    let CurrentRun { job, run, scheduled_for, started_at, attempt, trigger, window } = *run;
+    (job.0, run.0, scheduled_for.0, started_at.0, attempt, trigger, window)
 }
 
 #[pg_schema]

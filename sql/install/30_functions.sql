@@ -96,7 +96,10 @@ CREATE FUNCTION cron.running_runs(
     OUT scheduled_for timestamptz,
     OUT started_at timestamptz,
     OUT trigger text,
-    OUT attempt int)
+    OUT attempt int,
+    OUT progress double precision,
+    OUT note text,
+    OUT heartbeat_at timestamptz)
 RETURNS SETOF record
 LANGUAGE C VOLATILE STRICT
 AS 'MODULE_PATHNAME', 'running_runs_wrapper';

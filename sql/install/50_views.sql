@@ -114,7 +114,10 @@ SELECT
     run.started_at,
     pg_catalog.clock_timestamp() - run.started_at AS elapsed,
     run.trigger,
-    run.attempt
+    run.attempt,
+    run.progress,
+    run.note,
+    run.heartbeat_at
 FROM cron.running_runs() AS run
 LEFT JOIN cron.job AS job ON job.jobid = run.jobid;
 
@@ -130,6 +133,9 @@ COMMENT ON COLUMN cron.running.started_at IS 'when it started';
 COMMENT ON COLUMN cron.running.elapsed IS 'how long it has been running';
 COMMENT ON COLUMN cron.running.trigger IS 'why it runs: schedule, manual, retry, catch_up, backfill, startup or dependency';
 COMMENT ON COLUMN cron.running.attempt IS 'which attempt at this occurrence, from 1';
+COMMENT ON COLUMN cron.running.progress IS 'how much it has done, in percent, as it said with cron.heartbeat';
+COMMENT ON COLUMN cron.running.note IS 'what it noted with cron.heartbeat';
+COMMENT ON COLUMN cron.running.heartbeat_at IS 'when it called cron.heartbeat last';
 
 CREATE VIEW cron.recent_runs WITH (security_invoker = true, security_barrier = true) AS
 SELECT

@@ -9,6 +9,8 @@ mod backfill;
 mod calendars;
 mod flush;
 mod forecast;
+mod hold;
+mod inside;
 mod jobs;
 mod options;
 mod outlook;

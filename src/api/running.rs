@@ -2,6 +2,7 @@
 
 use pgrx::prelude::*;
 
+use crate::pg::text::ServerText;
 use crate::pg::time::to_pg;
 use crate::pg::{identity, process};
 use crate::shmem::slots::{self, Phase};
@@ -21,6 +22,9 @@ fn running_runs() -> TableIterator<
         name!(started_at, Option<TimestampWithTimeZone>),
         name!(trigger, &'static str),
         name!(attempt, i32),
+        name!(progress, Option<f64>),
+        name!(note, Option<String>),
+        name!(heartbeat_at, Option<TimestampWithTimeZone>),
     ),
 > {
     let stamp = |at| TimestampWithTimeZone::try_from(to_pg(at)).ok();
@@ -30,6 +34,8 @@ fn running_runs() -> TableIterator<
             if !identity::may_see(slot.role()) {
                 return None;
             }
+            let beat = slot.progress.last();
+            let note = beat.as_ref().filter(|beat| !beat.note.is_empty());
             Some((
                 run.job.0,
                 run.run.0,
@@ -40,6 +46,9 @@ fn running_runs() -> TableIterator<
                 stamp(run.started_at),
                 run.trigger.as_str(),
                 run.attempt.cast_signed(),
+                beat.as_ref().and_then(|beat| beat.percent),
+                note.map(|beat| ServerText::new(&beat.note).readable().into_owned()),
+                beat.as_ref().and_then(|beat| stamp(beat.at)),
             ))
         })
         .collect();

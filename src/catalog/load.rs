@@ -36,6 +36,10 @@ pub(crate) struct JobRow {
     pub(crate) cursor: Option<Timestamp>,
     /// Its options as JSON; None if it has none.
     pub(crate) options: Option<String>,
+    /// `settings`, as JSON in UTF-8.
+    pub(crate) settings: Option<String>,
+    /// Whether `session` is `fresh`.
+    pub(crate) fresh: bool,
 }
 
 /// The options of a job that say when it runs. What is not there has its default.
@@ -110,7 +114,8 @@ macro_rules! jobs {
             ", ",
             "d.oid, r.oid, r.rolsuper, s.effective_from, s.definition, s.cursor, ",
             options!(),
-            " FROM cron.job j ",
+            ", pg_catalog.convert_to(j.settings::pg_catalog.text, 'UTF8'), ",
+            "j.session OPERATOR(pg_catalog.=) 'fresh' FROM cron.job j ",
             "LEFT JOIN pg_catalog.pg_database d ",
             "ON d.datname::pg_catalog.text OPERATOR(pg_catalog.=) j.database ",
             "LEFT JOIN pg_catalog.pg_roles r ",
@@ -242,5 +247,7 @@ fn read(row: &SpiHeapTupleData<'_>) -> Result<JobRow, spi::Error> {
         definition: row.get(14)?,
         cursor: row.get::<TimestampWithTimeZone>(15)?.map(|at| from_pg(at.into_inner())),
         options: optional(16)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
+        settings: optional(17)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
+        fresh: row.get(18)?.unwrap_or(false),
     })
 }

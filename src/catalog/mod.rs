@@ -6,6 +6,7 @@
 
 pub(crate) mod backfill;
 pub(crate) mod calendar;
+pub(crate) mod inside;
 pub(crate) mod job;
 pub(crate) mod load;
 pub(crate) mod lookup;

@@ -48,11 +48,14 @@ impl Progress {
 
 /// What wants to take part in an execution. Methods run inside [`trap::catch`].
 pub(crate) trait Observer {
-    /// The text is parsed, nothing has run, no transaction is open.
+    /// Whether there is work to do before the first statement in a transaction of its own.
+    fn works_apart(&self, kind: Kind) -> bool;
+    /// The text is parsed and nothing has run. A transaction is open, that of the first statement,
+    /// unless `works_apart`. False: nothing is to run.
     ///
     /// # Safety
     /// Inside [`trap::catch`].
-    unsafe fn parsed(&mut self, kind: Kind);
+    unsafe fn parsed(&mut self, kind: Kind) -> bool;
     /// The last statement is done and its transaction is about to be committed, unless a block is
     /// still open.
     ///
@@ -78,8 +81,14 @@ pub(crate) unsafe fn execute<O: Observer>(sql: &CStr, progress: &mut Progress, o
         switch_to(old);
         let kind = kind::of_list(list);
         refuse_copy(kind);
-        finish(progress);
-        observer.parsed(kind);
+        if observer.works_apart(kind) {
+            finish(progress);
+        }
+        if !observer.parsed(kind) {
+            finish(progress);
+            pg_sys::debug_query_string = core::ptr::null();
+            return;
+        }
         let logged = log_statement(list, text);
         let count = if list.is_null() { 0 } else { (*list).length };
         for i in 0..count {

@@ -1,10 +1,14 @@
 //! How a run ended: in words, in fields, as a report.
 
-use pg_tock_core::message::ErrorFields;
+use std::ffi::CStr;
+
+use pg_tock_core::message::{ErrorFields, result_message};
 use pg_tock_core::run::{Guarantee, Outcome};
 use pg_tock_core::time::Timestamp;
 use pg_tock_core::wire::{RunOrder, RunReport};
 
+use super::command::Progress;
+use crate::pg::raw;
 use crate::pg::trap::PgError;
 use crate::shmem::slots::{Left, Slot};
 
@@ -14,6 +18,10 @@ pub(crate) struct Ended {
     pub(super) outcome: Outcome,
     pub(super) guarantee: Guarantee,
     pub(super) recorded: bool,
+    /// Somebody holds the job and the run did not begin: how many holds had ended before it tried.
+    pub(crate) held: Option<u64>,
+    /// The run wants to be followed by another one.
+    pub(crate) again: bool,
     pub(super) reaches_outside: bool,
     pub(super) started_at: Timestamp,
     pub(super) ended_at: Timestamp,
@@ -24,6 +32,24 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
+    /// A run that did not begin because somebody holds its job.
+    pub(super) fn held(at: Timestamp, holds_ended: u64) -> Self {
+        Self {
+            outcome: Outcome::Cancelled,
+            guarantee: Guarantee::ExactlyOnce,
+            recorded: false,
+            held: Some(holds_ended),
+            again: false,
+            reaches_outside: false,
+            started_at: at,
+            ended_at: at,
+            row_count: None,
+            sqlstate: None,
+            message: "job is held".to_owned(),
+            error_json: None,
+        }
+    }
+
     /// Whether the row is written. Otherwise the scheduler has to.
     pub(crate) const fn is_recorded(&self) -> bool {
         self.recorded
@@ -53,6 +79,8 @@ impl Ended {
             outcome: self.outcome,
             guarantee: self.guarantee,
             recorded: self.recorded,
+            held: self.held,
+            again: self.again,
             reaches_outside: self.reaches_outside,
             started_at: self.started_at,
             ended_at: self.ended_at,
@@ -62,6 +90,60 @@ impl Ended {
             error_json: self.error_json.as_deref(),
         }
     }
+}
+
+/// Room for `return_message` of a success, which is made where nothing may be allocated.
+const MESSAGE: usize = 96;
+
+/// A short text without a destructor.
+#[derive(Clone, Copy)]
+pub(super) struct Text {
+    bytes: [u8; MESSAGE],
+    len: usize,
+}
+
+impl Text {
+    /// An empty text.
+    pub(super) const fn new() -> Self {
+        Self { bytes: [0; MESSAGE], len: 0 }
+    }
+
+    /// What it says.
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+}
+
+impl core::fmt::Write for Text {
+    fn write_str(&mut self, text: &str) -> core::fmt::Result {
+        let room = self.bytes.get_mut(self.len..).ok_or(core::fmt::Error)?;
+        let to = room.get_mut(..text.len()).ok_or(core::fmt::Error)?;
+        to.copy_from_slice(text.as_bytes());
+        self.len += text.len();
+        Ok(())
+    }
+}
+
+/// The outcome in words for `status`, which has pg_cron's only.
+pub(super) const fn status_of(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Succeeded => "succeeded",
+        _ => "failed",
+    }
+}
+
+/// The words for what the last statement returned, and its number of rows.
+pub(super) fn describe(progress: &Progress) -> (String, Option<i64>) {
+    // SAFETY: a table of constants.
+    let (tag, counts) = unsafe {
+        let name = CStr::from_ptr(raw::GetCommandTagName(progress.tag));
+        (name.to_str().unwrap_or_default(), raw::command_tag_display_rowcount(progress.tag))
+    };
+    let none = progress.statements == 0;
+    let tag = if none { "" } else { tag };
+    let text = result_message(tag, progress.rows, progress.returned_rows, counts);
+    let counted = !none && (counts || progress.returned_rows);
+    (text, if counted { i64::try_from(progress.rows).ok() } else { None })
 }
 
 /// How an error counts: a cancel by a person and a timeout are no fault of the command.

@@ -2,12 +2,16 @@
 //!
 //! `command` executes a job's text as the simple query protocol would, `ledger` writes its row
 //! straight into the table, `run` puts the two together into one run, `reset` leaves nothing of it
-//! behind; `ended` puts the end of a run into words.
+//! behind; `ended` puts the end of a run into words. `lock` is the lock a run holds on its job,
+//! `context` what it can read of itself, `checkpoint` what it forgets when it succeeds.
 
+mod checkpoint;
 pub(crate) mod command;
+pub(crate) mod context;
 pub(crate) mod ended;
 pub(crate) mod kind;
 pub(crate) mod ledger;
 pub(crate) mod libraries;
+mod lock;
 pub(crate) mod reset;
 pub(crate) mod run;

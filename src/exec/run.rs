@@ -1,26 +1,26 @@
 //! One run: claim it where that is needed, execute its text, settle its row in the transaction of
 //! its effects, record a failure in one of its own.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use pg_tock_core::message::{psql_error, result_message};
+use pg_tock_core::message::psql_error;
 use pg_tock_core::run::{Guarantee, Outcome};
 use pg_tock_core::time::Timestamp;
 use pg_tock_core::wire::RunOrder;
 use pgrx::pg_sys;
 
+use super::checkpoint;
 use super::command::{self, Observer, Progress};
-use super::ended::{Ended, fields, json, outcome_of};
+use super::context;
+use super::ended::{Ended, Text, describe, fields, json, outcome_of, status_of};
 use super::kind::Kind;
 use super::ledger::{self, Row, Write};
 use super::libraries;
+use super::lock::RunLock;
 use crate::pg::trap::PgError;
 use crate::pg::{raw, time, trap};
 use crate::shmem::slots::{Phase, Slot};
-
-/// Room for `return_message` of a success, which is made where nothing may be allocated.
-const MESSAGE: usize = 96;
 
 /// What an executor knows about itself.
 #[derive(Debug)]
@@ -33,6 +33,14 @@ pub(crate) struct Session {
     pub(crate) database: CString,
     /// The name of its role.
     pub(crate) username: CString,
+}
+
+impl Session {
+    /// Whether the objects of the extension whose scheduler this session works for are in this
+    /// session's database.
+    pub(crate) fn is_home(&self) -> bool {
+        self.slot.scheduler() == self.slot.database()
+    }
 }
 
 /// Transactions this session has committed.
@@ -68,6 +76,7 @@ pub(crate) fn prepare_session() {
 struct Flight<'a> {
     session: &'a Session,
     order: &'a RunOrder<'a>,
+    lock: RunLock,
     started_at: Timestamp,
     /// Commits of the session when the run's own transaction began.
     commits_before: u64,
@@ -83,41 +92,6 @@ struct Flight<'a> {
     ended_at: Timestamp,
     message: Text,
     row_count: Option<i64>,
-}
-
-/// A short text without a destructor.
-#[derive(Clone, Copy)]
-struct Text {
-    bytes: [u8; MESSAGE],
-    len: usize,
-}
-
-impl Text {
-    const fn new() -> Self {
-        Self { bytes: [0; MESSAGE], len: 0 }
-    }
-
-    fn as_bytes(&self) -> &[u8] {
-        self.bytes.get(..self.len).unwrap_or_default()
-    }
-}
-
-impl core::fmt::Write for Text {
-    fn write_str(&mut self, text: &str) -> core::fmt::Result {
-        let room = self.bytes.get_mut(self.len..).ok_or(core::fmt::Error)?;
-        let to = room.get_mut(..text.len()).ok_or(core::fmt::Error)?;
-        to.copy_from_slice(text.as_bytes());
-        self.len += text.len();
-        Ok(())
-    }
-}
-
-/// The outcome in words for `status`, which has pg_cron's only.
-const fn status_of(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Succeeded => "succeeded",
-        _ => "failed",
-    }
 }
 
 impl Flight<'_> {
@@ -181,6 +155,8 @@ impl Flight<'_> {
     unsafe fn settle(&mut self, progress: &Progress, alone: bool) {
         // SAFETY: promised by the caller.
         unsafe {
+            self.lock.make_sure();
+            self.forget_checkpoint();
             let how = self.take_row();
             self.reaches_outside |= libraries::reach_outside();
             self.ended_at = time::now();
@@ -207,6 +183,17 @@ impl Flight<'_> {
         self.settled = true;
     }
 
+    /// What an occurrence that succeeds has no use for any more.
+    ///
+    /// # Safety
+    /// Inside [`trap::catch`], in a transaction.
+    unsafe fn forget_checkpoint(&self) {
+        if context::may_have_checkpoint(self.order) && self.session.is_home() {
+            // SAFETY: promised by the caller.
+            unsafe { checkpoint::forget(self.session.ledger, self.order) };
+        }
+    }
+
     /// Puts what the last statement returned into words. `String`s made here are gone before the
     /// next call into Postgres.
     fn describe(&mut self, progress: &Progress) {
@@ -218,25 +205,24 @@ impl Flight<'_> {
     }
 }
 
-/// The words for what the last statement returned, and its number of rows.
-fn describe(progress: &Progress) -> (String, Option<i64>) {
-    // SAFETY: a table of constants.
-    let (tag, counts) = unsafe {
-        let name = CStr::from_ptr(raw::GetCommandTagName(progress.tag));
-        (name.to_str().unwrap_or_default(), raw::command_tag_display_rowcount(progress.tag))
-    };
-    let none = progress.statements == 0;
-    let tag = if none { "" } else { tag };
-    let text = result_message(tag, progress.rows, progress.returned_rows, counts);
-    let counted = !none && (counts || progress.returned_rows);
-    (text, if counted { i64::try_from(progress.rows).ok() } else { None })
-}
-
 impl Observer for Flight<'_> {
-    unsafe fn parsed(&mut self, kind: Kind) {
+    fn works_apart(&self, kind: Kind) -> bool {
+        let flushed = self.order.reaches_outside || self.order.claim_first;
+        kind.may_commit || kind.reaches_outside || flushed
+    }
+
+    unsafe fn parsed(&mut self, kind: Kind) -> bool {
         self.reaches_outside = kind.reaches_outside || self.order.reaches_outside;
         let flushed = self.reaches_outside || self.order.claim_first;
-        if self.order.local && (kind.may_commit || flushed) {
+        let apart = self.works_apart(kind);
+        // SAFETY: promised by the caller.
+        let taken = unsafe {
+            if apart { self.lock.take_for_session() } else { self.lock.take_for_transaction() }
+        };
+        if !taken {
+            return false;
+        }
+        if self.order.local && apart {
             let slot = self.session.slot;
             // SAFETY: no transaction is open; the claim may be lost in a crash of the server, for
             // WAL is ordered: then what the command did is lost too.
@@ -263,12 +249,18 @@ impl Observer for Flight<'_> {
             self.has_row = slot.phase() == Phase::Recorded;
         }
         self.commits_before = COMMITS.load(Ordering::Relaxed);
+        true
     }
 
     unsafe fn before_commit(&mut self, progress: &Progress) {
-        if self.order.local {
-            // SAFETY: promised by the caller.
-            unsafe { self.settle(progress, false) };
+        // SAFETY: promised by the caller.
+        unsafe {
+            if self.order.local {
+                self.settle(progress, false);
+            } else {
+                self.lock.make_sure();
+                self.forget_checkpoint();
+            }
         }
     }
 }
@@ -278,6 +270,7 @@ pub(crate) fn run(session: &Session, order: &RunOrder<'_>) -> Ended {
     let mut flight = Flight {
         session,
         order,
+        lock: RunLock::new(session.slot.scheduler(), order),
         started_at: time::now(),
         commits_before: COMMITS.load(Ordering::Relaxed),
         commits_at_settle: 0,
@@ -290,6 +283,10 @@ pub(crate) fn run(session: &Session, order: &RunOrder<'_>) -> Ended {
         row_count: None,
     };
     let mut progress = Progress::new();
+    let presets = match context::presets(order) {
+        Ok(presets) => presets,
+        Err(error) => return done(session, failed(flight, &error)),
+    };
     // SAFETY: this process's own variables, outside a transaction; nothing with a destructor is
     // used inside `catch`.
     let executed = unsafe {
@@ -298,19 +295,33 @@ pub(crate) fn run(session: &Session, order: &RunOrder<'_>) -> Ended {
         pg_sys::CurrentMemoryContext = pg_sys::MessageContext;
         pg_sys::QueryCancelPending = 0;
         raw::SetCurrentStatementStartTimestamp();
-        let executed = trap::catch(|| command::execute(order.command, &mut progress, &mut flight));
+        let executed = trap::catch(|| {
+            context::apply(&presets);
+            command::execute(order.command, &mut progress, &mut flight);
+        });
         pg_sys::synchronous_commit = synchronous_commit;
         pg_sys::LockTimeout = lock_timeout;
         executed
     };
+    if let (Ok(()), Some(holds_ended)) = (&executed, flight.lock.held()) {
+        return Ended::held(flight.started_at, holds_ended);
+    }
     // Settled and committed is final, whatever went wrong afterwards (a log line interrupted).
     let committed = COMMITS.load(Ordering::Relaxed) > flight.commits_at_settle;
     let executed = if flight.settled && committed { Ok(()) } else { executed };
     let executed = executed.and_then(|()| close_transaction());
+    let lock = flight.lock;
     let ended = match executed {
         Ok(()) => succeeded(flight, &progress),
         Err(error) => failed(flight, &error),
     };
+    lock.give_back();
+    done(session, ended)
+}
+
+/// The run is over.
+fn done(session: &Session, mut ended: Ended) -> Ended {
+    ended.again = ended.outcome == Outcome::Succeeded && session.slot.wants_again();
     if ended.recorded {
         session.slot.end();
     }
@@ -366,6 +377,8 @@ fn succeeded(mut flight: Flight<'_>, progress: &Progress) -> Ended {
         outcome: Outcome::Succeeded,
         guarantee: flight.guarantee,
         recorded: flight.settled,
+        held: None,
+        again: false,
         reaches_outside: flight.reaches_outside,
         started_at: flight.started_at,
         ended_at: if flight.ended_at.0 == 0 { time::now() } else { flight.ended_at },
@@ -397,6 +410,8 @@ fn failed(mut flight: Flight<'_>, error: &PgError) -> Ended {
         outcome,
         guarantee: flight.guarantee,
         recorded: false,
+        held: None,
+        again: false,
         reaches_outside: flight.reaches_outside,
         started_at: flight.started_at,
         ended_at: time::now(),

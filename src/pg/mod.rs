@@ -4,6 +4,7 @@ pub(crate) mod bgw;
 pub(crate) mod catalog_scan;
 pub(crate) mod create_extension;
 pub(crate) mod identity;
+pub(crate) mod job_lock;
 pub(crate) mod json;
 pub(crate) mod lock;
 pub(crate) mod mq;

@@ -79,6 +79,19 @@ unsafe extern "C-unwind" {
     pub(crate) fn GetTopTransactionIdIfAny() -> TransactionId;
     pub(crate) fn SetCurrentStatementStartTimestamp();
 
+    // storage/lmgr/lock.c
+    pub(crate) fn LockAcquire(
+        tag: *const pgrx::pg_sys::LOCKTAG,
+        mode: c_int,
+        session: bool,
+        dont_wait: bool,
+    ) -> pgrx::pg_sys::LockAcquireResult::Type;
+    pub(crate) fn LockRelease(
+        tag: *const pgrx::pg_sys::LOCKTAG,
+        mode: c_int,
+        session: bool,
+    ) -> bool;
+
     // utils/time/snapmgr.c
     pub(crate) fn analyze_requires_snapshot(parsetree: *mut RawStmt) -> bool;
     pub(crate) fn GetTransactionSnapshot() -> Snapshot;
@@ -175,6 +188,8 @@ unsafe extern "C-unwind" {
         arg: Datum,
     ) -> Datum;
     pub(crate) fn get_rel_name(relation: Oid) -> *mut c_char;
+    pub(crate) fn get_rel_namespace(relation: Oid) -> Oid;
+    pub(crate) fn get_relname_relid(name: *const c_char, namespace: Oid) -> Oid;
     pub(crate) fn pg_any_to_server(s: *const c_char, len: c_int, encoding: c_int) -> *mut c_char;
     pub(crate) fn pg_server_to_any(s: *const c_char, len: c_int, encoding: c_int) -> *mut c_char;
     pub(crate) fn GetDatabaseEncoding() -> c_int;
@@ -205,6 +220,8 @@ unsafe extern "C-unwind" {
         level: c_int,
         is_reload: bool,
     ) -> c_int;
+
+    pub(crate) fn superuser() -> bool;
 
     // signal handlers (never through pgrx's guard: no Rust may run in signal context)
     pub(crate) fn die(signal: c_int);

@@ -32,6 +32,8 @@ pub(crate) struct Database {
     /// How often somebody asked for everything to be written, and up to which of these it is.
     flush_asked: AtomicU64,
     flush_done: AtomicU64,
+    /// How many holds of jobs have ended.
+    holds_ended: AtomicU64,
     /// Jobs that changed.
     pub(crate) changes: Changes,
 }
@@ -67,6 +69,18 @@ pub(crate) fn wake_launcher() {
 }
 
 impl Database {
+    /// A hold of a job has ended, or was not to be had: runs that were put off may be tried again.
+    pub(crate) fn hold_ended(&self) {
+        self.holds_ended.fetch_add(1, Ordering::AcqRel);
+        self.wake();
+    }
+
+    /// How many holds of jobs have ended. Who finds a job held after having read this, and hears
+    /// of a higher number, has to look again.
+    pub(crate) fn holds_ended(&self) -> u64 {
+        self.holds_ended.load(Ordering::Acquire)
+    }
+
     /// The database.
     pub(crate) fn oid(&self) -> u32 {
         self.oid.load(Ordering::Acquire)

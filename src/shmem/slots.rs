@@ -28,6 +28,7 @@ use pg_tock_core::time::{JobId, RunId, Timestamp};
 use pgrx::pg_sys;
 
 use super::layout;
+use super::progress::Progress;
 
 /// Bytes of an executor's last words that are kept.
 const LAST_WORDS: usize = 1_000;
@@ -65,6 +66,14 @@ pub(crate) struct Slot {
     started_at: AtomicI64,
     attempt: AtomicU32,
     trigger: AtomicU8,
+    /// Whether the run is for a window of data, which ends and begins so.
+    windowed: AtomicBool,
+    window_start: AtomicI64,
+    window_end: AtomicI64,
+    /// The run wants to be followed by another one.
+    again: AtomicBool,
+    /// What the run says about itself.
+    pub(crate) progress: Progress,
     /// The scheduler wants this run to end.
     cancelled: AtomicBool,
     /// How the run ended, plus one, if the scheduler could not be told; 0 = nothing to tell.
@@ -129,6 +138,8 @@ pub(crate) struct CurrentRun {
     pub(crate) started_at: Timestamp,
     pub(crate) attempt: u32,
     pub(crate) trigger: Trigger,
+    /// The data it is for: what is later than the first instant, up to the second.
+    pub(crate) window: Option<(Timestamp, Timestamp)>,
 }
 
 /// How a run ended, as it is kept for the scheduler.
@@ -311,6 +322,12 @@ impl Slot {
         self.started_at.store(run.started_at.0, Ordering::Relaxed);
         self.attempt.store(run.attempt, Ordering::Relaxed);
         self.trigger.store(run.trigger.as_u8(), Ordering::Relaxed);
+        self.windowed.store(run.window.is_some(), Ordering::Relaxed);
+        let (start, end) = run.window.unwrap_or((Timestamp(0), Timestamp(0)));
+        self.window_start.store(start.0, Ordering::Relaxed);
+        self.window_end.store(end.0, Ordering::Relaxed);
+        self.again.store(false, Ordering::Relaxed);
+        self.progress.reset();
         self.cancelled.store(false, Ordering::Relaxed);
         self.left_outcome.store(0, Ordering::Relaxed);
         self.version.fetch_add(1, Ordering::AcqRel);
@@ -369,6 +386,10 @@ impl Slot {
                 attempt: self.attempt.load(Ordering::Relaxed),
                 trigger: Trigger::from_u8(self.trigger.load(Ordering::Relaxed))
                     .unwrap_or(Trigger::Schedule),
+                window: self.windowed.load(Ordering::Relaxed).then(|| {
+                    let load = |at: &AtomicI64| Timestamp(at.load(Ordering::Relaxed));
+                    (load(&self.window_start), load(&self.window_end))
+                }),
             };
             core::sync::atomic::fence(Ordering::Acquire);
             if self.version.load(Ordering::Relaxed) == version {
@@ -386,6 +407,16 @@ impl Slot {
     /// Whether it was the scheduler that wanted the run to end.
     pub(crate) fn is_cancelled(&self) -> bool {
         self.cancelled.load(Ordering::Acquire)
+    }
+
+    /// The run wants to be followed by another one.
+    pub(crate) fn ask_again(&self) {
+        self.again.store(true, Ordering::Release);
+    }
+
+    /// Whether the run it began last wants to be followed by another one.
+    pub(crate) fn wants_again(&self) -> bool {
+        self.again.load(Ordering::Acquire)
     }
 
     /// Keeps how the run ended until a scheduler, this or the next, has recorded it.

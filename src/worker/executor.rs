@@ -6,12 +6,12 @@
 
 use core::ffi::CStr;
 use std::ffi::CString;
-use std::sync::atomic::{AtomicPtr, Ordering};
 
 use pg_tock_core::wire::RunOrder;
 use pgrx::pg_sys;
 
 use crate::exec::command::log_line;
+use crate::exec::context;
 use crate::exec::ended::Ended;
 use crate::exec::run::{self, Session};
 use crate::exec::{libraries, reset};
@@ -19,8 +19,8 @@ use crate::guc;
 use crate::pg::bgw::Worker;
 use crate::pg::mq::{Receiver, Sender};
 use crate::pg::{process, time, trap};
-use crate::shmem::databases;
 use crate::shmem::slots::{self, CurrentRun, Slot};
+use crate::shmem::{databases, mine};
 
 /// Bytes of each of the two queues in an executor's segment.
 pub(crate) const QUEUE: usize = 64 * 1024;
@@ -37,15 +37,7 @@ pub(crate) const fn worker(slot: u32, life: u32) -> Worker {
     }
 }
 
-static SLOT: AtomicPtr<Slot> = AtomicPtr::new(core::ptr::null_mut());
 static mut PREVIOUS_LOG_HOOK: pg_sys::emit_log_hook_type = None;
-
-/// This process's slot.
-fn my_slot() -> Option<&'static Slot> {
-    let slot = SLOT.load(Ordering::Relaxed);
-    // SAFETY: set once to a slot in shared memory, which is never unmapped.
-    unsafe { slot.as_ref() }
-}
 
 /// Keeps the message of a FATAL, which is the last thing this process says: nobody else could
 /// tell why it went. Called inside error processing: allocates nothing, raises nothing.
@@ -54,7 +46,7 @@ unsafe extern "C-unwind" fn keep_last_words(data: *mut pg_sys::ErrorData) {
     // SAFETY: Postgres passes the error being reported.
     let error = unsafe { &*data };
     let last = error.elevel >= pg_sys::FATAL.cast_signed() && !error.message.is_null();
-    if let Some(slot) = my_slot().filter(|_| last) {
+    if let Some(slot) = mine::slot().filter(|_| last) {
         // SAFETY: a static buffer of five characters; a C string.
         let (code, message) = unsafe {
             let code = CStr::from_ptr(crate::pg::raw::unpack_sql_state(error.sqlerrcode));
@@ -72,7 +64,7 @@ unsafe extern "C-unwind" fn keep_last_words(data: *mut pg_sys::ErrorData) {
 
 /// Tells the scheduler that this process is gone.
 unsafe extern "C-unwind" fn on_exit(_code: i32, _arg: pg_sys::Datum) {
-    if let Some(slot) = my_slot() {
+    if let Some(slot) = mine::slot() {
         let scheduler = slot.scheduler();
         slot.exited();
         if let Some(database) = databases::find(scheduler) {
@@ -93,7 +85,7 @@ pub extern "C-unwind" fn pg_tock_executor_main(argument: pg_sys::Datum) {
     if !slot.arrive(life, process::pid(), process::latch()) {
         return;
     }
-    SLOT.store(core::ptr::from_ref(slot).cast_mut(), Ordering::Relaxed);
+    mine::take(slot);
     // SAFETY: a plain function that touches shared memory only.
     unsafe { pg_sys::before_shmem_exit(Some(on_exit), pg_sys::Datum::from(0)) };
     // SAFETY: one thread, before anything can be logged by a job.
@@ -174,6 +166,7 @@ fn names(slot: &Slot) -> (CString, CString) {
 fn serve(session: &Session, mut receiver: Receiver, mut sender: Sender) {
     let mut report = Vec::new();
     let mut idle = Idle::default();
+    let mut used = false;
     loop {
         let message = match receiver.try_receive() {
             Err(_) => return,
@@ -189,12 +182,18 @@ fn serve(session: &Session, mut receiver: Receiver, mut sender: Sender) {
             pgrx::log!("pg_tock: executor got an order it cannot read");
             return;
         };
+        if order.fresh && used {
+            return; // the run has not begun, and gets another executor
+        }
+        used = true;
         if process::reload_config() {
             pgrx::debug1!("pg_tock: executor has read the configuration again");
         }
         report.clear();
         let Some(ended) = obey(session, &order) else { return };
-        if !ended.is_recorded() {
+        if ended.held.is_some() {
+            session.slot.end();
+        } else if !ended.is_recorded() {
             // Stays there until the scheduler, this or the next, has committed the row.
             ended.leave(session.slot);
         }
@@ -206,7 +205,7 @@ fn serve(session: &Session, mut receiver: Receiver, mut sender: Sender) {
             return;
         }
         // What a library outside keeps in this process no reset reaches.
-        if libraries::reach_outside() || !reset::discard_all() {
+        if order.fresh || libraries::reach_outside() || !reset::discard_all() {
             return;
         }
         process::report_idle();
@@ -216,6 +215,7 @@ fn serve(session: &Session, mut receiver: Receiver, mut sender: Sender) {
 /// One run, from order to end. None if the scheduler is gone: the order has not been begun, and the
 /// next scheduler finds its occurrence due.
 fn obey(session: &Session, order: &RunOrder<'_>) -> Option<Ended> {
+    context::begin(order);
     let begun = session.slot.begin(&CurrentRun {
         job: order.job,
         run: order.run,
@@ -223,6 +223,7 @@ fn obey(session: &Session, order: &RunOrder<'_>) -> Option<Ended> {
         started_at: time::now(),
         attempt: order.attempt,
         trigger: order.trigger,
+        window: order.window,
     });
     if !begun {
         return None;

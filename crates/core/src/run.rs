@@ -132,6 +132,8 @@ words! {
         Condition = 6 "condition",
         /// A job it depends on did not succeed.
         Upstream = 7 "upstream",
+        /// Its job was held, and too many of its occurrences waited already.
+        Held = 8 "held",
     }
 }
 

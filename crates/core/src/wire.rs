@@ -66,6 +66,15 @@ pub struct RunOrder<'a> {
     pub reaches_outside: bool,
     /// WAL position that must be on disk before anything is sent outside; 0 = nothing to wait for.
     pub flush_lsn: u64,
+    /// Whether runs of the job share its lock (`on_overlap = 'allow'`).
+    pub shares_lock: bool,
+    /// Whether the run wants a process no run has used before, and none after it uses
+    /// (`session = 'fresh'`).
+    pub fresh: bool,
+    /// The data the run is for: what is later than the first instant, up to the second.
+    pub window: Option<(Timestamp, Timestamp)>,
+    /// What to set before the command, as a JSON object of names and values.
+    pub settings: Option<&'a str>,
     /// The job's name, if it has one.
     pub job_name: Option<&'a CStr>,
     /// The SQL text, in the encoding of the scheduler's database.
@@ -76,11 +85,13 @@ impl<'a> RunOrder<'a> {
     /// Appends the message to `out`; on an error `out` is as it was.
     ///
     /// # Errors
-    /// A name or command that is longer than 4 GiB.
+    /// A text longer than 4 GiB, or settings that hold a NUL byte.
     pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), WireError> {
         let name_len = check_len("job_name", self.job_name.unwrap_or_default().count_bytes())?;
         let command_len = check_len("command", self.command.count_bytes())?;
-        out.reserve(56 + self.job_name.map_or(0, CStr::count_bytes) + self.command.count_bytes());
+        let settings_len = check_text("settings", self.settings.unwrap_or_default())?;
+        let texts = self.job_name.map_or(0, CStr::count_bytes) + self.command.count_bytes();
+        out.reserve(80 + texts + self.settings.map_or(0, str::len));
         out.push(ORDER_TAG);
         out.extend_from_slice(&self.run.0.to_le_bytes());
         out.extend_from_slice(&self.job.0.to_le_bytes());
@@ -91,6 +102,14 @@ impl<'a> RunOrder<'a> {
         out.push(u8::from(self.claim_first));
         out.push(u8::from(self.reaches_outside));
         out.extend_from_slice(&self.flush_lsn.to_le_bytes());
+        out.push(u8::from(self.shares_lock));
+        out.push(u8::from(self.fresh));
+        out.push(u8::from(self.window.is_some()));
+        if let Some((start, end)) = self.window {
+            out.extend_from_slice(&start.0.to_le_bytes());
+            out.extend_from_slice(&end.0.to_le_bytes());
+        }
+        put_optional_text(out, self.settings.map(str::as_bytes), settings_len);
         put_optional_text(out, self.job_name.map(CStr::to_bytes), name_len);
         put_text(out, self.command.to_bytes(), command_len);
         Ok(())
@@ -102,32 +121,29 @@ impl<'a> RunOrder<'a> {
     /// Bytes that are not exactly one well-formed order.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(bytes, ORDER_TAG)?;
-        let run = RunId(reader.i64()?);
-        let job = JobId(reader.i64()?);
-        let scheduled_for = Timestamp(reader.i64()?);
-        let attempt = reader.u32()?;
-        let trigger = reader.code("trigger", Trigger::from_u8)?;
-        let local = reader.flag("local")?;
-        let claim_first = reader.flag("claim_first")?;
-        let reaches_outside = reader.flag("reaches_outside")?;
-        let flush_lsn = reader.u64()?;
-        let named = reader.flag("job_name")?;
-        let job_name = if named { Some(reader.c_text("job_name")?) } else { None };
-        let command = reader.c_text("command")?;
+        let order = Self {
+            run: RunId(reader.i64()?),
+            job: JobId(reader.i64()?),
+            scheduled_for: Timestamp(reader.i64()?),
+            attempt: reader.u32()?,
+            trigger: reader.code("trigger", Trigger::from_u8)?,
+            local: reader.flag("local")?,
+            claim_first: reader.flag("claim_first")?,
+            reaches_outside: reader.flag("reaches_outside")?,
+            flush_lsn: reader.u64()?,
+            shares_lock: reader.flag("shares_lock")?,
+            fresh: reader.flag("fresh")?,
+            window: if reader.flag("window")? {
+                Some((Timestamp(reader.i64()?), Timestamp(reader.i64()?)))
+            } else {
+                None
+            },
+            settings: reader.optional_text("settings")?,
+            job_name: reader.optional_c_text("job_name")?,
+            command: reader.c_text("command")?,
+        };
         reader.end()?;
-        Ok(Self {
-            run,
-            job,
-            scheduled_for,
-            attempt,
-            trigger,
-            local,
-            claim_first,
-            reaches_outside,
-            flush_lsn,
-            job_name,
-            command,
-        })
+        Ok(order)
     }
 }
 
@@ -144,6 +160,11 @@ pub struct RunReport<'a> {
     pub guarantee: Guarantee,
     /// Whether the executor wrote the ledger row; otherwise the scheduler has to.
     pub recorded: bool,
+    /// The run did not begin, because somebody held its job: how many holds had ended by then, as
+    /// the executor read it before it looked. Nothing else in the report means anything then.
+    pub held: Option<u64>,
+    /// The run asked for another one.
+    pub again: bool,
     /// Whether it may have had effects a rollback does not undo: the job claims first from now on.
     pub reaches_outside: bool,
     /// When its first statement started.
@@ -175,6 +196,11 @@ impl<'a> RunReport<'a> {
         out.push(self.outcome.as_u8());
         out.push(self.guarantee.as_u8());
         out.push(u8::from(self.recorded));
+        out.push(u8::from(self.held.is_some()));
+        if let Some(ended) = self.held {
+            out.extend_from_slice(&ended.to_le_bytes());
+        }
+        out.push(u8::from(self.again));
         out.push(u8::from(self.reaches_outside));
         out.extend_from_slice(&self.started_at.0.to_le_bytes());
         out.extend_from_slice(&self.ended_at.0.to_le_bytes());
@@ -203,6 +229,8 @@ impl<'a> RunReport<'a> {
             outcome: reader.code("outcome", Outcome::from_u8)?,
             guarantee: reader.code("guarantee", Guarantee::from_u8)?,
             recorded: reader.flag("recorded")?,
+            held: if reader.flag("held")? { Some(reader.u64()?) } else { None },
+            again: reader.flag("again")?,
             reaches_outside: reader.flag("reaches_outside")?,
             started_at: Timestamp(reader.i64()?),
             ended_at: Timestamp(reader.i64()?),
@@ -311,6 +339,10 @@ impl<'a> Reader<'a> {
         self.c_text(field)?.to_str().map_err(|_| WireError::Text(field))
     }
 
+    fn optional_c_text(&mut self, field: &'static str) -> Result<Option<&'a CStr>, WireError> {
+        if self.flag(field)? { Ok(Some(self.c_text(field)?)) } else { Ok(None) }
+    }
+
     fn optional_text(&mut self, field: &'static str) -> Result<Option<&'a str>, WireError> {
         if self.flag(field)? { Ok(Some(self.text(field)?)) } else { Ok(None) }
     }
@@ -321,161 +353,4 @@ impl<'a> Reader<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::ffi::CString;
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    prop_compose! {
-        fn heads()(run: i64, job: i64, at: i64, attempt: u32, trigger in 0u8..7, local: bool,
-                   flush_lsn: u64) -> RunOrder<'static> {
-            RunOrder {
-                run: RunId(run),
-                job: JobId(job),
-                scheduled_for: Timestamp(at),
-                attempt,
-                trigger: Trigger::from_u8(trigger).unwrap(),
-                local,
-                claim_first: !local,
-                reaches_outside: local,
-                flush_lsn,
-                job_name: None,
-                command: c"",
-            }
-        }
-    }
-
-    fn texts() -> impl Strategy<Value = String> {
-        proptest::collection::vec(any::<char>().prop_filter("text", |c| *c != '\0'), 0..40)
-            .prop_map(|chars| chars.into_iter().collect())
-    }
-
-    fn order_bytes(command: &CStr) -> Vec<u8> {
-        let order = RunOrder {
-            run: RunId(7),
-            job: JobId(3),
-            scheduled_for: Timestamp(1),
-            attempt: 1,
-            trigger: Trigger::Schedule,
-            local: true,
-            claim_first: false,
-            reaches_outside: false,
-            flush_lsn: 0,
-            job_name: Some(c"nightly"),
-            command,
-        };
-        let mut bytes = Vec::new();
-        order.encode(&mut bytes).unwrap();
-        bytes
-    }
-
-    fn report() -> RunReport<'static> {
-        RunReport {
-            run: RunId(7),
-            job: JobId(3),
-            outcome: Outcome::Failed,
-            guarantee: Guarantee::AtMostOnce,
-            recorded: false,
-            reaches_outside: true,
-            started_at: Timestamp(1),
-            ended_at: Timestamp(2),
-            row_count: Some(4),
-            sqlstate: Some(*b"22012"),
-            message: "ERROR:  division by zero\n",
-            error_json: Some("{}"),
-        }
-    }
-
-    #[test]
-    fn command_is_a_c_string_inside_the_message() {
-        let bytes = order_bytes(c"select 1");
-        let received = RunOrder::decode(&bytes).unwrap();
-        assert_eq!(received.command, c"select 1");
-        let place = received.command.as_ptr().addr() - bytes.as_ptr().addr();
-        assert_eq!(place, bytes.len() - "select 1".len() - 1);
-    }
-
-    #[test]
-    fn nul_inside_a_text_is_refused_on_both_sides() {
-        let mut bytes = order_bytes(c"select 1");
-        let inside = bytes.len() - 4;
-        bytes[inside] = 0;
-        assert_eq!(RunOrder::decode(&bytes), Err(WireError::Text("command")));
-        let mut out = vec![1, 2];
-        let report = RunReport { message: "\0", ..report() };
-        assert_eq!(report.encode(&mut out), Err(WireError::Text("message")));
-        assert_eq!(out, [1, 2]);
-    }
-
-    #[test]
-    fn cut_lengthened_and_confused_messages_are_errors() {
-        let bytes = order_bytes(c"select 1");
-        for end in 0..bytes.len() {
-            assert_eq!(RunOrder::decode(&bytes[..end]), Err(WireError::Truncated(end)));
-        }
-        let mut longer = bytes.clone();
-        longer.push(0);
-        assert_eq!(RunOrder::decode(&longer), Err(WireError::Trailing(1)));
-        assert_eq!(RunReport::decode(&bytes), Err(WireError::Tag(b'O')));
-        let mut bytes = Vec::new();
-        report().encode(&mut bytes).unwrap();
-        for end in 0..bytes.len() {
-            assert_eq!(RunReport::decode(&bytes[..end]), Err(WireError::Truncated(end)));
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn orders_come_back_unchanged(head in heads(), name in proptest::option::of(texts()),
-                                      command in texts()) {
-            let name = name.map(|name| CString::new(name).unwrap());
-            let command = CString::new(command).unwrap();
-            let order = RunOrder { job_name: name.as_deref(), command: &command, ..head };
-            let mut bytes = Vec::new();
-            order.encode(&mut bytes).unwrap();
-            prop_assert_eq!(RunOrder::decode(&bytes).unwrap(), order);
-        }
-
-        #[test]
-        fn reports_come_back_unchanged(outcome in 0u8..5, guarantee in 0u8..3, recorded: bool,
-                                       row_count: Option<i64>, sqlstate: Option<[u8; 5]>,
-                                       message in texts(),
-                                       error in proptest::option::of(texts())) {
-            let report = RunReport {
-                outcome: Outcome::from_u8(outcome).unwrap(),
-                guarantee: Guarantee::from_u8(guarantee).unwrap(),
-                recorded,
-                row_count,
-                sqlstate,
-                message: &message,
-                error_json: error.as_deref(),
-                ..report()
-            };
-            let mut bytes = Vec::new();
-            report.encode(&mut bytes).unwrap();
-            prop_assert_eq!(RunReport::decode(&bytes).unwrap(), report);
-        }
-
-        #[test]
-        fn no_bytes_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..120)) {
-            for tag in [ORDER_TAG, REPORT_TAG] {
-                if let Some(first) = bytes.first_mut() {
-                    *first = tag;
-                }
-                let _ = RunOrder::decode(&bytes);
-                let _ = RunReport::decode(&bytes);
-            }
-        }
-
-        #[test]
-        fn damaged_messages_do_not_panic(at in 0usize..75, value: u8) {
-            let mut bytes = order_bytes(c"select some_function()");
-            if let Some(byte) = bytes.get_mut(at) {
-                *byte = value;
-            }
-            let _ = RunOrder::decode(&bytes);
-        }
-    }
-}
+mod tests;

@@ -30,6 +30,10 @@ pub(crate) struct Told {
 impl Scheduler {
     /// A run has ended. If its row is still to be written, `conclude` does that.
     pub(super) fn told(&mut self, id: ExecutorId, end: End, now: Timestamp) {
+        if let Some(holds_ended) = end.held {
+            self.put_off(id, holds_ended, now);
+            return;
+        }
         let Some(executor) = self.executors.get_mut(&id) else { return };
         if executor.current.is_some() && !end.recorded {
             executor.told = Some(Told { end, retry_at: now });
@@ -121,6 +125,8 @@ pub(super) fn last_will(
         outcome: Outcome::Crashed,
         guarantee: Guarantee::AtMostOnce,
         recorded: false,
+        held: None,
+        again: false,
         reaches_outside: false,
         started_at,
         ended_at: now,
@@ -133,6 +139,7 @@ pub(super) fn last_will(
     if let Some(left) = slot.left() {
         let (sqlstate, message) = words.unwrap_or((*b"00000", String::new()));
         end.outcome = left.outcome;
+        end.again = left.outcome == Outcome::Succeeded && slot.wants_again();
         end.guarantee = left.guarantee;
         end.ended_at = left.ended_at;
         end.row_count = left.row_count;

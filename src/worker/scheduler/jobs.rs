@@ -27,6 +27,10 @@ pub(crate) struct Job {
     pub(crate) username: CString,
     pub(crate) startup: bool,
     pub(crate) active: bool,
+    /// What to set before the command, as a JSON object.
+    pub(crate) settings: Option<String>,
+    /// Each run wants a process of its own.
+    pub(crate) fresh: bool,
     /// What makes its schedule the same schedule, and what shapes it.
     definition: String,
     options: Option<String>,
@@ -167,6 +171,8 @@ impl Jobs {
             username: row.username,
             startup,
             active: row.active,
+            settings: row.settings,
+            fresh: row.fresh,
             definition,
             options: row.options,
             made_with,
@@ -252,6 +258,8 @@ impl Jobs {
             username: CString::default(),
             startup: false,
             active: true,
+            settings: None,
+            fresh: false,
             definition: String::new(),
             options: None,
             made_with: MadeWith::default(),

@@ -6,6 +6,7 @@
 //! all while nothing is due.
 
 mod conclude;
+mod held;
 mod jobs;
 mod news;
 mod pool;
@@ -122,6 +123,7 @@ struct Scheduler {
     /// Why executors of a key could not be started lately.
     refusals: HashMap<PoolKey, ([u8; 5], String)>,
     records: Records,
+    held: held::Held,
     actions: Vec<Action>,
     /// Room for a list of executors.
     ids: Vec<ExecutorId>,
@@ -197,6 +199,7 @@ impl Scheduler {
             executors: HashMap::new(),
             refusals: HashMap::new(),
             records: Records::default(),
+            held: held::Held::default(),
             actions: Vec::new(),
             ids: Vec::new(),
             order: Vec::new(),
@@ -250,6 +253,7 @@ impl Scheduler {
     /// Everything there is to do now; says when there will be more.
     fn turn(&mut self) -> Option<Timestamp> {
         self.look_after_executors();
+        self.take_released();
         let now = time::now();
         self.conclude(now);
         self.engine.tick(now, &mut self.actions);
@@ -298,7 +302,7 @@ impl Scheduler {
     fn note_moves(&mut self) {
         let now = time::now();
         for (job, cursor) in self.engine.take_moved() {
-            self.records.moved(job, cursor, now);
+            self.records.moved(job, self.held.limit(job, cursor), now);
         }
     }
 

@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use pg_tock_core::time::{JobId, Timestamp};
 use pgrx::pg_sys;
 
+use super::held::Held;
 use super::resume::Puts;
 use super::{Scheduler, start};
 use crate::catalog::load;
@@ -160,6 +161,7 @@ impl Scheduler {
     fn drop_job(&mut self, job: JobId) {
         self.engine.drop_job(job);
         self.jobs.remove(job);
+        self.held.forget(job);
         self.records.gone(job);
         self.outside.remove(&job);
     }
@@ -172,6 +174,7 @@ impl Scheduler {
         }
         self.engine.retire_where(|_| true);
         self.records.clear();
+        self.held = Held::default();
         self.installed = false;
         self.extension = 0;
     }

@@ -29,6 +29,10 @@ pub(super) struct End {
     pub(super) outcome: Outcome,
     pub(super) guarantee: Guarantee,
     pub(super) recorded: bool,
+    /// The run did not begin: its job is held.
+    pub(super) held: Option<u64>,
+    /// The run wants to be followed by another one.
+    pub(super) again: bool,
     pub(super) reaches_outside: bool,
     pub(super) started_at: Timestamp,
     pub(super) ended_at: Timestamp,
@@ -132,6 +136,9 @@ impl Scheduler {
                 tally.last_error = Some(end.message.clone());
             }
         }
+        if end.again {
+            self.run_again(&current.occurrence, now);
+        }
         if !end.recorded {
             self.records.row(final_row(current, pid, end));
         }
@@ -154,7 +161,7 @@ impl Scheduler {
         if let Some(current) = executor.current.take_if(|current| current.run != begun) {
             // It left before the order reached it: the run has not begun, another does it.
             self.free(id, now);
-            self.engine.enqueue(current.occurrence);
+            self.try_again(&current);
             return;
         }
         let Some(current) = &executor.current else {
@@ -262,13 +269,18 @@ impl Scheduler {
             self.engine.run_finished(id, now);
             return;
         };
+        let local = job.key.database == self.oid && guc::log_run();
+        if self.is_held(&occurrence, local) {
+            self.engine.run_finished(id, now);
+            self.keep(occurrence, now);
+            return;
+        }
         let Some(run) = occurrence.run.or_else(|| self.records.next_id()) else {
             pgrx::log!("pg_tock: no run id could be drawn for job {}, trying again", job.id);
             self.engine.run_finished(id, now);
             self.engine.enqueue(occurrence);
             return;
         };
-        let local = job.key.database == self.oid && guc::log_run();
         let current = Current {
             occurrence,
             run,
@@ -295,6 +307,10 @@ impl Scheduler {
             claim_first: claim,
             reaches_outside: self.outside.contains(&job.id),
             flush_lsn,
+            shares_lock: false,
+            fresh: job.fresh,
+            window: Some((occurrence.scheduled_for, occurrence.scheduled_for)),
+            settings: job.settings.as_deref(),
             job_name: job.name.as_deref(),
             command: &job.command,
         };
@@ -328,6 +344,8 @@ impl Scheduler {
             outcome: Outcome::Failed,
             guarantee: Guarantee::ExactlyOnce,
             recorded: false,
+            held: None,
+            again: false,
             reaches_outside: false,
             started_at: now,
             ended_at: now,
@@ -440,6 +458,8 @@ fn end_of(bytes: &[u8]) -> Option<End> {
         outcome: report.outcome,
         guarantee: report.guarantee,
         recorded: report.recorded,
+        held: report.held,
+        again: report.again,
         reaches_outside: report.reaches_outside,
         started_at: report.started_at,
         ended_at: report.ended_at,

@@ -1,0 +1,90 @@
+//! The lock a run holds on its job.
+//!
+//! Inside one server it is the run's slot that excludes; the lock is what others see in `pg_locks`
+//! and what `cron.hold` takes. A run that is one transaction has it as long as that, so that
+//! nothing the job does can drop it; a run that may commit on its own has it for the session, and
+//! makes sure of it before it settles. It is never waited for.
+
+use pg_tock_core::wire::RunOrder;
+use pgrx::PgSqlErrorCode;
+
+use crate::pg::job_lock::{JobLock, Mode};
+use crate::pg::trap;
+use crate::shmem::databases::{self, Database};
+
+/// The lock of one run.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RunLock {
+    lock: JobLock,
+    /// Taken for the session.
+    session: bool,
+    /// Somebody else holds the job: how many holds had ended before the run tried.
+    held: Option<u64>,
+}
+
+impl RunLock {
+    /// The lock of a run of that scheduler's job, not taken yet.
+    pub(super) fn new(scheduler: u32, order: &RunOrder<'_>) -> Self {
+        let mode = if order.shares_lock { Mode::Shared } else { Mode::Alone };
+        Self { lock: JobLock::new(scheduler, order.job, mode), session: false, held: None }
+    }
+
+    /// Whether somebody else holds the job, and how many holds had ended before the run tried.
+    pub(super) const fn held(&self) -> Option<u64> {
+        self.held
+    }
+
+    /// Takes it for a run that is the transaction that is open. False if the job is held.
+    ///
+    /// # Safety
+    /// Inside [`trap::catch`], in a transaction.
+    pub(super) unsafe fn take_for_transaction(&mut self) -> bool {
+        let before = self.holds_ended();
+        // SAFETY: promised by the caller.
+        let taken = unsafe { self.lock.try_in_transaction() };
+        self.held = (!taken).then_some(before);
+        taken
+    }
+
+    /// Takes it for a run of several transactions. False if the job is held.
+    ///
+    /// # Safety
+    /// Inside [`trap::catch`].
+    pub(super) unsafe fn take_for_session(&mut self) -> bool {
+        let before = self.holds_ended();
+        // SAFETY: promised by the caller.
+        self.session = unsafe { self.lock.try_in_session() };
+        self.held = (!self.session).then_some(before);
+        self.session
+    }
+
+    /// Makes sure that a run of several transactions still has it: `DISCARD ALL` and
+    /// `pg_advisory_unlock_all` drop it. If somebody else has it by now, an ERROR.
+    ///
+    /// # Safety
+    /// Inside [`trap::catch`], in a transaction.
+    pub(super) unsafe fn make_sure(&self) {
+        // SAFETY: promised by the caller.
+        unsafe {
+            if self.session && !self.lock.is_mine() && !self.lock.try_in_transaction() {
+                trap::raise(
+                    PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE,
+                    c"the command released its job's lock, and somebody else holds the job now",
+                    Some(c"Leave out DISCARD ALL and pg_advisory_unlock_all."),
+                );
+            }
+        }
+    }
+
+    /// Gives it back. Outside a transaction.
+    pub(super) fn give_back(&self) {
+        if self.session && self.lock.is_mine() {
+            // SAFETY: nothing with a destructor in the closure.
+            let _ = unsafe { trap::catch(|| self.lock.give_back()) };
+        }
+    }
+
+    fn holds_ended(&self) -> u64 {
+        databases::find(self.lock.scheduler()).map_or(0, Database::holds_ended)
+    }
+}

@@ -1,0 +1,143 @@
+//! The advisory lock of a job.
+//!
+//! Owns one invariant: no lock function SQL offers can take it. Those name the database they are
+//! called in and a fourth field of 1 or 2; ours names the database of the job's scheduler, wherever
+//! the job runs, and a 3. It is shown in `pg_locks` like any other.
+
+use core::ffi::c_int;
+
+use pg_tock_core::time::JobId;
+use pgrx::pg_sys::{self, LOCKTAG, LockAcquireResult};
+
+use super::raw;
+
+/// `objsubid` of the lock in `pg_locks`.
+const OUR_OWN: u16 = 3;
+
+/// Whom a lock keeps away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Everybody else.
+    Alone,
+    /// Those who want to be alone.
+    Shared,
+}
+
+impl Mode {
+    const fn number(self) -> c_int {
+        match self {
+            Self::Alone => pg_sys::ExclusiveLock.cast_signed(),
+            Self::Shared => pg_sys::ShareLock.cast_signed(),
+        }
+    }
+}
+
+/// A job's lock, for one way of taking it.
+#[derive(Clone, Copy)]
+pub(crate) struct JobLock {
+    tag: LOCKTAG,
+    mode: Mode,
+}
+
+impl core::fmt::Debug for JobLock {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_tuple("JobLock").field(&self.job()).field(&self.mode).finish()
+    }
+}
+
+impl JobLock {
+    /// The lock of a job of that database's scheduler.
+    pub(crate) const fn new(scheduler: u32, job: JobId, mode: Mode) -> Self {
+        let [a, b, c, d, e, f, g, h] = job.0.to_be_bytes();
+        let tag = LOCKTAG {
+            locktag_field1: scheduler,
+            locktag_field2: u32::from_be_bytes([a, b, c, d]),
+            locktag_field3: u32::from_be_bytes([e, f, g, h]),
+            locktag_field4: OUR_OWN,
+            locktag_type: 10,        // LOCKTAG_ADVISORY
+            locktag_lockmethodid: 2, // USER_LOCKMETHOD
+        };
+        Self { tag, mode }
+    }
+
+    /// The job.
+    pub(crate) fn job(&self) -> JobId {
+        let wide = u64::from(self.tag.locktag_field2) << 32 | u64::from(self.tag.locktag_field3);
+        JobId(wide.cast_signed())
+    }
+
+    /// The database of its scheduler.
+    pub(crate) const fn scheduler(&self) -> u32 {
+        self.tag.locktag_field1
+    }
+
+    /// Takes it until the transaction ends, unless that needs waiting.
+    ///
+    /// # Safety
+    /// Inside [`trap::catch`](super::trap::catch), in a transaction.
+    #[allow(ffi_unwind_calls, reason = "inside catch; the frame owns nothing with a destructor")]
+    pub(crate) unsafe fn try_in_transaction(&self) -> bool {
+        // SAFETY: promised by the caller.
+        let got = unsafe { raw::LockAcquire(&raw const self.tag, self.mode.number(), false, true) };
+        got != LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
+    }
+
+    /// Takes it until it is given back or the process ends, unless that needs waiting.
+    ///
+    /// # Safety
+    /// Inside [`trap::catch`](super::trap::catch).
+    #[allow(ffi_unwind_calls, reason = "inside catch; the frame owns nothing with a destructor")]
+    pub(crate) unsafe fn try_in_session(&self) -> bool {
+        // SAFETY: promised by the caller.
+        let got = unsafe { raw::LockAcquire(&raw const self.tag, self.mode.number(), true, true) };
+        got != LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
+    }
+
+    /// Gives back what `try_in_session` took.
+    ///
+    /// # Safety
+    /// Inside [`trap::catch`](super::trap::catch); the process has it.
+    #[allow(ffi_unwind_calls, reason = "inside catch; the frame owns nothing with a destructor")]
+    pub(crate) unsafe fn give_back(&self) {
+        // SAFETY: promised by the caller.
+        unsafe { raw::LockRelease(&raw const self.tag, self.mode.number(), true) };
+    }
+
+    /// Waits for it and keeps it until it is released or the session ends. An ERROR if the wait is
+    /// cancelled, lasts longer than `lock_timeout`, or is part of a deadlock.
+    pub(crate) fn wait(&self) {
+        // SAFETY: inside a transaction.
+        unsafe { pg_sys::LockAcquire(&raw const self.tag, self.mode.number(), true, false) };
+    }
+
+    /// Releases what `wait` has got, or says that there is nothing to release.
+    pub(crate) fn release(&self) -> bool {
+        // SAFETY: what the process does not have is not asked for.
+        self.is_mine()
+            && unsafe { pg_sys::LockRelease(&raw const self.tag, self.mode.number(), true) }
+    }
+
+    /// Whether this process has it.
+    pub(crate) fn is_mine(&self) -> bool {
+        let mode = self.mode.number();
+        // SAFETY: reads this process's own table of locks; raises nothing.
+        unsafe {
+            #[cfg(not(any(feature = "pg17", feature = "pg18")))]
+            let held = pg_sys::LockHeldByMe(&raw const self.tag, mode);
+            #[cfg(any(feature = "pg17", feature = "pg18"))]
+            let held = pg_sys::LockHeldByMe(&raw const self.tag, mode, false);
+            held
+        }
+    }
+
+    /// Whether this process could have it now without waiting. Outside a transaction as well.
+    pub(crate) fn is_free(&self) -> bool {
+        // SAFETY: taken for the session, so no transaction is needed, and given back at once.
+        unsafe {
+            let mode = self.mode.number();
+            let got = pg_sys::LockAcquire(&raw const self.tag, mode, true, true);
+            got != LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
+                && pg_sys::LockRelease(&raw const self.tag, mode, true)
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! What a run says about itself while it goes on.
+//!
+//! Written by the process that runs it, read by anybody. A version counter, odd while the fields
+//! change, keeps readers from half of one heartbeat and half of the next.
+
+use core::sync::atomic::{AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
+
+use pg_tock_core::time::Timestamp;
+
+/// Most bytes of a note that are kept.
+pub(crate) const NOTE: usize = 200;
+
+/// Bits of no number a heartbeat may give.
+const NO_PROGRESS: u64 = u64::MAX;
+
+/// The last heartbeat of a run.
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct Progress {
+    version: AtomicU64,
+    /// 0 = there was none.
+    at: AtomicI64,
+    /// The bits of a percentage.
+    percent: AtomicU64,
+    note_len: AtomicU32,
+    note: [AtomicU8; NOTE],
+}
+
+/// A heartbeat, as it was read.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Heartbeat {
+    /// When it was given.
+    pub(crate) at: Timestamp,
+    /// How much is done, in percent, if the run has said so.
+    pub(crate) percent: Option<f64>,
+    /// What it has noted, in the encoding of its database; empty if nothing.
+    pub(crate) note: Vec<u8>,
+}
+
+impl Progress {
+    /// A run begins: it has said nothing.
+    pub(crate) fn reset(&self) {
+        self.change(|| {
+            self.at.store(0, Ordering::Relaxed);
+            self.percent.store(NO_PROGRESS, Ordering::Relaxed);
+            self.note_len.store(0, Ordering::Relaxed);
+        });
+    }
+
+    /// The run says something; what it leaves out stays as it was. A note is cut to [`NOTE`] bytes,
+    /// which the caller has seen to where the cut must not go through a letter.
+    pub(crate) fn beat(&self, at: Timestamp, percent: Option<f64>, note: Option<&[u8]>) {
+        self.change(|| {
+            self.at.store(at.0, Ordering::Relaxed);
+            if let Some(percent) = percent {
+                self.percent.store(percent.to_bits(), Ordering::Relaxed);
+            }
+            if let Some(note) = note {
+                let mut len = 0;
+                for (to, from) in self.note.iter().zip(note) {
+                    to.store(*from, Ordering::Relaxed);
+                    len += 1;
+                }
+                self.note_len.store(len, Ordering::Relaxed);
+            }
+        });
+    }
+
+    /// The last heartbeat; None if the run has given none.
+    pub(crate) fn last(&self) -> Option<Heartbeat> {
+        loop {
+            let version = self.version.load(Ordering::Acquire);
+            if version % 2 == 1 {
+                core::hint::spin_loop();
+                continue;
+            }
+            let at = self.at.load(Ordering::Relaxed);
+            let percent = self.percent.load(Ordering::Relaxed);
+            let len = self.note_len.load(Ordering::Relaxed) as usize;
+            let note = self.note.iter().take(len).map(|b| b.load(Ordering::Relaxed)).collect();
+            fence(Ordering::Acquire);
+            if self.version.load(Ordering::Relaxed) != version {
+                continue;
+            }
+            let percent = (percent != NO_PROGRESS).then(|| f64::from_bits(percent));
+            return (at != 0).then_some(Heartbeat { at: Timestamp(at), percent, note });
+        }
+    }
+
+    fn change(&self, write: impl FnOnce()) {
+        self.version.fetch_add(1, Ordering::AcqRel);
+        fence(Ordering::Release);
+        write();
+        self.version.fetch_add(1, Ordering::AcqRel);
+    }
+}
