@@ -53,7 +53,8 @@ impl Engine {
             self.leave(number);
         }
         let job = &mut self.jobs[number];
-        let same = job.times.as_ref().is_some_and(|times| Arc::ptr_eq(times, &spec.times));
+        let same =
+            !job.stale && job.times.as_ref().is_some_and(|times| Arc::ptr_eq(times, &spec.times));
         if !same {
             renew(job, spec, after);
         }
@@ -330,6 +331,8 @@ impl Engine {
 /// Gives a job other instants.
 fn renew(job: &mut Job, spec: JobSpec, after: Timestamp) {
     job.exhausted = false;
+    // Other instants, or a clock that shows the same ones again: a row of its own.
+    job.skipped = None;
     if std::mem::take(&mut job.stale) {
         // What waits keeps waiting and must not come due a second time.
         (job.popped, job.taken) = (after, after);
