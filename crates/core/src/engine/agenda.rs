@@ -222,7 +222,12 @@ impl Engine {
         self.missed_before = self.missed_before.min(now);
         for number in self.jobs.ids() {
             self.agenda.remove(&mut self.places.agenda, number);
-            self.jobs[number].stale = !self.jobs[number].dropped;
+            let job = &mut self.jobs[number];
+            job.stale = !job.dropped;
+            if job.rare().pause_end.is_some_and(|end| end > now) {
+                // What comes due again after `now` does not fall into that pause.
+                job.rare_mut().pause_end = Some(now);
+            }
         }
         self.outbox.push(Action::ClockBack { to: now });
     }
