@@ -53,7 +53,8 @@ impl Engine {
             self.leave(number);
         }
         let job = &mut self.jobs[number];
-        let same = job.times.as_ref().is_some_and(|times| Arc::ptr_eq(times, &spec.times));
+        let same =
+            !job.stale && job.times.as_ref().is_some_and(|times| Arc::ptr_eq(times, &spec.times));
         if !same {
             renew(job, spec, after);
         }
@@ -221,7 +222,12 @@ impl Engine {
         self.missed_before = self.missed_before.min(now);
         for number in self.jobs.ids() {
             self.agenda.remove(&mut self.places.agenda, number);
-            self.jobs[number].stale = !self.jobs[number].dropped;
+            let job = &mut self.jobs[number];
+            job.stale = !job.dropped;
+            if job.rare().pause_end.is_some_and(|end| end > now) {
+                // What comes due again after `now` does not fall into that pause.
+                job.rare_mut().pause_end = Some(now);
+            }
         }
         self.outbox.push(Action::ClockBack { to: now });
     }
@@ -330,6 +336,8 @@ impl Engine {
 /// Gives a job other instants.
 fn renew(job: &mut Job, spec: JobSpec, after: Timestamp) {
     job.exhausted = false;
+    // Other instants, or a clock that shows the same ones again: a row of its own.
+    job.skipped = None;
     if std::mem::take(&mut job.stale) {
         // What waits keeps waiting and must not come due a second time.
         (job.popped, job.taken) = (after, after);

@@ -154,8 +154,8 @@ impl Engine {
             let job = &self.jobs[number];
             let skip = match times.verdict(at) {
                 Verdict::Start(start) if start > now => break,
+                _ if job.is_done(at) => None,
                 Verdict::Skip(reason) => Some(reason),
-                Verdict::Start(_) if job.is_done(at) => None,
                 Verdict::Start(_) if at < gap.end => match job.missed {
                     MissedPolicy::All if at >= gap.oldest => {
                         self.emit(number, &mut fold, out);
@@ -266,8 +266,8 @@ impl Engine {
                 front.after = at;
             }
             match verdict {
+                _ if self.jobs[number].is_done(at) => self.emit(number, &mut fold, &mut out),
                 Verdict::Skip(reason) => self.skip(number, reason, at, &mut fold, &mut out),
-                Verdict::Start(_) if self.jobs[number].is_done(at) => {}
                 Verdict::Start(_) => {
                     let waiting = self.caught_up(at, self.now);
                     self.emit(number, &mut fold, &mut out);

@@ -223,8 +223,9 @@ impl Job {
     /// Everything at or before it is accounted for.
     pub(super) fn cursor(&self) -> Timestamp {
         let before = |at: Timestamp| at.plus(-1);
-        let waiting = self.queue.iter().find(|waiting| waiting.is_nominal());
-        let waiting = waiting.map(|waiting| before(waiting.scheduled_for));
+        // Not always the first one: after a step back of the clock earlier instants come later.
+        let waiting = self.queue.iter().filter(|waiting| waiting.is_nominal());
+        let waiting = waiting.map(|waiting| before(waiting.scheduled_for)).min();
         let backlog = self.rare().backlogs.front().map(|backlog| backlog.after);
         [waiting, backlog, self.running_for.map(before)]
             .into_iter()

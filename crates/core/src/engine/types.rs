@@ -190,7 +190,7 @@ pub enum Action {
         extends: Option<Timestamp>,
     },
     /// The clock was set back by more than five minutes. No job takes instants until it is put
-    /// again, with `to` for its cursor and what has a row since then as `done`.
+    /// again, with the earlier of its cursor and `to`, and what has a row since then as `done`.
     ClockBack {
         /// What the clock shows now.
         to: Timestamp,
