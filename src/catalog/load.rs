@@ -34,6 +34,8 @@ pub(crate) struct JobRow {
     pub(crate) definition: Option<String>,
     /// Up to where its occurrences are accounted for.
     pub(crate) cursor: Option<Timestamp>,
+    /// Up to where its successful runs have covered time.
+    pub(crate) window_start: Option<Timestamp>,
     /// Its options as JSON; None if it has none.
     pub(crate) options: Option<String>,
     /// `settings`, as JSON in UTF-8.
@@ -115,7 +117,7 @@ macro_rules! jobs {
             "d.oid, r.oid, r.rolsuper, s.effective_from, s.definition, s.cursor, ",
             options!(),
             ", pg_catalog.convert_to(j.settings::pg_catalog.text, 'UTF8'), ",
-            "j.session OPERATOR(pg_catalog.=) 'fresh' FROM cron.job j ",
+            "j.session OPERATOR(pg_catalog.=) 'fresh', s.window_start FROM cron.job j ",
             "LEFT JOIN pg_catalog.pg_database d ",
             "ON d.datname::pg_catalog.text OPERATOR(pg_catalog.=) j.database ",
             "LEFT JOIN pg_catalog.pg_roles r ",
@@ -127,9 +129,7 @@ macro_rules! jobs {
 }
 
 // So many at a time that planning costs nothing, and so few that they need little memory.
-const ALL: &str = jobs!(
-    "WHERE j.jobid OPERATOR(pg_catalog.>) $1 ORDER BY j.jobid LIMIT 25000"
-);
+const ALL: &str = jobs!("WHERE j.jobid OPERATOR(pg_catalog.>) $1 ORDER BY j.jobid LIMIT 25000");
 const SOME: &str = jobs!("WHERE j.jobid OPERATOR(pg_catalog.=) ANY ($1)");
 // Tables are looked up by row, not by name: news of a COMMIT can arrive before the invalidations
 // that go with it, when cached names are still those of before.
@@ -249,5 +249,6 @@ fn read(row: &SpiHeapTupleData<'_>) -> Result<JobRow, spi::Error> {
         options: optional(16)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
         settings: optional(17)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
         fresh: row.get(18)?.unwrap_or(false),
+        window_start: row.get::<TimestampWithTimeZone>(19)?.map(|at| from_pg(at.into_inner())),
     })
 }

@@ -83,9 +83,10 @@ const SKIP: &str = "WITH longer AS (UPDATE cron.job_skip SET last_at = $4, \
      INSERT INTO cron.job_skip (jobid, reason, first_at, last_at, count) \
      SELECT $1, $2, $3, $4, $5 WHERE NOT EXISTS (SELECT FROM longer)";
 
-const CURSOR: &str = "UPDATE cron.job_state s SET cursor = u.cursor FROM \
-      ROWS FROM (pg_catalog.unnest($1::bigint[]), pg_catalog.unnest($2::timestamptz[])) \
-       AS u (jobid, cursor) \
+const CURSOR: &str = "UPDATE cron.job_state s SET cursor = coalesce(u.cursor, s.cursor), \
+      window_start = coalesce(u.window_start, s.window_start) FROM \
+      ROWS FROM (pg_catalog.unnest($1::bigint[]), pg_catalog.unnest($2::timestamptz[]), \
+       pg_catalog.unnest($3::timestamptz[])) AS u (jobid, cursor, window_start) \
      WHERE s.jobid OPERATOR(pg_catalog.=) u.jobid";
 
 const TAKE_LEFT_AT: &str = "UPDATE cron.engine_state e SET left_at = NULL \
@@ -94,12 +95,15 @@ const TAKE_LEFT_AT: &str = "UPDATE cron.engine_state e SET left_at = NULL \
 const LEAVE: &str = "UPDATE cron.engine_state SET left_at = $1";
 
 // Once per occurrence, however many attempts it had.
-const RECORDED: &str = "SELECT u.jobid, d.scheduled_for FROM \
+const RECORDED: &str = "SELECT u.jobid, d.scheduled_for, d.covered FROM \
       ROWS FROM (pg_catalog.unnest($1::bigint[]), pg_catalog.unnest($2::timestamptz[])) \
        AS u (jobid, since) \
-     CROSS JOIN LATERAL (SELECT DISTINCT r.scheduled_for FROM cron.job_run_details r \
+     CROSS JOIN LATERAL (SELECT r.scheduled_for, \
+       pg_catalog.bool_or(r.status OPERATOR(pg_catalog.=) 'succeeded' AND r.trigger \
+        OPERATOR(pg_catalog.<>) ALL (ARRAY['manual', 'backfill'])) AS covered \
+      FROM cron.job_run_details r \
       WHERE r.jobid OPERATOR(pg_catalog.=) u.jobid \
-       AND r.scheduled_for OPERATOR(pg_catalog.>) u.since) AS d \
+       AND r.scheduled_for OPERATOR(pg_catalog.>) u.since GROUP BY r.scheduled_for) AS d \
      ORDER BY u.jobid, d.scheduled_for";
 
 const LAST_END: &str = "SELECT d.end_time FROM cron.job_run_details d \
@@ -255,15 +259,28 @@ pub(crate) fn skip(job: JobId, skip: &Skip) -> Result<(), spi::Error> {
     })
 }
 
-/// Stores up to where jobs' occurrences are accounted for.
-pub(crate) fn set_cursors(cursors: &[(JobId, Timestamp)]) -> Result<(), spi::Error> {
-    if cursors.is_empty() {
+/// How far a job has come.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reached {
+    pub(crate) job: JobId,
+    /// Up to where its occurrences are accounted for.
+    pub(crate) cursor: Option<Timestamp>,
+    /// Up to where its successful runs have covered time.
+    pub(crate) window_start: Option<Timestamp>,
+}
+
+/// Stores how far jobs have come.
+pub(crate) fn set_reached(jobs: &[Reached]) -> Result<(), spi::Error> {
+    if jobs.is_empty() {
         return Ok(());
     }
+    let list = |of: fn(&Reached) -> Option<Timestamp>| -> DatumWithOid<'_> {
+        jobs.iter().map(|job| of(job).and_then(stamp)).collect::<Vec<_>>().into()
+    };
     Spi::connect_mut(|client| {
-        let ids: Vec<i64> = cursors.iter().map(|(job, _)| job.0).collect();
-        let at = stamps(cursors.iter().map(|(_, at)| *at));
-        client.update(CURSOR, None, &[ids.into(), at])?;
+        let ids: Vec<i64> = jobs.iter().map(|job| job.job.0).collect();
+        let args = [ids.into(), list(|job| job.cursor), list(|job| job.window_start)];
+        client.update(CURSOR, None, &args)?;
         Ok(())
     })
 }
@@ -286,10 +303,17 @@ pub(crate) fn leave(at: Timestamp) -> Result<(), spi::Error> {
     })
 }
 
+/// An occurrence that has a row.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Recorded {
+    pub(crate) job: JobId,
+    pub(crate) at: Timestamp,
+    /// It succeeded, and counts as having covered the time up to it.
+    pub(crate) covered: bool,
+}
+
 /// The occurrences of these jobs, each after an instant of its own, that have a row in the ledger.
-pub(crate) fn recorded(
-    since: &[(JobId, Timestamp)],
-) -> Result<Vec<(JobId, Timestamp)>, spi::Error> {
+pub(crate) fn recorded(since: &[(JobId, Timestamp)]) -> Result<Vec<Recorded>, spi::Error> {
     Spi::connect(|client| {
         let ids: Vec<i64> = since.iter().map(|(job, _)| job.0).collect();
         let at = stamps(since.iter().map(|(_, at)| *at));
@@ -297,7 +321,8 @@ pub(crate) fn recorded(
         rows.map(|row| {
             let job = JobId(row.get(1)?.unwrap_or_default());
             let at = row.get::<TimestampWithTimeZone>(2)?;
-            Ok((job, at.map_or(Timestamp(i64::MIN), |at| from_pg(at.into_inner()))))
+            let at = at.map_or(Timestamp(i64::MIN), |at| from_pg(at.into_inner()));
+            Ok(Recorded { job, at, covered: row.get(3)?.unwrap_or(false) })
         })
         .collect()
     })

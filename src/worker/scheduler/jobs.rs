@@ -73,6 +73,8 @@ pub(crate) struct Jobs {
     calendars: HashMap<String, Arc<Dates>>,
     /// What instants are made with at present.
     made_with: MadeWith,
+    /// Up to where the successful runs of jobs have covered time.
+    covered: HashMap<JobId, Timestamp>,
     /// What was complained about, so that nothing is said twice.
     complaints: HashSet<(JobId, String)>,
     /// Definitions that are new, to be stored.
@@ -83,6 +85,23 @@ impl Jobs {
     /// The job of this id.
     pub(crate) fn get(&self, id: JobId) -> Option<&Rc<Job>> {
         self.jobs.get(&id)
+    }
+
+    /// The time a run of a job is for: from the end of what successful runs have covered, or from
+    /// when the job took effect, up to its own instant. `None` if that lies in the past already.
+    pub(crate) fn window(&self, id: JobId, until: Timestamp) -> Option<(Timestamp, Timestamp)> {
+        let begin = self.covered.get(&id).copied().or_else(|| Some(self.jobs.get(&id)?.since))?;
+        (begin < until).then_some((begin, until))
+    }
+
+    /// A run has covered the time up to `until`. False if that had been before.
+    pub(crate) fn cover(&mut self, id: JobId, until: Timestamp) -> bool {
+        let before = self.covered.insert(id, until);
+        if let Some(before) = before.filter(|&before| before >= until) {
+            self.covered.insert(id, before);
+            return false;
+        }
+        true
     }
 
     /// All ids.
@@ -98,6 +117,7 @@ impl Jobs {
     /// Forgets a job; tells whether there was one.
     pub(crate) fn remove(&mut self, id: JobId) -> bool {
         self.complaints.retain(|(job, _)| *job != id);
+        self.covered.remove(&id);
         self.jobs.remove(&id).is_some()
     }
 
@@ -139,6 +159,9 @@ impl Jobs {
             Some(job) => (Arc::clone(&job.times), job.startup),
             None => self.times(&row, &options, since)?,
         };
+        if let Some(covered) = row.window_start {
+            self.cover(id, covered);
+        }
         let key = place(&row)?;
         let spec = JobSpec {
             id,

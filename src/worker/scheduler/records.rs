@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use pg_tock_core::time::{JobId, RunId, Timestamp};
 
 use crate::catalog::run::{self, RunRow};
-use crate::catalog::state::{self, Effective, Skip, Tally};
+use crate::catalog::state::{self, Effective, Reached, Skip, Tally};
 use crate::catalog::{load, request};
 use crate::guc;
 use crate::pg::{lock, time, txn};
@@ -36,6 +36,8 @@ struct Progress {
     skips: Vec<Skip>,
     /// Up to where its occurrences are accounted for, once the skips are written.
     cursor: Option<Timestamp>,
+    /// Up to where its successful runs have covered time.
+    window_start: Option<Timestamp>,
 }
 
 /// What waits to be written.
@@ -79,6 +81,11 @@ impl Records {
     /// Everything of a job up to `cursor` is accounted for, if what was said before is written.
     pub(crate) fn moved(&mut self, job: JobId, cursor: Timestamp, now: Timestamp) {
         self.progress(job, now).cursor = Some(cursor);
+    }
+
+    /// The successful runs of a job have covered the time up to `at`.
+    pub(crate) fn covered(&mut self, job: JobId, at: Timestamp, now: Timestamp) {
+        self.progress(job, now).window_start = Some(at);
     }
 
     /// The cursor of a job, if it is not written yet.
@@ -334,10 +341,14 @@ impl Records {
             .filter_map(|(job, progress)| Some((*job, progress.tally.take()?)))
             .collect();
         // What waits for the ledger is not accounted for yet.
-        let cursors: Vec<(JobId, Timestamp)> = taken
+        let reached: Vec<Reached> = taken
             .iter()
-            .filter_map(|(job, progress)| Some((*job, progress.cursor?)))
-            .filter(|_| self.rows.is_empty())
+            .map(|(job, progress)| Reached {
+                job: *job,
+                cursor: progress.cursor.filter(|_| self.rows.is_empty()),
+                window_start: progress.window_start,
+            })
+            .filter(|job| job.cursor.is_some() || job.window_start.is_some())
             .collect();
         let counted = txn::run("writing how far jobs have come", || {
             for (job, progress) in &taken {
@@ -346,7 +357,7 @@ impl Records {
                 }
             }
             state::count(&tallies, below)?;
-            state::set_cursors(&cursors)
+            state::set_reached(&reached)
         })
         .is_some_and(|written: Result<(), pgrx::spi::Error>| written.is_ok());
         if !counted {
@@ -356,7 +367,8 @@ impl Records {
         }
         for (job, progress) in taken {
             if !counted {
-                self.progress.entry(job).or_default().skips = progress.skips;
+                let entry = self.progress.entry(job).or_default();
+                (entry.skips, entry.window_start) = (progress.skips, progress.window_start);
             }
             if !counted || !self.rows.is_empty() {
                 self.progress.entry(job).or_default().cursor = progress.cursor;
@@ -381,6 +393,9 @@ impl Records {
 
 impl Progress {
     const fn is_empty(&self) -> bool {
-        self.tally.is_none() && self.skips.is_empty() && self.cursor.is_none()
+        self.tally.is_none()
+            && self.skips.is_empty()
+            && self.cursor.is_none()
+            && self.window_start.is_none()
     }
 }

@@ -13,7 +13,8 @@ use pg_tock_core::time::{JobId, Timestamp};
 use super::Scheduler;
 use super::jobs::Taken;
 use crate::catalog::load::JobRow;
-use crate::catalog::{request, state};
+use crate::catalog::request;
+use crate::catalog::state::{self, Recorded};
 use crate::pg::{time, txn};
 
 /// So many jobs at a time are looked up in the ledger whether or not anything of them is due: the
@@ -68,9 +69,12 @@ impl Scheduler {
     }
 
     /// Finds what is recorded of jobs beyond their cursors.
-    fn look_up(&self, fresh: &mut [Fresh], now: Timestamp) {
+    fn look_up(&mut self, fresh: &mut [Fresh], now: Timestamp) {
         let few = fresh.len() <= FEW;
-        let due = |job: &Fresh| job.spec.times.next_after(job.after).is_some_and(|at| at <= now);
+        let due = |Fresh { spec, after }: &Fresh| {
+            let counts_from_runs = spec.times.after_completion().is_some();
+            counts_from_runs || spec.times.next_after(*after).is_some_and(|at| at <= now)
+        };
         let since: Vec<(JobId, Timestamp)> = fresh
             .iter()
             .filter(|job| few || due(job))
@@ -82,8 +86,11 @@ impl Scheduler {
         let mut done: HashMap<JobId, Vec<Timestamp>> = HashMap::new();
         match txn::run("looking up what has run", || state::recorded(&since)) {
             Some(Ok(rows)) => {
-                for (job, at) in rows {
+                for Recorded { job, at, covered } in rows {
                     done.entry(job).or_default().push(at);
+                    if covered && self.jobs.cover(job, at) {
+                        self.records.covered(job, at, now);
+                    }
                 }
             }
             // A run that is handed out again settles on the same key, and fails.
@@ -99,7 +106,9 @@ impl Scheduler {
             instants.extend(self.records.unwritten(id));
             instants.sort_unstable();
             instants.dedup();
-            job.spec.done = Arc::from(instants);
+            if !instants.is_empty() {
+                job.spec.done = Arc::from(instants);
+            }
             if job.spec.times.after_completion().is_some() {
                 let end = txn::run("looking when a job ended", || state::last_end(id));
                 job.spec.last_end = end.and_then(Result::ok).flatten();

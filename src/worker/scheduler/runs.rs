@@ -117,6 +117,13 @@ impl Scheduler {
         if matches!(current.occurrence.trigger, Trigger::Schedule | Trigger::CatchUp) {
             self.note_if_over(current.occurrence.job);
         }
+        let by_hand = matches!(current.occurrence.trigger, Trigger::Manual | Trigger::Backfill);
+        if end.outcome == Outcome::Succeeded && !by_hand {
+            let Occurrence { job, scheduled_for, .. } = current.occurrence;
+            if self.jobs.get(job).is_some() && self.jobs.cover(job, scheduled_for) {
+                self.records.covered(job, scheduled_for, now);
+            }
+        }
         if self.requests.remove(&current.run) {
             self.records.answered(current.run);
         }
@@ -309,7 +316,7 @@ impl Scheduler {
             flush_lsn,
             shares_lock: false,
             fresh: job.fresh,
-            window: Some((occurrence.scheduled_for, occurrence.scheduled_for)),
+            window: self.jobs.window(job.id, occurrence.scheduled_for),
             settings: job.settings.as_deref(),
             job_name: job.name.as_deref(),
             command: &job.command,
