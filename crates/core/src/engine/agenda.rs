@@ -343,8 +343,8 @@ fn renew(job: &mut Job, spec: JobSpec, after: Timestamp) {
         (job.popped, job.taken) = (after, after);
         job.reported = super::state::EVER;
     }
-    let waiting = job.queue.iter().filter(|waiting| waiting.is_nominal());
-    let mut done: Vec<Timestamp> = waiting.map(|waiting| waiting.scheduled_for).collect();
+    // Whatever waits, requests too, must not come due as well.
+    let mut done: Vec<Timestamp> = job.queue.iter().map(|w| w.scheduled_for).collect();
     done.extend(job.running_for);
     if !done.is_empty() || !spec.done.is_empty() {
         done.extend(spec.done.iter());
