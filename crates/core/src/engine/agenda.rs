@@ -271,8 +271,16 @@ impl Engine {
     /// What of a job may start now.
     pub(super) fn next_waiting<'a>(&self, job: &'a Job) -> Option<&'a Waiting> {
         let first = job.queue.iter().next()?;
-        let free = !job.is_paused(self.now) && self.opens(job) == Some(self.now);
-        if free { Some(first) } else { job.queue.iter().find(|waiting| waiting.is_forced()) }
+        if self.is_free(job) {
+            Some(first)
+        } else {
+            job.queue.iter().find(|waiting| waiting.is_forced())
+        }
+    }
+
+    /// Whether neither a pause nor its window or calendars hold a job back now.
+    pub(super) fn is_free(&self, job: &Job) -> bool {
+        !job.is_paused(self.now) && self.opens(job) == Some(self.now)
     }
 
     /// When a run of a job may start.
@@ -343,8 +351,8 @@ fn renew(job: &mut Job, spec: JobSpec, after: Timestamp) {
         (job.popped, job.taken) = (after, after);
         job.reported = super::state::EVER;
     }
-    let waiting = job.queue.iter().filter(|waiting| waiting.is_nominal());
-    let mut done: Vec<Timestamp> = waiting.map(|waiting| waiting.scheduled_for).collect();
+    // Whatever waits, requests too, must not come due as well.
+    let mut done: Vec<Timestamp> = job.queue.iter().map(|w| w.scheduled_for).collect();
     done.extend(job.running_for);
     if !done.is_empty() || !spec.done.is_empty() {
         done.extend(spec.done.iter());

@@ -251,8 +251,10 @@ impl Engine {
     fn fail_waiting(&mut self, key: u32) {
         let pool_key = self.keys[key].key;
         while let Some((_, job)) = self.keys[key].jobs.pop(&mut self.places.key_jobs) {
+            // What a pause or a window holds back has not failed: it may start later.
+            let free = self.is_free(&self.jobs[job]);
             let record = &mut self.jobs[job];
-            while let Some(waiting) = record.queue.take(|_| true) {
+            while let Some(waiting) = record.queue.take(|w| free || w.is_forced()) {
                 let occurrence = record.occurrence(waiting);
                 self.outbox.push(Action::Fail { occurrence, key: pool_key });
                 self.totals.queued -= 1;
