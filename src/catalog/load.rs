@@ -34,6 +34,8 @@ pub(crate) struct JobRow {
     pub(crate) definition: Option<String>,
     /// Up to where its occurrences are accounted for.
     pub(crate) cursor: Option<Timestamp>,
+    /// A run of it has had effects that a rollback does not undo.
+    pub(crate) reaches_outside: bool,
     /// Its options as JSON; None if it has none.
     pub(crate) options: Option<String>,
     /// `settings`, as JSON in UTF-8.
@@ -113,6 +115,7 @@ macro_rules! jobs {
             bytes!("j.timezone"),
             ", ",
             "d.oid, r.oid, r.rolsuper, s.effective_from, s.definition, s.cursor, ",
+            "s.reaches_outside, ",
             options!(),
             ", pg_catalog.convert_to(j.settings::pg_catalog.text, 'UTF8'), ",
             "j.session OPERATOR(pg_catalog.=) 'fresh' FROM cron.job j ",
@@ -246,8 +249,9 @@ fn read(row: &SpiHeapTupleData<'_>) -> Result<JobRow, spi::Error> {
         effective_from: row.get::<TimestampWithTimeZone>(13)?.map(|at| from_pg(at.into_inner())),
         definition: row.get(14)?,
         cursor: row.get::<TimestampWithTimeZone>(15)?.map(|at| from_pg(at.into_inner())),
-        options: optional(16)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
-        settings: optional(17)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
-        fresh: row.get(18)?.unwrap_or(false),
+        reaches_outside: row.get(16)?.unwrap_or(false),
+        options: optional(17)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
+        settings: optional(18)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
+        fresh: row.get(19)?.unwrap_or(false),
     })
 }

@@ -88,6 +88,9 @@ const CURSOR: &str = "UPDATE cron.job_state s SET cursor = u.cursor FROM \
        AS u (jobid, cursor) \
      WHERE s.jobid OPERATOR(pg_catalog.=) u.jobid";
 
+const OUTSIDE: &str = "UPDATE cron.job_state SET reaches_outside = true \
+     WHERE jobid OPERATOR(pg_catalog.=) ANY ($1) AND NOT reaches_outside";
+
 const TAKE_LEFT_AT: &str = "UPDATE cron.engine_state e SET left_at = NULL \
      FROM (SELECT b.left_at FROM cron.engine_state b) AS before RETURNING before.left_at";
 
@@ -264,6 +267,17 @@ pub(crate) fn set_cursors(cursors: &[(JobId, Timestamp)]) -> Result<(), spi::Err
         let ids: Vec<i64> = cursors.iter().map(|(job, _)| job.0).collect();
         let at = stamps(cursors.iter().map(|(_, at)| *at));
         client.update(CURSOR, None, &[ids.into(), at])?;
+        Ok(())
+    })
+}
+
+/// Stores that runs of these jobs have had effects that a rollback does not undo.
+pub(crate) fn set_outside(jobs: &[i64]) -> Result<(), spi::Error> {
+    if jobs.is_empty() {
+        return Ok(());
+    }
+    Spi::connect_mut(|client| {
+        client.update(OUTSIDE, None, &[jobs.to_vec().into()])?;
         Ok(())
     })
 }

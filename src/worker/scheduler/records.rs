@@ -36,6 +36,8 @@ struct Progress {
     skips: Vec<Skip>,
     /// Up to where its occurrences are accounted for, once the skips are written.
     cursor: Option<Timestamp>,
+    /// A run has had effects that a rollback does not undo.
+    outside: bool,
 }
 
 /// What waits to be written.
@@ -79,6 +81,11 @@ impl Records {
     /// Everything of a job up to `cursor` is accounted for, if what was said before is written.
     pub(crate) fn moved(&mut self, job: JobId, cursor: Timestamp, now: Timestamp) {
         self.progress(job, now).cursor = Some(cursor);
+    }
+
+    /// A run of this job has had effects that a rollback does not undo.
+    pub(crate) fn outside(&mut self, job: JobId, now: Timestamp) {
+        self.progress(job, now).outside = true;
     }
 
     /// The cursor of a job, if it is not written yet.
@@ -339,6 +346,8 @@ impl Records {
             .filter_map(|(job, progress)| Some((*job, progress.cursor?)))
             .filter(|_| self.rows.is_empty())
             .collect();
+        let outside: Vec<i64> =
+            taken.iter().filter(|(_, progress)| progress.outside).map(|(job, _)| job.0).collect();
         let counted = txn::run("writing how far jobs have come", || {
             for (job, progress) in &taken {
                 for skip in &progress.skips {
@@ -346,6 +355,7 @@ impl Records {
                 }
             }
             state::count(&tallies, below)?;
+            state::set_outside(&outside)?;
             state::set_cursors(&cursors)
         })
         .is_some_and(|written: Result<(), pgrx::spi::Error>| written.is_ok());
@@ -356,7 +366,8 @@ impl Records {
         }
         for (job, progress) in taken {
             if !counted {
-                self.progress.entry(job).or_default().skips = progress.skips;
+                let back = self.progress.entry(job).or_default();
+                (back.skips, back.outside) = (progress.skips, progress.outside);
             }
             if !counted || !self.rows.is_empty() {
                 self.progress.entry(job).or_default().cursor = progress.cursor;
@@ -381,6 +392,6 @@ impl Records {
 
 impl Progress {
     const fn is_empty(&self) -> bool {
-        self.tally.is_none() && self.skips.is_empty() && self.cursor.is_none()
+        self.tally.is_none() && self.skips.is_empty() && self.cursor.is_none() && !self.outside
     }
 }

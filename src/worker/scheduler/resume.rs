@@ -49,6 +49,9 @@ impl Scheduler {
         for row in rows {
             let id = JobId(row.id);
             let cursor = self.records.cursor(id);
+            if row.reaches_outside {
+                self.outside.insert(id);
+            }
             match self.jobs.take(row, cursor, now) {
                 Taken::Job { spec, after, fresh: true } => puts.0.push(Fresh { spec, after }),
                 Taken::Job { spec, after, fresh: false } => self.engine.put_job(spec, after),
