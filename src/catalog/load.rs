@@ -130,9 +130,7 @@ macro_rules! jobs {
 }
 
 // So many at a time that planning costs nothing, and so few that they need little memory.
-const ALL: &str = jobs!(
-    "WHERE j.jobid OPERATOR(pg_catalog.>) $1 ORDER BY j.jobid LIMIT 25000"
-);
+const ALL: &str = jobs!("WHERE j.jobid OPERATOR(pg_catalog.>) $1 ORDER BY j.jobid LIMIT 25000");
 const SOME: &str = jobs!("WHERE j.jobid OPERATOR(pg_catalog.=) ANY ($1)");
 // Tables are looked up by row, not by name: news of a COMMIT can arrive before the invalidations
 // that go with it, when cached names are still those of before.
