@@ -15,6 +15,8 @@ sleeping_in_tests() {
 
 say "formatting"
 cargo fmt --all -- --check
+# A workspace of its own, which only a nightly compiler builds; its bodies are linted as a test of crates/core.
+cargo fmt --manifest-path fuzz/Cargo.toml -- --check
 
 say "sleeping in tests and sources"
 found=$(sleeping_in_tests)

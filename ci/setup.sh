@@ -23,6 +23,8 @@ missing_packages() {
     "/usr/lib/postgresql/$major/bin/pg_config")
       [ -x "/usr/lib/postgresql/$major/bin/postgres" ] || echo "postgresql-$major"
       [ -e "/usr/include/postgresql/$major/server/postgres.h" ] || echo "postgresql-server-dev-$major"
+      # a language that reaches outside the database, for scenarios
+      [ -e "/usr/share/postgresql/$major/extension/plperlu.control" ] || echo "postgresql-plperl-$major"
       ;;
   esac
 }

@@ -36,6 +36,8 @@ pub(crate) struct JobRow {
     pub(crate) cursor: Option<Timestamp>,
     /// Up to where its successful runs have covered time.
     pub(crate) window_start: Option<Timestamp>,
+    /// A run of it has had effects that a rollback does not undo.
+    pub(crate) reaches_outside: bool,
     /// Its options as JSON; None if it has none.
     pub(crate) options: Option<String>,
     /// `settings`, as JSON in UTF-8.
@@ -115,6 +117,7 @@ macro_rules! jobs {
             bytes!("j.timezone"),
             ", ",
             "d.oid, r.oid, r.rolsuper, s.effective_from, s.definition, s.cursor, ",
+            "s.reaches_outside, ",
             options!(),
             ", pg_catalog.convert_to(j.settings::pg_catalog.text, 'UTF8'), ",
             "j.session OPERATOR(pg_catalog.=) 'fresh', s.window_start FROM cron.job j ",
@@ -246,9 +249,10 @@ fn read(row: &SpiHeapTupleData<'_>) -> Result<JobRow, spi::Error> {
         effective_from: row.get::<TimestampWithTimeZone>(13)?.map(|at| from_pg(at.into_inner())),
         definition: row.get(14)?,
         cursor: row.get::<TimestampWithTimeZone>(15)?.map(|at| from_pg(at.into_inner())),
-        options: optional(16)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
-        settings: optional(17)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
-        fresh: row.get(18)?.unwrap_or(false),
-        window_start: row.get::<TimestampWithTimeZone>(19)?.map(|at| from_pg(at.into_inner())),
+        reaches_outside: row.get(16)?.unwrap_or(false),
+        options: optional(17)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
+        settings: optional(18)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
+        fresh: row.get(19)?.unwrap_or(false),
+        window_start: row.get::<TimestampWithTimeZone>(20)?.map(|at| from_pg(at.into_inner())),
     })
 }

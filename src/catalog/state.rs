@@ -89,6 +89,9 @@ const CURSOR: &str = "UPDATE cron.job_state s SET cursor = coalesce(u.cursor, s.
        pg_catalog.unnest($3::timestamptz[])) AS u (jobid, cursor, window_start) \
      WHERE s.jobid OPERATOR(pg_catalog.=) u.jobid";
 
+const OUTSIDE: &str = "UPDATE cron.job_state SET reaches_outside = true \
+     WHERE jobid OPERATOR(pg_catalog.=) ANY ($1) AND NOT reaches_outside";
+
 const TAKE_LEFT_AT: &str = "UPDATE cron.engine_state e SET left_at = NULL \
      FROM (SELECT b.left_at FROM cron.engine_state b) AS before RETURNING before.left_at";
 
@@ -105,6 +108,14 @@ const RECORDED: &str = "SELECT u.jobid, d.scheduled_for, d.covered FROM \
       WHERE r.jobid OPERATOR(pg_catalog.=) u.jobid \
        AND r.scheduled_for OPERATOR(pg_catalog.>) u.since GROUP BY r.scheduled_for) AS d \
      ORDER BY u.jobid, d.scheduled_for";
+
+// Those ahead of a clock that was set back are not meant: they may come due again.
+const SKIPPED: &str = "SELECT u.jobid, k.first_at, k.last_at FROM \
+      ROWS FROM (pg_catalog.unnest($1::bigint[]), pg_catalog.unnest($2::timestamptz[])) \
+       AS u (jobid, since) \
+     JOIN cron.job_skip k ON k.jobid OPERATOR(pg_catalog.=) u.jobid \
+      AND k.last_at OPERATOR(pg_catalog.>) u.since \
+      AND k.last_at OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp()";
 
 const LAST_END: &str = "SELECT d.end_time FROM cron.job_run_details d \
      WHERE d.jobid OPERATOR(pg_catalog.=) $1 AND d.end_time IS NOT NULL \
@@ -285,6 +296,17 @@ pub(crate) fn set_reached(jobs: &[Reached]) -> Result<(), spi::Error> {
     })
 }
 
+/// Stores that runs of these jobs have had effects that a rollback does not undo.
+pub(crate) fn set_outside(jobs: &[i64]) -> Result<(), spi::Error> {
+    if jobs.is_empty() {
+        return Ok(());
+    }
+    Spi::connect_mut(|client| {
+        client.update(OUTSIDE, None, &[jobs.to_vec().into()])?;
+        Ok(())
+    })
+}
+
 /// When the last scheduler left in good order, which is forgotten; None if it did not.
 pub(crate) fn take_left_at() -> Result<Option<Timestamp>, spi::Error> {
     Spi::connect_mut(|client| {
@@ -323,6 +345,25 @@ pub(crate) fn recorded(since: &[(JobId, Timestamp)]) -> Result<Vec<Recorded>, sp
             let at = row.get::<TimestampWithTimeZone>(2)?;
             let at = at.map_or(Timestamp(i64::MIN), |at| from_pg(at.into_inner()));
             Ok(Recorded { job, at, covered: row.get(3)?.unwrap_or(false) })
+        })
+        .collect()
+    })
+}
+
+/// The stretches of these jobs, each beyond an instant of its own, that are recorded as skipped.
+pub(crate) fn skipped(
+    since: &[(JobId, Timestamp)],
+) -> Result<Vec<(JobId, Timestamp, Timestamp)>, spi::Error> {
+    Spi::connect(|client| {
+        let ids: Vec<i64> = since.iter().map(|(job, _)| job.0).collect();
+        let at = stamps(since.iter().map(|(_, at)| *at));
+        let rows = client.select(SKIPPED, None, &[ids.into(), at])?;
+        let stamp = |at: Option<TimestampWithTimeZone>| {
+            at.map_or(Timestamp(i64::MIN), |at| from_pg(at.into_inner()))
+        };
+        rows.map(|row| {
+            let job = JobId(row.get(1)?.unwrap_or_default());
+            Ok((job, stamp(row.get(2)?), stamp(row.get(3)?)))
         })
         .collect()
     })

@@ -1,14 +1,26 @@
 //! Transactions of our own in a background worker.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use pgrx::{PgTryBuilder, pg_sys};
+
+/// Whether `run` has been called since this was asked last.
+static RAN: AtomicBool = AtomicBool::new(false);
+
+/// Whether there was a transaction since this was asked last. One that had to wait, for a lock or for
+/// a page that another process was reading, has slept on this process's latch and reset it: what
+/// others have set it for in the meantime has to be looked at before the latch is waited for again.
+pub(crate) fn ran() -> bool {
+    RAN.swap(false, Ordering::Relaxed)
+}
 
 /// Runs `body` in a transaction with a snapshot and commits. An ERROR, also one at COMMIT, aborts
 /// the transaction, goes to the server log as a LOG line that begins with `what`, and is `None`.
 ///
 /// Nothing is held afterwards: no snapshot, no lock, no transaction.
 pub(crate) fn run<T>(what: &str, body: impl FnOnce() -> T) -> Option<T> {
+    RAN.store(true, Ordering::Relaxed);
     let outcome = PgTryBuilder::new(AssertUnwindSafe(|| {
         // SAFETY: the sequence of every background worker (worker_spi.c); no transaction is open.
         unsafe {

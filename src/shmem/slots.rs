@@ -78,6 +78,8 @@ pub(crate) struct Slot {
     cancelled: AtomicBool,
     /// How the run ended, plus one, if the scheduler could not be told; 0 = nothing to tell.
     left_outcome: AtomicU8,
+    /// The process went having loaded what reaches outside its session.
+    outside: AtomicBool,
     left_guarantee: AtomicU8,
     left_ended_at: AtomicI64,
     left_rows: AtomicI64,
@@ -185,6 +187,7 @@ pub(crate) fn reserve(assignment: Assignment) -> Option<(u32, &'static Slot)> {
         slot.left_outcome.store(0, Ordering::Relaxed);
         slot.run.store(0, Ordering::Relaxed);
         slot.cancelled.store(false, Ordering::Relaxed);
+        slot.outside.store(false, Ordering::Relaxed);
         slot.ledger.store(assignment.ledger, Ordering::Relaxed);
         slot.database.store(assignment.database, Ordering::Relaxed);
         slot.role.store(assignment.role, Ordering::Relaxed);
@@ -269,7 +272,7 @@ impl Slot {
         let pid = self.pid();
         let given_up = !crate::pg::process::is_alive(pid) && self.swap_pid(pid, GIVEN_UP);
         if given_up {
-            self.exited();
+            self.exited(false);
         }
         given_up
     }
@@ -284,9 +287,16 @@ impl Slot {
     }
 
     /// The executor's process is going.
-    pub(crate) fn exited(&self) {
+    /// `outside`: it had loaded what reaches outside its session.
+    pub(crate) fn exited(&self, outside: bool) {
+        self.outside.store(outside, Ordering::Relaxed);
         self.latch.store(core::ptr::null_mut(), Ordering::Release);
         self.state.store(State::Exited as u32, Ordering::Release);
+    }
+
+    /// Whether the process that went had loaded what reaches outside its session.
+    pub(crate) fn reached_outside(&self) -> bool {
+        self.outside.load(Ordering::Relaxed)
     }
 
     /// Nothing is left to record; the slot can be taken again.

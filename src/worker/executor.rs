@@ -66,7 +66,7 @@ unsafe extern "C-unwind" fn keep_last_words(data: *mut pg_sys::ErrorData) {
 unsafe extern "C-unwind" fn on_exit(_code: i32, _arg: pg_sys::Datum) {
     if let Some(slot) = mine::slot() {
         let scheduler = slot.scheduler();
-        slot.exited();
+        slot.exited(libraries::reach_outside());
         if let Some(database) = databases::find(scheduler) {
             database.wake();
         }

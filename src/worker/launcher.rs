@@ -80,8 +80,12 @@ pub extern "C-unwind" fn pg_tock_launcher_main(_argument: pg_sys::Datum) {
         if process::reload_config() {
             process::set_config(c"log_min_messages", guc::log_min_messages());
         }
+        let news = header.launcher_news.load(Ordering::Acquire);
         let next = launcher.turn();
-        alarm.sleep(next);
+        // A look at the catalog that had to wait for a page has reset the latch.
+        if header.launcher_news.load(Ordering::Acquire) == news {
+            alarm.sleep(next);
+        }
     }
 }
 

@@ -127,6 +127,11 @@ fn offset(tz: Tz, secs: i64) -> i64 {
 }
 
 impl Case {
+    /// When it took effect.
+    fn anchor(&self) -> Timestamp {
+        Timestamp::from_secs(self.begin - 3_600)
+    }
+
     fn calendar_allows(&self, day: i64) -> bool {
         let within = |calendars: &Calendars| {
             let day = day - self.first_day;
@@ -274,7 +279,9 @@ proptest! {
         let all: Vec<Vec<Timestamp>> = jobs
             .iter()
             .map(|(case, _)| {
-                let coming = case.plan.coming(from.plus(-301 * MINUTE)).map(|run| run.start);
+                // What the schedule named before it took effect is not coming.
+                let since = from.plus(-301 * MINUTE).max(case.anchor());
+                let coming = case.plan.coming(since).map(|run| run.start);
                 coming.take_while(|&start| start <= until).collect()
             })
             .collect();

@@ -166,27 +166,3 @@ fn a_temporary_replication_slot_goes_with_its_run() {
         let _ = run.must_have_failed_with("22012");
     }
 }
-
-#[test]
-fn a_job_that_reaches_outside_claims_first_and_has_its_executor_to_itself() {
-    let cluster = Cluster::start();
-    cluster.sql("create extension dblink; create table claims (running bigint)");
-    let (host, port) = (cluster.dir().display(), cluster.port());
-    // Looks from outside whether its own run has a committed row while it runs.
-    let job = cluster.schedule(
-        "reaches",
-        "1 second",
-        &format!(
-            "select dblink_connect('kept', 'host={host} port={port} user=postgres dbname=postgres'); \
-             select dblink_exec('kept', 'insert into claims select count(*) \
-             from cron.job_run_details where status = ''running'' ')"
-        ),
-    );
-    let runs = cluster.finished_runs(job, 3);
-    // A connection of the run before would be an error: it has the same name.
-    assert!(runs.iter().all(|run| run.status == "succeeded"), "{runs:#?}");
-    assert!(runs.iter().all(|run| run.guarantee.as_deref() == Some("at_most_once")), "{runs:#?}");
-    assert!(runs.windows(2).all(|pair| pair[0].job_pid != pair[1].job_pid), "{runs:#?}");
-    let claims: Vec<i64> = cluster.column("select running from claims limit 3");
-    assert_eq!(claims, [0, 1, 1], "known from the first run on");
-}

@@ -127,7 +127,7 @@ pub(super) fn last_will(
         recorded: false,
         held: None,
         again: false,
-        reaches_outside: false,
+        reaches_outside: slot.reached_outside(),
         started_at,
         ended_at: now,
         row_count: None,
@@ -148,7 +148,7 @@ pub(super) fn last_will(
         return end;
     }
     end.reason = Some("executor ended");
-    if current.local && slot.phase() != Phase::Recorded {
+    if current.local && slot.phase() != Phase::Recorded && !end.reaches_outside {
         end.guarantee = Guarantee::ExactlyOnce;
     }
     if let Some((sqlstate, message)) = words {

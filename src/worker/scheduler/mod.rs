@@ -232,17 +232,21 @@ impl Scheduler {
             if process::reload_config() {
                 self.configure();
             }
-            self.take_news();
-            let unknown = self.read_at.is_some();
             let probing = matches!(guc::database_names(), guc::DatabaseNames::All);
-            if probing && !self.installed && !unknown {
+            if probing && !self.installed {
+                // Before the look: a COMMIT that comes too late for it takes this back.
                 self.database.set_absent(true);
+            }
+            self.take_news();
+            if self.installed {
+                self.database.set_absent(false);
+            } else if probing && self.read_at.is_none() {
                 self.leave();
                 return;
             }
             let next = self.turn();
             self.database.announce(next);
-            if next.is_some_and(|at| at <= time::now()) {
+            if next.is_some_and(|at| at <= time::now()) || txn::ran() {
                 continue;
             }
             self.report_stats();

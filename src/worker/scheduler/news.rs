@@ -47,7 +47,7 @@ impl Scheduler {
             self.news.add(news);
             self.read_at = Some(now.plus(READ_RETRY));
         } else if full && !self.installed {
-            // News of a COMMIT can be ahead of what it made visible here: look once more.
+            // The note that the extension is absent has to be older than the last look.
             self.looked_again = !self.looked_again;
             if self.looked_again {
                 self.news.everything = true;
@@ -175,6 +175,7 @@ impl Scheduler {
         self.engine.retire_where(|_| true);
         self.records.clear();
         self.held = Held::default();
+        self.outside.clear();
         self.installed = false;
         self.extension = 0;
     }

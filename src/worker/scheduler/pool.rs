@@ -149,7 +149,7 @@ impl Executor {
         }
         let lost = self.link.as_ref().is_some_and(|link| link.handle.life() == Life::Stopped);
         if lost {
-            self.slot.exited();
+            self.slot.exited(self.slot.reached_outside());
         }
         lost
     }

@@ -38,6 +38,8 @@ struct Progress {
     cursor: Option<Timestamp>,
     /// Up to where its successful runs have covered time.
     window_start: Option<Timestamp>,
+    /// A run has had effects that a rollback does not undo.
+    outside: bool,
 }
 
 /// What waits to be written.
@@ -86,6 +88,11 @@ impl Records {
     /// The successful runs of a job have covered the time up to `at`.
     pub(crate) fn covered(&mut self, job: JobId, at: Timestamp, now: Timestamp) {
         self.progress(job, now).window_start = Some(at);
+    }
+
+    /// A run of this job has had effects that a rollback does not undo.
+    pub(crate) fn outside(&mut self, job: JobId, now: Timestamp) {
+        self.progress(job, now).outside = true;
     }
 
     /// The cursor of a job, if it is not written yet.
@@ -350,6 +357,8 @@ impl Records {
             })
             .filter(|job| job.cursor.is_some() || job.window_start.is_some())
             .collect();
+        let outside: Vec<i64> =
+            taken.iter().filter(|(_, progress)| progress.outside).map(|(job, _)| job.0).collect();
         let counted = txn::run("writing how far jobs have come", || {
             for (job, progress) in &taken {
                 for skip in &progress.skips {
@@ -357,6 +366,7 @@ impl Records {
                 }
             }
             state::count(&tallies, below)?;
+            state::set_outside(&outside)?;
             state::set_reached(&reached)
         })
         .is_some_and(|written: Result<(), pgrx::spi::Error>| written.is_ok());
@@ -367,8 +377,9 @@ impl Records {
         }
         for (job, progress) in taken {
             if !counted {
-                let entry = self.progress.entry(job).or_default();
-                (entry.skips, entry.window_start) = (progress.skips, progress.window_start);
+                let back = self.progress.entry(job).or_default();
+                back.skips = progress.skips;
+                (back.window_start, back.outside) = (progress.window_start, progress.outside);
             }
             if !counted || !self.rows.is_empty() {
                 self.progress.entry(job).or_default().cursor = progress.cursor;
@@ -397,5 +408,6 @@ impl Progress {
             && self.skips.is_empty()
             && self.cursor.is_none()
             && self.window_start.is_none()
+            && !self.outside
     }
 }

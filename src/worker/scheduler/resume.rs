@@ -21,6 +21,9 @@ use crate::pg::{time, txn};
 /// clock may have been set back.
 const FEW: usize = 100;
 
+/// Most instants of one skipped stretch that are looked at; its cursor is never far behind.
+const MOST_SKIPPED: usize = 100_000;
+
 /// Jobs the engine does not know, or not with these times.
 #[derive(Default)]
 pub(super) struct Puts(Vec<Fresh>);
@@ -28,6 +31,16 @@ pub(super) struct Puts(Vec<Fresh>);
 struct Fresh {
     spec: JobSpec,
     after: Timestamp,
+}
+
+/// The instants of a job from `first` to `last`, up to a bound.
+fn instants_of(spec: &JobSpec, first: Timestamp, last: Timestamp) -> Vec<Timestamp> {
+    let mut at = first.plus(-1);
+    let next = || {
+        at = spec.times.next_after(at).filter(|&next| next <= last)?;
+        Some(at)
+    };
+    std::iter::from_fn(next).take(MOST_SKIPPED).collect()
 }
 
 impl Scheduler {
@@ -50,6 +63,9 @@ impl Scheduler {
         for row in rows {
             let id = JobId(row.id);
             let cursor = self.records.cursor(id);
+            if row.reaches_outside {
+                self.outside.insert(id);
+            }
             match self.jobs.take(row, cursor, now) {
                 Taken::Job { spec, after, fresh: true } => puts.0.push(Fresh { spec, after }),
                 Taken::Job { spec, after, fresh: false } => self.engine.put_job(spec, after),
@@ -84,8 +100,15 @@ impl Scheduler {
             return;
         }
         let mut done: HashMap<JobId, Vec<Timestamp>> = HashMap::new();
-        match txn::run("looking up what has run", || state::recorded(&since)) {
-            Some(Ok(rows)) => {
+        let found = txn::run("looking up what has run", || {
+            Ok((state::recorded(&since)?, state::skipped(&since)?))
+        });
+        let mut skipped: HashMap<JobId, Vec<(Timestamp, Timestamp)>> = HashMap::new();
+        match found {
+            Some(Ok::<_, pgrx::spi::Error>((rows, skips))) => {
+                for (job, first, last) in skips {
+                    skipped.entry(job).or_default().push((first, last));
+                }
                 for Recorded { job, at, covered } in rows {
                     done.entry(job).or_default().push(at);
                     if covered && self.jobs.cover(job, at) {
@@ -104,6 +127,9 @@ impl Scheduler {
             let id = job.spec.id;
             let mut instants = done.remove(&id).unwrap_or_default();
             instants.extend(self.records.unwritten(id));
+            for (first, last) in skipped.remove(&id).unwrap_or_default() {
+                instants.extend(instants_of(&job.spec, first.max(job.after), last));
+            }
             instants.sort_unstable();
             instants.dedup();
             if !instants.is_empty() {

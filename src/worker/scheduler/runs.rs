@@ -72,10 +72,6 @@ impl Scheduler {
         let (received, lost) = match executor.receive() {
             Ok(Some(bytes)) => {
                 let end = end_of(bytes);
-                let outside = end.as_ref().is_some_and(|end| end.reaches_outside);
-                if let Some(current) = executor.current.as_ref().filter(|_| outside) {
-                    self.outside.insert(current.occurrence.job);
-                }
                 (end, lost)
             }
             Ok(None) => (None, lost),
@@ -131,6 +127,9 @@ impl Scheduler {
         #[allow(clippy::cast_precision_loss, reason = "milliseconds for people")]
         let ms = end.ended_at.since(end.started_at) as f64 / 1_000.0;
         if self.jobs.get(current.occurrence.job).is_some() {
+            if end.reaches_outside && self.outside.insert(current.occurrence.job) {
+                self.records.outside(current.occurrence.job, now);
+            }
             let tally = self.records.tally(current.occurrence.job, now);
             tally.total += 1;
             tally.succeeded += i64::from(succeeded);

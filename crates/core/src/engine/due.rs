@@ -249,11 +249,19 @@ impl Engine {
         let waits = |job: &Job| job.queue.iter().any(|w| w.trigger == Trigger::CatchUp);
         let mut out = std::mem::take(&mut self.outbox);
         let mut fold = None;
+        let mut left = COUNTED_PER_JOB;
         while let Some(&Backlog { after, until }) = self.jobs[number].rare().backlogs.front()
             && !waits(&self.jobs[number])
         {
+            left = left.saturating_sub(1);
             let next = self.jobs[number].times.as_deref().and_then(|times| {
-                let at = later(times, after).filter(|&at| at < until)?;
+                let mut at = later(times, after).filter(|&at| at < until)?;
+                if left == 0 {
+                    // A very long closed stretch is taken as one; its count is a lower bound.
+                    let open = times.next_open(after).filter(|&open| open < until);
+                    let end = open.unwrap_or(until);
+                    at = last_before(|after| later(times, after), after, end).or(open)?;
+                }
                 Some((at, times.verdict(at)))
             });
             let job = &mut self.jobs[number];
