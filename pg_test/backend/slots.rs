@@ -61,7 +61,8 @@ mod tests {
         assert!(slot.begin(&run(5)));
         slot.ask_to_retire();
         slot.leave_report(&left(Outcome::Failed), Some(*b"22012"), "division by zero");
-        slot.exited();
+        slot.exited(true);
+        assert!(slot.reached_outside());
         assert_eq!(slot.state(), State::Exited);
         assert!(slot.current().is_some(), "what it ran must be known after its exit");
         slot.free();
@@ -88,7 +89,8 @@ mod tests {
         assert_eq!(slots::of_scheduler(NOWHERE).count(), workers);
         assert!(slots::get(u32::try_from(workers).unwrap()).is_none());
         let last = *taken.0.last().unwrap();
-        last.exited();
+        last.exited(false);
+        assert!(!last.reached_outside());
         assert!(taken.one(assignment(1)).is_none(), "a slot whose executor died is not free");
         last.free();
         assert_eq!(taken.one(assignment(1)).unwrap().0, *indexes.last().unwrap());

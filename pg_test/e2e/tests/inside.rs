@@ -121,7 +121,7 @@ fn settings_hold_for_the_run_and_for_nothing_else() {
         (r#"[1]"#, "22023"),
     ] {
         let job = cluster.schedule_as("ann", "bad", "1 second", "select 1");
-        cluster.rows(
+        let _ = cluster.rows(
             "update cron.job set settings = $1::text::jsonb where jobid = $2",
             &[&settings, &job],
         );
@@ -377,7 +377,7 @@ fn a_run_that_asks_is_followed_at_once_until_it_does_not_ask() {
     cluster.wait_quiet();
     let runs = cluster.finished_runs_of(job);
     let followers = runs.iter().filter(|run| run.trigger == "manual").count();
-    assert!(followers >= 1 && followers <= 4, "{runs:#?}");
+    assert!((1..=4).contains(&followers), "{runs:#?}");
     let unique: bool = cluster.one_with(
         "select count(*) = count(distinct scheduled_for) from cron.job_run_details where jobid = $1",
         &[&job],

@@ -198,7 +198,8 @@ fn last_end(job: &ForecastJob<'_>, at: Timestamp) -> Timestamp {
     let duration = job.duration.max(1);
     let reach = duration.saturating_add(job.plan.shape().jitter.max(0));
     let earlier = |until: Timestamp| {
-        let nominal = job.plan.latest_open(until, reach)?;
+        // What the schedule named before it took effect has not run.
+        let nominal = job.plan.latest_open(until, reach).filter(|&at| at > job.plan.anchor)?;
         Some((nominal, job.plan.start_of(nominal)))
     };
     // Of the instants up to `at` only the last can have a start that is still to come.

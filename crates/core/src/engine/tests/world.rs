@@ -285,7 +285,7 @@ impl World {
         let mut actions = Vec::new();
         let clock = self.clock();
         self.engine.tick(clock, &mut actions);
-        let told = actions.iter().filter(|action| is_missed(action)).count();
+        let told = actions.iter().filter(is_missed).count();
         assert_eq!(told, missed.len());
         for &action in &actions {
             self.obey(action, &missed);
