@@ -137,9 +137,9 @@ mod tests {
 
     #[pg_test]
     fn no_run_begins_after_its_scheduler_has_gone() {
-        let mut taken = Taken::none();
         // An executor that has had no run yet, and one that is between two.
         for had in [false, true] {
+            let mut taken = Taken::none();
             let (_, slot) = taken.one(assignment(1)).unwrap();
             if had {
                 assert!(slot.begin(&run(1)));
@@ -150,6 +150,7 @@ mod tests {
             assert!(slot.current().is_none());
         }
         // A run that has begun goes on, and its report stays.
+        let mut taken = Taken::none();
         let (_, slot) = taken.one(assignment(2)).unwrap();
         assert!(slot.begin(&run(3)));
         slot.orphan();
