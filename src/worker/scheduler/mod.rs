@@ -306,8 +306,19 @@ impl Scheduler {
     fn note_moves(&mut self) {
         let now = time::now();
         for (job, cursor) in self.engine.take_moved() {
-            self.records.moved(job, self.held.limit(job, cursor), now);
+            let mut cursor = self.held.limit(job, cursor);
+            if !guc::log_run() {
+                cursor = cursor.max(self.handed_over(job).unwrap_or(cursor));
+            }
+            self.records.moved(job, cursor, now);
         }
+    }
+
+    /// The instant of its schedule a job's run under way is for.
+    fn handed_over(&self, job: JobId) -> Option<Timestamp> {
+        let executor = self.executors.get(&self.engine.running(job)?)?;
+        let occurrence = executor.current.as_ref()?.occurrence;
+        occurrence.is_nominal().then_some(occurrence.scheduled_for)
     }
 
     /// Writes all there is to write. False if something has to wait.

@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
+use pg_tock_core::engine::Occurrence;
 use pg_tock_core::time::{JobId, RunId, Timestamp};
 
 use crate::catalog::run::{self, RunRow};
@@ -318,6 +319,15 @@ impl Records {
             Some(Ok::<bool, pgrx::spi::Error>(written)) => Some(written),
             _ => None,
         }
+    }
+
+    /// Moves a job's cursor past an occurrence that is about to run. WAL is ordered: effects of the
+    /// run are not on disk before this is. False if it could not be written.
+    pub(crate) fn pass(occurrence: Occurrence) -> bool {
+        let Occurrence { job, scheduled_for, .. } = occurrence;
+        let reached = [Reached { job, cursor: Some(scheduled_for), window_start: None }];
+        let written = txn::run("moving a cursor", || state::set_reached(&reached));
+        matches!(written, Some(Ok::<(), pgrx::spi::Error>(())))
     }
 
     /// Writes a row now and says up to where WAL has to be on disk before the run may leave the

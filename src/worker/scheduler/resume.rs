@@ -47,10 +47,13 @@ impl Scheduler {
     /// Finds out what the time before this scheduler was: downtime, a crash, or a moment without a
     /// scheduler.
     pub(super) fn look_back(&mut self) {
-        if self.database.had_scheduler() || std::mem::replace(&mut self.looked_back, true) {
-            return; // what fell due since is late, and nothing more
+        if std::mem::replace(&mut self.looked_back, true) {
+            return;
         }
         let left_at = txn::run("looking when the last scheduler left", state::take_left_at);
+        if self.database.had_scheduler() {
+            return; // what fell due since is late, and nothing more
+        }
         let left_well = matches!(left_at, Some(Ok(Some(_))));
         self.engine.set_missed_before(self.started_at);
         let reason = if left_well { SkipReason::Missed } else { SkipReason::ServerCrashed };

@@ -118,6 +118,14 @@ pub struct Occurrence {
     pub run: Option<RunId>,
 }
 
+impl Occurrence {
+    /// Whether it is an instant of the job's schedule, which the job's cursor has to account for.
+    #[must_use]
+    pub const fn is_nominal(&self) -> bool {
+        matches!(self.trigger, Trigger::Schedule | Trigger::CatchUp)
+    }
+}
+
 /// Settings the engine obeys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
