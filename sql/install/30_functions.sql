@@ -145,7 +145,7 @@ CREATE FUNCTION cron.job_next_run(
     only_on text[],
     paused_until timestamptz,
     effective_from timestamptz,
-    last_run_at timestamptz)
+    last_end timestamptz)
 RETURNS timestamptz
 LANGUAGE C STABLE
 AS 'MODULE_PATHNAME', 'cron_job_next_run_wrapper';

@@ -53,7 +53,7 @@ CROSS JOIN LATERAL cron.job_next_run(
     job.only_on,
     job.paused_until,
     state.effective_from,
-    stat.last_run_at) AS next (run_at);
+    stat.last_end) AS next (run_at);
 
 COMMENT ON VIEW cron.jobs IS 'the jobs, what state they are in, when they run next and how the last run went';
 COMMENT ON COLUMN cron.jobs.jobid IS 'id of the job';

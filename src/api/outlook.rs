@@ -124,13 +124,13 @@ fn read_schedule(job: &Shaped) -> Result<(Schedule, pg_tock_core::schedule::Zone
 pub(super) fn anchor(
     schedule: &str,
     effective_from: Option<Timestamp>,
-    last_run_at: Option<Timestamp>,
+    last_end: Option<Timestamp>,
     now: Timestamp,
 ) -> Timestamp {
     let since = effective_from.unwrap_or(now);
     let after_completion =
         || Schedule::parse(schedule).is_ok_and(|read| read.kind() == Kind::EveryAfterCompletion);
-    match last_run_at {
+    match last_end {
         Some(last) if last > since && after_completion() => last,
         _ => since,
     }
@@ -143,7 +143,7 @@ impl Outlook {
         now: Timestamp,
         calendars: &mut Calendars,
     ) -> Result<Result<Plan, Broken>, Error> {
-        let from = anchor(&self.shaped.schedule, self.effective_from, self.last_run_at, now);
+        let from = anchor(&self.shaped.schedule, self.effective_from, self.last_end, now);
         plan(&self.shaped, from, calendars)
     }
 

@@ -114,7 +114,7 @@ fn jobs(from: Instant) -> Result<(Vec<Simulated>, Names), Error> {
                 Some(window) => Some(window).filter(|&window| window > 0),
             },
             paused_until: job.paused_until,
-            last_end: job.last_run_at,
+            last_end: job.last_end,
             ..JobSpec::new(id, key, std::sync::Arc::new(plan))
         };
         jobs.push(Simulated { spec, cursor: from, duration: job.average.unwrap_or(0) });

@@ -60,7 +60,7 @@ fn cron_job_next_run(
     only_on: Option<Array<'_, &[u8]>>,
     paused_until: Option<TimestampWithTimeZone>,
     effective_from: Option<TimestampWithTimeZone>,
-    last_run_at: Option<TimestampWithTimeZone>,
+    last_end: Option<TimestampWithTimeZone>,
 ) -> Option<TimestampWithTimeZone> {
     let job = Shaped {
         jobid: jobid.unwrap_or_default(),
@@ -74,7 +74,7 @@ fn cron_job_next_run(
     };
     let instant = |at: Option<TimestampWithTimeZone>| at.map(|at| from_pg(at.into_inner()));
     let now = now();
-    let from = anchor(&job.schedule, instant(effective_from), instant(last_run_at), now);
+    let from = anchor(&job.schedule, instant(effective_from), instant(last_end), now);
     let plan = Calendars::of_snapshot(|calendars| plan(&job, from, calendars)).ok()?.ok()?;
     let after = instant(paused_until).map_or(now, |until| until.max(now));
     let next = plan.coming(after).next()?;

@@ -37,7 +37,7 @@ macro_rules! outlook {
             utf8!("pg_catalog.array_to_json(j.only_on)::pg_catalog.text"),
             ", ",
             utf8!("j.on_missed"),
-            ", j.missed_window, j.paused_until, s.effective_from, t.last_run_at, ",
+            ", j.missed_window, j.paused_until, s.effective_from, t.last_end, ",
             "CASE WHEN t.total_runs OPERATOR(pg_catalog.>) 0 ",
             "THEN t.total_ms OPERATOR(pg_catalog./) t.total_runs::pg_catalog.float8 END",
             ", ",
@@ -86,7 +86,7 @@ pub(crate) struct Outlook {
     /// `i64::MAX` for a pause without end.
     pub(crate) paused_until: Option<Timestamp>,
     pub(crate) effective_from: Option<Timestamp>,
-    pub(crate) last_run_at: Option<Timestamp>,
+    pub(crate) last_end: Option<Timestamp>,
     /// Mean duration of a run in microseconds; None before the first.
     pub(crate) average: Option<i64>,
 }
@@ -135,7 +135,7 @@ fn read(row: &SpiHeapTupleData<'_>) -> Result<Outlook, Error> {
         missed_window: span(13)?,
         paused_until: instant(14)?,
         effective_from: instant(15)?,
-        last_run_at: instant(16)?,
+        last_end: instant(16)?,
         database: text(18)?.unwrap_or_default(),
         username: text(19)?.unwrap_or_default(),
         average: average.map(whole_micros),

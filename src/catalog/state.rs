@@ -20,12 +20,13 @@ const EFFECTIVE: &str = "INSERT INTO cron.job_state AS s (jobid, effective_from,
       effective_from = excluded.effective_from, definition = excluded.definition";
 
 const COUNT: &str = "INSERT INTO cron.job_stat AS s (jobid, total_runs, successful_runs, \
-      failed_runs, total_ms, max_ms, last_run_at, last_runid, last_status, last_error) \
+      failed_runs, total_ms, max_ms, last_run_at, last_runid, last_status, last_error, last_end) \
      SELECT u.* FROM ROWS FROM (pg_catalog.unnest($1::bigint[]), pg_catalog.unnest($2::bigint[]), \
       pg_catalog.unnest($3::bigint[]), pg_catalog.unnest($4::bigint[]), \
       pg_catalog.unnest($5::double precision[]), pg_catalog.unnest($6::double precision[]), \
       pg_catalog.unnest($7::timestamptz[]), pg_catalog.unnest($8::bigint[]), \
-      pg_catalog.unnest($9::text[]), pg_catalog.unnest($10::text[])) AS u \
+      pg_catalog.unnest($9::text[]), pg_catalog.unnest($10::text[]), \
+      pg_catalog.unnest($11::timestamptz[])) AS u \
      ON CONFLICT ON CONSTRAINT job_stat_pkey DO UPDATE SET \
       total_runs = s.total_runs OPERATOR(pg_catalog.+) excluded.total_runs, \
       successful_runs = s.successful_runs OPERATOR(pg_catalog.+) excluded.successful_runs, \
@@ -33,7 +34,7 @@ const COUNT: &str = "INSERT INTO cron.job_stat AS s (jobid, total_runs, successf
       total_ms = s.total_ms OPERATOR(pg_catalog.+) excluded.total_ms, \
       max_ms = greatest(s.max_ms, excluded.max_ms), \
       last_run_at = excluded.last_run_at, last_runid = excluded.last_runid, \
-      last_status = excluded.last_status, \
+      last_status = excluded.last_status, last_end = excluded.last_end, \
       last_error = coalesce(excluded.last_error, s.last_error)";
 
 const COUNTED: &str = "UPDATE cron.engine_state SET counted_below = $1";
@@ -41,7 +42,7 @@ const COUNTED: &str = "UPDATE cron.engine_state SET counted_below = $1";
 // Runs that were recorded but not counted when the last scheduler ended: those past the mark, and
 // past the last run counted for their job.
 const CATCH_UP: &str = "INSERT INTO cron.job_stat AS s (jobid, total_runs, successful_runs, \
-      failed_runs, total_ms, max_ms, last_run_at, last_runid, last_status, last_error) \
+      failed_runs, total_ms, max_ms, last_run_at, last_runid, last_status, last_error, last_end) \
      SELECT d.jobid, pg_catalog.count(*), \
       pg_catalog.count(*) FILTER (WHERE d.status OPERATOR(pg_catalog.=) 'succeeded'), \
       pg_catalog.count(*) FILTER (WHERE d.status OPERATOR(pg_catalog.=) 'failed'), \
@@ -52,7 +53,8 @@ const CATCH_UP: &str = "INSERT INTO cron.job_stat AS s (jobid, total_runs, succe
       pg_catalog.max(d.start_time), pg_catalog.max(d.runid), \
       (pg_catalog.array_agg(d.status ORDER BY d.runid DESC))[1], \
       (pg_catalog.array_agg(d.return_message ORDER BY d.runid DESC) \
-       FILTER (WHERE d.status OPERATOR(pg_catalog.=) 'failed'))[1] \
+       FILTER (WHERE d.status OPERATOR(pg_catalog.=) 'failed'))[1], \
+      pg_catalog.max(d.end_time) \
      FROM cron.job_run_details d LEFT JOIN cron.job_stat c \
       ON c.jobid OPERATOR(pg_catalog.=) d.jobid \
      WHERE d.runid OPERATOR(pg_catalog.>=) \
@@ -68,7 +70,7 @@ const CATCH_UP: &str = "INSERT INTO cron.job_stat AS s (jobid, total_runs, succe
       total_ms = s.total_ms OPERATOR(pg_catalog.+) excluded.total_ms, \
       max_ms = greatest(s.max_ms, excluded.max_ms), \
       last_run_at = excluded.last_run_at, last_runid = excluded.last_runid, \
-      last_status = excluded.last_status, \
+      last_status = excluded.last_status, last_end = excluded.last_end, \
       last_error = coalesce(excluded.last_error, s.last_error)";
 
 const MARK_CAUGHT_UP: &str = "UPDATE cron.engine_state SET counted_below = coalesce(greatest( \
@@ -125,7 +127,8 @@ const DEACTIVATE: &str = "UPDATE cron.job SET active = false \
      WHERE jobid OPERATOR(pg_catalog.=) $1 AND active \
       AND pg_catalog.convert_to(schedule, pg_catalog.getdatabaseencoding()) OPERATOR(pg_catalog.=) $2";
 
-const FORGET: [&str; 3] = [
+const FORGET: [&str; 4] = [
+    "DELETE FROM cron.run_request WHERE jobid OPERATOR(pg_catalog.=) ANY ($1)",
     "DELETE FROM cron.job_state WHERE jobid OPERATOR(pg_catalog.=) ANY ($1)",
     "DELETE FROM cron.job_stat WHERE jobid OPERATOR(pg_catalog.=) ANY ($1)",
     "DELETE FROM cron.job_skip WHERE jobid OPERATOR(pg_catalog.=) ANY ($1)",
@@ -156,6 +159,7 @@ pub(crate) struct Tally {
     pub(crate) total_ms: f64,
     pub(crate) max_ms: f64,
     pub(crate) last_started: Timestamp,
+    pub(crate) last_ended: Timestamp,
     pub(crate) last_run: i64,
     pub(crate) last_succeeded: bool,
     pub(crate) last_error: Option<String>,
@@ -223,7 +227,7 @@ pub(crate) fn count(
     let ids: Vec<i64> = tallies.iter().map(|(job, _)| job.0).collect();
     let status = |succeeded: bool| if succeeded { "succeeded" } else { "failed" };
     Spi::connect_mut(|client| {
-        let args: [DatumWithOid<'_>; 10] = [
+        let args: [DatumWithOid<'_>; 11] = [
             ids.into(),
             list(|t| t.total).into(),
             list(|t| t.succeeded).into(),
@@ -234,6 +238,7 @@ pub(crate) fn count(
             list(|t| t.last_run).into(),
             tallies.iter().map(|(_, t)| status(t.last_succeeded)).collect::<Vec<_>>().into(),
             tallies.iter().map(|(_, t)| t.last_error.clone()).collect::<Vec<_>>().into(),
+            stamps(tallies.iter().map(|(_, t)| t.last_ended)),
         ];
         client.update(COUNT, None, &args)?;
         if let Some(below) = counted_below {

@@ -136,6 +136,7 @@ impl Scheduler {
             tally.total_ms += ms;
             tally.max_ms = tally.max_ms.max(ms);
             tally.last_started = end.started_at;
+            tally.last_ended = end.ended_at;
             tally.last_run = current.run.0;
             tally.last_succeeded = succeeded;
             if !succeeded {

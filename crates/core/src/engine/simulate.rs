@@ -73,7 +73,12 @@ pub fn simulate(
     stage.engine.set_missed_before(down_to);
     for Simulated { spec, cursor, duration } in jobs {
         stage.durations.insert(spec.id, duration.max(1));
-        stage.engine.put_job(spec, cursor.max(down_from));
+        let mut after = cursor.max(down_from);
+        if spec.times.after_completion().is_some() {
+            // Counts from the end of its last run, however long ago that was.
+            after = spec.last_end.map_or(after, |end| end.min(after));
+        }
+        stage.engine.put_job(spec, after);
     }
     stage.play(down_to, down_to.plus(resume_for.max(0)));
     stage.events

@@ -31,7 +31,7 @@ impl Waiting {
 
     /// Whether somebody wants it whatever pause, window and calendars say.
     pub(super) const fn is_forced(&self) -> bool {
-        matches!(self.trigger, Trigger::Manual | Trigger::Backfill)
+        matches!(self.trigger, Trigger::Manual)
     }
 }
 
