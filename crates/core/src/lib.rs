@@ -2,8 +2,10 @@
 #![forbid(unsafe_code)]
 
 pub mod engine;
+pub mod http;
 pub mod message;
 pub mod run;
 pub mod schedule;
+pub mod secret;
 pub mod time;
 pub mod wire;

@@ -1,0 +1,2 @@
+//! The HTTP client of `pg_tock`.
+#![forbid(unsafe_code)]
