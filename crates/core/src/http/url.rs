@@ -4,6 +4,7 @@
 //! asked. Placeholders stand in path and query only, and the parser that checks is the one whose
 //! result is connected to.
 
+use ::http::Uri;
 use ::url::{Host, Url};
 
 use super::Refused;
@@ -122,7 +123,27 @@ pub fn parse(text: &str) -> Result<Url, Refused> {
     }
     // A fragment is for browsers and is never sent.
     url.set_fragment(None);
+    if request_uri(&url).is_none() {
+        return refuse("invalid url: it cannot be sent", FORM);
+    }
     Ok(url)
+}
+
+/// The URL as a client sends it: what RFC 3986 does not allow is percent-encoded.
+#[must_use]
+pub fn request_uri(url: &Url) -> Option<Uri> {
+    let odd = |byte: u8| !byte.is_ascii_graphic() || b"\"<>\\^`{|}".contains(&byte);
+    let mut text = String::with_capacity(url.as_str().len());
+    for byte in url.as_str().bytes() {
+        if odd(byte) {
+            use std::fmt::Write as _;
+            // Writing to a String cannot fail.
+            let _ = write!(text, "%{byte:02X}");
+        } else {
+            text.push(char::from(byte));
+        }
+    }
+    text.parse().ok()
 }
 
 /// Scheme, host and port, such as `https://example.com:443`.
@@ -212,6 +233,12 @@ mod tests {
             let filled = url.fill(&values).unwrap();
             prop_assert_eq!(origin(&filled), "https://h.example:8443");
             prop_assert!(filled.username().is_empty() && filled.fragment().is_none());
+        }
+
+        #[test]
+        fn whatever_follows_the_host_can_be_sent(tail in "[!-~é😀]{0,40}") {
+            let url = parse(&format!("https://h.example/{tail}")).unwrap();
+            prop_assert_eq!(request_uri(&url).unwrap().host(), Some("h.example"));
         }
 
         #[test]
