@@ -119,6 +119,8 @@ struct Host {
     /// How long the next opening lasts, in microseconds.
     patience: i64,
     last_opened: Option<Timestamp>,
+    /// When a request last had to wait because of `per_host`.
+    last_full: Option<Timestamp>,
     /// Whether it stands in `Gate::ready`.
     ready: bool,
 }
@@ -128,7 +130,8 @@ struct Request {
     host: usize,
     since: Timestamp,
     deadline: Timestamp,
-    held: Option<Hold>,
+    /// Whether the breaker was open when it came.
+    behind_breaker: bool,
     sent: bool,
 }
 
@@ -141,6 +144,10 @@ pub struct Gate {
     next_host: usize,
     requests: HashMap<u64, Request>,
     in_flight: usize,
+    /// The latest instant it was told.
+    now: Timestamp,
+    /// When a request last had to wait because of `max_in_flight`.
+    last_full: Option<Timestamp>,
     /// Hosts that may have something to send, each once, in turn.
     ready: VecDeque<usize>,
     /// When an open breaker lets a probe through. Entries may be stale.
@@ -160,6 +167,8 @@ impl Gate {
             next_host: 0,
             requests: HashMap::new(),
             in_flight: 0,
+            now: Timestamp::default(),
+            last_full: None,
             ready: VecDeque::new(),
             openings: BinaryHeap::new(),
             deadlines: BinaryHeap::new(),
@@ -199,19 +208,13 @@ impl Gate {
         if self.requests.contains_key(&id) {
             return false;
         }
+        self.now = now;
         let number = self.host(origin);
-        let (full, limits) = (self.in_flight >= self.limits.max_in_flight, self.limits);
         let Some(host) = self.hosts.get_mut(&number) else { return false };
-        let held = match host.breaker {
-            Breaker::Open(_) | Breaker::Probing(_) => Some(Hold::Breaker),
-            Breaker::Closed if host.in_flight + host.waiting >= limits.per_host => {
-                Some(Hold::HostLimit)
-            }
-            Breaker::Closed => full.then_some(Hold::Limit),
-        };
+        let behind_breaker = host.breaker != Breaker::Closed;
         host.queue.push_back(id);
         host.waiting += 1;
-        let request = Request { host: number, since: now, deadline, held, sent: false };
+        let request = Request { host: number, since: now, deadline, behind_breaker, sent: false };
         self.requests.insert(id, request);
         self.deadlines.push(Reverse((deadline, id)));
         self.refresh(number);
@@ -220,6 +223,7 @@ impl Gate {
 
     /// The next request to send, if one may be sent now. Call until it says `None`.
     pub fn start(&mut self, now: Timestamp) -> Option<Released> {
+        self.now = now;
         self.half_open(now);
         while self.in_flight < self.limits.max_in_flight {
             let number = self.ready.pop_front()?;
@@ -241,12 +245,15 @@ impl Gate {
             if let Breaker::Open(_) = host.breaker {
                 host.breaker = Breaker::Probing(id);
             }
-            let opened = host.last_opened;
-            self.in_flight += 1;
-            self.refresh(number);
             let Some(request) = self.requests.get_mut(&id) else { continue };
             request.sent = true;
-            return Some(released(id, request, opened, now));
+            let released = released(id, request, host, self.last_full, now);
+            self.in_flight += 1;
+            self.refresh(number);
+            return Some(released);
+        }
+        if !self.ready.is_empty() {
+            self.last_full = Some(now);
         }
         None
     }
@@ -261,9 +268,10 @@ impl Gate {
             self.deadlines.pop();
             if waits {
                 let request = self.forget_waiting(id)?;
-                let opened = self.hosts.get(&request.host).and_then(|host| host.last_opened);
+                let host = self.hosts.get(&request.host)?;
+                let released = released(id, &request, host, self.last_full, now);
                 self.tidy(request.host);
-                return Some(released(id, &request, opened, now));
+                return Some(released);
             }
         }
         None
@@ -274,6 +282,7 @@ impl Gate {
         if !self.requests.get(&id)?.sent {
             return None;
         }
+        self.now = now;
         let number = self.requests.remove(&id)?.host;
         self.in_flight -= 1;
         let limits = self.limits;
@@ -358,8 +367,9 @@ impl Gate {
                 host.ready = true;
                 self.ready.push_back(number);
             }
+            Breaker::Closed => host.last_full = Some(self.now),
             Breaker::Open(until) => self.openings.push(Reverse((until, number))),
-            Breaker::Closed | Breaker::Probing(_) => {}
+            Breaker::Probing(_) => {}
         }
     }
 
@@ -414,6 +424,7 @@ impl Host {
             breaker: Breaker::Closed,
             patience: 0,
             last_opened: None,
+            last_full: None,
             ready: false,
         }
     }
@@ -456,10 +467,23 @@ fn pop(host: &mut Host, requests: &HashMap<u64, Request>) -> Option<u64> {
     }
 }
 
-fn released(id: u64, request: &Request, opened: Option<Timestamp>, now: Timestamp) -> Released {
-    let waited = now.since(request.since).max(0);
-    let breaker = opened.is_some_and(|at| at >= request.since).then_some(Hold::Breaker);
-    Released { id, waited, held: breaker.or(request.held) }
+/// What a request is told when it need not wait any longer.
+fn released(
+    id: u64,
+    request: &Request,
+    host: &Host,
+    full: Option<Timestamp>,
+    now: Timestamp,
+) -> Released {
+    let since = |at: Option<Timestamp>| at.is_some_and(|at| at >= request.since);
+    let held = if request.behind_breaker || since(host.last_opened) {
+        Some(Hold::Breaker)
+    } else if since(host.last_full) {
+        Some(Hold::HostLimit)
+    } else {
+        since(full).then_some(Hold::Limit)
+    };
+    Released { id, waited: now.since(request.since).max(0), held }
 }
 
 #[cfg(test)]
