@@ -117,7 +117,7 @@ fn headers_that_do_not_come_end_at_the_timeout() {
     let servers = Servers::new();
     let silent = servers.raw(|stream| async move {
         let _stream = answer(stream, b"").await;
-        std::future::pending().await;
+        std::future::pending::<()>().await;
     });
     let dripping = servers.raw(|stream| async move {
         let mut stream = answer(stream, b"HTTP/1.1 200 OK\r\n").await;
