@@ -13,6 +13,7 @@ mod connect;
 mod driver;
 mod exchange;
 mod failure;
+pub mod job;
 mod order;
 mod progress;
 mod resolve;

@@ -18,6 +18,7 @@ pub mod status;
 pub mod template;
 pub mod text;
 pub mod url;
+pub mod wire;
 
 use std::fmt;
 

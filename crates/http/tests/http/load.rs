@@ -10,6 +10,7 @@ use pg_tock_core::http::gate::Hold;
 use pg_tock_core::http::outcome::{Failure, Verdict};
 use pg_tock_core::time::Timestamp;
 use pg_tock_http::{Event, raise_file_limit};
+use tokio::io::AsyncReadExt as _;
 use tokio::sync::{Notify, Semaphore};
 
 use crate::support::{Harness, PATIENCE, Servers, Spec, config, eventually};
@@ -202,13 +203,11 @@ fn dropping_the_client_ends_its_thread() {
     let notify = Arc::new(Notify::new());
     let servers = Servers::new();
     let told = Arc::clone(&notify);
-    let at = servers.raw(move |stream| {
+    let at = servers.raw(move |mut stream| {
         let told = Arc::clone(&told);
         async move {
             let mut buffer = [0; 1024];
-            while stream.readable().await.is_ok()
-                && stream.try_read(&mut buffer).is_ok_and(|n| n > 0)
-            {}
+            while stream.read(&mut buffer).await.is_ok_and(|count| count > 0) {}
             told.notify_one();
         }
     });

@@ -9,6 +9,7 @@
 
 mod access;
 mod answers;
+mod jobs;
 mod load;
 mod redirects;
 mod support;
