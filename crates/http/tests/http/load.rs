@@ -200,20 +200,22 @@ fn stopping_does_not_wait_for_anybody() {
 
 #[test]
 fn dropping_the_client_ends_its_thread() {
-    let notify = Arc::new(Notify::new());
+    let (notify, arrived) = (Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
     let servers = Servers::new();
-    let told = Arc::clone(&notify);
+    let (told, seen) = (Arc::clone(&notify), Arc::clone(&arrived));
     let at = servers.raw(move |mut stream| {
-        let told = Arc::clone(&told);
+        let (told, seen) = (Arc::clone(&told), Arc::clone(&seen));
         async move {
             let mut buffer = [0; 1024];
-            while stream.read(&mut buffer).await.is_ok_and(|count| count > 0) {}
+            while stream.read(&mut buffer).await.is_ok_and(|count| count > 0) {
+                seen.fetch_add(1, Ordering::SeqCst);
+            }
             told.notify_one();
         }
     });
     let harness = Harness::new();
     harness.client.submit(Spec::get(&format!("http://{at}/")).order(1)).unwrap();
-    eventually(|| harness.client.in_flight() == 1);
+    eventually(|| arrived.load(Ordering::SeqCst) > 0);
     drop(harness);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(async { tokio::time::timeout(PATIENCE, notify.notified()).await }).unwrap();
