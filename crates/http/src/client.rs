@@ -6,6 +6,7 @@
 //! every signal blocked.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,6 +17,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow};
+use pg_tock_core::http::access::Denied;
 use pg_tock_core::http::gate::BreakerChange;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
@@ -25,6 +27,9 @@ use crate::order::{Completion, Order};
 use crate::resolve::{Resolve, SystemResolver};
 use crate::tls;
 
+/// An address of a host, and whether a request would connect to it.
+pub type Seen = (IpAddr, Result<(), Denied>);
+
 /// Something the owner is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -32,6 +37,14 @@ pub enum Event {
     Done(Box<Completion>),
     /// A host's circuit breaker opened or closed.
     Breaker(BreakerChange),
+    /// The answer to [`Client::inspect`].
+    Inspected {
+        /// The id that was given.
+        id: u64,
+        /// Each address of the host, with whether a request would connect to it; or why there is
+        /// none.
+        addresses: Result<Vec<Seen>, String>,
+    },
 }
 
 /// What both threads see.
@@ -56,6 +69,14 @@ impl Shared {
     pub(crate) fn publish(&self, in_flight: usize, waiting: usize) {
         self.in_flight.store(in_flight, Ordering::Relaxed);
         self.waiting.store(waiting, Ordering::Relaxed);
+        if self.fresh.swap(false, Ordering::AcqRel) {
+            self.wake();
+        }
+    }
+
+    /// Tells the owner from outside the loop's own round.
+    pub(crate) fn tell(&self, event: Event) {
+        self.push(event);
         if self.fresh.swap(false, Ordering::AcqRel) {
             self.wake();
         }
@@ -140,7 +161,9 @@ impl Client {
         match unsent.0 {
             Command::Submit(order) => Err(SubmitError(order)),
             // What comes back is what was sent.
-            Command::Cancel(_) | Command::Configure(..) | Command::Stop => Ok(()),
+            Command::Cancel(_) | Command::Inspect(..) | Command::Configure(..) | Command::Stop => {
+                Ok(())
+            }
         }
     }
 
@@ -149,6 +172,13 @@ impl Client {
     pub fn cancel(&self, id: u64) {
         // A loop that is over has nothing to cancel.
         let _ = self.commands.send(Command::Cancel(id));
+    }
+
+    /// Asks which addresses `host` has and whether they may be reached, for `cron.dry_run`; sends
+    /// nothing to them. The answer comes as an event with this id.
+    pub fn inspect(&self, id: u64, host: &str) {
+        // A loop that is over has nothing to say.
+        let _ = self.commands.send(Command::Inspect(id, host.to_owned()));
     }
 
     /// Uses new settings for whatever is sent from now on. Connections and names that are

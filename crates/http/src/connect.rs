@@ -25,6 +25,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::client::Seen;
 use crate::failure::{Failed, of_connect, of_handshake};
 use crate::progress::{PROGRESS, Phase, Progress};
 use crate::resolve::Resolve;
@@ -118,6 +119,13 @@ impl Connector {
             told: Arc::new(AtomicBool::new(false)),
         };
         Ok(Link { stream, about })
+    }
+
+    /// The host's addresses as a request would find them now, each with whether it would be
+    /// connected to.
+    pub(crate) async fn inspect(&self, host: &str) -> Result<Vec<Seen>, Failed> {
+        let addresses = self.resolve(host).await?;
+        Ok(addresses.into_iter().map(|ip| (ip, self.access.check(host, ip))).collect())
     }
 
     async fn resolve(&self, host: &str) -> Result<Vec<IpAddr>, Failed> {

@@ -38,6 +38,7 @@ const MAX_HEADERS: u32 = 64 * 1024;
 pub(crate) enum Command {
     Submit(Box<Order>),
     Cancel(u64),
+    Inspect(u64, String),
     Configure(Box<Config>, Arc<rustls::ClientConfig>),
     Stop,
 }
@@ -53,6 +54,8 @@ struct Flight {
 pub(crate) struct Driver {
     gate: Gate,
     http: Http,
+    /// What `http` makes its connections with.
+    connector: Connector,
     keep: Keep,
     resolver: Arc<dyn Resolve>,
     waiting: HashMap<u64, Arc<Order>>,
@@ -70,9 +73,11 @@ impl Driver {
         resolver: Arc<dyn Resolve>,
         shared: Arc<Shared>,
     ) -> Self {
+        let connector = connector(config, tls, Arc::clone(&resolver));
         Self {
             gate: Gate::new(config.limits),
-            http: client(config, tls, Arc::clone(&resolver)),
+            http: client(config, connector.clone()),
+            connector,
             keep: keep(config),
             resolver,
             waiting: HashMap::new(),
@@ -122,10 +127,12 @@ impl Driver {
         match command {
             Command::Submit(order) => self.submit(Arc::new(*order)),
             Command::Cancel(id) => self.cancel(id),
+            Command::Inspect(id, host) => self.inspect(id, host),
             Command::Configure(config, tls) => {
                 self.resolver.refresh();
                 self.gate.set_limits(config.limits);
-                self.http = client(&config, tls, Arc::clone(&self.resolver));
+                self.connector = connector(&config, tls, Arc::clone(&self.resolver));
+                self.http = client(&config, self.connector.clone());
                 self.keep = keep(&config);
             }
             Command::Stop => return false,
@@ -149,6 +156,15 @@ impl Driver {
             flight.cancelled = true;
             flight.abort.abort();
         }
+    }
+
+    fn inspect(&self, id: u64, host: String) {
+        let (connector, shared) = (self.connector.clone(), Arc::clone(&self.shared));
+        tokio::spawn(async move {
+            let found = connector.inspect(&host).await;
+            let addresses = found.map_err(|failed| failed.message);
+            shared.tell(Event::Inspected { id, addresses });
+        });
     }
 
     /// Sends what may be sent, and gives up what has waited too long.
@@ -242,13 +258,20 @@ fn keep(config: &Config) -> Keep {
     Keep { bytes: config.response_limit, read: config.read_limit.max(config.response_limit) }
 }
 
-fn client(config: &Config, tls: Arc<rustls::ClientConfig>, resolver: Arc<dyn Resolve>) -> Http {
-    let connector = Connector {
+fn connector(
+    config: &Config,
+    tls: Arc<rustls::ClientConfig>,
+    resolver: Arc<dyn Resolve>,
+) -> Connector {
+    Connector {
         access: Arc::new(config.access.clone()),
         resolver,
         tls: TlsConnector::from(tls),
         timeout: config.connect_timeout,
-    };
+    }
+}
+
+fn client(config: &Config, connector: Connector) -> Http {
     legacy::Client::builder(TokioExecutor::new())
         .timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())

@@ -19,7 +19,7 @@ mod progress;
 mod resolve;
 mod tls;
 
-pub use client::{Client, Event, SubmitError, raise_file_limit};
+pub use client::{Client, Event, Seen, SubmitError, raise_file_limit};
 pub use config::{Config, StartError};
 pub use order::{Completion, Order, Times};
 pub use resolve::{Resolve, ResolveError, SystemResolver};

@@ -2,8 +2,10 @@
 
 use axum::Router;
 use axum::routing::get;
+use pg_tock_core::http::access::Denied;
+use pg_tock_core::http::address::Reach;
 use pg_tock_core::http::outcome::{Failure, Verdict};
-use pg_tock_http::{Completion, Config};
+use pg_tock_http::{Completion, Config, Event};
 
 use crate::support::{Harness, Servers, config};
 
@@ -148,4 +150,29 @@ fn new_settings_hold_at_once() {
     harness.client.configure(&allowing("127.0.0.0/8", "127.0.0.1")).unwrap();
     // The connection of the first request was kept, and must not be used.
     denied(&harness.get(&url));
+}
+
+#[test]
+fn a_look_says_what_would_be_reached_and_sends_nothing() {
+    let names: &[&[&str]] = &[&["127.0.0.1", "8.8.8.8", "10.0.0.1"], &[]];
+    let mut harness = Harness::with_names(&allowing("127.0.0.1", "8.8.8.8"), names);
+    for id in [1, 2] {
+        harness.client.inspect(id, "api.test");
+        harness.wait_until(|events| events.len() == usize::try_from(id).unwrap());
+    }
+    let [
+        Event::Inspected { id: 1, addresses: Ok(found) },
+        Event::Inspected { id: 2, addresses: Err(reason) },
+    ] = &harness.events[..]
+    else {
+        panic!("{:?}", harness.events)
+    };
+    let denied = |reach| Err(Denied::NotPublic(reach));
+    let expected = [
+        ("127.0.0.1", Ok(())),
+        ("8.8.8.8", Err(Denied::Listed)),
+        ("10.0.0.1", denied(Reach::Private)),
+    ];
+    assert_eq!(*found, expected.map(|(ip, result)| (ip.parse().unwrap(), result)));
+    assert_eq!(reason, "could not resolve host \"api.test\": it has no address");
 }

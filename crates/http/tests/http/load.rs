@@ -32,7 +32,7 @@ fn gated(gate: &Arc<Semaphore>, seen: &Arc<AtomicUsize>) -> Router {
 fn failure_of(event: &Event) -> Option<Failure> {
     match event {
         Event::Done(done) => done.failure.as_ref().map(|(failure, _)| *failure),
-        Event::Breaker(_) => None,
+        _ => None,
     }
 }
 

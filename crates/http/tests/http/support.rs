@@ -217,7 +217,7 @@ impl Harness {
         let place = self.events.iter().position(is_it).unwrap();
         match self.events.remove(place) {
             Event::Done(done) => *done,
-            Event::Breaker(_) => unreachable!(),
+            _ => unreachable!(),
         }
     }
 
@@ -238,7 +238,7 @@ impl Harness {
     pub(crate) fn done(&self) -> impl Iterator<Item = &Completion> {
         self.events.iter().filter_map(|event| match event {
             Event::Done(done) => Some(&**done),
-            Event::Breaker(_) => None,
+            _ => None,
         })
     }
 }
