@@ -83,8 +83,8 @@ async fn follow(
     loop {
         progress.enter(Phase::Starting);
         let sent_before = answer.redirects > 0;
-        let response = http.request(step.request()?).await.map_err(|error| {
-            let failed = of_request(&error);
+        let response = step.send(http).await.map_err(|failed| {
+            // The first host has seen it, whatever became of the next one.
             Failed { sent: failed.sent || sent_before, ..failed }
         })?;
         progress.enter(Phase::Reading);
@@ -123,6 +123,10 @@ impl Step {
             headers: filled.headers.iter().cloned().collect(),
             body: filled.body.clone().map(Bytes::from),
         }
+    }
+
+    async fn send(&self, http: &Http) -> Result<Response<Incoming>, Failed> {
+        http.request(self.request()?).await.map_err(|error| of_request(&error))
     }
 
     fn request(&self) -> Result<Request<Full<Bytes>>, Failed> {

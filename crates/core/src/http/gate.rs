@@ -10,8 +10,12 @@ use std::collections::{BinaryHeap, HashMap, VecDeque};
 
 use crate::time::Timestamp;
 
-/// The longest time a breaker stays open, as a multiple of `open_for`.
-const MOST_PATIENCE: i64 = 16;
+mod host;
+
+use host::{Breaker, Host};
+
+/// How many deadlines of requests that are over are kept before they are swept out.
+const SLACK: usize = 1024;
 
 /// Settings of the gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,34 +99,6 @@ pub struct Released {
     pub waited: i64,
     /// What kept it waiting most, if anything did.
     pub held: Option<Hold>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Breaker {
-    Closed,
-    /// No request before this instant.
-    Open(Timestamp),
-    /// One request is on its way to see.
-    Probing(u64),
-}
-
-#[derive(Debug)]
-struct Host {
-    origin: String,
-    /// Ids in order; some may be gone from `requests`.
-    queue: VecDeque<u64>,
-    /// Those in `queue` that are not gone.
-    waiting: usize,
-    in_flight: usize,
-    failures: u32,
-    breaker: Breaker,
-    /// How long the next opening lasts, in microseconds.
-    patience: i64,
-    last_opened: Option<Timestamp>,
-    /// When a request last had to wait because of `per_host`.
-    last_full: Option<Timestamp>,
-    /// Whether it stands in `Gate::ready`.
-    ready: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -217,6 +193,11 @@ impl Gate {
         let request = Request { host: number, since: now, deadline, behind_breaker, sent: false };
         self.requests.insert(id, request);
         self.deadlines.push(Reverse((deadline, id)));
+        if self.deadlines.len() > 2 * self.requests.len() + SLACK {
+            // One that waits long keeps those behind it from being dropped one by one.
+            let requests = &self.requests;
+            self.deadlines.retain(|Reverse((_, id))| requests.get(id).is_some_and(|r| !r.sent));
+        }
         self.refresh(number);
         true
     }
@@ -368,8 +349,11 @@ impl Gate {
                 self.ready.push_back(number);
             }
             Breaker::Closed => host.last_full = Some(self.now),
-            Breaker::Open(until) => self.openings.push(Reverse((until, number))),
-            Breaker::Probing(_) => {}
+            // For the others the entry is there already.
+            Breaker::Open(until) if host.waiting == 1 => {
+                self.openings.push(Reverse((until, number)));
+            }
+            Breaker::Open(_) | Breaker::Probing(_) => {}
         }
     }
 
@@ -409,50 +393,6 @@ impl Gate {
             && let Some(host) = self.hosts.remove(&number)
         {
             self.by_origin.remove(&host.origin);
-        }
-    }
-}
-
-impl Host {
-    fn new(origin: &str) -> Self {
-        Self {
-            origin: origin.to_owned(),
-            queue: VecDeque::new(),
-            waiting: 0,
-            in_flight: 0,
-            failures: 0,
-            breaker: Breaker::Closed,
-            patience: 0,
-            last_opened: None,
-            last_full: None,
-            ready: false,
-        }
-    }
-
-    /// What the end of a request means for the breaker.
-    fn learn(&mut self, id: u64, contact: Contact, limits: Limits, now: Timestamp) {
-        let probed = self.breaker == Breaker::Probing(id);
-        match contact {
-            Contact::Reached => {
-                self.failures = 0;
-                self.patience = 0;
-                self.breaker = Breaker::Closed;
-            }
-            Contact::Failed => {
-                self.failures = self.failures.saturating_add(1);
-                let enough =
-                    limits.breaker_failures > 0 && self.failures >= limits.breaker_failures;
-                if probed || self.breaker == Breaker::Closed && enough {
-                    let longest = limits.breaker_open_for.saturating_mul(MOST_PATIENCE);
-                    self.patience =
-                        self.patience.saturating_mul(2).clamp(limits.breaker_open_for, longest);
-                    self.breaker = Breaker::Open(now.plus(self.patience));
-                    self.last_opened = Some(now);
-                }
-            }
-            // The probe said nothing: the next one may go at once.
-            Contact::Unknown if probed => self.breaker = Breaker::Open(now),
-            Contact::Unknown => {}
         }
     }
 }

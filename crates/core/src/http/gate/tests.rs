@@ -196,6 +196,24 @@ fn idle_hosts_are_forgotten() {
     assert!(gate.next_wake().is_none());
 }
 
+#[test]
+fn nothing_piles_up_behind_one_that_waits() {
+    let mut gate = Gate::new(LIMITS);
+    open(&mut gate, "down", at(0));
+    gate.submit(1, "down", at(3600), at(0));
+    for id in 10..50_000 {
+        gate.submit(id, "up", at(7200), at(1));
+        assert_eq!(gate.start(at(1)).unwrap().id, id);
+        gate.finish(id, Contact::Reached, at(1));
+    }
+    assert!(gate.deadlines.len() <= 2 * SLACK && gate.openings.len() < 10);
+    for id in 60_000..70_000 {
+        gate.submit(id, "down", at(7200), at(2));
+    }
+    assert!(gate.openings.len() < 10);
+    assert_eq!(gate.start(at(30)).unwrap().id, 1);
+}
+
 #[derive(Clone, Debug)]
 enum Event {
     Submit { host: u8, wait: i64 },
