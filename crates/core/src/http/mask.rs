@@ -36,7 +36,8 @@ impl Masker {
         let mut needles: Vec<Secret> = Vec::new();
         for secret in secrets {
             let value = secret.expose();
-            let hex: String = value.bytes().map(|byte| format!("{byte:02x}")).collect();
+            let digits = |byte: u8| [byte >> 4, byte & 15].map(|nibble| digit(u32::from(nibble)));
+            let hex: String = value.bytes().flat_map(digits).map(char::from).collect();
             let upper = hex.to_ascii_uppercase();
             let derived = base64_forms(value.as_bytes()).into_iter().chain([hex, upper]);
             for text in std::iter::once(value.to_owned()).chain(derived) {
@@ -176,10 +177,14 @@ fn found(needle: &Secret, text: &[u8], cut: bool) -> Option<usize> {
     ends.into_iter().max()
 }
 
+/// The hexadecimal digit of the number's last four bits.
+fn digit(number: u32) -> u8 {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    HEX.get((number & 15) as usize).copied().unwrap_or(b'0')
+}
+
 /// Calls `f` with every form a character can have, and whether upper and lower case differ in it.
 fn for_each_form(character: char, mut f: impl FnMut(&[u8], bool)) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    let digit = |number: u32| HEX.get((number & 15) as usize).copied().unwrap_or(b'0');
     let mut buffer = [0; 4];
     let raw = character.encode_utf8(&mut buffer).as_bytes();
     f(raw, true);

@@ -112,6 +112,12 @@ impl Template {
         })
     }
 
+    /// Whether it has any placeholder.
+    #[must_use]
+    pub fn has_values(&self) -> bool {
+        self.parts.iter().any(|part| matches!(part, Part::Value(_)))
+    }
+
     /// The text with every placeholder replaced by `filler`.
     #[must_use]
     pub fn with_filler(&self, filler: &str) -> String {

@@ -337,3 +337,62 @@ fn ipv6_and_reuse() {
     let again = harness.get(&format!("http://{at}/"));
     assert_eq!((again.times.connect, again.times.dns, again.remote), (None, None, Some(at)));
 }
+
+/// Pieces that HTTP is made of, and some that it is not.
+const PIECES: [&[u8]; 16] = [
+    b"HTTP/1.1 200 OK\r\n",
+    b"HTTP/1.0 204 No Content\r\n",
+    b"HTTP/1.1 100 Continue\r\n\r\n",
+    b"HTTP/1.1 101 Switching Protocols\r\n",
+    b"HTTP/2.0 500 x\r\n",
+    b"Content-Length: 3\r\n",
+    b"Content-Length: 99999999999999999999\r\n",
+    b"Transfer-Encoding: chunked\r\n",
+    b"Transfer-Encoding: gzip, chunked\r\n",
+    b"Connection: close\r\n",
+    b"\r\n",
+    b"3\r\nabc\r\n",
+    b"ffffffffffffffff\r\n",
+    b"0\r\n\r\n",
+    b"\0\xff\r\r\n",
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+];
+
+#[test]
+fn whatever_arrives_there_is_one_completion() {
+    let servers = Servers::new();
+    let mut harness = Harness::new();
+    // Numbers that are the same in every run (xorshift).
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut random = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state % u64::try_from(below).unwrap()).unwrap()
+    };
+    let mut kinds = std::collections::BTreeSet::new();
+    for id in 0..200 {
+        // Mostly a status line, headers, their end and a body, each of them odd in its way.
+        let mut bytes = PIECES[random(5)].to_vec();
+        for (from, below, most) in [(5, 5, 3), (10, 1, 2), (10, 6, 4), (0, 16, 2)] {
+            for _ in 0..random(most) {
+                bytes.extend_from_slice(PIECES[from + random(below)]);
+            }
+        }
+        for _ in 0..random(2) {
+            let place = random(bytes.len());
+            bytes[place] = u8::try_from(random(256)).unwrap();
+        }
+        let said = bytes.clone();
+        let at = servers.raw(move |stream| {
+            let bytes = bytes.clone();
+            async move { drop(answer(stream, &bytes).await) }
+        });
+        let done = harness.run(Spec::get(&format!("http://{at}/")).order(id));
+        assert!(done.status.is_some() || done.failure.is_some(), "{said:?}");
+        assert!(done.body.len() <= said.len() * 3 && !done.body.contains('\0'), "{said:?}");
+        kinds.insert((done.status, done.failure.map(|(failure, _)| failure.as_str())));
+    }
+    assert!(kinds.len() > 5, "not much of a variety: {kinds:?}");
+    assert!(harness.client.is_running() && harness.events.is_empty());
+}
