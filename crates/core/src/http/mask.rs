@@ -20,6 +20,9 @@ pub const MASK: &str = "***";
 /// A base64 form shorter than this is in too many texts by chance.
 const SHORTEST_BASE64: usize = 6;
 
+/// A part of a secret that is shorter than this says too little to be looked for on its own.
+const SHORTEST_PART: usize = 6;
+
 /// How many characters of a secret at the end of a cut text are taken for the secret.
 const SHORTEST_TORN: usize = 3;
 
@@ -35,16 +38,8 @@ impl Masker {
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a Secret>) -> Self {
         let mut needles: Vec<Secret> = Vec::new();
         for secret in secrets {
-            let value = secret.expose();
-            let digits = |byte: u8| [byte >> 4, byte & 15].map(|nibble| digit(u32::from(nibble)));
-            let hex: String = value.bytes().flat_map(digits).map(char::from).collect();
-            let upper = hex.to_ascii_uppercase();
-            let derived = base64_forms(value.as_bytes()).into_iter().chain([hex, upper]);
-            for text in std::iter::once(value.to_owned()).chain(derived) {
-                let needle = Secret::new(text);
-                if !needle.expose().is_empty() && !needles.contains(&needle) {
-                    needles.push(needle);
-                }
+            for value in parts(secret.expose()) {
+                add(&mut needles, value.expose());
             }
         }
         Self { needles }
@@ -118,6 +113,47 @@ impl Masker {
             }
         }
         places
+    }
+}
+
+/// The value, and what a server may take out of it: the token of `Bearer token`, and what base64
+/// hides, as in `Basic dXNlcjpwYXNz`, with the password alone.
+fn parts(value: &str) -> Vec<Secret> {
+    let mut parts = vec![Secret::new(value.to_owned())];
+    let mut note = |part: &str| {
+        if part.len() >= SHORTEST_PART {
+            parts.push(Secret::new(part.to_owned()));
+        }
+    };
+    let is_scheme = |word: &str| word.bytes().all(|byte| byte.is_ascii_alphabetic());
+    let token = match value.split_once(' ') {
+        Some((scheme, token)) if is_scheme(scheme) => token.trim(),
+        _ => value,
+    };
+    if token.len() < value.len() {
+        note(token);
+    }
+    let hidden = STANDARD_NO_PAD.decode(token.trim_end_matches('=')).map(Zeroizing::new);
+    let text = hidden.as_ref().ok().and_then(|bytes| std::str::from_utf8(bytes).ok());
+    // Chance would have put control characters in.
+    if let Some(text) = text.filter(|text| !text.chars().any(char::is_control)) {
+        note(text);
+        note(text.split_once(':').map_or("", |(_, password)| password));
+    }
+    parts
+}
+
+/// Adds a value in the forms that are looked for.
+fn add(needles: &mut Vec<Secret>, value: &str) {
+    let digits = |byte: u8| [byte >> 4, byte & 15].map(|nibble| digit(u32::from(nibble)));
+    let hex: String = value.bytes().flat_map(digits).map(char::from).collect();
+    let upper = hex.to_ascii_uppercase();
+    let derived = base64_forms(value.as_bytes()).into_iter().chain([hex, upper]);
+    for text in std::iter::once(value.to_owned()).chain(derived) {
+        let needle = Secret::new(text);
+        if !needle.expose().is_empty() && !needles.contains(&needle) {
+            needles.push(needle);
+        }
     }
 }
 
@@ -289,6 +325,23 @@ mod tests {
             }
         }
         assert_eq!(masked(secret, &STANDARD.encode(secret).replace('=', "%3D")), "***");
+    }
+
+    #[test]
+    fn parts_that_a_server_takes_out_are_masked() {
+        assert_eq!(
+            masked("Bearer abc-token-1", "got abc-token-1, not Bearer"),
+            "got ***, not Bearer"
+        );
+        let basic = format!("Basic {}", STANDARD.encode("alice:open sesame"));
+        assert_eq!(masked(&basic, "alice:open sesame"), "***");
+        assert_eq!(
+            masked(&basic, "{\"user\": \"alice\", \"password\": \"open sesame\"}"),
+            "{\"user\": \"alice\", \"password\": \"***\"}"
+        );
+        assert_eq!(masked(&STANDARD.encode("alice:open sesame"), "open+sesame"), "***");
+        // A token that is base64 by chance hides nothing.
+        assert_eq!(parts("sk_live_abc").len() + parts("abcdefgh").len(), 2);
     }
 
     #[test]
