@@ -55,8 +55,12 @@ fn main() {
     for (scheme, at) in [("http", plain), ("https", secure)] {
         for concurrency in [1, 32, 256] {
             let client = Client::start(&config).unwrap();
-            let rate = measure(&client, &format!("{scheme}://{at}/job"), concurrency);
-            writeln!(out, "{scheme:5} {concurrency:4} in flight {rate:8.0} requests/s").unwrap();
+            let (rate, cpu) = measure(&client, &format!("{scheme}://{at}/job"), concurrency);
+            writeln!(
+                out,
+                "{scheme:5} {concurrency:4} in flight {rate:8.0} requests/s {cpu:6.1} µs of CPU each"
+            )
+            .unwrap();
         }
     }
     std::fs::remove_file(ca_file).unwrap();
@@ -102,7 +106,8 @@ fn preparing() -> f64 {
 }
 
 /// Keeps `concurrency` requests under way for three seconds, after half a second to warm up.
-fn measure(client: &Client, url: &str, concurrency: u64) -> f64 {
+/// Requests per second, and microseconds of CPU that the client's thread needs for one.
+fn measure(client: &Client, url: &str, concurrency: u64) -> (f64, f64) {
     let request = request(url);
     let mut events = Vec::new();
     let mut ids: VecDeque<u64> = (0..concurrency).collect();
@@ -122,15 +127,26 @@ fn measure(client: &Client, url: &str, concurrency: u64) -> f64 {
         }
         match since {
             None if start.elapsed() > Duration::from_millis(500) => {
-                since = Some(Instant::now());
+                since = Some((Instant::now(), loop_cpu()));
                 counted = 0;
             }
-            Some(since) if since.elapsed() > Duration::from_secs(3) => {
-                return f64::from(counted) / since.elapsed().as_secs_f64();
+            Some((since, cpu)) if since.elapsed() > Duration::from_secs(3) => {
+                let cpu = (loop_cpu() - cpu) * 1e6 / f64::from(counted);
+                return (f64::from(counted) / since.elapsed().as_secs_f64(), cpu);
             }
             _ => {}
         }
     }
+}
+
+/// Seconds of CPU that the client's thread has used (the first field of `schedstat`).
+fn loop_cpu() -> f64 {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap().filter_map(Result::ok);
+    let ours = tasks.map(|task| task.path()).find(|path| {
+        std::fs::read_to_string(path.join("comm")).is_ok_and(|name| name.trim() == "pg_tock http")
+    });
+    let times = std::fs::read_to_string(ours.unwrap().join("schedstat")).unwrap();
+    times.split(' ').next().unwrap().parse::<f64>().unwrap() / 1e9
 }
 
 /// A POST with a secret in a header and a JSON body, as jobs have it.
