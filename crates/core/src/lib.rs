@@ -2,11 +2,13 @@
 #![forbid(unsafe_code)]
 
 pub mod engine;
+pub mod http;
 pub mod message;
 pub mod options;
 pub mod plan;
 pub mod retry;
 pub mod run;
 pub mod schedule;
+pub mod secret;
 pub mod time;
 pub mod wire;
