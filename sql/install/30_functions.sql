@@ -85,7 +85,7 @@ RETURNS boolean
 LANGUAGE C VOLATILE STRICT
 AS 'MODULE_PATHNAME', 'cron_flush_wrapper';
 COMMENT ON FUNCTION cron.flush()
-    IS 'has the scheduler write statistics, skipped occurrences and cursors now; false if there is no scheduler';
+    IS 'has the scheduler write statistics, skipped occurrences and cursors now; false if there is no scheduler, or if it could not within ten seconds';
 
 CREATE FUNCTION cron.running_runs(
     OUT jobid bigint,

@@ -68,12 +68,13 @@ macro_rules! bytes {
     };
 }
 
+// Clamped well within a bigint: one row out of range would keep all from being read.
 macro_rules! micros {
     ($value:literal) => {
         concat!(
-            "(extract(epoch FROM ",
+            "(greatest(least(extract(epoch FROM ",
             $value,
-            ") OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8"
+            "), 9000000000000), -9000000000000) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8"
         )
     };
 }

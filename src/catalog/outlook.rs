@@ -142,11 +142,22 @@ fn read(row: &SpiHeapTupleData<'_>) -> Result<Outlook, Error> {
     })
 }
 
-/// The names in a list, without those that are NULL.
+/// The names in a list, without those that are NULL; lists within lists are taken as one.
 fn names(list: Option<Vec<u8>>) -> Result<Vec<String>, Error> {
-    let list: Vec<Option<String>> =
-        list.map(|list| serde_json::from_slice(&list)).transpose()?.unwrap_or_default();
-    Ok(list.into_iter().flatten().collect())
+    fn collect(value: serde_json::Value, names: &mut Vec<String>) {
+        match value {
+            serde_json::Value::String(name) => names.push(name),
+            serde_json::Value::Array(values) => {
+                values.into_iter().for_each(|value| collect(value, names));
+            }
+            _ => {}
+        }
+    }
+    let mut found = Vec::new();
+    if let Some(list) = list {
+        collect(serde_json::from_slice(&list)?, &mut found);
+    }
+    Ok(found)
 }
 
 /// An interval in microseconds, a month of 30 days as in Postgres's comparisons; saturates.

@@ -32,6 +32,8 @@ pub(crate) struct Database {
     /// How often somebody asked for everything to be written, and up to which of these it is.
     flush_asked: AtomicU64,
     flush_done: AtomicU64,
+    /// Somebody wants skipped occurrences as well that nothing had to be done about yet.
+    flush_skips: AtomicBool,
     /// How many holds of jobs have ended.
     holds_ended: AtomicU64,
     /// Jobs that changed.
@@ -153,7 +155,8 @@ impl Database {
     }
 
     /// Asks the scheduler to write all it knows; the answer is to be compared with `flushed`.
-    pub(crate) fn ask_to_flush(&self) -> u64 {
+    pub(crate) fn ask_to_flush(&self, skips: bool) -> u64 {
+        self.flush_skips.fetch_or(skips, Ordering::AcqRel);
         let ticket = self.flush_asked.fetch_add(1, Ordering::AcqRel).wrapping_add(1);
         self.wake();
         ticket
@@ -163,6 +166,11 @@ impl Database {
     pub(crate) fn flush_wanted(&self) -> Option<u64> {
         let asked = self.flush_asked.load(Ordering::Acquire);
         (asked != self.flush_done.load(Ordering::Acquire)).then_some(asked)
+    }
+
+    /// Whether skipped occurrences are wanted, too; asked once.
+    pub(crate) fn skips_wanted(&self) -> bool {
+        self.flush_skips.swap(false, Ordering::AcqRel)
     }
 
     /// Everything asked for so far is written.

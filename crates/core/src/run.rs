@@ -134,6 +134,8 @@ words! {
         Upstream = 7 "upstream",
         /// Its job was held, and too many of its occurrences waited already.
         Held = 8 "held",
+        /// It waited when its job was switched off.
+        Inactive = 9 "inactive",
     }
 }
 

@@ -121,3 +121,39 @@ fn settle_waits_for_the_ledger_longer_than_the_jobs_own_timeouts() {
     locker.batch_execute("commit").unwrap();
     let _ = cluster.finished_run(job).must_have_succeeded();
 }
+
+#[test]
+fn spans_beyond_all_reason_harm_nobody() {
+    let cluster = Cluster::start();
+    let job = cluster.schedule("steady", "1 second", "select 1");
+    cluster.sql(
+        "select cron.schedule('for ever', '1 second', 'select 1');
+         select cron.pause('for ever', '294276-12-31 23:59:59');
+         insert into cron.job (schedule, command, nodeport, username, jitter, missed_window)
+         values ('1 second', 'select 1', 5432, 'postgres', '178000000 years', '178000000 years');
+         insert into cron.job (schedule, command, nodeport, username, skip_on)
+         values ('1 second', 'select 1', 5432, 'postgres', '{{never,ever},{heard,of}}')",
+    );
+    goes_on(&cluster, job);
+    cluster.restart();
+    goes_on(&cluster, job);
+    let seen: i64 = cluster.one("select count(*) from cron.job_next_runs('steady', 3)");
+    assert_eq!(seen, 3);
+    let states: i64 = cluster.one("select count(*) from cron.jobs");
+    assert_eq!(states, 4);
+    cluster.sql("select count(*) from cron.forecast('1 minute')");
+}
+
+#[test]
+fn a_flush_that_waits_for_its_own_transaction_ends() {
+    let cluster = Cluster::start();
+    let job = cluster.schedule("steady", "1 second", "select 1");
+    let _ = cluster.finished_run(job);
+    let mut client = cluster.connect();
+    let mut transaction = client.transaction().unwrap();
+    transaction.batch_execute("lock table cron.job_state in share mode").unwrap();
+    let flushed: bool = transaction.query_one("select cron.flush()", &[]).unwrap().get(0);
+    assert!(!flushed);
+    transaction.rollback().unwrap();
+    goes_on(&cluster, job);
+}

@@ -268,7 +268,7 @@ impl Scheduler {
             self.records.flush(now, self.oldest_run());
         }
         if let Some(ticket) = self.database.flush_wanted()
-            && (!self.installed || self.flush_everything())
+            && (!self.installed || self.flush_everything(self.database.skips_wanted()))
         {
             self.database.flushed_up_to(ticket);
         }
@@ -322,9 +322,11 @@ impl Scheduler {
     }
 
     /// Writes all there is to write. False if something has to wait.
-    fn flush_everything(&mut self) -> bool {
+    fn flush_everything(&mut self, skips: bool) -> bool {
         let now = time::now();
-        self.engine.flush_skips(now, &mut self.actions);
+        if skips {
+            self.engine.flush_skips(now, &mut self.actions);
+        }
         self.act(now);
         self.note_moves();
         self.records.flush_all(self.oldest_run())
@@ -336,7 +338,7 @@ impl Scheduler {
             executor.slot.ask_to_retire();
         }
         self.conclude(time::now());
-        if self.installed && self.flush_everything() {
+        if self.installed && self.flush_everything(true) {
             let now = time::now();
             txn::run("leaving", || state::leave(now));
         }

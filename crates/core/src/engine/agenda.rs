@@ -131,7 +131,10 @@ impl Engine {
         let on = job.active && self.limits.launch && !job.dropped;
         match (job.on, on) {
             (false, false) => {}
-            (true, false) => self.stop(number),
+            (true, false) => {
+                self.give_up_waiting(number);
+                self.stop(number);
+            }
             (before, true) => {
                 job.on = true;
                 if changed || !before {

@@ -355,6 +355,33 @@ impl Engine {
         self.totals.queued += 1;
     }
 
+    /// A job is switched off: what was due and waits, or was to be caught up, does not run.
+    pub(super) fn give_up_waiting(&mut self, number: u32) {
+        let job = &self.jobs[number];
+        if job.dropped {
+            return; // nobody asks any more
+        }
+        let mut waiting: Vec<Timestamp> =
+            job.queue.iter().filter(|w| w.is_nominal()).map(|w| w.scheduled_for).collect();
+        for backlog in &job.rare().backlogs {
+            let next = |after: &Timestamp| {
+                let times = job.times.as_deref()?;
+                later(times, *after).filter(|&at| at < backlog.until)
+            };
+            let first = next(&backlog.after);
+            let most = usize::try_from(COUNTED_PER_JOB).unwrap_or(usize::MAX);
+            waiting.extend(std::iter::successors(first, next).take(most));
+        }
+        waiting.sort_unstable();
+        let mut out = std::mem::take(&mut self.outbox);
+        let mut fold = None;
+        for at in waiting {
+            self.skip(number, SkipReason::Inactive, at, &mut fold, &mut out);
+        }
+        self.emit(number, &mut fold, &mut out);
+        self.outbox = out;
+    }
+
     /// Adds an instant to what is skipped.
     fn skip(
         &mut self,

@@ -141,7 +141,8 @@ fn deactivating_clears_the_queue_and_cancels_the_run() {
     let off = crate::engine::JobSpec { active: false, ..spec.clone() };
     story.put([off.clone()]);
     let cancel = Action::Cancel { executor: crate::engine::ExecutorId(0), job: JobId(1) };
-    assert_eq!(story.tick(3 * SEC), [cancel]);
+    let gone = skipped(SkipReason::Inactive, 1, 2 * SEC, 3 * SEC, 2);
+    assert_eq!(story.tick(3 * SEC), [gone, cancel]);
     story.put([off]);
     assert_eq!(story.tick(3 * SEC), [], "cancelled once");
     assert_eq!(story.wake(), None);
