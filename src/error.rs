@@ -114,9 +114,9 @@ pub(crate) enum Error {
     /// Jobs name the calendar; `jobs` is a sentence that lists them.
     #[error("cannot drop calendar \"{}\" because jobs use it", excerpt(.name))]
     CalendarUsed { name: String, jobs: String },
-    /// A job's stored schedule, zone or shape cannot be read; `why` is a sentence.
-    #[error("job {jobid} has no valid schedule")]
-    InvalidJob { jobid: i64, why: String },
+    /// A job's stored schedule, zone or shape cannot be read; `what` of them, `why` is a sentence.
+    #[error("job {jobid} has no valid {what}")]
+    InvalidJob { jobid: i64, what: &'static str, why: String },
     /// A call asks for more than one call may; `hint` is a sentence.
     #[error("{problem}")]
     TooMuch { problem: String, hint: &'static str },

@@ -74,11 +74,13 @@ pub(super) enum Broken {
 }
 
 impl Broken {
-    /// What is wrong.
-    pub(super) fn why(self) -> String {
-        match self {
-            Self::Schedule(why) | Self::Options(why) => why,
-        }
+    /// The error for a call that needs the job's plan.
+    pub(super) fn of(self, jobid: i64) -> Error {
+        let (what, why) = match self {
+            Self::Schedule(why) => ("schedule", why),
+            Self::Options(why) => ("options", why),
+        };
+        Error::InvalidJob { jobid, what, why }
     }
 }
 
