@@ -1,9 +1,11 @@
 //! Every error this extension raises, and the only table of their SQLSTATEs.
 //!
 //! Where pg_cron has an error, its text and SQLSTATE are a contract, also where they break the
-//! Postgres style guide (capital letters, XX000 for a caller's mistake).
+//! Postgres style guide (capital letters, XX000 for a caller's mistake), and also in that they
+//! quote what the caller wrote as it is. Our own errors quote an excerpt.
 
 use pg_tock_core::options::OptionError;
+use pg_tock_core::quote::excerpt;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
@@ -80,41 +82,41 @@ pub(crate) enum Error {
     #[error("job {0} does not exist")]
     NoSuchJob(String),
     /// Several owners have a job of the name a superuser gave.
-    #[error("job name \"{0}\" is not unique")]
+    #[error("job name \"{}\" is not unique", excerpt(.0))]
     AmbiguousJob(String),
     /// Somebody else's job.
     #[error("must be owner of job {0}")]
     NotJobOwner(i64),
     /// A role that is to own a job does not exist.
-    #[error("role \"{0}\" does not exist")]
+    #[error("role \"{}\" does not exist", excerpt(.0))]
     NoSuchRole(String),
     /// A role that is to own a job cannot log in.
-    #[error("role \"{0}\" cannot log in")]
+    #[error("role \"{}\" cannot log in", excerpt(.0))]
     RoleBarred(String),
     /// The caller may not act as the role that is to own a job.
-    #[error("permission denied to give a job to role \"{0}\"")]
+    #[error("permission denied to give a job to role \"{}\"", excerpt(.0))]
     RoleDenied(String),
     /// The caller may not have jobs in other databases.
-    #[error("permission denied to run jobs in database \"{0}\"")]
+    #[error("permission denied to run jobs in database \"{}\"", excerpt(.0))]
     OtherDatabase(String),
     /// The job's role may not connect to the job's database, for functions pg_cron does not have.
-    #[error("role \"{role}\" may not connect to database \"{database}\"")]
+    #[error("role \"{}\" may not connect to database \"{}\"", excerpt(.role), excerpt(.database))]
     NoConnect { role: String, database: String },
     /// No calendar of this name.
-    #[error("calendar \"{0}\" does not exist")]
+    #[error("calendar \"{}\" does not exist", excerpt(.0))]
     NoSuchCalendar(String),
     /// A calendar of this name exists.
-    #[error("calendar \"{0}\" already exists")]
+    #[error("calendar \"{}\" already exists", excerpt(.0))]
     CalendarExists(String),
     /// Somebody else's calendar.
-    #[error("must be owner of calendar \"{0}\"")]
+    #[error("must be owner of calendar \"{}\"", excerpt(.0))]
     NotCalendarOwner(String),
     /// Jobs name the calendar; `jobs` is a sentence that lists them.
-    #[error("cannot drop calendar \"{name}\" because jobs use it")]
+    #[error("cannot drop calendar \"{}\" because jobs use it", excerpt(.name))]
     CalendarUsed { name: String, jobs: String },
-    /// A job's stored schedule, zone or shape cannot be read; `why` is a sentence.
-    #[error("job {jobid} has no valid schedule")]
-    InvalidJob { jobid: i64, why: String },
+    /// A job's stored schedule, zone or shape cannot be read; `what` of them, `why` is a sentence.
+    #[error("job {jobid} has no valid {what}")]
+    InvalidJob { jobid: i64, what: &'static str, why: String },
     /// A call asks for more than one call may; `hint` is a sentence.
     #[error("{problem}")]
     TooMuch { problem: String, hint: &'static str },

@@ -58,9 +58,7 @@ fn request(
     let jobid = job.resolve()?.jobid;
     let job = outlook::one(jobid)?.ok_or_else(|| Error::NoSuchJob(jobid.to_string()))?;
     let now = time::now();
-    let plan = job
-        .plan(now, &mut Calendars::default())?
-        .map_err(|broken| Error::InvalidJob { jobid, why: broken.why() })?;
+    let plan = job.plan(now, &mut Calendars::default())?.map_err(|broken| broken.of(jobid))?;
     if matches!(plan.schedule().kind(), Kind::Startup | Kind::EveryAfterCompletion) {
         return Err(Error::NoOccurrences(jobid));
     }

@@ -3,10 +3,11 @@
 //! Owns the contract with pg_cron's callers: the checks, their order and their errors. All of
 //! them decide by the caller's own rights; only the write itself has the extension owner's.
 
+use pg_tock_core::schedule::{Kind, Schedule};
 use pgrx::prelude::*;
 
 use crate::catalog::job::{self, Changes, NewJob};
-use crate::catalog::role;
+use crate::catalog::{options as stored, role};
 use crate::error::{Error, SqlResult};
 use crate::guc;
 use crate::pg::identity::{current_database, current_user, in_recovery, is_superuser};
@@ -14,7 +15,7 @@ use crate::pg::settings;
 use crate::pg::text::ServerText;
 
 use super::rights::refuse_in_recovery;
-use super::schedules::check_schedule;
+use super::schedules::{check_schedule, warn_if_passed};
 
 #[pg_extern(sql = false)]
 fn cron_schedule(schedule: &[u8], command: &[u8]) -> SqlResult<i64> {
@@ -116,7 +117,7 @@ impl<'a> Request<'a> {
 
     fn store(&self, function: &'static str) -> Result<i64, Error> {
         refuse_in_recovery(function)?;
-        check_schedule(&self.schedule.readable())?;
+        let schedule = check_schedule(&self.schedule.readable())?;
         let caller = current_user();
         let runs_as = match self.username {
             None => JobRole::caller(caller.oid, caller.name()),
@@ -126,7 +127,7 @@ impl<'a> Request<'a> {
         let default = guc::default_job_database().map_or_else(current_database, String::into_bytes);
         let database = self.database.unwrap_or(ServerText::new(&default));
         runs_as.require_connect(database)?;
-        job::store(&NewJob {
+        let jobid = job::store(&NewJob {
             jobname: self.jobname,
             schedule: self.schedule,
             command: self.command,
@@ -135,7 +136,9 @@ impl<'a> Request<'a> {
             database,
             username: runs_as.name,
             active: self.active.unwrap_or(true),
-        })
+        })?;
+        warn_if_passed_for(jobid, self.schedule, &schedule)?;
+        Ok(jobid)
     }
 }
 
@@ -152,14 +155,30 @@ fn alter(jobid: i64, changes: &Changes<'_>) -> Result<(), Error> {
     if let Some(database) = changes.database {
         runs_as.require_connect(database)?;
     }
-    if let Some(schedule) = changes.schedule {
-        check_schedule(&schedule.readable())?;
-    }
+    let schedule = changes.schedule.map(|text| check_schedule(&text.readable())).transpose()?;
     if changes.is_empty() {
         return Err(Error::NoUpdates);
     }
     let only_owner = if is_superuser() { None } else { Some(caller.name()) };
-    if job::alter(jobid, changes, only_owner)? { Ok(()) } else { Err(Error::JobNotOwned(jobid)) }
+    if !job::alter(jobid, changes, only_owner)? {
+        return Err(Error::JobNotOwned(jobid));
+    }
+    if let (Some(text), Some(schedule)) = (changes.schedule, schedule) {
+        warn_if_passed_for(jobid, text, &schedule)?;
+    }
+    Ok(())
+}
+
+/// Warns of a schedule whose only instant has passed in the time zone of the job it was just
+/// written to.
+fn warn_if_passed_for(jobid: i64, text: ServerText<'_>, schedule: &Schedule) -> Result<(), Error> {
+    if schedule.kind() != Kind::Once {
+        return Ok(());
+    }
+    let row = stored::get(jobid)?;
+    let timezone = row.as_ref().and_then(|row| row.get("timezone")?.as_str());
+    warn_if_passed(&text.readable(), schedule, timezone);
+    Ok(())
 }
 
 fn unschedule(jobid: i64) -> Result<bool, Error> {

@@ -4,6 +4,8 @@
 //! functions alike; and no job gets a role or a database its creator has no right to.
 
 use pg_tock_core::options::{Document, Interval, Options, Server, merge};
+use pg_tock_core::quote::excerpt;
+use pg_tock_core::schedule::Schedule;
 use pgrx::prelude::*;
 use serde_json::Value as Json;
 
@@ -16,7 +18,7 @@ use crate::pg::text::ServerText;
 use crate::pg::{settings, zone};
 
 use super::rights::{self, JobRef};
-use super::schedules::check_schedule;
+use super::schedules::{check_schedule, warn_if_passed};
 
 /// `cron.create_job(options jsonb)`: what the function with many arguments calls, too.
 #[pg_extern(sql = false)]
@@ -52,7 +54,7 @@ impl Server for Postgres {
             Ok(read) => {
                 Ok(Interval { months: read.months(), days: read.days(), micros: read.micros() })
             }
-            Err(_) => Err(format!("\"{}\" is not an interval", text.escape_debug())),
+            Err(_) => Err(format!("\"{}\" is not an interval", excerpt(text))),
         }
     }
 
@@ -77,7 +79,8 @@ fn create(mut given: Json) -> Result<i64, Error> {
     };
     let options = Options::read(merge(Document::new(), given)?, &Postgres)?;
     let document = authorize(&options, None)?;
-    check_schedule(options.text("schedule").unwrap_or_default())?;
+    let text = options.text("schedule").unwrap_or_default();
+    warn_if_passed(text, &check_schedule(text)?, options.text("timezone"));
     keep_calendars(&options, |_| true)?;
     stored::put(ServerText::new(&to_server(&name)), &guc::host(), settings::port(), &document)
 }
@@ -93,8 +96,15 @@ fn change(job: JobRef<'_>, patch: Json) -> Result<(), Error> {
     let options = Options::read(merge(before.clone(), patch)?, &Postgres)?;
     let document = authorize(&options, Some(&before))?;
     let is_named = |name: &str| named.iter().any(|other| other == name);
-    if is_named("schedule") {
-        check_schedule(options.text("schedule").unwrap_or_default())?;
+    let text = options.text("schedule").unwrap_or_default();
+    let schedule = if is_named("schedule") {
+        Some(check_schedule(text)?)
+    } else {
+        // What is stored was checked when it was written; the zone may say now that it has passed.
+        Schedule::parse(text).ok().filter(|_| is_named("timezone"))
+    };
+    if let Some(schedule) = schedule {
+        warn_if_passed(text, &schedule, options.text("timezone"));
     }
     keep_calendars(&options, is_named)?;
     if stored::set(found.jobid, &document)? { Ok(()) } else { Err(no_such_job()) }

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use pg_tock_core::plan::{Dates, Plan, RunWindow, Shape};
+use pg_tock_core::quote::excerpt;
 use pg_tock_core::schedule::{DstPolicy, Kind, Schedule};
 use pg_tock_core::time::Timestamp;
 
@@ -56,7 +57,7 @@ impl Calendars {
         for name in names {
             match self.get(name)? {
                 Some(dates) => found.push(dates),
-                None => return Ok(Err(format!("Calendar \"{name}\" does not exist."))),
+                None => return Ok(Err(format!("Calendar \"{}\" does not exist.", excerpt(name)))),
             }
         }
         Ok(Ok(found))
@@ -73,11 +74,13 @@ pub(super) enum Broken {
 }
 
 impl Broken {
-    /// What is wrong.
-    pub(super) fn why(self) -> String {
-        match self {
-            Self::Schedule(why) | Self::Options(why) => why,
-        }
+    /// The error for a call that needs the job's plan.
+    pub(super) fn of(self, jobid: i64) -> Error {
+        let (what, why) = match self {
+            Self::Schedule(why) => ("schedule", why),
+            Self::Options(why) => ("options", why),
+        };
+        Error::InvalidJob { jobid, what, why }
     }
 }
 

@@ -90,8 +90,7 @@ fn cron_next_runs(
     ErrorReport,
 > {
     let schedule = schedule.ok_or(Error::InvalidArgument("schedule must not be NULL"))?;
-    let after = after.ok_or(Error::InvalidArgument("after must not be NULL"))?;
-    let after = instant(after).ok_or(Error::InvalidArgument("after is out of range"))?;
+    let after = finite("after", after)?;
     let n = count(n)?;
     let schedule = parse_schedule(&readable(schedule))?;
     let runs = next_runs(&schedule, n, &zone(timezone.map(readable))?, after);
@@ -158,9 +157,7 @@ fn job_next_runs(job: JobRef<'_>, n: Option<i32>) -> Result<Vec<Run>, Error> {
     let jobid = job.resolve()?.jobid;
     let job = outlook::one(jobid)?.ok_or_else(|| Error::NoSuchJob(jobid.to_string()))?;
     let now = now();
-    let plan = job
-        .plan(now, &mut Calendars::default())?
-        .map_err(|broken| Error::InvalidJob { jobid, why: broken.why() })?;
+    let plan = job.plan(now, &mut Calendars::default())?.map_err(|broken| broken.of(jobid))?;
     if !job.runs_here() {
         pgrx::notice!(
             "job {jobid} is inactive or belongs to another server, and has no coming runs"
@@ -192,6 +189,15 @@ pub(super) fn finite(
     name: &'static str,
     at: Option<TimestampWithTimeZone>,
 ) -> Result<Instant, Error> {
-    instant(at.ok_or(Error::Null(name))?)
-        .ok_or_else(|| Error::OutOfRange { problem: format!("{name} must be finite"), hint: "" })
+    let at = at.ok_or(Error::Null(name))?;
+    instant(at).ok_or_else(|| {
+        if at.is_infinity() || at.is_neg_infinity() {
+            return Error::OutOfRange { problem: format!("{name} must be finite"), hint: "" };
+        }
+        // The core counts from 1970, and so ends 30 years before Postgres does.
+        Error::OutOfRange {
+            problem: format!("{name} is out of range"),
+            hint: "It must be before the year 294247.",
+        }
+    })
 }

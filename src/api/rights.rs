@@ -3,6 +3,7 @@
 //! Owns the rule: the owner, whoever may SET ROLE to the owner, and superusers. Functions pg_cron
 //! has keep pg_cron's rules, in `jobs`.
 
+use pg_tock_core::quote::excerpt;
 use pgrx::pg_sys;
 
 use crate::catalog::lookup::{self, Found};
@@ -47,7 +48,7 @@ impl<'a> JobRef<'a> {
     fn shown(self) -> String {
         match self {
             Self::Id(jobid) => jobid.to_string(),
-            Self::Name(name) => format!("\"{}\"", name.readable()),
+            Self::Name(name) => format!("\"{}\"", excerpt(&name.readable())),
         }
     }
 }

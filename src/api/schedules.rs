@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use pg_tock_core::options::ZONE_HINT;
-use pg_tock_core::schedule::{Doubt, Kind, Schedule, ScheduleError, Zone, doubts_under};
+use pg_tock_core::schedule::{Doubt, Kind, Schedule, ScheduleError, Zone, doubts_under, passed};
 use pg_tock_core::time::Timestamp as Instant;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
@@ -43,13 +43,26 @@ pub(super) fn check_schedule(text: &str) -> Result<Schedule, Error> {
         return Err(Error::InvalidTimeZone { problem, hint: ZONE_HINT.to_owned() });
     }
     for doubt in doubts_in_force(text, &schedule) {
-        let detail = format!("At character {} of schedule: {text}", character(text, doubt.at));
-        ErrorReport::new(PgSqlErrorCode::ERRCODE_WARNING, for_message(doubt.message), "pg_tock")
-            .set_detail(for_message(detail))
-            .set_hint(for_message(doubt.hint))
-            .report(PgLogLevel::WARNING);
+        warn(text, doubt);
     }
     Ok(schedule)
+}
+
+/// Warns of a schedule whose only instant has passed; `timezone` is the job's own.
+pub(super) fn warn_if_passed(text: &str, schedule: &Schedule, timezone: Option<&str>) {
+    // A zone that cannot be read shows elsewhere.
+    let Ok(zone) = zone(timezone.map(Cow::Borrowed)) else { return };
+    if let Some(doubt) = passed(text, schedule, &zone, now()) {
+        warn(text, doubt);
+    }
+}
+
+fn warn(text: &str, doubt: Doubt) {
+    let detail = format!("At character {} of schedule: {text}", character(text, doubt.at));
+    ErrorReport::new(PgSqlErrorCode::ERRCODE_WARNING, for_message(doubt.message), "pg_tock")
+        .set_detail(for_message(detail))
+        .set_hint(for_message(doubt.hint))
+        .report(PgLogLevel::WARNING);
 }
 
 /// Why the server would not know a schedule's own time zone.
@@ -90,7 +103,11 @@ fn cron_validate_schedule(
         Err(error) => refused(&text, &error),
         Ok(schedule) => match zone_problem(&schedule) {
             Some(problem) => (false, Some(problem), Some(1), Some(ZONE_HINT.to_owned())),
-            None => accepted(&text, &doubts_in_force(&text, &schedule)),
+            None => {
+                let mut doubts = doubts_in_force(&text, &schedule);
+                doubts.extend(passed(&text, &schedule, &zone(None)?, now()));
+                accepted(&text, &doubts)
+            }
         },
     }))
 }

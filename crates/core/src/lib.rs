@@ -6,6 +6,7 @@ pub mod http;
 pub mod message;
 pub mod options;
 pub mod plan;
+pub mod quote;
 pub mod retry;
 pub mod run;
 pub mod schedule;

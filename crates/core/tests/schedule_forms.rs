@@ -4,6 +4,7 @@
 use chrono::{DateTime, SecondsFormat};
 use pg_tock_core::schedule::{
     ClockNote, Context, DayRule, DstPolicy, Kind, Outcome, Schedule, Zone, doubts, doubts_under,
+    passed,
 };
 use pg_tock_core::time::Timestamp;
 
@@ -210,6 +211,7 @@ fn refusals_name_the_field_and_the_byte() {
         ("* * * * L", "day of week", 8, "\"L\" is not a day of week"),
         ("* * * * 8L", "day of week", 8, "day of week 8 is not between 0 and 7"),
         ("* * * * mön", "day of week", 8, "\"m\" is not a day of week"),
+        ("* * * * 1-", "day of week", 10, "the day of week field is incomplete"),
         ("1,2, * * * *", "minute", 4, "unexpected \" \" in the minute field"),
         ("0 0 é * *", "day of month", 4, "unexpected \"é\" in the day of month field"),
         ("@Hourly", "macro", 0, "\"@Hourly\" is not a known schedule"),
@@ -234,9 +236,15 @@ fn refusals_name_the_field_and_the_byte() {
             6,
             "an interval of more than 10,000 days is too long",
         ),
+        ("every 10 minutes 10 minutes", "interval", 17, "the interval has its minutes twice"),
+        ("every 1h 90 sec 1 Hour", "interval", 16, "the interval has its hours twice"),
         ("every 5 min after lunch", "interval", 12, "unexpected text after the interval"),
         ("at 2026-02-29 18:00", "date", 3, "\"2026-02-29\" is not a date"),
-        ("at 2026-12-24", "time", 13, "\"\" is not a time of day"),
+        ("at", "date", 2, "the date is missing"),
+        ("at tomorrow", "date", 3, "\"tomorrow\" is not a date"),
+        ("at 18:00", "date", 3, "\"18:00\" is not a date"),
+        ("at 2026-12-24", "time", 13, "the time of day is missing"),
+        ("at 2026-12-24 noon", "time", 14, "\"noon\" is not a time of day"),
         ("at 2026-12-24 24:00", "time", 14, "\"24:00\" is not a time of day"),
         ("at 2026-12-24 18:00 CET", "time", 20, "unexpected \"C\" after the time"),
         ("CRON_TZ=Mars/Base 0 3 * * *", "time zone", 8, "time zone \"Mars/Base\" is not known"),
@@ -252,9 +260,26 @@ fn refusals_name_the_field_and_the_byte() {
         );
         assert!(error.hint().ends_with('.'), "{text}: {}", error.hint());
     }
+    let six = Schedule::parse("seconds: * * * * *").unwrap_err();
+    assert!(six.hint().contains("six fields: second,"), "{}", six.hint());
+    let five = Schedule::parse("* * * *").unwrap_err();
+    assert!(five.hint().contains("five fields: minute,"), "{}", five.hint());
     let long = format!("{}* * * * *", " ".repeat(991));
     assert_eq!(Schedule::parse(&long).unwrap_err().field(), "schedule");
     assert!(Schedule::parse(&long[1..]).is_ok());
+}
+
+#[test]
+fn refusals_quote_what_was_written_cut_and_escaped() {
+    for (text, problem) in [
+        ("at \u{1}soon", "\"\\u{1}soon\" is not a date"),
+        ("@dai\u{1b}ly", "\"@dai\\u{1b}ly\" is not a known schedule"),
+        ("5 min\u{7}utes", "\"min\\u{7}utes\" cannot follow the number of an interval"),
+        ("CRON_TZ=\u{1} 0 3 * * *", "time zone \"\\u{1}\" is not known"),
+        ("abcdefghijklmnopqrstuvwxyz * * * *", "\"abcdefghijklmnopqrstuvwx…\" is not a minute"),
+    ] {
+        assert_eq!(Schedule::parse(text).unwrap_err().to_string(), problem);
+    }
 }
 
 #[test]
@@ -328,6 +353,12 @@ fn doubts_name_the_remedy() {
             "Write * in the day of week field.",
         ),
         ("0 9 * * 1#2", 9, "\"#2\" in the day of week field is ignored", "as in mon#2."),
+        ("0 9 * * 5,1#2", 11, "\"#2\" in the day of week field is ignored", "as in mon#2."),
+        ("0 9 * * fri#6", 11, "\"#6\" in the day of week field", "are fri#1 to fri#5, and friL"),
+        ("0 9 * * fri#0", 11, "\"#0\" in the day of week field", "are fri#1 to fri#5, and friL"),
+        ("0 9 * * fri#2-3", 11, "\"#2-3\" in the day of week", "commas, as in fri#1,fri#3."),
+        ("0 9 * * 5#2,1L", 9, "\"#2,1L\" in the day of week", "commas, as in fri#1,fri#3."),
+        ("0 9 * * mon-fri#2", 15, "\"#2\" in the day of week", "are mon#1 to mon#5"),
         ("5~10 * * * *", 1, "\"~10\" in the minute field is ignored", "Separate values"),
         ("0 9 * * fri#2", 8, "every week in pg_cron", "Write fri alone for every week."),
         ("0 0 12 * * ?", 11, "sixth field is ignored", "write: seconds: 0 0 12 * * *."),
@@ -362,6 +393,28 @@ fn doubts_name_the_remedy() {
     ] {
         assert_eq!(doubts(text, &Schedule::parse(text).unwrap()), [], "{text}");
     }
+}
+
+#[test]
+fn a_single_instant_that_has_passed_is_doubtful() {
+    let found = |text: &str, now: &str| {
+        let zone = Zone::resolve("Europe/Berlin").unwrap();
+        passed(text, &Schedule::parse(text).unwrap(), &zone, instant(now))
+    };
+    let at = "at 2026-12-24 18:00";
+    assert_eq!(found(at, "2026-12-24T16:59:59.999999Z"), None);
+    let doubt = found(at, "2026-12-24T17:00:00Z").unwrap();
+    assert_eq!(doubt.at, 0);
+    assert_eq!(
+        doubt.message,
+        "the schedule never fires: 2026-12-24 18:00:00 in Europe/Berlin has passed"
+    );
+    // The schedule's own zone goes before the job's, here as elsewhere.
+    let own = "CRON_TZ=Asia/Tokyo at 2026-12-24 18:00";
+    assert_eq!(found(own, "2026-12-24T08:59:59Z"), None);
+    assert_eq!(found(own, "2026-12-24T09:00:00Z").unwrap().at, 19);
+    assert_eq!(found("0 0 1 1 *", "2026-12-24T09:00:00Z"), None);
+    assert_eq!(found("@startup", "2026-12-24T09:00:00Z"), None);
 }
 
 #[test]

@@ -6,10 +6,11 @@ SET timezone = 'UTC';
 -- Valid, wrong, doubtful
 SELECT schedule, v.* FROM unnest(ARRAY[
     '0 3 * * *', '*/5 9-17 * * mon-fri', '30 seconds', '@daily', '@reboot', '@startup', 'every 10 minutes', 'every 90 minutes after completion',
-    'at 2026-12-24 18:00', 'CRON_TZ=Europe/Berlin 0 3 * * *', 'seconds: */5 * 9-17 * * mon-fri', '0 0 L * *', '0 0 LW * *', '0 0 15W * *', '0 0 * * fri#2', '0 0 * * 5L',
+    'at 2100-12-24 18:00', 'CRON_TZ=Europe/Berlin 0 3 * * *', 'seconds: */5 * 9-17 * * mon-fri', '0 0 L * *', '0 0 LW * *', '0 0 15W * *', '0 0 * * fri#2', '0 0 * * 5L',
     '', ' ', 'often', '60 * * * *', '* 24 * * *', '* * 0 * *', '* * * 13 *', '* * * * 8', '* * * *', '60 seconds', '0 seconds', 'every 0 seconds', 'every fortnight',
     'at noon', 'at 2026-02-30 10:00', 'CRON_TZ=Mars/Olympus 0 3 * * *', 'CRON_TZ= 0 3 * * *', '@weekdays', 'seconds: * * * * *', 'täglich', '0 3 * * ♥',
-    '0 0 30 2 *', '0 0 31 4,6,9,11 *', '0 3 * * * *', '0 3 * * * 2026', '0 3 * * * every day', '0 3 13 * fri', '0 3 1-7 * mon', '0 3 * * fri#2,1#2']) WITH ORDINALITY AS t (schedule, n),
+    '0 0 30 2 *', '0 0 31 4,6,9,11 *', '0 3 * * * *', '0 3 * * * 2026', '0 3 * * * every day', '0 3 13 * fri', '0 3 1-7 * mon', '0 3 * * fri#2,1#2',
+    '0 0 * * fri#6', '0 0 * * 5#2,1L', '0 0 * * 1#2', 'at', 'at 18:00', 'at 2100-12-24', 'every 10 minutes 10 minutes', 'at 2020-01-01 00:00', 'CRON_TZ=Asia/Tokyo at 2020-01-01 00:00']) WITH ORDINALITY AS t (schedule, n),
     cron.validate_schedule(schedule) v ORDER BY n;
 SELECT (cron.validate_schedule('0 25 * * *')).hint;
 SELECT * FROM cron.validate_schedule(NULL);
@@ -44,6 +45,17 @@ SELECT cron.alter_job(:id, active => false);
 SELECT cron.create_job('six', '0 3 * * * and so on', 'SELECT 1') = :id AS stored;
 SELECT cron.set_job('six', '{"schedule": "0 3 1-7 * mon"}');
 SELECT jobname, schedule FROM cron.job WHERE jobid = :id;
+-- An instant that has passed, in the time zone of the job
+SELECT cron.schedule('past', 'at 2020-01-01 00:00', 'SELECT 1') > 0 AS stored;
+SELECT cron.create_job('past', 'at 2020-01-01 00:00', 'SELECT 1', timezone => 'Asia/Tokyo') AS id \gset
+SELECT cron.schedule('past', 'at 2020-01-02 00:00', 'SELECT 1') = :id AS stored;
+SELECT cron.schedule_in_database('past', 'at 2020-01-03 00:00', 'SELECT 1', 'postgres') = :id AS stored;
+SELECT cron.alter_job(:id, schedule => 'at 2020-01-04 00:00');
+SELECT cron.alter_job(:id, active => false);
+SELECT cron.set_job('past', '{"schedule": "CRON_TZ=Asia/Kathmandu at 2020-01-05 00:00"}');
+SELECT cron.set_job('past', '{"timezone": "Europe/Berlin"}');
+SELECT cron.set_job('past', '{"description": "no warning, the schedule is the same"}');
+SELECT cron.set_job('past', '{"schedule": "at 2100-01-01 00:00"}');
 -- Time zones, in the schedule or beside it
 SELECT cron.schedule('zoned', 'CRON_TZ=Europe/Nowhere 0 3 * * *', 'SELECT 1');
 SELECT cron.create_job('zoned', '0 3 * * *', 'SELECT 1', timezone => 'Factory');

@@ -28,6 +28,7 @@ SELECT cron.simulate('2100-01-01', NULL);
 SELECT cron.simulate('2100-01-01', '2100-01-02', NULL);
 SELECT cron.simulate('-infinity', '2100-01-02');
 SELECT cron.simulate('2100-01-01', 'infinity');
+SELECT cron.simulate('294276-12-01', '294276-12-31');
 SELECT cron.simulate('2100-01-02', '2100-01-01');
 SELECT cron.simulate('2100-01-01', '2102-01-01');
 SELECT cron.simulate('2100-01-01', '2100-01-02', '-1 hour');

@@ -1,7 +1,7 @@
 //! Why options of a job were refused.
 //!
 //! Owns one invariant: an error names the option, and says what would have been right; where a
-//! name or a type is wrong, its hint lists every option there is.
+//! name is wrong, its hint lists every option there is.
 
 use super::OPTIONS;
 
@@ -23,6 +23,8 @@ pub enum OptionError {
         expected: String,
         /// The value given, cut, and its type.
         given: String,
+        /// How such a value is written, a sentence.
+        hint: String,
     },
     /// The option has no default, and got no value.
     #[error("option \"{0}\" must have a value")]
@@ -65,10 +67,11 @@ impl OptionError {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::NotAnObject(_) | Self::Unknown(_) | Self::WrongType { .. } => {
+            Self::NotAnObject(_) | Self::Unknown(_) => {
                 let names: Vec<&str> = OPTIONS.iter().map(|option| option.name).collect();
                 Some(format!("The options are {}.", names.join(", ")))
             }
+            Self::WrongType { hint, .. } => Some(hint.clone()),
             Self::Required(_) => Some("It has no default, so it cannot be null.".to_owned()),
             Self::Invalid { hint, .. } => (!hint.is_empty()).then(|| hint.clone()),
             Self::Conflict { hint, .. } => Some((*hint).to_owned()),

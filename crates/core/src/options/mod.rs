@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value as Json};
 
 use crate::plan::RunWindow;
+use crate::quote::excerpt;
 use crate::schedule::Zone;
 use crate::time::Timestamp;
 
@@ -23,9 +24,6 @@ pub type Document = Map<String, Json>;
 
 /// The most items a list may have.
 const MOST_ITEMS: usize = 100;
-
-/// The most characters of a value shown in an error.
-const SHOWN: usize = 60;
 
 /// What an option takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,7 +141,7 @@ pub fn merge(mut current: Document, patch: Json) -> Result<Document, OptionError
     current.retain(|name, value| spec(name).is_some() && !value.is_null());
     for (name, value) in patch {
         if spec(&name).is_none() {
-            return Err(OptionError::Unknown(shorten(&name)));
+            return Err(OptionError::Unknown(excerpt(&name)));
         }
         if value.is_null() {
             current.remove(&name);
@@ -163,7 +161,7 @@ impl Options {
     pub fn read(document: Document, server: &dyn Server) -> Result<Self, OptionError> {
         let mut options = Self::default();
         if let Some(stranger) = document.keys().find(|name| spec(name).is_none()) {
-            return Err(OptionError::Unknown(shorten(stranger)));
+            return Err(OptionError::Unknown(excerpt(stranger)));
         }
         for spec in OPTIONS {
             let given = document.get(spec.name).filter(|value| !value.is_null());
@@ -229,7 +227,7 @@ impl Options {
             return Err(OptionError::Conflict {
                 first: "skip_on",
                 second: "only_on",
-                problem: format!("both name calendar \"{}\"", shorten(both)),
+                problem: format!("both name calendar \"{}\"", excerpt(both)),
                 hint: "A day in skip_on never runs, whatever only_on says.",
             });
         }
@@ -251,7 +249,8 @@ fn read_value(
     let wrong = || OptionError::WrongType {
         option: spec.name,
         expected: expected(spec.kind),
-        given: format!("{}, {}", shorten(&given.to_string()), type_name(given)),
+        given: format!("{}, {}", excerpt(&given.to_string()), type_name(given)),
+        hint: usage(spec.kind, given),
     };
     let text = || given.as_str().ok_or_else(wrong);
     Ok(Some(match spec.kind {
@@ -288,6 +287,29 @@ fn expected(kind: Kind) -> String {
     }
 }
 
+/// How a value of an option is written, as a sentence.
+fn usage(kind: Kind, given: &Json) -> String {
+    match kind {
+        Kind::Text | Kind::Remark => "Write text in quotes.".to_owned(),
+        Kind::Flag => "Write true or false, without quotes.".to_owned(),
+        Kind::Word(words) => {
+            let meant = given.as_str().map(str::trim);
+            match words.iter().find(|word| meant.is_some_and(|m| m.eq_ignore_ascii_case(word))) {
+                Some(word) => format!("Write it in lower case and without blanks: \"{word}\"."),
+                None => format!("It takes one of these words: {}.", words.join(", ")),
+            }
+        }
+        Kind::Span(most) => {
+            format!("Write an interval in quotes, of at most {} days.", most / DAY)
+        }
+        Kind::Texts => "Write a list such as [\"one\", \"two\"].".to_owned(),
+        Kind::TimeZone => {
+            "Write a name that pg_timezone_names lists, such as \"Europe/Berlin\".".to_owned()
+        }
+        Kind::Window => "Write days and times of day in quotes.".to_owned(),
+    }
+}
+
 fn invalid(spec: &Spec, problem: impl Into<String>, hint: impl Into<String>) -> OptionError {
     OptionError::Invalid { option: spec.name, problem: problem.into(), hint: hint.into() }
 }
@@ -311,7 +333,7 @@ fn texts(
             return Err(invalid(spec, "it has an item that is empty", ""));
         }
         if texts.iter().any(|other| other == text) {
-            let problem = format!("it names \"{}\" twice", shorten(text));
+            let problem = format!("it names \"{}\" twice", excerpt(text));
             return Err(invalid(spec, problem, ""));
         }
         texts.push(text.to_owned());
@@ -324,7 +346,7 @@ fn span(spec: &Spec, text: &str, most: i64, server: &dyn Server) -> Result<i64, 
         .interval(text)
         .map_err(|problem| invalid(spec, problem, "Write an interval such as 90 seconds."))?;
     if interval.months != 0 {
-        let problem = format!("\"{}\" has months or years", shorten(text));
+        let problem = format!("\"{}\" has months or years", excerpt(text));
         return Err(invalid(spec, problem, "They have no fixed length; write days."));
     }
     let micros = i64::from(interval.days)
@@ -334,7 +356,7 @@ fn span(spec: &Spec, text: &str, most: i64, server: &dyn Server) -> Result<i64, 
         Some(micros) if (0..=most).contains(&micros) => Ok(micros),
         _ => Err(invalid(
             spec,
-            format!("\"{}\" is out of range", shorten(text)),
+            format!("\"{}\" is out of range", excerpt(text)),
             format!("It is from 0 to {} days.", most / DAY),
         )),
     }
@@ -347,7 +369,7 @@ fn time_zone<'a>(spec: &Spec, name: &'a str, server: &dyn Server) -> Result<&'a 
     if !server.has_zone(name) {
         return Err(invalid(
             spec,
-            format!("time zone \"{}\" is not known to the server", shorten(name)),
+            format!("time zone \"{}\" is not known to the server", excerpt(name)),
             ZONE_HINT,
         ));
     }
@@ -379,13 +401,4 @@ const fn type_name(value: &Json) -> &'static str {
         Json::Array(_) => "a list",
         Json::Object(_) => "an object",
     }
-}
-
-/// Text for a message, cut to a length that fits there.
-fn shorten(text: &str) -> String {
-    let mut shown: String = text.chars().take(SHOWN).collect();
-    if shown.len() < text.len() {
-        shown.push_str("...");
-    }
-    shown
 }

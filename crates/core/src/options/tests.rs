@@ -1,4 +1,5 @@
 use super::*;
+use crate::quote::SHOWN;
 use crate::run::MissedPolicy;
 use serde_json::json;
 
@@ -95,7 +96,7 @@ fn a_patch_replaces_and_takes_away() {
 }
 
 #[test]
-fn strangers_and_wrong_types_are_refused_with_the_list() {
+fn strangers_are_refused_with_the_list() {
     let error = merge(Document::new(), json!({"timzone": "UTC"})).unwrap_err();
     assert_eq!(error.to_string(), "unknown option \"timzone\"");
     let list = error.hint().unwrap();
@@ -109,6 +110,10 @@ fn strangers_and_wrong_types_are_refused_with_the_list() {
         assert_eq!(error.to_string(), problem);
         assert_eq!(error.hint(), Some(list.clone()));
     }
+}
+
+#[test]
+fn wrong_types_and_words_are_refused_with_what_the_option_takes() {
     for (name, value, expected) in [
         ("active", json!("yes"), "true or false"),
         ("tags", json!("a"), "a list of texts"),
@@ -122,8 +127,24 @@ fn strangers_and_wrong_types_are_refused_with_the_list() {
     ] {
         let error = read(json!({ name: value })).unwrap_err();
         assert_eq!(error.to_string(), format!("option \"{name}\" must be {expected}"));
-        assert_eq!(error.hint(), Some(list.clone()));
+        let hint = error.hint().unwrap();
+        assert!(!hint.contains("missed_window"), "{name}: {hint}");
         assert!(error.detail().unwrap().starts_with("The value given is "));
+    }
+}
+
+#[test]
+fn hints_say_what_the_option_takes() {
+    for (name, value, hint) in [
+        ("on_missed", json!("ONCE"), "Write it in lower case and without blanks: \"once\"."),
+        ("on_missed", json!("never"), "It takes one of these words: skip, once, all."),
+        ("active", json!("yes"), "Write true or false, without quotes."),
+        ("tags", json!("a"), "Write a list such as [\"one\", \"two\"]."),
+        ("jitter", json!(5), "Write an interval in quotes, of at most 7 days."),
+        ("command", json!(1), "Write text in quotes."),
+    ] {
+        let error = read(json!({ name: value })).unwrap_err();
+        assert_eq!(error.hint().as_deref(), Some(hint));
     }
 }
 

@@ -4,10 +4,11 @@
 //! pg_cron's meaning, and the warning says what to write for the other one.
 
 use super::civil::date_of;
-use super::fields::{self, FIELDS, Rest, Values};
+use super::fields::{self, FIELDS, Rest};
 use super::print::members;
 use super::scan::Scan;
-use super::{Cron, DayRule, Form, Schedule, zone_prefix};
+use super::{Cron, DayRule, Form, Schedule, Zone, zone_prefix};
+use crate::time::Timestamp;
 
 /// One reason to look at a schedule again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +59,26 @@ pub fn doubts_under(text: &str, schedule: &Schedule, days: DayRule) -> Vec<Doubt
     found
 }
 
+/// What is doubtful about an `at …` whose instant has passed at `now`; `zone` is the job's, and
+/// `schedule` is what `text` parses to.
+#[must_use]
+pub fn passed(text: &str, schedule: &Schedule, zone: &Zone, now: Timestamp) -> Option<Doubt> {
+    let Form::Once(local) = schedule.form else { return None };
+    let zone = schedule.zone().unwrap_or(zone);
+    let at = zone.instant_of(local);
+    if at > now {
+        return None;
+    }
+    let mut scan = Scan::new(text);
+    scan.comments();
+    zone_prefix(&mut scan).ok()?;
+    Some(Doubt::new(
+        scan.at(),
+        format!("the schedule never fires: {} in {} has passed", zone.local(at), zone.name()),
+        "Write a date and a time that are still to come.",
+    ))
+}
+
 /// What to do about days that never come.
 fn never_hint(cron: &Cron, days: DayRule) -> &'static str {
     let with_either = cron.days.next(0, date_of(0).0 + 400, DayRule::Vixie);
@@ -104,7 +125,7 @@ fn in_fields(scan: &mut Scan<'_>, cron: &Cron, days: DayRule, zone: &str, found:
         let mut ahead = *scan;
         let Ok(values) = fields::read(&mut ahead, field, Rest::Skip) else { return };
         if let Some(ignored) = values.ignored_at {
-            found.push(ignored_in_field(scan, ignored, field.name, &values));
+            found.push(ignored_in_field(scan, ignored, field.name));
         }
         if values.nth_weekdays != 0 {
             found.push(nth_weekday(at, scan.rest()));
@@ -117,18 +138,34 @@ fn in_fields(scan: &mut Scan<'_>, cron: &Cron, days: DayRule, zone: &str, found:
     }
 }
 
-fn ignored_in_field(start: &Scan<'_>, ignored: usize, field: &str, values: &Values) -> Doubt {
+fn ignored_in_field(start: &Scan<'_>, ignored: usize, field: &str) -> Doubt {
     let skip = ignored.saturating_sub(start.at());
     let rest = start.rest().get(skip..).unwrap_or_default();
     let word = rest.split(|c: char| c.is_ascii_whitespace()).next().unwrap_or_default();
     let hint = if field == "day of week" && word.starts_with('#') {
-        let name = members(values.set).last().and_then(|day| usize::try_from(day).ok());
-        let name = name.and_then(|day| fields::WEEKDAYS.get(day)).unwrap_or(&"mon");
-        format!("For one such weekday of the month write its name, as in {name}{}.", excerpt(word))
+        weekday_hint(start.rest().get(..skip).unwrap_or_default(), word)
     } else {
         "Separate values with commas, ranges with \"-\" and fields with blanks.".to_owned()
     };
     Doubt::new(ignored, format!("\"{}\" in the {field} field is ignored", excerpt(word)), hint)
+}
+
+/// What to write instead of `#…`, which is ignored after `before`.
+fn weekday_hint(before: &str, ignored: &str) -> String {
+    let item = before.rsplit(',').next().unwrap_or_default();
+    let name = fields::weekday_name(item);
+    match (name, ignored.as_bytes()) {
+        (Some(name), [b'#', b'1'..=b'5']) if !item.eq_ignore_ascii_case(name) => {
+            format!("For one such weekday of the month write its name, as in {name}{ignored}.")
+        }
+        _ => {
+            let name = name.unwrap_or("mon");
+            format!(
+                "The weekdays of a month are {name}#1 to {name}#5, and {name}L is the last; \
+                 separate several with commas, as in {name}#1,{name}#3."
+            )
+        }
+    }
 }
 
 fn nth_weekday(at: usize, rest: &str) -> Doubt {

@@ -6,7 +6,7 @@
 //! only where pg_cron refuses the text (see the table in the module above).
 
 use super::ScheduleError;
-use super::scan::Scan;
+use super::scan::{self, Scan};
 
 /// What a field is called, its range and its names.
 #[derive(Debug)]
@@ -83,6 +83,9 @@ pub(super) fn read(
 ) -> Result<Values, ScheduleError> {
     let mut values = Values { star: scan.peek() == Some(b'*'), ..Values::default() };
     let start = *scan;
+    if matches!(scan.peek(), None | Some(b'\n')) {
+        return Err(missing(scan, field, rest));
+    }
     if field.kind == Kind::MonthDay && scan.eat(b'$') {
         if scan.peek() != Some(b' ') && scan.peek() != Some(b'\t') {
             return Err(ScheduleError::new(
@@ -213,6 +216,13 @@ fn number(word: &str, field: &Field) -> Option<(i64, bool)> {
     named.map(|(_, value)| (value, true)).or_else(|| digits(word).map(|value| (value, false)))
 }
 
+/// The three-letter name of a weekday that is written as its name or number.
+pub(super) fn weekday_name(word: &str) -> Option<&'static str> {
+    let [.., weekdays] = &FIELDS;
+    let (day, _) = number(word, weekdays)?;
+    WEEKDAYS.get(usize::try_from(weekdays.fold(day)).ok()?).copied()
+}
+
 /// The value of a run of digits; too large ones are `i64::MAX`, never wrapped.
 pub(super) fn digits(word: &str) -> Option<i64> {
     let all = !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit());
@@ -221,7 +231,7 @@ pub(super) fn digits(word: &str) -> Option<i64> {
 
 /// A number for a message: as it was written when it does not fit.
 fn shown(value: i64, word: &str) -> String {
-    if value == i64::MAX { word.chars().take(24).collect() } else { value.to_string() }
+    if value == i64::MAX { scan::shown(word) } else { value.to_string() }
 }
 
 /// Refuses a value outside the field's range.
@@ -315,17 +325,27 @@ fn special(
     Ok(())
 }
 
+/// The error for a text that ends before this field.
+fn missing(scan: &Scan<'_>, field: &Field, rest: Rest) -> ScheduleError {
+    let hint = match rest {
+        Rest::Skip => {
+            "A cron expression has five fields: minute, hour, day of month, month, day of week."
+        }
+        Rest::Refuse => {
+            "After \"seconds:\" come six fields: second, minute, hour, day of month, month, day of \
+             week."
+        }
+    };
+    ScheduleError::new(field.name, scan.at(), format!("the {} field is missing", field.name), hint)
+}
+
 /// The error for text that begins no item.
 fn unexpected(scan: &Scan<'_>, field: &Field) -> ScheduleError {
     let word = scan.clone().word();
     if word.is_empty() {
-        if scan.peek().is_none() || scan.peek() == Some(b'\n') {
-            return ScheduleError::new(
-                field.name,
-                scan.at(),
-                format!("the {} field is missing", field.name),
-                "A cron expression has five fields: minute, hour, day of month, month, day of week.",
-            );
+        if matches!(scan.peek(), None | Some(b'\n')) {
+            let problem = format!("the {} field is incomplete", field.name);
+            return ScheduleError::new(field.name, scan.at(), problem, usage(field));
         }
         return ScheduleError::new(
             field.name,
@@ -334,13 +354,8 @@ fn unexpected(scan: &Scan<'_>, field: &Field) -> ScheduleError {
             usage(field),
         );
     }
-    let word: String = word.chars().take(24).collect();
-    ScheduleError::new(
-        field.name,
-        scan.at(),
-        format!("\"{word}\" is not a {}", field.name),
-        usage(field),
-    )
+    let problem = format!("\"{}\" is not a {}", scan::shown(word), field.name);
+    ScheduleError::new(field.name, scan.at(), problem, usage(field))
 }
 
 /// What a field takes, as a sentence.

@@ -5,7 +5,7 @@
 
 use super::civil::{DAY, day_number, month_length};
 use super::days::Days;
-use super::scan::Scan;
+use super::scan::{Scan, shown};
 use super::times::Times;
 use super::{Cron, Form, ScheduleError};
 
@@ -36,15 +36,12 @@ pub(super) fn macro_form(scan: &mut Scan<'_>) -> Result<Form, ScheduleError> {
             let times = Times::Fields { seconds: 1, minutes: 1, hours: 0xff_ffff };
             Ok(Form::Cron(Cron { times, days: Days::every(), wild: true }))
         }
-        _ => {
-            let shown: String = name.chars().take(24).collect();
-            Err(ScheduleError::new(
-                "macro",
-                at.saturating_sub(1),
-                format!("\"@{shown}\" is not a known schedule"),
-                "Use @yearly, @monthly, @weekly, @daily, @hourly or @startup, in lower case.",
-            ))
-        }
+        _ => Err(ScheduleError::new(
+            "macro",
+            at.saturating_sub(1),
+            format!("\"@{}\" is not a known schedule", shown(name)),
+            "Use @yearly, @monthly, @weekly, @daily, @hourly or @startup, in lower case.",
+        )),
     }
 }
 
@@ -73,12 +70,11 @@ pub(super) fn seconds_interval(text: &str) -> Option<Result<i64, ScheduleError>>
         return Some(Ok(number));
     }
     if whole {
-        let shown: String =
-            text.get(at..unit_at).unwrap_or_default().trim_end().chars().take(24).collect();
+        let number = shown(text.get(at..unit_at).unwrap_or_default().trim_end());
         return Some(Err(ScheduleError::new(
             "interval",
             at,
-            format!("an interval of {shown} seconds is not between 1 and 59"),
+            format!("an interval of {number} seconds is not between 1 and 59"),
             "Longer intervals are written like: every 90 seconds.",
         )));
     }
@@ -87,10 +83,7 @@ pub(super) fn seconds_interval(text: &str) -> Option<Result<i64, ScheduleError>>
         Err(ScheduleError::new(
             "interval",
             unit_at,
-            format!(
-                "\"{}\" cannot follow the number of an interval",
-                rest.chars().take(24).collect::<String>()
-            ),
+            format!("\"{}\" cannot follow the number of an interval", shown(rest.trim_end())),
             "Write 1 to 59 seconds as \"30 seconds\", anything else as \"every 10 minutes\".",
         ))
     })
@@ -108,12 +101,23 @@ fn unit_seconds(unit: &str) -> Option<i64> {
     }
 }
 
+/// The name of a unit of `every` by its seconds.
+const fn plural(size: i64) -> &'static str {
+    match size {
+        1 => "seconds",
+        60 => "minutes",
+        3_600 => "hours",
+        DAY => "days",
+        _ => "weeks",
+    }
+}
+
 /// Reads `every …` behind its first word.
 pub(super) fn every(scan: &mut Scan<'_>) -> Result<Form, ScheduleError> {
     let error =
         |at: usize, problem: String| ScheduleError::new("interval", at, problem, EVERY_HINT);
     let mut total: i64 = 0;
-    let mut parts = 0;
+    let mut units: Vec<i64> = Vec::new();
     scan.take_while(is_space);
     let start = scan.at();
     let after_completion = loop {
@@ -122,7 +126,7 @@ pub(super) fn every(scan: &mut Scan<'_>) -> Result<Form, ScheduleError> {
         scan.take_while(is_space);
         let unit_at = scan.at();
         let unit = scan.take_while(|c| c.is_ascii_alphabetic()).to_ascii_lowercase();
-        if number.is_empty() && parts > 0 {
+        if number.is_empty() && !units.is_empty() {
             if unit.is_empty() && scan.peek().is_none() {
                 break false;
             }
@@ -140,13 +144,13 @@ pub(super) fn every(scan: &mut Scan<'_>) -> Result<Form, ScheduleError> {
                 "" if scan.peek().is_none() => "the interval is incomplete".to_owned(),
                 "" => format!("unexpected {} in the interval", scan.shown()),
                 "month" | "months" | "year" | "years" => format!("\"{unit}\" has no fixed length"),
-                _ => format!(
-                    "\"{}\" is not a unit of time",
-                    unit.chars().take(24).collect::<String>()
-                ),
+                _ => format!("\"{}\" is not a unit of time", shown(&unit)),
             };
             error(unit_at, problem)
         })?;
+        if units.contains(&size) {
+            return Err(error(number_at, format!("the interval has its {} twice", plural(size))));
+        }
         total = count
             .and_then(|count| count.checked_mul(size))
             .and_then(|part| total.checked_add(part))
@@ -154,7 +158,7 @@ pub(super) fn every(scan: &mut Scan<'_>) -> Result<Form, ScheduleError> {
             .ok_or_else(|| {
                 error(number_at, "an interval of more than 10,000 days is too long".to_owned())
             })?;
-        parts += 1;
+        units.push(size);
         scan.take_while(is_space);
     };
     if scan.peek().is_some() {
@@ -179,21 +183,15 @@ pub(super) fn every_form(seconds: i64, after_completion: bool) -> Form {
 /// Reads `at date time` behind its first word.
 pub(super) fn once(scan: &mut Scan<'_>) -> Result<Form, ScheduleError> {
     scan.take_while(is_space);
-    let date_at = scan.at();
+    let start = *scan;
     let date = scan.take_while(|c| c.is_ascii_digit() || c == '-');
-    let day = parse_date(date).ok_or_else(|| {
-        let shown: String = date.chars().take(24).collect();
-        ScheduleError::new("date", date_at, format!("\"{shown}\" is not a date"), AT_HINT)
-    })?;
+    let day = parse_date(date).ok_or_else(|| not_a("date", "date", &start))?;
     if !scan.eat(b'T') {
         scan.take_while(is_space);
     }
-    let time_at = scan.at();
+    let start = *scan;
     let time = scan.take_while(|c| c.is_ascii_digit() || c == ':');
-    let second = parse_time(time).ok_or_else(|| {
-        let shown: String = time.chars().take(24).collect();
-        ScheduleError::new("time", time_at, format!("\"{shown}\" is not a time of day"), AT_HINT)
-    })?;
+    let second = parse_time(time).ok_or_else(|| not_a("time", "time of day", &start))?;
     scan.take_while(is_space);
     if scan.peek().is_some() {
         return Err(ScheduleError::new(
@@ -204,6 +202,15 @@ pub(super) fn once(scan: &mut Scan<'_>) -> Result<Form, ScheduleError> {
         ));
     }
     Ok(Form::Once(day * DAY + second))
+}
+
+/// The error for a part of `at …` that is missing or is another thing.
+fn not_a(field: &'static str, what: &str, start: &Scan<'_>) -> ScheduleError {
+    let problem = match start.shown_word() {
+        nothing if nothing.is_empty() => format!("the {what} is missing"),
+        word => format!("\"{word}\" is not a {what}"),
+    };
+    ScheduleError::new(field, start.at(), problem, AT_HINT)
 }
 
 /// `2026-12-24` as a day number.

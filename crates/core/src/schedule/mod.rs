@@ -58,7 +58,7 @@ mod zone;
 use std::str::FromStr;
 
 pub use clock::{ClockEffect, ClockNote, Outcome};
-pub use doubts::{Doubt, doubts, doubts_under};
+pub use doubts::{Doubt, doubts, doubts_under, passed};
 pub use error::{ScheduleError, ZoneError};
 pub use zone::{LocalTime, Shift, Zone};
 

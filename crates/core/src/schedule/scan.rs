@@ -44,6 +44,11 @@ impl<'a> Scan<'a> {
         )
     }
 
+    /// What comes next up to white space, as shown in a message without quotes.
+    pub(super) fn shown_word(&self) -> String {
+        shown(self.rest().split(|c: char| c.is_ascii_whitespace()).next().unwrap_or_default())
+    }
+
     /// Reads one byte if it is this ASCII byte.
     pub(super) fn eat(&mut self, byte: u8) -> bool {
         let found = self.peek() == Some(byte);
@@ -97,6 +102,11 @@ impl<'a> Scan<'a> {
     pub(super) fn at_boundary(&self) -> bool {
         matches!(self.peek(), None | Some(b' ' | b'\t' | b'\n'))
     }
+}
+
+/// Part of a schedule for a message, cut and without control characters.
+pub(super) fn shown(text: &str) -> String {
+    crate::quote::cut(text, 24)
 }
 
 /// Spaces and tabs part fields; nothing else does.

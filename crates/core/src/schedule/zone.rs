@@ -287,7 +287,7 @@ fn build_table(tz: Tz) -> Table {
 /// Seconds east of UTC in a POSIX zone without daylight saving time: a name of three or more
 /// letters or one in angle brackets, then the offset west of Greenwich, `[+-]h[h][:mm[:ss]]`.
 fn posix_offset(name: &str) -> Result<i64, ZoneError> {
-    let shown: String = name.chars().take(63).collect();
+    let shown = crate::quote::excerpt(name);
     let unknown = || {
         ZoneError::new(
             format!("time zone \"{shown}\" is not known"),
