@@ -149,7 +149,7 @@ fn a_flush_that_waits_for_its_own_transaction_ends() {
     let cluster = Cluster::start();
     let job = cluster.schedule("steady", "1 second", "select 1");
     let _ = cluster.finished_run(job);
-    let mut client = cluster.connect();
+    let mut client = cluster.connect("postgres", "postgres");
     let mut transaction = client.transaction().unwrap();
     transaction.batch_execute("lock table cron.job_state in share mode").unwrap();
     let flushed: bool = transaction.query_one("select cron.flush()", &[]).unwrap().get(0);
