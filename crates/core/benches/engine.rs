@@ -40,17 +40,7 @@ fn key(role: i64) -> PoolKey {
 
 fn spec(id: i64, role: i64, period: i64, offset: i64) -> JobSpec {
     let times = Arc::new(Every { period, offset });
-    JobSpec {
-        id: JobId(id),
-        key: key(role),
-        active: true,
-        times,
-        missed: pg_tock_core::run::MissedPolicy::Skip,
-        missed_window: None,
-        paused_until: None,
-        done: Arc::from([]),
-        last_end: None,
-    }
+    JobSpec::new(JobId(id), key(role), times)
 }
 
 /// `jobs` jobs of 100 owners, spread evenly over a period of one second for each, and an idle

@@ -5,6 +5,8 @@
 //! time (no scheduler lived, the clock jumped, the job was paused) form one kind of gap, whatever
 //! made it: window and calendars are asked first, then the job's missed-run policy decides.
 
+use std::collections::VecDeque;
+
 use super::state::{Backlog, EVER, Job, Waiting};
 use super::types::{Action, Occurrences};
 use super::{Engine, LATE};
@@ -28,7 +30,7 @@ struct Fold {
 #[derive(Clone, Copy, Debug)]
 struct Gap {
     now: Timestamp,
-    /// Instants before this one are missed.
+    /// Instants whose start lies before this are missed.
     end: Timestamp,
     /// Those before this one are too old to be caught up.
     oldest: Timestamp,
@@ -146,17 +148,18 @@ impl Engine {
         let mut fold = None;
         let mut left = COUNTED_PER_JOB.min(*budget);
         while let Some(at) = later(times, self.jobs[number].popped).filter(|&at| at <= now) {
-            if left == 0 && at < gap.end && self.skim(number, times, gap, &mut fold) {
+            let verdict = times.verdict(at);
+            if left == 0 && self.skim(number, times, (at, verdict), gap, &mut fold) {
                 continue;
             }
             left = left.saturating_sub(1);
             *budget = budget.saturating_sub(1);
             let job = &self.jobs[number];
-            let skip = match times.verdict(at) {
+            let skip = match verdict {
                 Verdict::Start(start) if start > now => break,
                 _ if job.is_done(at) => None,
                 Verdict::Skip(reason) => Some(reason),
-                Verdict::Start(_) if at < gap.end => match job.missed {
+                Verdict::Start(start) if start < gap.end => match job.missed {
                     MissedPolicy::All if at >= gap.oldest => {
                         self.emit(number, &mut fold, out);
                         self.stock(number, times, at, gap);
@@ -200,31 +203,32 @@ impl Engine {
         self.emit(number, &mut fold, out);
     }
 
-    /// Takes the rest of a very long gap whose instants all share a fate, as one. False if they
-    /// do not.
+    /// Takes the rest of a very long stretch whose instants share the fate of its first, as one.
+    /// False if they do not.
     fn skim(
         &mut self,
         number: u32,
         times: &dyn Occurrences,
+        (at, verdict): (Timestamp, Verdict),
         gap: Gap,
         fold: &mut Option<Fold>,
     ) -> bool {
         let job = &self.jobs[number];
-        let end = match (job.missed, gap.chosen) {
-            (MissedPolicy::All, _) => gap.end.min(gap.oldest),
-            (_, Some(chosen)) if chosen > job.popped => chosen,
-            _ => gap.end,
+        let (reason, end) = match (verdict, job.missed, gap.chosen) {
+            (Verdict::Skip(reason), _, _) => {
+                let open = times.next_open(at).filter(|&open| open > at);
+                (reason, open.map_or(gap.now.plus(1), |open| open.min(gap.now.plus(1))))
+            }
+            (_, MissedPolicy::All, _) => (self.reason_of(job, at), gap.end.min(gap.oldest)),
+            (_, _, Some(chosen)) if chosen >= at => (self.reason_of(job, at), chosen),
+            _ => (self.reason_of(job, at), gap.end),
         };
-        let Some(last) = last_before(|after| later(times, after), job.popped, end) else {
-            return false;
-        };
-        let reason = match times.verdict(last) {
-            Verdict::Skip(reason) => reason,
-            Verdict::Start(_) => self.reason_of(job, last),
-        };
+        let found = last_before(|after| later(times, after), job.popped, end);
+        let starts_later = |&last: &Timestamp| matches!(times.verdict(last), Verdict::Start(start) if start >= gap.end);
+        let Some(last) = found.filter(|last| !starts_later(last)) else { return false };
         match fold {
             Some(fold) => (fold.last, fold.count) = (last, fold.count + 1),
-            None => *fold = Some(Fold { reason, first: last, last, count: 1 }),
+            None => *fold = Some(Fold { reason, first: at, last, count: 1 }),
         }
         self.jobs[number].took(last);
         true
@@ -234,9 +238,9 @@ impl Engine {
     fn stock(&mut self, number: u32, times: &dyn Occurrences, first: Timestamp, gap: Gap) {
         let job = &mut self.jobs[number];
         let last = last_before(|after| later(times, after), job.popped, gap.end);
-        // The start of the last one may be still to come, with jitter.
+        // The last one may start after the gap, with jitter.
         let last = last.filter(
-            |&last| matches!(times.verdict(last), Verdict::Start(start) if start > gap.now),
+            |&last| matches!(times.verdict(last), Verdict::Start(start) if start >= gap.end),
         );
         let until = last.unwrap_or(gap.end);
         job.rare_mut().backlogs.push_back(Backlog { after: first.plus(-1), until });
@@ -250,6 +254,8 @@ impl Engine {
         let mut out = std::mem::take(&mut self.outbox);
         let mut fold = None;
         let mut left = COUNTED_PER_JOB;
+        // What was skipped last came after all of this.
+        let skipped = self.jobs[number].skipped.take();
         while let Some(&Backlog { after, until }) = self.jobs[number].rare().backlogs.front()
             && !waits(&self.jobs[number])
         {
@@ -274,19 +280,94 @@ impl Engine {
                 front.after = at;
             }
             match verdict {
-                _ if self.jobs[number].is_done(at) => self.emit(number, &mut fold, &mut out),
+                _ if self.jobs[number].is_done(at) => {
+                    self.emit(number, &mut fold, &mut out);
+                    self.jobs[number].skipped = None;
+                }
                 Verdict::Skip(reason) => self.skip(number, reason, at, &mut fold, &mut out),
                 Verdict::Start(_) => {
                     let waiting = self.caught_up(at, self.now);
                     self.emit(number, &mut fold, &mut out);
-                    self.jobs[number].skipped = None;
                     self.jobs[number].queue.push_front(waiting);
                     self.totals.queued += 1;
                 }
             }
         }
         self.emit(number, &mut fold, &mut out);
+        self.jobs[number].skipped = skipped;
         self.outbox = out;
+    }
+
+    /// Closes what a job has passed over of times it is about to lose: what it is too late to catch
+    /// up, and the instants up to `after` outside its window or in a pause.
+    pub(super) fn close_until(&mut self, number: u32, after: Timestamp) {
+        let Some(times) = self.jobs[number].times.take() else { return };
+        let mut out = std::mem::take(&mut self.outbox);
+        let mut fold = None;
+        let skipped = self.jobs[number].skipped.take();
+        let backlogs = match &mut self.jobs[number].rare {
+            Some(rare) => std::mem::take(&mut rare.backlogs),
+            None => VecDeque::new(),
+        };
+        for backlog in backlogs {
+            let end = backlog.until.min(after.plus(1));
+            self.pass(
+                number,
+                &*times,
+                (backlog.after, end),
+                SkipReason::Missed,
+                &mut fold,
+                &mut out,
+            );
+            self.emit(number, &mut fold, &mut out);
+            self.jobs[number].skipped = None;
+            if end < backlog.until {
+                let rest = Backlog { after: backlog.after.max(end.plus(-1)), ..backlog };
+                self.jobs[number].rare_mut().backlogs.push_back(rest);
+            }
+        }
+        self.jobs[number].skipped = skipped;
+        let job = &self.jobs[number];
+        if job.on && times.after_completion().is_none() {
+            let end = match times.next_open(job.popped) {
+                Some(open) if !job.is_paused(self.now) => open.min(after.plus(1)),
+                _ => after.plus(1),
+            };
+            let stretch = (job.popped, end);
+            self.pass(number, &*times, stretch, SkipReason::Paused, &mut fold, &mut out);
+            self.emit(number, &mut fold, &mut out);
+        }
+        self.outbox = out;
+        self.jobs[number].times = Some(times);
+    }
+
+    /// Skips the instants after and before these two, those that might have run for `reason`.
+    fn pass(
+        &mut self,
+        number: u32,
+        times: &dyn Occurrences,
+        (mut after, end): (Timestamp, Timestamp),
+        reason: SkipReason,
+        fold: &mut Option<Fold>,
+        out: &mut Vec<Action>,
+    ) {
+        for _ in 0..COUNTED_PER_JOB {
+            let Some(at) = later(times, after).filter(|&at| at < end) else { return };
+            after = at;
+            if self.jobs[number].is_done(at) {
+                self.emit(number, fold, out);
+                self.jobs[number].skipped = None;
+                continue;
+            }
+            let reason = match times.verdict(at) {
+                Verdict::Skip(reason) => reason,
+                Verdict::Start(_) => reason,
+            };
+            self.skip(number, reason, at, fold, out);
+        }
+        if let (Some(fold), Some(last)) = (fold, last_before(|at| later(times, at), after, end)) {
+            (fold.last, fold.count) = (last, fold.count + 1);
+        }
     }
 
     /// The next run of a job that counts from the end of the last.
@@ -423,7 +504,7 @@ fn latest_open(job: &Job, times: &dyn Occurrences, gap: Gap) -> Option<Timestamp
     let mut end = gap.end;
     loop {
         let last = last_before(open, job.popped, end).filter(|&last| last >= gap.oldest)?;
-        let starts = matches!(times.verdict(last), Verdict::Start(start) if start <= gap.now);
+        let starts = matches!(times.verdict(last), Verdict::Start(start) if start < gap.end);
         if starts && !job.is_done(last) {
             return Some(last);
         }

@@ -69,6 +69,8 @@ pub struct Engine {
     limits: Limits,
     /// Cores of the machine; `u32::MAX` = not to be considered.
     cores: u32,
+    /// Worker slots executors may take; 0 = not known.
+    slots: u32,
     /// The latest instant heard of.
     now: Timestamp,
     /// Something happened since the last tick.
@@ -142,6 +144,7 @@ impl Engine {
         Self {
             limits,
             cores: u32::MAX,
+            slots: 0,
             now: EVER,
             dirty: false,
             outbox: Vec::new(),
@@ -173,6 +176,14 @@ impl Engine {
     /// executors than that, unless all it has are in the middle of longer runs.
     pub fn set_cores(&mut self, cores: u32) {
         self.cores = cores.max(1);
+    }
+
+    /// Says how many worker slots there are for executors, used or not; 0 = not known. From four on
+    /// some are kept for owners who have no executor at all, so that nobody's endless runs can take
+    /// the last one: one of them, or every eighth.
+    pub fn set_slots(&mut self, slots: u32) {
+        self.slots = slots;
+        self.dirty = true;
     }
 
     /// Takes over changed settings. Turning `launch` off stops every job as deactivating it would;

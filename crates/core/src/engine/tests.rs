@@ -1,5 +1,6 @@
 //! Each rule by name, then whole lives over virtual time.
 
+mod account;
 mod agenda;
 mod fair;
 mod lives;
