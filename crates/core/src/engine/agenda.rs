@@ -368,7 +368,8 @@ fn renew(job: &mut Job, spec: JobSpec, after: Timestamp) {
     if let Some(before) = &job.rare().done {
         done.extend(before.iter().filter(|&&at| from < at && at <= until));
     }
-    if std::mem::take(&mut job.stale) {
+    let stale = std::mem::take(&mut job.stale);
+    if stale {
         // What waits keeps waiting and must not come due a second time.
         (job.popped, job.taken) = (after, after);
         job.reported = super::state::EVER;
@@ -389,7 +390,8 @@ fn renew(job: &mut Job, spec: JobSpec, after: Timestamp) {
         job.rare_mut().done = Some(Arc::from(done));
     }
     if spec.times.after_completion().is_some() {
-        job.rare_mut().base = Some(spec.last_end.map_or(after, |end| end.max(after)));
+        let known = job.rare().base.filter(|_| !stale);
+        job.rare_mut().base = known.max(spec.last_end).max(Some(after));
     } else if let Some(rare) = &mut job.rare {
         rare.base = None;
     }

@@ -5,8 +5,6 @@
 //! time (no scheduler lived, the clock jumped, the job was paused) form one kind of gap, whatever
 //! made it: window and calendars are asked first, then the job's missed-run policy decides.
 
-use std::collections::VecDeque;
-
 use super::state::{Backlog, EVER, Job, Waiting};
 use super::types::{Action, Occurrences};
 use super::{Engine, LATE};
@@ -14,16 +12,16 @@ use crate::run::{MissedPolicy, SkipReason, Trigger, Verdict};
 use crate::time::Timestamp;
 
 /// Instants counted one by one, of one job and in one tick. Beyond that counts are lower bounds.
-const COUNTED_PER_JOB: u64 = 100_000;
+pub(super) const COUNTED_PER_JOB: u64 = 100_000;
 const COUNTED_PER_TICK: u64 = 1_000_000;
 
 /// Neighbours that do not run for one reason.
 #[derive(Clone, Copy, Debug)]
-struct Fold {
-    reason: SkipReason,
-    first: Timestamp,
-    last: Timestamp,
-    count: u64,
+pub(super) struct Fold {
+    pub(super) reason: SkipReason,
+    pub(super) first: Timestamp,
+    pub(super) last: Timestamp,
+    pub(super) count: u64,
 }
 
 /// What is known when a job's instants are taken.
@@ -298,78 +296,6 @@ impl Engine {
         self.outbox = out;
     }
 
-    /// Closes what a job has passed over of times it is about to lose: what it is too late to catch
-    /// up, and the instants up to `after` outside its window or in a pause.
-    pub(super) fn close_until(&mut self, number: u32, after: Timestamp) {
-        let Some(times) = self.jobs[number].times.take() else { return };
-        let mut out = std::mem::take(&mut self.outbox);
-        let mut fold = None;
-        let skipped = self.jobs[number].skipped.take();
-        let backlogs = match &mut self.jobs[number].rare {
-            Some(rare) => std::mem::take(&mut rare.backlogs),
-            None => VecDeque::new(),
-        };
-        for backlog in backlogs {
-            let end = backlog.until.min(after.plus(1));
-            self.pass(
-                number,
-                &*times,
-                (backlog.after, end),
-                SkipReason::Missed,
-                &mut fold,
-                &mut out,
-            );
-            self.emit(number, &mut fold, &mut out);
-            self.jobs[number].skipped = None;
-            if end < backlog.until {
-                let rest = Backlog { after: backlog.after.max(end.plus(-1)), ..backlog };
-                self.jobs[number].rare_mut().backlogs.push_back(rest);
-            }
-        }
-        self.jobs[number].skipped = skipped;
-        let job = &self.jobs[number];
-        if job.on && times.after_completion().is_none() {
-            let end = match times.next_open(job.popped) {
-                Some(open) if !job.is_paused(self.now) => open.min(after.plus(1)),
-                _ => after.plus(1),
-            };
-            let stretch = (job.popped, end);
-            self.pass(number, &*times, stretch, SkipReason::Paused, &mut fold, &mut out);
-            self.emit(number, &mut fold, &mut out);
-        }
-        self.outbox = out;
-        self.jobs[number].times = Some(times);
-    }
-
-    /// Skips the instants after and before these two, those that might have run for `reason`.
-    fn pass(
-        &mut self,
-        number: u32,
-        times: &dyn Occurrences,
-        (mut after, end): (Timestamp, Timestamp),
-        reason: SkipReason,
-        fold: &mut Option<Fold>,
-        out: &mut Vec<Action>,
-    ) {
-        for _ in 0..COUNTED_PER_JOB {
-            let Some(at) = later(times, after).filter(|&at| at < end) else { return };
-            after = at;
-            if self.jobs[number].is_done(at) {
-                self.emit(number, fold, out);
-                self.jobs[number].skipped = None;
-                continue;
-            }
-            let reason = match times.verdict(at) {
-                Verdict::Skip(reason) => reason,
-                Verdict::Start(_) => reason,
-            };
-            self.skip(number, reason, at, fold, out);
-        }
-        if let (Some(fold), Some(last)) = (fold, last_before(|at| later(times, at), after, end)) {
-            (fold.last, fold.count) = (last, fold.count + 1);
-        }
-    }
-
     /// The next run of a job that counts from the end of the last.
     fn take_next_after_run(
         &mut self,
@@ -464,7 +390,7 @@ impl Engine {
     }
 
     /// Adds an instant to what is skipped.
-    fn skip(
+    pub(super) fn skip(
         &mut self,
         number: u32,
         reason: SkipReason,
@@ -483,7 +409,7 @@ impl Engine {
     }
 
     /// Reports what was skipped.
-    fn emit(&mut self, number: u32, fold: &mut Option<Fold>, out: &mut Vec<Action>) {
+    pub(super) fn emit(&mut self, number: u32, fold: &mut Option<Fold>, out: &mut Vec<Action>) {
         let Some(Fold { reason, first, last, count }) = fold.take() else { return };
         let job = &mut self.jobs[number];
         let before = job.skipped.replace((reason, last));
@@ -513,7 +439,7 @@ fn latest_open(job: &Job, times: &dyn Occurrences, gap: Gap) -> Option<Timestamp
 }
 
 /// The last instant after `after` and before `end`, with some 50 questions however many there are.
-fn last_before(
+pub(super) fn last_before(
     next: impl Fn(Timestamp) -> Option<Timestamp>,
     after: Timestamp,
     end: Timestamp,

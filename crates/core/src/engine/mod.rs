@@ -24,6 +24,7 @@
 //! or ended, whichever is later. Within an owner the oldest due comes first, then the smaller job id.
 
 mod agenda;
+mod close;
 mod decide;
 mod due;
 mod fair;

@@ -5,6 +5,7 @@ mod agenda;
 mod fair;
 mod lives;
 mod pool;
+mod shaped;
 mod simulate;
 mod support;
 mod world;
