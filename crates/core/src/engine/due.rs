@@ -14,6 +14,8 @@ use crate::time::Timestamp;
 /// Instants counted one by one, of one job and in one tick. Beyond that counts are lower bounds.
 pub(super) const COUNTED_PER_JOB: u64 = 100_000;
 const COUNTED_PER_TICK: u64 = 1_000_000;
+/// So many are counted of each job although those of the tick are used up.
+const COUNTED_AT_LEAST: u64 = 100;
 
 /// Neighbours that do not run for one reason.
 #[derive(Clone, Copy, Debug)]
@@ -144,7 +146,7 @@ impl Engine {
     ) {
         let gap = self.gap(&self.jobs[number], times, now);
         let mut fold = None;
-        let mut left = COUNTED_PER_JOB.min(*budget);
+        let mut left = COUNTED_PER_JOB.min((*budget).max(COUNTED_AT_LEAST));
         while let Some(at) = later(times, self.jobs[number].popped).filter(|&at| at <= now) {
             let verdict = times.verdict(at);
             if left == 0 && self.skim(number, times, (at, verdict), gap, &mut fold) {

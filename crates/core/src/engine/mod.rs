@@ -8,12 +8,17 @@
 //! - every instant that comes due while a job is on leads to exactly one of [`Action::Run`],
 //!   [`Action::Fail`] or [`Action::Skipped`], or waits; only dropping or
 //!   deactivating its job removes a waiting one;
+//! - of a job's instants from where its schedule began up to its cursor each has exactly one fate:
+//!   it was handed out, a `Skipped` covers it, or it had a row already; none runs twice, and those
+//!   without a fate lie after the cursor (`tests/account.rs` keeps the account);
 //! - a job has at most one run at a time, and at most `max_running` runs are handed out;
 //! - after a tick nothing more can be done at that instant, and [`Engine::next_wake`] names the
 //!   first instant at which something can, so sleeping until then loses nothing and spins never.
 //!
 //! # Parts
-//! `agenda` turns schedules into due occurrences. `fair` knows for each key what it lacks and for
+//! `agenda` knows when to look at which job. `due` takes instants and decides what becomes of them:
+//! downtime, stalls, steps of the clock and pauses are one kind of gap to it. `close` ends a
+//! schedule that gives way to another. `fair` knows for each key what it lacks and for
 //! each owner whose turn it is. `pool` follows the executors through their lives. `decide` hands
 //! out runs, starts executors and makes room for them. All orders are kept in heaps whose members
 //! can be found (`heap`), so every change costs O(log n).
