@@ -4,6 +4,7 @@ mod account;
 mod agenda;
 mod fair;
 mod lives;
+mod missed;
 mod pool;
 mod shaped;
 mod simulate;
