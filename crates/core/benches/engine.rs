@@ -3,8 +3,11 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use pg_tock_core::engine::{Action, Engine, ExecutorId, JobSpec, Limits, Occurrences, PoolKey};
+use pg_tock_core::plan::{Plan, Shape};
+use pg_tock_core::run::{MissedPolicy, SkipReason, Verdict};
+use pg_tock_core::schedule::{DayRule, DstPolicy, Schedule, Zone};
 use pg_tock_core::time::{JobId, Timestamp};
 
 const SEC: i64 = Timestamp::SECOND;
@@ -40,17 +43,7 @@ fn key(role: i64) -> PoolKey {
 
 fn spec(id: i64, role: i64, period: i64, offset: i64) -> JobSpec {
     let times = Arc::new(Every { period, offset });
-    JobSpec {
-        id: JobId(id),
-        key: key(role),
-        active: true,
-        times,
-        missed: pg_tock_core::run::MissedPolicy::Skip,
-        missed_window: None,
-        paused_until: None,
-        done: Arc::from([]),
-        last_end: None,
-    }
+    JobSpec::new(JobId(id), key(role), times)
 }
 
 /// `jobs` jobs of 100 owners, spread evenly over a period of one second for each, and an idle
@@ -170,5 +163,113 @@ fn change(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, one_run, drain, owners, change);
+/// Every second, closed by a window for the first half of each hour.
+#[derive(Debug)]
+struct HalfHours;
+
+const HOUR: i64 = 3_600 * SEC;
+
+impl Occurrences for HalfHours {
+    fn next_after(&self, after: Timestamp) -> Option<Timestamp> {
+        Some(Timestamp((after.0.div_euclid(SEC) + 1) * SEC))
+    }
+
+    fn verdict(&self, nominal: Timestamp) -> Verdict {
+        match nominal.0.rem_euclid(HOUR) < HOUR / 2 {
+            true => Verdict::Skip(SkipReason::Window),
+            false => Verdict::Start(nominal),
+        }
+    }
+
+    fn next_open(&self, after: Timestamp) -> Option<Timestamp> {
+        self.next_after(self.opens(self.next_after(after)?)?.plus(-1))
+    }
+
+    fn opens(&self, at: Timestamp) -> Option<Timestamp> {
+        let closed = at.0.rem_euclid(HOUR) < HOUR / 2;
+        Some(if closed { Timestamp(at.0.div_euclid(HOUR) * HOUR + HOUR / 2) } else { at })
+    }
+}
+
+/// A one-second job's window opens: half an hour of closed instants is counted, one run begins.
+fn window_opens(c: &mut Criterion) {
+    c.bench_function("a window opens after 1,800 closed instants", |b| {
+        let mut engine = Engine::new(limits());
+        engine.executor_starting(key(7), ExecutorId(0), Timestamp(0));
+        engine.executor_ready(ExecutorId(0), Timestamp(0));
+        let (mut hour, mut out) = (0, Vec::new());
+        b.iter(|| {
+            let after = Timestamp(hour * HOUR - 1);
+            engine.put_job(JobSpec::new(JobId(1), key(7), Arc::new(HalfHours)), after);
+            engine.tick(Timestamp(hour * HOUR + HOUR / 2), &mut out);
+            engine.run_finished(ExecutorId(0), Timestamp(hour * HOUR + HOUR / 2));
+            engine.drop_job(JobId(1));
+            hour += 1;
+            black_box(out.drain(..).count());
+        });
+    });
+}
+
+/// After an hour of downtime: all jobs missed 60 instants each, and each runs once to make up.
+fn gaps(c: &mut Criterion) {
+    let mut group = c.benchmark_group("an hour's gap of 60 instants, per job");
+    group.sample_size(10);
+    for jobs in SIZES {
+        group.throughput(Throughput::Elements(u64::try_from(jobs).unwrap_or_default()));
+        for policy in [MissedPolicy::Skip, MissedPolicy::Once, MissedPolicy::All] {
+            let id = BenchmarkId::new(policy.as_str(), jobs);
+            group.bench_function(id, |b| {
+                let fresh = || {
+                    let mut engine = Engine::new(limits());
+                    engine.set_missed_before(Timestamp(HOUR));
+                    for id in 0..jobs {
+                        let spec = spec(id, id % 100, 60 * SEC, id % 60 * SEC);
+                        engine.put_job(JobSpec { missed: policy, ..spec }, Timestamp(0));
+                    }
+                    engine
+                };
+                let tick = |mut engine: Engine| {
+                    let mut out = Vec::new();
+                    engine.tick(Timestamp(HOUR), &mut out);
+                    (engine, out)
+                };
+                b.iter_batched(fresh, tick, BatchSize::LargeInput);
+            });
+        }
+    }
+    group.finish();
+}
+
+/// Bytes of memory this process has in use.
+fn resident() -> Option<usize> {
+    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
+    statm.split(' ').nth(1)?.parse::<usize>().ok().map(|pages| pages * 4_096)
+}
+
+/// Prints the bytes of a job: its schedule parsed, its plan, its place in the engine.
+#[allow(clippy::print_stdout, reason = "a figure for people")]
+fn size(_: &mut Criterion) {
+    const JOBS: i64 = 100_000;
+    let Ok(zone) = Zone::resolve("UTC") else { return };
+    let zone = Arc::new(zone);
+    let Some(before) = resident() else { return };
+    let mut engine = Engine::new(limits());
+    for id in 0..JOBS {
+        let Ok(schedule) = Schedule::parse("*/5 * * * *") else { return };
+        let (days, policy) = (DayRule::Vixie, DstPolicy::Cron);
+        let zone = Arc::clone(&zone);
+        let plan = Plan::new(schedule, zone, days, policy, Timestamp(0), Shape::default());
+        let spec = JobSpec::new(JobId(id), key(id % 100), Arc::new(plan));
+        engine.put_job(spec, Timestamp(0));
+    }
+    let mut out = Vec::new();
+    engine.tick(Timestamp(SEC), &mut out);
+    let used = resident().unwrap_or(before).saturating_sub(before);
+    let each = used / usize::try_from(JOBS).unwrap_or(1);
+    println!("engine and plans of {JOBS} jobs: {} kB, {each} bytes each", used / 1_024);
+    assert!(used < 60 << 20, "more than 60 MB");
+}
+
+// The size comes first, while no other benchmark has left memory to be used again.
+criterion_group!(benches, size, one_run, drain, owners, change, window_opens, gaps);
 criterion_main!(benches);

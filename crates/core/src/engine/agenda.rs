@@ -53,12 +53,17 @@ impl Engine {
             self.leave(number);
         }
         let job = &mut self.jobs[number];
-        let same =
-            !job.stale && job.times.as_ref().is_some_and(|times| Arc::ptr_eq(times, &spec.times));
-        if !same {
-            renew(job, spec, after);
+        let same = job.times.as_ref().is_some_and(|times| Arc::ptr_eq(times, &spec.times));
+        let renewed = !same || job.stale;
+        if renewed {
+            // Counting from now on is another schedule; what the old one left is closed. The same
+            // one read anew counts from where it did, or from its cursor.
+            if !job.stale && after >= job.popped && after != job.since {
+                self.close_until(number, after);
+            }
+            renew(&mut self.jobs[number], spec, after);
         }
-        self.switch(number, after, !same);
+        self.switch(number, after, renewed);
         self.inbox.push(number);
     }
 
@@ -86,12 +91,8 @@ impl Engine {
         let known = |waiting: &Waiting| waiting.scheduled_for == scheduled_for;
         let comes = asked_for
             && (job.queue.iter().any(known)
-                || job.running_for == Some(scheduled_for)
-                || job
-                    .rare()
-                    .backlogs
-                    .iter()
-                    .any(|b| b.after < scheduled_for && scheduled_for < b.until));
+                || job.running_for.is_some_and(|(at, _)| at == scheduled_for)
+                || is_in_backlog(job, scheduled_for));
         if job.dropped || comes || !(asked_for || self.has_room(number)) {
             return false;
         }
@@ -274,11 +275,15 @@ impl Engine {
     /// What of a job may start now.
     pub(super) fn next_waiting<'a>(&self, job: &'a Job) -> Option<&'a Waiting> {
         let first = job.queue.iter().next()?;
-        if self.is_free(job) {
-            Some(first)
-        } else {
-            job.queue.iter().find(|waiting| waiting.is_forced())
+        if !self.is_free(job) {
+            return job.queue.iter().find(|waiting| waiting.is_forced());
         }
+        if job.rare().backlogs.is_empty() {
+            return Some(first);
+        }
+        // Requests do not wait until a long backlog is through.
+        let request = job.queue.iter().find(|waiting| !waiting.is_nominal());
+        request.filter(|request| request.ready_at < first.ready_at).or(Some(first))
     }
 
     /// Whether neither a pause nor its window or calendars hold a job back now.
@@ -344,33 +349,51 @@ impl Engine {
     }
 }
 
+/// Whether an instant is one of those to be caught up.
+fn is_in_backlog(job: &Job, at: Timestamp) -> bool {
+    let covered = job.rare().backlogs.iter().any(|range| range.after < at && at < range.until);
+    let before = at.plus(-1);
+    covered && job.times.as_deref().is_some_and(|times| times.next_after(before) == Some(at))
+}
+
 /// Gives a job other instants.
 fn renew(job: &mut Job, spec: JobSpec, after: Timestamp) {
     job.exhausted = false;
     // Other instants, or a clock that shows the same ones again: a row of its own.
     job.skipped = None;
-    if std::mem::take(&mut job.stale) {
+    job.since = after;
+    let mut done: Vec<Timestamp> = spec.done.to_vec();
+    // What a backlog leaves out stays left out.
+    let (from, until) = (job.cursor(), if job.stale { after } else { Timestamp(i64::MAX) });
+    if let Some(before) = &job.rare().done {
+        done.extend(before.iter().filter(|&&at| from < at && at <= until));
+    }
+    let stale = std::mem::take(&mut job.stale);
+    if stale {
         // What waits keeps waiting and must not come due a second time.
         (job.popped, job.taken) = (after, after);
         job.reported = super::state::EVER;
+        if let Some(rare) = &mut job.rare {
+            // Those that come due anew are not to be caught up as well.
+            rare.backlogs.retain(|backlog| backlog.after < after);
+            for backlog in &mut rare.backlogs {
+                backlog.until = backlog.until.min(after.plus(1));
+            }
+        }
     }
     // Whatever waits, requests too, must not come due as well.
-    let mut done: Vec<Timestamp> = job.queue.iter().map(|w| w.scheduled_for).collect();
-    done.extend(job.running_for);
-    if !done.is_empty() || !spec.done.is_empty() {
-        done.extend(spec.done.iter());
+    done.extend(job.queue.iter().map(|waiting| waiting.scheduled_for));
+    done.extend(job.running_for.map(|(at, _)| at));
+    if !done.is_empty() {
         done.sort_unstable();
         done.dedup();
         job.rare_mut().done = Some(Arc::from(done));
     }
-    if !job.rare().backlogs.is_empty() {
-        // Those that come due anew are not to be caught up as well.
-        for backlog in &mut job.rare_mut().backlogs {
-            backlog.until = backlog.until.min(after.plus(1));
-        }
-    }
     if spec.times.after_completion().is_some() {
-        job.rare_mut().base = Some(spec.last_end.map_or(after, |end| end.max(after)));
+        let known = job.rare().base.filter(|_| !stale);
+        job.rare_mut().base = known.max(spec.last_end).max(Some(after));
+    } else if let Some(rare) = &mut job.rare {
+        rare.base = None;
     }
     job.times = Some(spec.times);
 }

@@ -3,9 +3,9 @@
 //! Invariant: when these steps are through, no owner both waits and could be given something, so a
 //! second tick at the same instant does nothing.
 
-use super::state::{Phase, Rank, Waiting};
+use super::state::{Phase, Pressure, Rank, Waiting};
 use super::types::{Action, ExecutorId};
-use super::{Engine, QUANTUM, RETRY};
+use super::{Engine, QUANTUM, RETRY, Totals};
 
 impl Engine {
     fn max_running(&self) -> u32 {
@@ -51,7 +51,7 @@ impl Engine {
         let record = &mut self.jobs[job];
         let waiting = record.queue.take(same)?;
         record.running = Some(executor);
-        record.running_for = waiting.is_nominal().then_some(waiting.scheduled_for);
+        record.running_for = Some((waiting.scheduled_for, waiting.is_nominal()));
         record.cancelled = false;
         self.totals.queued -= 1;
         let occurrence = record.occurrence(waiting);
@@ -102,11 +102,18 @@ impl Engine {
             && self.may_start(rank)
             && let Some((_, key)) = self.owners[owner].want.peek()
         {
-            if let Some(pressure) = &mut self.pressure {
-                if pressure.credits == 0 {
+            let kept = self.is_kept(rank);
+            match &mut self.pressure {
+                Some(pressure) if pressure.reserved && !kept => self.pressure = None,
+                Some(pressure) if pressure.credits == 0 => return,
+                Some(_) | None if kept => {
+                    let retry_at = self.now.plus(RETRY);
+                    let fresh = true;
+                    self.pressure = Some(Pressure { retry_at, credits: 0, fresh, reserved: true });
                     return;
                 }
-                pressure.credits -= 1;
+                Some(pressure) => pressure.credits -= 1,
+                None => {}
             }
             self.ask(key);
             out.push(Action::StartExecutor { key: self.keys[key].key });
@@ -114,6 +121,17 @@ impl Engine {
         if self.want_owners.is_empty() {
             self.pressure = None;
         }
+    }
+
+    /// Whether the worker slots that are left are kept from the owner of this rank, who has an
+    /// executor already.
+    fn is_kept(&self, rank: Rank) -> bool {
+        if rank.load == 0 || self.slots < 4 {
+            return false;
+        }
+        let Totals { busy, idle, starting, leaving, .. } = self.totals;
+        let reserve = (self.slots / 8).max(1);
+        busy + idle + starting + leaving + reserve >= self.slots
     }
 
     /// Whether an executor for the owner of this rank would get a run slot soon.

@@ -12,23 +12,25 @@ use crate::run::{MissedPolicy, SkipReason, Trigger, Verdict};
 use crate::time::Timestamp;
 
 /// Instants counted one by one, of one job and in one tick. Beyond that counts are lower bounds.
-const COUNTED_PER_JOB: u64 = 100_000;
+pub(super) const COUNTED_PER_JOB: u64 = 100_000;
 const COUNTED_PER_TICK: u64 = 1_000_000;
+/// So many are counted of each job although those of the tick are used up.
+const COUNTED_AT_LEAST: u64 = 100;
 
 /// Neighbours that do not run for one reason.
 #[derive(Clone, Copy, Debug)]
-struct Fold {
-    reason: SkipReason,
-    first: Timestamp,
-    last: Timestamp,
-    count: u64,
+pub(super) struct Fold {
+    pub(super) reason: SkipReason,
+    pub(super) first: Timestamp,
+    pub(super) last: Timestamp,
+    pub(super) count: u64,
 }
 
 /// What is known when a job's instants are taken.
 #[derive(Clone, Copy, Debug)]
 struct Gap {
     now: Timestamp,
-    /// Instants before this one are missed.
+    /// Instants whose start lies before this are missed.
     end: Timestamp,
     /// Those before this one are too old to be caught up.
     oldest: Timestamp,
@@ -144,19 +146,20 @@ impl Engine {
     ) {
         let gap = self.gap(&self.jobs[number], times, now);
         let mut fold = None;
-        let mut left = COUNTED_PER_JOB.min(*budget);
+        let mut left = COUNTED_PER_JOB.min((*budget).max(COUNTED_AT_LEAST));
         while let Some(at) = later(times, self.jobs[number].popped).filter(|&at| at <= now) {
-            if left == 0 && at < gap.end && self.skim(number, times, gap, &mut fold) {
+            let verdict = times.verdict(at);
+            if left == 0 && self.skim(number, times, (at, verdict), gap, &mut fold) {
                 continue;
             }
             left = left.saturating_sub(1);
             *budget = budget.saturating_sub(1);
             let job = &self.jobs[number];
-            let skip = match times.verdict(at) {
+            let skip = match verdict {
                 Verdict::Start(start) if start > now => break,
                 _ if job.is_done(at) => None,
                 Verdict::Skip(reason) => Some(reason),
-                Verdict::Start(_) if at < gap.end => match job.missed {
+                Verdict::Start(start) if start < gap.end => match job.missed {
                     MissedPolicy::All if at >= gap.oldest => {
                         self.emit(number, &mut fold, out);
                         self.stock(number, times, at, gap);
@@ -200,31 +203,32 @@ impl Engine {
         self.emit(number, &mut fold, out);
     }
 
-    /// Takes the rest of a very long gap whose instants all share a fate, as one. False if they
-    /// do not.
+    /// Takes the rest of a very long stretch whose instants share the fate of its first, as one.
+    /// False if they do not.
     fn skim(
         &mut self,
         number: u32,
         times: &dyn Occurrences,
+        (at, verdict): (Timestamp, Verdict),
         gap: Gap,
         fold: &mut Option<Fold>,
     ) -> bool {
         let job = &self.jobs[number];
-        let end = match (job.missed, gap.chosen) {
-            (MissedPolicy::All, _) => gap.end.min(gap.oldest),
-            (_, Some(chosen)) if chosen > job.popped => chosen,
-            _ => gap.end,
+        let (reason, end) = match (verdict, job.missed, gap.chosen) {
+            (Verdict::Skip(reason), _, _) => {
+                let open = times.next_open(at).filter(|&open| open > at);
+                (reason, open.map_or(gap.now.plus(1), |open| open.min(gap.now.plus(1))))
+            }
+            (_, MissedPolicy::All, _) => (self.reason_of(job, at), gap.end.min(gap.oldest)),
+            (_, _, Some(chosen)) if chosen >= at => (self.reason_of(job, at), chosen),
+            _ => (self.reason_of(job, at), gap.end),
         };
-        let Some(last) = last_before(|after| later(times, after), job.popped, end) else {
-            return false;
-        };
-        let reason = match times.verdict(last) {
-            Verdict::Skip(reason) => reason,
-            Verdict::Start(_) => self.reason_of(job, last),
-        };
+        let found = last_before(|after| later(times, after), job.popped, end);
+        let starts_later = |&last: &Timestamp| matches!(times.verdict(last), Verdict::Start(start) if start >= gap.end);
+        let Some(last) = found.filter(|last| !starts_later(last)) else { return false };
         match fold {
             Some(fold) => (fold.last, fold.count) = (last, fold.count + 1),
-            None => *fold = Some(Fold { reason, first: last, last, count: 1 }),
+            None => *fold = Some(Fold { reason, first: at, last, count: 1 }),
         }
         self.jobs[number].took(last);
         true
@@ -234,9 +238,9 @@ impl Engine {
     fn stock(&mut self, number: u32, times: &dyn Occurrences, first: Timestamp, gap: Gap) {
         let job = &mut self.jobs[number];
         let last = last_before(|after| later(times, after), job.popped, gap.end);
-        // The start of the last one may be still to come, with jitter.
+        // The last one may start after the gap, with jitter.
         let last = last.filter(
-            |&last| matches!(times.verdict(last), Verdict::Start(start) if start > gap.now),
+            |&last| matches!(times.verdict(last), Verdict::Start(start) if start >= gap.end),
         );
         let until = last.unwrap_or(gap.end);
         job.rare_mut().backlogs.push_back(Backlog { after: first.plus(-1), until });
@@ -250,6 +254,8 @@ impl Engine {
         let mut out = std::mem::take(&mut self.outbox);
         let mut fold = None;
         let mut left = COUNTED_PER_JOB;
+        // What was skipped last came after all of this.
+        let skipped = self.jobs[number].skipped.take();
         while let Some(&Backlog { after, until }) = self.jobs[number].rare().backlogs.front()
             && !waits(&self.jobs[number])
         {
@@ -274,18 +280,21 @@ impl Engine {
                 front.after = at;
             }
             match verdict {
-                _ if self.jobs[number].is_done(at) => self.emit(number, &mut fold, &mut out),
+                _ if self.jobs[number].is_done(at) => {
+                    self.emit(number, &mut fold, &mut out);
+                    self.jobs[number].skipped = None;
+                }
                 Verdict::Skip(reason) => self.skip(number, reason, at, &mut fold, &mut out),
                 Verdict::Start(_) => {
                     let waiting = self.caught_up(at, self.now);
                     self.emit(number, &mut fold, &mut out);
-                    self.jobs[number].skipped = None;
                     self.jobs[number].queue.push_front(waiting);
                     self.totals.queued += 1;
                 }
             }
         }
         self.emit(number, &mut fold, &mut out);
+        self.jobs[number].skipped = skipped;
         self.outbox = out;
     }
 
@@ -383,7 +392,7 @@ impl Engine {
     }
 
     /// Adds an instant to what is skipped.
-    fn skip(
+    pub(super) fn skip(
         &mut self,
         number: u32,
         reason: SkipReason,
@@ -402,7 +411,7 @@ impl Engine {
     }
 
     /// Reports what was skipped.
-    fn emit(&mut self, number: u32, fold: &mut Option<Fold>, out: &mut Vec<Action>) {
+    pub(super) fn emit(&mut self, number: u32, fold: &mut Option<Fold>, out: &mut Vec<Action>) {
         let Some(Fold { reason, first, last, count }) = fold.take() else { return };
         let job = &mut self.jobs[number];
         let before = job.skipped.replace((reason, last));
@@ -423,7 +432,7 @@ fn latest_open(job: &Job, times: &dyn Occurrences, gap: Gap) -> Option<Timestamp
     let mut end = gap.end;
     loop {
         let last = last_before(open, job.popped, end).filter(|&last| last >= gap.oldest)?;
-        let starts = matches!(times.verdict(last), Verdict::Start(start) if start <= gap.now);
+        let starts = matches!(times.verdict(last), Verdict::Start(start) if start < gap.end);
         if starts && !job.is_done(last) {
             return Some(last);
         }
@@ -432,7 +441,7 @@ fn latest_open(job: &Job, times: &dyn Occurrences, gap: Gap) -> Option<Timestamp
 }
 
 /// The last instant after `after` and before `end`, with some 50 questions however many there are.
-fn last_before(
+pub(super) fn last_before(
     next: impl Fn(Timestamp) -> Option<Timestamp>,
     after: Timestamp,
     end: Timestamp,

@@ -8,12 +8,17 @@
 //! - every instant that comes due while a job is on leads to exactly one of [`Action::Run`],
 //!   [`Action::Fail`] or [`Action::Skipped`], or waits; only dropping or
 //!   deactivating its job removes a waiting one;
+//! - of a job's instants from where its schedule began up to its cursor each has exactly one fate:
+//!   it was handed out, a `Skipped` covers it, or it had a row already; none runs twice, and those
+//!   without a fate lie after the cursor (`tests/account.rs` keeps the account);
 //! - a job has at most one run at a time, and at most `max_running` runs are handed out;
 //! - after a tick nothing more can be done at that instant, and [`Engine::next_wake`] names the
 //!   first instant at which something can, so sleeping until then loses nothing and spins never.
 //!
 //! # Parts
-//! `agenda` turns schedules into due occurrences. `fair` knows for each key what it lacks and for
+//! `agenda` knows when to look at which job. `due` takes instants and decides what becomes of them:
+//! downtime, stalls, steps of the clock and pauses are one kind of gap to it. `close` ends a
+//! schedule that gives way to another. `fair` knows for each key what it lacks and for
 //! each owner whose turn it is. `pool` follows the executors through their lives. `decide` hands
 //! out runs, starts executors and makes room for them. All orders are kept in heaps whose members
 //! can be found (`heap`), so every change costs O(log n).
@@ -24,6 +29,7 @@
 //! or ended, whichever is later. Within an owner the oldest due comes first, then the smaller job id.
 
 mod agenda;
+mod close;
 mod decide;
 mod due;
 mod fair;
@@ -69,6 +75,8 @@ pub struct Engine {
     limits: Limits,
     /// Cores of the machine; `u32::MAX` = not to be considered.
     cores: u32,
+    /// Worker slots executors may take; 0 = not known.
+    slots: u32,
     /// The latest instant heard of.
     now: Timestamp,
     /// Something happened since the last tick.
@@ -142,6 +150,7 @@ impl Engine {
         Self {
             limits,
             cores: u32::MAX,
+            slots: 0,
             now: EVER,
             dirty: false,
             outbox: Vec::new(),
@@ -173,6 +182,14 @@ impl Engine {
     /// executors than that, unless all it has are in the middle of longer runs.
     pub fn set_cores(&mut self, cores: u32) {
         self.cores = cores.max(1);
+    }
+
+    /// Says how many worker slots there are for executors, used or not; 0 = not known. From four on
+    /// some are kept for owners who have no executor at all, so that nobody's endless runs can take
+    /// the last one: one of them, or every eighth.
+    pub fn set_slots(&mut self, slots: u32) {
+        self.slots = slots;
+        self.dirty = true;
     }
 
     /// Takes over changed settings. Turning `launch` off stops every job as deactivating it would;

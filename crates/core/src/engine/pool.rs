@@ -31,7 +31,7 @@ impl Engine {
     pub fn executor_refused(&mut self, key: PoolKey, now: Timestamp) {
         self.hear(now);
         let retry_at = self.now.plus(RETRY);
-        self.pressure = Some(Pressure { retry_at, credits: 0, fresh: true });
+        self.pressure = Some(Pressure { retry_at, credits: 0, fresh: true, reserved: false });
         if let Some(&number) = self.key_ids.get(&key) {
             self.answer(number);
         }

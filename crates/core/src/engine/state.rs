@@ -143,6 +143,8 @@ pub(super) struct Job {
     pub(super) popped: Timestamp,
     /// The last instant that was taken.
     pub(super) taken: Timestamp,
+    /// From where the edge said that the job's instants count.
+    pub(super) since: Timestamp,
     /// The cursor the edge knows.
     pub(super) reported: Timestamp,
     /// The last `Skipped` emitted, if nothing has happened to the job since.
@@ -151,8 +153,8 @@ pub(super) struct Job {
     /// Since when nothing but a slot or an executor is missing.
     pub(super) eligible_since: Timestamp,
     pub(super) running: Option<u32>,
-    /// The instant of the schedule the present run is for.
-    pub(super) running_for: Option<Timestamp>,
+    /// The instant the present run is for, and whether it came from the schedule.
+    pub(super) running_for: Option<(Timestamp, bool)>,
     /// `Action::Cancel` was decided for the present run.
     pub(super) cancelled: bool,
     pub(super) rare: Option<Box<Rare>>,
@@ -173,6 +175,7 @@ impl Default for Job {
             moved: false,
             popped: EVER,
             taken: EVER,
+            since: EVER,
             reported: EVER,
             skipped: None,
             queue: JobQueue::default(),
@@ -223,14 +226,12 @@ impl Job {
     /// Everything at or before it is accounted for.
     pub(super) fn cursor(&self) -> Timestamp {
         let before = |at: Timestamp| at.plus(-1);
-        // Not always the first one: after a step back of the clock earlier instants come later.
+        // After a step back of the clock later instants may wait before earlier ones.
         let waiting = self.queue.iter().filter(|waiting| waiting.is_nominal());
         let waiting = waiting.map(|waiting| before(waiting.scheduled_for)).min();
-        let backlog = self.rare().backlogs.front().map(|backlog| backlog.after);
-        [waiting, backlog, self.running_for.map(before)]
-            .into_iter()
-            .flatten()
-            .fold(self.popped, Ord::min)
+        let backlog = self.rare().backlogs.iter().map(|backlog| backlog.after).min();
+        let running = self.running_for.filter(|&(_, nominal)| nominal).map(|(at, _)| before(at));
+        [waiting, backlog, running].into_iter().flatten().fold(self.popped, Ord::min)
     }
 }
 
@@ -378,4 +379,6 @@ pub(super) struct Pressure {
     pub(super) credits: u32,
     /// The answer came since the last tick.
     pub(super) fresh: bool,
+    /// Nobody was refused: what is left is kept for owners who have none.
+    pub(super) reserved: bool,
 }

@@ -1,9 +1,12 @@
 //! Each rule by name, then whole lives over virtual time.
 
+mod account;
 mod agenda;
 mod fair;
 mod lives;
+mod missed;
 mod pool;
+mod shaped;
 mod simulate;
 mod support;
 mod world;

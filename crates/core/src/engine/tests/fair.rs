@@ -32,6 +32,65 @@ fn the_owner_with_the_fewest_runs_is_next() {
     assert_eq!(owners_of_runs(&actions), [7, 8, 7, 8]);
 }
 
+/// Answers every question while there is a worker slot, and says for whom.
+fn answer(story: &mut Story, slots: u32, used: &mut u32, actions: &[Action]) -> Vec<u32> {
+    let mut started = Vec::new();
+    for action in actions {
+        let Action::StartExecutor { key } = action else { continue };
+        if *used < slots {
+            story.up(key.role, *used);
+            *used += 1;
+            started.push(key.role);
+        } else {
+            story.refused(key.role);
+        }
+    }
+    started
+}
+
+#[test]
+fn endless_runs_of_one_owner_leave_slots_to_others() {
+    for (slots, kept) in [(4, 1), (5, 1), (16, 2), (40, 5)] {
+        let mut story = Story::new(Limits { max_running: 100, ..LIMITS });
+        story.engine.set_slots(slots);
+        story.put((0..99).map(|n| job(700 + n, 7, Once(SEC))));
+        let (mut used, mut now) = (0, SEC);
+        for _ in 0..60 {
+            let actions = story.tick(now);
+            answer(&mut story, slots, &mut used, &actions);
+            now += 100 * MS;
+        }
+        assert_eq!(used, slots - kept, "of {slots}");
+        // Whoever comes later gets one at once, until none is left.
+        for role in 0..kept {
+            story.put([job(i64::from(role), 20 + role, Once(now))]);
+            let actions = story.tick(now);
+            let started = answer(&mut story, slots, &mut used, &actions);
+            assert_eq!(started, [20 + role]);
+            let actions = story.tick(now);
+            assert!(actions.iter().any(|action| matches!(action, Action::Run { .. })));
+            now += 100 * MS;
+        }
+        assert_eq!(used, slots);
+    }
+}
+
+#[test]
+fn with_few_slots_or_an_unknown_number_none_is_kept() {
+    for slots in [0, 1, 3] {
+        let mut story = Story::new(LIMITS);
+        story.engine.set_slots(slots);
+        let slots = if slots == 0 { 5 } else { slots };
+        story.put((0..99).map(|n| job(700 + n, 7, Once(SEC))));
+        let mut used = 0;
+        for step in 0..40 {
+            let actions = story.tick(SEC + step * 100 * MS);
+            answer(&mut story, slots, &mut used, &actions);
+        }
+        assert_eq!(used, slots);
+    }
+}
+
 #[test]
 fn among_equals_the_one_who_waits_longest_is_next() {
     let mut story = story(2, &[(7, 1, SEC + 2), (8, 1, SEC), (9, 1, SEC + 1)], 1);

@@ -5,10 +5,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use self::settle::{is_missed, name};
 use super::support::*;
 use crate::engine::{Action, Engine, ExecutorId, JobSpec, LATE, Limits, Occurrence, PoolKey};
 use crate::run::{SkipReason, Trigger};
 use crate::time::{JobId, Timestamp};
+
+mod settle;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Phase {
@@ -489,39 +492,4 @@ impl World {
         assert!(self.idle_wakes <= allowed, "{} idle wake-ups", self.idle_wakes);
         true
     }
-
-    /// Ends every schedule and lets everything come to its end.
-    pub(super) fn settle(&mut self) {
-        self.tick();
-        for id in self.job_ids() {
-            let times = Arc::new(Span { period: SEC, until: i64::MIN });
-            if let Some(spec) = self.spec(id) {
-                self.put(JobSpec { times, ..spec });
-            }
-        }
-        let mut steps = 0u32;
-        while self.step() {
-            steps += 1;
-            assert!(steps < 20_000, "never comes to rest");
-        }
-        assert_eq!(self.owed, BTreeSet::new(), "left waiting for ever");
-        assert_eq!(self.busy(), 0);
-    }
-}
-
-fn name(action: &Action) -> &'static str {
-    match action {
-        Action::Run { .. } => "run",
-        Action::StartExecutor { .. } => "start",
-        Action::Retire { .. } => "retire",
-        Action::Cancel { .. } => "cancel",
-        Action::Fail { .. } => "fail",
-        Action::Skipped { reason: SkipReason::Missed, .. } => "missed",
-        Action::Skipped { .. } => "overflow",
-        Action::ClockBack { .. } => "clock back",
-    }
-}
-
-fn is_missed(action: &&Action) -> bool {
-    matches!(action, Action::Skipped { reason: SkipReason::Missed, .. })
 }
