@@ -1,4 +1,4 @@
-//! Schedules in plain words.
+//! Schedules in plain words, and what refusals quote of them.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use pg_tock_core::schedule::{Context, DayRule, DstPolicy, Schedule, Zone};
@@ -97,4 +97,17 @@ fn clock_effects_read_as_sentences() {
             "2026-10-25 02:00:00 and 2 more come twice and run both times.",
         ]
     );
+}
+
+#[test]
+fn refusals_quote_what_was_written_cut_and_escaped() {
+    for (text, problem) in [
+        ("at \u{1}soon", "\"\\u{1}soon\" is not a date"),
+        ("@dai\u{1b}ly", "\"@dai\\u{1b}ly\" is not a known schedule"),
+        ("5 min\u{7}utes", "\"min\\u{7}utes\" cannot follow the number of an interval"),
+        ("CRON_TZ=\u{1} 0 3 * * *", "time zone \"\\u{1}\" is not known"),
+        ("abcdefghijklmnopqrstuvwxyz * * * *", "\"abcdefghijklmnopqrstuvwx…\" is not a minute"),
+    ] {
+        assert_eq!(Schedule::parse(text).unwrap_err().to_string(), problem);
+    }
 }
