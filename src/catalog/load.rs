@@ -72,9 +72,11 @@ macro_rules! bytes {
 macro_rules! micros {
     ($value:literal) => {
         concat!(
-            "(greatest(least(extract(epoch FROM ",
+            "CASE WHEN ",
             $value,
-            "), 9000000000000), -9000000000000) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8"
+            " IS NOT NULL THEN (greatest(least(extract(epoch FROM ",
+            $value,
+            "), 9000000000000), -9000000000000) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8 END"
         )
     };
 }
