@@ -27,9 +27,10 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 /// Pages with examples. `pages_with_examples_are_run` compares this with what there is.
-const EXAMPLES: [&str; 5] = [
+const EXAMPLES: [&str; 6] = [
     "README.md",
     "docs/differences-from-pg_cron.md",
+    "docs/inside-a-job.md",
     "docs/moving-from-pg_cron.md",
     "docs/reliability.md",
     "docs/schedules.md",
@@ -43,6 +44,11 @@ fn examples_of_the_readme() {
 #[test]
 fn examples_of_differences_from_pg_cron() {
     run_page("docs/differences-from-pg_cron.md");
+}
+
+#[test]
+fn examples_of_inside_a_job() {
+    run_page("docs/inside-a-job.md");
 }
 
 #[test]
