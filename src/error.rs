@@ -114,6 +114,24 @@ pub(crate) enum Error {
     /// Jobs name the calendar; `jobs` is a sentence that lists them.
     #[error("cannot drop calendar \"{}\" because jobs use it", excerpt(.name))]
     CalendarUsed { name: String, jobs: String },
+    /// No queue of this name.
+    #[error("queue \"{}\" does not exist", excerpt(.0))]
+    NoSuchQueue(String),
+    /// Somebody else's queue.
+    #[error("must be owner of queue \"{}\"", excerpt(.0))]
+    NotQueueOwner(String),
+    /// Jobs name the queue; `jobs` is a sentence that lists them.
+    #[error("cannot drop queue \"{}\" because jobs use it", excerpt(.name))]
+    QueueUsed { name: String, jobs: String },
+    /// The queue is not for jobs of this role.
+    #[error("permission denied for queue \"{}\"", excerpt(.name))]
+    QueueDenied { name: String, role: String },
+    /// A job that another is to wait for does not exist.
+    #[error("role \"{}\" has no job \"{}\" to run after", excerpt(.role), excerpt(.name))]
+    NoUpstream { name: String, role: String },
+    /// Jobs that wait for one another; `way` leads from the first upstream back to the job.
+    #[error("job \"{}\" cannot run after itself", excerpt(.job))]
+    Cycle { job: String, way: Vec<String> },
     /// A job's stored schedule, zone or shape cannot be read; `what` of them, `why` is a sentence.
     #[error("job {jobid} has no valid {what}")]
     InvalidJob { jobid: i64, what: &'static str, why: String },
@@ -167,6 +185,7 @@ impl Error {
             | Self::Json(_)
             | Self::Null(_)
             | Self::Empty(_)
+            | Self::Cycle { .. }
             | Self::OutOfRange { .. } => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
             Self::SuperuserJob
             | Self::DeleteDenied
@@ -174,13 +193,19 @@ impl Error {
             | Self::RoleDenied(_)
             | Self::OtherDatabase(_)
             | Self::NoConnect { .. }
-            | Self::NotCalendarOwner(_) => PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
-            Self::NoSuchJob(_) | Self::NoSuchRole(_) | Self::NoSuchCalendar(_) => {
-                PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT
-            }
+            | Self::NotCalendarOwner(_)
+            | Self::NotQueueOwner(_)
+            | Self::QueueDenied { .. } => PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+            Self::NoSuchJob(_)
+            | Self::NoSuchRole(_)
+            | Self::NoSuchCalendar(_)
+            | Self::NoSuchQueue(_)
+            | Self::NoUpstream { .. } => PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
             Self::AmbiguousJob(_) => PgSqlErrorCode::ERRCODE_AMBIGUOUS_FUNCTION,
             Self::CalendarExists(_) => PgSqlErrorCode::ERRCODE_DUPLICATE_OBJECT,
-            Self::CalendarUsed { .. } => PgSqlErrorCode::ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST,
+            Self::CalendarUsed { .. } | Self::QueueUsed { .. } => {
+                PgSqlErrorCode::ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST
+            }
             Self::RoleBarred(_) => PgSqlErrorCode::ERRCODE_INVALID_ROLE_SPECIFICATION,
             Self::TooMuch { .. } => PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
             Self::DatabaseMissing(_) => PgSqlErrorCode::ERRCODE_INVALID_CATALOG_NAME,
@@ -226,7 +251,18 @@ impl Error {
             Self::OtherDatabase(_) => {
                 "A job in another database takes EXECUTE on function cron.schedule_in_database."
             }
-            Self::CalendarUsed { jobs, .. } => jobs,
+            Self::CalendarUsed { jobs, .. } | Self::QueueUsed { jobs, .. } => jobs,
+            Self::QueueDenied { role, .. } => {
+                return Some(format!(
+                    "Role \"{}\" is neither its owner nor a member of that role.",
+                    excerpt(role)
+                ));
+            }
+            Self::Cycle { way, .. } => {
+                let way: Vec<String> =
+                    way.iter().map(|name| format!("\"{}\"", excerpt(name))).collect();
+                return Some(format!("It would wait for {}.", way.join(", which waits for ")));
+            }
             Self::InvalidJob { why, .. } => why,
             Self::NoOccurrences(_) => {
                 "Its schedule counts from the end of its last run, or from the start of the server."
@@ -257,6 +293,14 @@ impl Error {
             Self::CalendarUsed { .. } => {
                 "Take it out of their skip_on and only_on with cron.set_job first."
             }
+            Self::NoSuchQueue(_) => {
+                "Create it with cron.create_queue; table cron.queue lists those there are."
+            }
+            Self::QueueUsed { .. } => "Take them out of it with cron.set_job first.",
+            Self::QueueDenied { .. } => {
+                "Its owner can share it: cron.create_queue with shared => true."
+            }
+            Self::NoUpstream { .. } => "run_after names jobs of the same owner.",
             Self::InvalidJob { .. } => "Change it with cron.set_job.",
             _ => return None,
         };

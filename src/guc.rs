@@ -4,12 +4,11 @@
 //! descriptions, so that a postgresql.conf written for pg_cron works unchanged. Callers never see
 //! a [`GucSetting`].
 
+pub(crate) mod defaults;
+
 use std::ffi::{CStr, CString};
 use std::time::Duration;
 
-use pg_tock_core::run::MissedPolicy;
-use pg_tock_core::schedule::DstPolicy;
-use pg_tock_core::time::Timestamp;
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
 
 use crate::pg::settings;
@@ -30,31 +29,7 @@ static MATCH_DOM_AND_DOW: GucSetting<bool> = GucSetting::<bool>::new(false);
 static EXECUTOR_IDLE_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(60);
 static EXECUTOR_MAX_AGE: GucSetting<i32> = GucSetting::<i32>::new(3600);
 static MAX_QUEUED_RUNS: GucSetting<i32> = GucSetting::<i32>::new(1000);
-
-static DEFAULT_ON_MISSED: GucSetting<OnMissed> = GucSetting::<OnMissed>::new(OnMissed::Skip);
-static DEFAULT_MISSED_WINDOW: GucSetting<i32> = GucSetting::<i32>::new(0);
-static DEFAULT_DST_POLICY: GucSetting<ClockRule> = GucSetting::<ClockRule>::new(ClockRule::Cron);
-static DEFAULT_JITTER: GucSetting<i32> = GucSetting::<i32>::new(0);
-
-/// `cron.default_on_missed`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PostgresGucEnum)]
-enum OnMissed {
-    #[name = c"skip"]
-    Skip,
-    #[name = c"once"]
-    Once,
-    #[name = c"all"]
-    All,
-}
-
-/// `cron.default_dst_policy`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PostgresGucEnum)]
-enum ClockRule {
-    #[name = c"cron"]
-    Cron,
-    #[name = c"wall"]
-    Wall,
-}
+static MAX_RUNNING_JOBS_PER_ROLE: GucSetting<i32> = GucSetting::<i32>::new(0);
 
 /// A message level as `log_min_messages` takes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PostgresGucEnum)]
@@ -112,7 +87,7 @@ pub(crate) fn init() {
     init_contract();
     init_limits();
     init_own();
-    init_defaults();
+    defaults::init();
     crate::exec::context::define();
     settings::reserve_prefix();
 }
@@ -251,43 +226,14 @@ fn init_own() {
         GucContext::Sighup,
         GucFlags::empty(),
     );
-}
-
-/// What holds for a job that does not say: `cron.default_*`.
-fn init_defaults() {
-    GucRegistry::define_enum_guc(
-        c"cron.default_on_missed",
-        c"What becomes of occurrences that could not run at their time.",
-        c"skip records them, once runs the latest of them, all runs each of them. It holds for jobs without on_missed.",
-        &DEFAULT_ON_MISSED,
-        GucContext::Sighup,
-        GucFlags::empty(),
-    );
     settings::define_int(
-        c"cron.default_missed_window",
-        c"Age beyond which missed occurrences do not run any more.",
-        c"It holds for jobs without missed_window. 0 is no limit.",
-        &DEFAULT_MISSED_WINDOW,
+        c"cron.max_running_jobs_per_role",
+        c"Maximum number of jobs of one role that can run concurrently.",
+        c"Runs beyond it wait for their turn. 0 is no limit.",
+        &MAX_RUNNING_JOBS_PER_ROLE,
         (0, 0, i32::MAX),
         GucContext::Sighup,
-        GucFlags::UNIT_S,
-    );
-    GucRegistry::define_enum_guc(
-        c"cron.default_dst_policy",
-        c"What clock changes do to a job.",
-        c"cron runs what falls into skipped time right after it and repeated time once; wall does what the clock shows. It holds for jobs without dst_policy.",
-        &DEFAULT_DST_POLICY,
-        GucContext::Sighup,
         GucFlags::empty(),
-    );
-    settings::define_int(
-        c"cron.default_jitter",
-        c"Time over which a job's starts are spread after their instants.",
-        c"The offset is always the same for a job and an instant. It holds for jobs without jitter.",
-        &DEFAULT_JITTER,
-        (0, 0, 604_800),
-        GucContext::Sighup,
-        GucFlags::UNIT_S,
     );
 }
 
@@ -393,33 +339,10 @@ pub(crate) fn max_queued_runs() -> usize {
     usize::try_from(MAX_QUEUED_RUNS.get()).unwrap_or(0)
 }
 
-/// What becomes of missed occurrences of a job that does not say.
-pub(crate) fn default_on_missed() -> MissedPolicy {
-    match DEFAULT_ON_MISSED.get() {
-        OnMissed::Skip => MissedPolicy::Skip,
-        OnMissed::Once => MissedPolicy::Once,
-        OnMissed::All => MissedPolicy::All,
-    }
-}
-
-/// The age in microseconds beyond which missed occurrences of a job that does not say do not run;
-/// None is no limit.
-pub(crate) fn default_missed_window() -> Option<i64> {
-    let seconds = i64::from(DEFAULT_MISSED_WINDOW.get());
-    (seconds > 0).then(|| seconds.saturating_mul(Timestamp::SECOND))
-}
-
-/// What clock changes do to a job that does not say.
-pub(crate) fn default_dst_policy() -> DstPolicy {
-    match DEFAULT_DST_POLICY.get() {
-        ClockRule::Cron => DstPolicy::Cron,
-        ClockRule::Wall => DstPolicy::Wall,
-    }
-}
-
-/// The jitter in microseconds of a job that does not say; 0 is none.
-pub(crate) fn default_jitter() -> i64 {
-    i64::from(DEFAULT_JITTER.get()).saturating_mul(Timestamp::SECOND)
+/// How many runs of one role may be under way at once; 0 is no limit.
+#[allow(dead_code, reason = "the engine takes it when it knows of such a limit")]
+pub(crate) fn max_running_jobs_per_role() -> u32 {
+    u32::try_from(MAX_RUNNING_JOBS_PER_ROLE.get()).unwrap_or(0)
 }
 
 fn text(setting: &GucSetting<Option<CString>>) -> String {

@@ -33,9 +33,14 @@ extension_sql_file!(
     requires = ["tables"]
 );
 extension_sql_file!(
+    "../sql/install/22_control_tables.sql",
+    name = "control_tables",
+    requires = ["inside_tables"]
+);
+extension_sql_file!(
     "../sql/install/30_functions.sql",
     name = "functions",
-    requires = ["inside_tables"]
+    requires = ["control_tables"]
 );
 extension_sql_file!(
     "../sql/install/31_inside_functions.sql",
@@ -43,9 +48,14 @@ extension_sql_file!(
     requires = ["functions"]
 );
 extension_sql_file!(
+    "../sql/install/32_control_functions.sql",
+    name = "control_functions",
+    requires = ["inside_functions"]
+);
+extension_sql_file!(
     "../sql/install/40_triggers.sql",
     name = "triggers",
-    requires = ["inside_functions"]
+    requires = ["control_functions"]
 );
 extension_sql_file!("../sql/install/50_views.sql", name = "views", requires = ["triggers"]);
 extension_sql_file!("../sql/install/90_grants.sql", name = "grants", finalize);

@@ -4,7 +4,7 @@ ALTER TABLE cron.job
     ADD COLUMN settings jsonb,
     ADD COLUMN session text;
 COMMENT ON COLUMN cron.job.settings IS 'settings for the job''s runs, as an object of names and values, set as its owner would with SET';
-COMMENT ON COLUMN cron.job.session IS 'reuse (runs follow one another in a session that is reset) or fresh (each run gets a session of its own); NULL for reuse';
+COMMENT ON COLUMN cron.job.session IS 'reuse (runs follow one another in a session that is reset) or fresh (each run gets a session of its own); NULL for cron.default_session';
 
 CREATE TABLE cron.run_checkpoint (
     jobid bigint NOT NULL,

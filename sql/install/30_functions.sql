@@ -177,15 +177,31 @@ CREATE FUNCTION cron.create_job(
     username text DEFAULT NULL,
     active boolean DEFAULT NULL,
     timezone text DEFAULT NULL,
-    description text DEFAULT NULL,
-    tags text[] DEFAULT NULL,
+    timeout interval DEFAULT NULL,
+    max_attempts int DEFAULT NULL,
+    retry_delay interval DEFAULT NULL,
+    retry_backoff double precision DEFAULT NULL,
+    retry_max_delay interval DEFAULT NULL,
+    retry_on text DEFAULT NULL,
+    retry_on_crash boolean DEFAULT NULL,
+    on_overlap text DEFAULT NULL,
+    max_concurrency int DEFAULT NULL,
+    on_missed text DEFAULT NULL,
+    missed_window interval DEFAULT NULL,
     dst_policy text DEFAULT NULL,
     jitter interval DEFAULT NULL,
     run_window text DEFAULT NULL,
     skip_on text[] DEFAULT NULL,
     only_on text[] DEFAULT NULL,
-    on_missed text DEFAULT NULL,
-    missed_window interval DEFAULT NULL)
+    run_if text DEFAULT NULL,
+    run_after text[] DEFAULT NULL,
+    priority int DEFAULT NULL,
+    queue text DEFAULT NULL,
+    settings jsonb DEFAULT NULL,
+    tags text[] DEFAULT NULL,
+    description text DEFAULT NULL,
+    session text DEFAULT NULL,
+    stuck_after interval DEFAULT NULL)
 RETURNS bigint
 LANGUAGE sql
 RETURN cron.create_job(pg_catalog.jsonb_build_object(
@@ -196,16 +212,32 @@ RETURN cron.create_job(pg_catalog.jsonb_build_object(
     'username', username,
     'active', active,
     'timezone', timezone,
-    'description', description,
-    'tags', tags,
+    'timeout', timeout,
+    'max_attempts', max_attempts,
+    'retry_delay', retry_delay,
+    'retry_backoff', retry_backoff,
+    'retry_max_delay', retry_max_delay,
+    'retry_on', retry_on,
+    'retry_on_crash', retry_on_crash,
+    'on_overlap', on_overlap,
+    'max_concurrency', max_concurrency,
+    'on_missed', on_missed,
+    'missed_window', missed_window,
     'dst_policy', dst_policy,
     'jitter', jitter,
     'run_window', run_window,
     'skip_on', skip_on,
     'only_on', only_on,
-    'on_missed', on_missed,
-    'missed_window', missed_window));
-COMMENT ON FUNCTION cron.create_job(text, text, text, text, text, boolean, text, text, text[], text, interval, text, text[], text[], text, interval)
+    'run_if', run_if,
+    'run_after', run_after,
+    'priority', priority,
+    'queue', queue,
+    'settings', settings,
+    'tags', tags,
+    'description', description,
+    'session', session,
+    'stuck_after', stuck_after));
+COMMENT ON FUNCTION cron.create_job(text, text, text, text, text, boolean, text, interval, int, interval, double precision, interval, text, boolean, text, int, text, interval, text, interval, text, text[], text[], text, text[], int, text, jsonb, text[], text, text, interval)
     IS 'create a job, or replace the owner''s job of that name; NULL is an option''s default; returns the job''s id';
 
 CREATE FUNCTION cron.set_job(job bigint, options jsonb)

@@ -46,3 +46,9 @@ CREATE TRIGGER cron_calendar_date_changed
     FOR EACH STATEMENT EXECUTE FUNCTION cron.job_cache_invalidate();
 ALTER TABLE cron.calendar_date ENABLE ALWAYS TRIGGER cron_calendar_date_changed;
 COMMENT ON TRIGGER cron_calendar_date_changed ON cron.calendar_date IS 'reports that any job may have changed';
+
+CREATE TRIGGER cron_queue_changed
+    AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON cron.queue
+    FOR EACH STATEMENT EXECUTE FUNCTION cron.job_cache_invalidate();
+ALTER TABLE cron.queue ENABLE ALWAYS TRIGGER cron_queue_changed;
+COMMENT ON TRIGGER cron_queue_changed ON cron.queue IS 'reports that any job may have changed';

@@ -10,8 +10,8 @@ GRANT SELECT ON SEQUENCE cron.runid_seq TO PUBLIC;
 
 -- Row security narrows these to the reader's own jobs; only the scheduler writes them.
 GRANT SELECT ON TABLE cron.job_state, cron.job_stat, cron.job_skip, cron.run_request TO PUBLIC;
--- Everybody reads calendars; they are changed by functions, or with rights an administrator grants.
-GRANT SELECT ON TABLE cron.calendar, cron.calendar_date TO PUBLIC;
+-- Everybody reads calendars and queues; they are changed by functions, or with rights an administrator grants.
+GRANT SELECT ON TABLE cron.calendar, cron.calendar_date, cron.queue TO PUBLIC;
 GRANT SELECT ON TABLE cron.jobs, cron.upcoming, cron.running, cron.recent_runs, cron.failed_runs, cron.job_stats TO PUBLIC;
 
 -- An administrator decides whether these are safe here: they reach other databases and, for
@@ -27,3 +27,4 @@ SELECT pg_catalog.pg_extension_config_dump('cron.job_run_details', '');
 SELECT pg_catalog.pg_extension_config_dump('cron.runid_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('cron.calendar', '');
 SELECT pg_catalog.pg_extension_config_dump('cron.calendar_date', '');
+SELECT pg_catalog.pg_extension_config_dump('cron.queue', '');

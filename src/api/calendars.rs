@@ -1,7 +1,6 @@
 //! The functions on calendars. Everybody may create one; its owner, whoever may SET ROLE to the
 //! owner, and superusers change it.
 
-use pg_tock_core::quote::cut;
 use pgrx::datum::Date;
 use pgrx::prelude::*;
 
@@ -10,10 +9,7 @@ use crate::error::{Error, SqlResult};
 use crate::pg::identity::{current_user, is_superuser};
 use crate::pg::text::ServerText;
 
-use super::rights::{may_change, refuse_in_recovery};
-
-/// The most characters of a list of jobs in an error.
-const LISTED: usize = 600;
+use super::rights::{may_change, refuse_in_recovery, used_words};
 
 #[pg_extern(sql = false)]
 fn cron_create_calendar(name: Option<&[u8]>, description: Option<&[u8]>) -> SqlResult<()> {
@@ -87,16 +83,7 @@ fn drop_calendar(name: Option<&[u8]>) -> Result<(), Error> {
     calendar::drop(name)
 }
 
-fn used_words(used: &calendar::Use) -> String {
-    let seen = used.seen.as_deref().map(|names| cut(&ServerText::new(names).readable(), LISTED));
-    match (seen, used.unseen) {
-        (Some(seen), 0) => format!("Jobs that use it: {seen}."),
-        (Some(seen), unseen) => format!("Jobs that use it: {seen}, and {unseen} of other roles."),
-        (None, unseen) => format!("Jobs of other roles that use it: {unseen}."),
-    }
-}
-
-fn given(name: Option<&[u8]>) -> Result<ServerText<'_>, Error> {
+pub(super) fn given(name: Option<&[u8]>) -> Result<ServerText<'_>, Error> {
     let name = name.ok_or(Error::Null("name"))?;
     if name.iter().all(u8::is_ascii_whitespace) {
         return Err(Error::Empty("name"));

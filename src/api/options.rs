@@ -19,6 +19,7 @@ use crate::pg::{settings, zone};
 
 use super::rights::{self, JobRef};
 use super::schedules::{check_schedule, warn_if_passed};
+use super::{queues, upstream};
 
 /// `cron.create_job(options jsonb)`: what the function with many arguments calls, too.
 #[pg_extern(sql = false)]
@@ -81,7 +82,7 @@ fn create(mut given: Json) -> Result<i64, Error> {
     let document = authorize(&options, None)?;
     let text = options.text("schedule").unwrap_or_default();
     warn_if_passed(text, &check_schedule(text)?, options.text("timezone"));
-    keep_calendars(&options, |_| true)?;
+    keep_named(&options, &document, Some(&name), |_| true)?;
     stored::put(ServerText::new(&to_server(&name)), &guc::host(), settings::port(), &document)
 }
 
@@ -106,7 +107,8 @@ fn change(job: JobRef<'_>, patch: Json) -> Result<(), Error> {
     if let Some(schedule) = schedule {
         warn_if_passed(text, &schedule, options.text("timezone"));
     }
-    keep_calendars(&options, is_named)?;
+    let name = before.get("jobname").and_then(Json::as_str);
+    keep_named(&options, &document, name, is_named)?;
     if stored::set(found.jobid, &document)? { Ok(()) } else { Err(no_such_job()) }
 }
 
@@ -141,6 +143,29 @@ fn authorize(options: &Options, before: Option<&Document>) -> Result<Document, E
     fill(&mut document, "database", database)?;
     document.insert("active".to_owned(), options.flag("active").unwrap_or(true).into());
     Ok(document)
+}
+
+/// Makes sure that what the options named refer to by name is there, and may be used by the job's
+/// role. A new role has to have the right to what the old one used.
+fn keep_named(
+    options: &Options,
+    document: &Document,
+    name: Option<&str>,
+    named: impl Fn(&str) -> bool,
+) -> Result<(), Error> {
+    keep_calendars(options, &named)?;
+    let username = document.get("username").and_then(Json::as_str).unwrap_or_default();
+    let username = to_server(username);
+    let username = ServerText::new(&username);
+    if let Some(queue) = options.text("queue")
+        && (named("queue") || named("username"))
+    {
+        queues::require(ServerText::new(&to_server(queue)), username)?;
+    }
+    if named("run_after") || named("username") {
+        upstream::require(name, username, options.texts("run_after"))?;
+    }
+    Ok(())
 }
 
 /// Makes sure that the calendars in the options named exist, and stay.

@@ -105,11 +105,11 @@ pub(super) fn plan(
         (Err(why), _) | (_, Err(why)) => return Ok(Err(Broken::Options(why))),
     };
     let policy = match job.dst_policy.as_deref() {
-        None => guc::default_dst_policy(),
+        None => guc::defaults::dst_policy(),
         Some("wall") => DstPolicy::Wall,
         Some(_) => DstPolicy::Cron,
     };
-    let jitter = job.jitter.unwrap_or_else(guc::default_jitter);
+    let jitter = job.jitter.unwrap_or_else(guc::defaults::jitter);
     let shape = Shape { jitter, window, skip_on, only_on, seed: job.jobid };
     Ok(Ok(Plan::new(schedule, Arc::new(zone), day_rule(), policy, anchor, shape)))
 }

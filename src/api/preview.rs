@@ -36,7 +36,7 @@ pub(super) fn zone(name: Option<Cow<'_, str>>) -> Result<Zone, Error> {
 
 /// What a schedule without a job is read with.
 pub(super) fn context(zone: &Zone, anchor: Instant) -> Context<'_> {
-    Context { zone, policy: guc::default_dst_policy(), days: day_rule(), anchor }
+    Context { zone, policy: guc::defaults::dst_policy(), days: day_rule(), anchor }
 }
 
 /// How the day fields go together at present.

@@ -3,11 +3,11 @@
 //! Owns the rule: the owner, whoever may SET ROLE to the owner, and superusers. Functions pg_cron
 //! has keep pg_cron's rules, in `jobs`.
 
-use pg_tock_core::quote::excerpt;
+use pg_tock_core::quote::{cut, excerpt};
 use pgrx::pg_sys;
 
 use crate::catalog::lookup::{self, Found};
-use crate::catalog::role;
+use crate::catalog::{Use, role};
 use crate::error::Error;
 use crate::guc;
 use crate::pg::identity::{CurrentUser, current_database, current_user, in_recovery, is_superuser};
@@ -143,4 +143,17 @@ pub(super) fn require_connect(
 /// Refuses changes on a standby.
 pub(super) fn refuse_in_recovery(function: &'static str) -> Result<(), Error> {
     if in_recovery() { Err(Error::InRecovery(function)) } else { Ok(()) }
+}
+
+/// The most characters of a list of jobs in an error.
+const LISTED: usize = 600;
+
+/// The jobs that name something, as a sentence.
+pub(super) fn used_words(used: &Use) -> String {
+    let seen = used.seen.as_deref().map(|names| cut(&ServerText::new(names).readable(), LISTED));
+    match (seen, used.unseen) {
+        (Some(seen), 0) => format!("Jobs that use it: {seen}."),
+        (Some(seen), unseen) => format!("Jobs that use it: {seen}, and {unseen} of other roles."),
+        (None, unseen) => format!("Jobs of other roles that use it: {unseen}."),
+    }
 }

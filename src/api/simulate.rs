@@ -110,7 +110,7 @@ fn jobs(from: Instant) -> Result<(Vec<Simulated>, Names), Error> {
         let spec = JobSpec {
             missed: missed(&job),
             missed_window: match job.missed_window {
-                None => guc::default_missed_window(),
+                None => guc::defaults::missed_window(),
                 Some(window) => Some(window).filter(|&window| window > 0),
             },
             paused_until: job.paused_until,
@@ -126,7 +126,7 @@ fn jobs(from: Instant) -> Result<(Vec<Simulated>, Names), Error> {
 /// What becomes of what a job misses, as the scheduler reads it.
 fn missed(job: &Outlook) -> MissedPolicy {
     let word = job.on_missed.as_deref();
-    word.map_or_else(guc::default_on_missed, |word| {
+    word.map_or_else(guc::defaults::on_missed, |word| {
         MissedPolicy::parse(word).unwrap_or(MissedPolicy::Skip)
     })
 }

@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::pg::identity::as_role;
 use crate::pg::text::{ServerText, param};
 
+use super::Use;
 use super::role::extension_owner;
 
 const CREATE: &str = "INSERT INTO cron.calendar (name, description, owner) VALUES ($1, $2, $3) \
@@ -78,16 +79,6 @@ impl CalendarOwner {
     pub(crate) fn name(&self) -> ServerText<'_> {
         ServerText::new(&self.name)
     }
-}
-
-/// The jobs that name a calendar.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Use {
-    pub(crate) jobs: i64,
-    /// Names of those the caller may see.
-    pub(crate) seen: Option<Vec<u8>>,
-    /// How many others there are.
-    pub(crate) unseen: i64,
 }
 
 /// Creates a calendar; false if there is one of that name.

@@ -4,13 +4,15 @@
 //! Texts come as bytes in the database's encoding: pgrx would refuse what is not UTF-8.
 
 use std::ffi::CString;
+use std::sync::LazyLock;
 
 use pg_tock_core::time::Timestamp;
 use pgrx::prelude::*;
 use pgrx::spi::{self, SpiHeapTupleData};
-use serde::Deserialize;
 
 use crate::pg::time::from_pg;
+
+use super::options::stored;
 
 /// One row of `cron.job`, with its surroundings.
 #[derive(Debug)]
@@ -38,28 +40,10 @@ pub(crate) struct JobRow {
     pub(crate) window_start: Option<Timestamp>,
     /// A run of it has had effects that a rollback does not undo.
     pub(crate) reaches_outside: bool,
-    /// Its options as JSON; None if it has none.
+    /// Its options, a [`Stored`](pg_tock_core::options::Stored) as JSON; None if it has none.
     pub(crate) options: Option<String>,
     /// `settings`, as JSON in UTF-8.
     pub(crate) settings: Option<String>,
-    /// Whether `session` is `fresh`.
-    pub(crate) fresh: bool,
-}
-
-/// The options of a job that say when it runs. What is not there has its default.
-#[derive(Debug, Default, Deserialize)]
-pub(crate) struct Options {
-    pub(crate) dst_policy: Option<String>,
-    /// Microseconds, as all durations and instants here.
-    pub(crate) jitter: Option<i64>,
-    pub(crate) run_window: Option<String>,
-    #[serde(default)]
-    pub(crate) skip_on: Vec<String>,
-    #[serde(default)]
-    pub(crate) only_on: Vec<String>,
-    pub(crate) on_missed: Option<String>,
-    pub(crate) missed_window: Option<i64>,
-    pub(crate) paused_until: Option<i64>,
 }
 
 macro_rules! bytes {
@@ -68,75 +52,56 @@ macro_rules! bytes {
     };
 }
 
-// Clamped well within a bigint: one row out of range would keep all from being read.
-macro_rules! micros {
-    ($value:literal) => {
+// In a database without encoding a conversion to UTF-8 would fail where a text is none, and one row
+// would keep all from being read.
+macro_rules! utf8 {
+    ($column:literal) => {
         concat!(
-            "CASE WHEN ",
-            $value,
-            " IS NOT NULL THEN (greatest(least(extract(epoch FROM ",
-            $value,
-            "), 9000000000000), -9000000000000) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8 END"
+            "pg_catalog.convert_to(",
+            $column,
+            ", CASE pg_catalog.getdatabaseencoding() WHEN 'SQL_ASCII' THEN 'SQL_ASCII' \
+             ELSE 'UTF8' END)"
         )
     };
 }
 
-// Most jobs have no options, and nothing is to be paid for them.
-macro_rules! options {
-    () => {
-        concat!(
-    "CASE WHEN ROW(j.dst_policy, j.jitter, j.run_window, j.skip_on, j.only_on, j.on_missed, ",
-    "j.missed_window, j.paused_until) IS NULL THEN NULL ELSE ",
-    "pg_catalog.convert_to(pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(",
-    "'dst_policy', j.dst_policy, 'jitter', ",
-    micros!("j.jitter"),
-    ", 'run_window', j.run_window, 'skip_on', j.skip_on, 'only_on', j.only_on, ",
-    "'on_missed', j.on_missed, 'missed_window', ",
-    micros!("j.missed_window"),
-    ", 'paused_until', CASE WHEN pg_catalog.isfinite(j.paused_until) THEN ",
-    micros!("j.paused_until"),
-    " WHEN j.paused_until OPERATOR(pg_catalog.>) pg_catalog.now() THEN 9223372036854775807 END",
-    "))::pg_catalog.text, pg_catalog.getdatabaseencoding()) END"
-        )
-    };
-}
-
-macro_rules! jobs {
-    ($where:literal) => {
-        concat!(
-            "SELECT j.jobid, ",
-            bytes!("j.schedule"),
-            ", ",
-            bytes!("j.command"),
-            ", ",
-            bytes!("j.nodename"),
-            ", ",
-            bytes!("j.database"),
-            ", ",
-            bytes!("j.username"),
-            ", j.active, ",
-            bytes!("j.jobname"),
-            ", ",
-            bytes!("j.timezone"),
-            ", ",
-            "d.oid, r.oid, r.rolsuper, s.effective_from, s.definition, s.cursor, ",
-            "s.reaches_outside, ",
-            options!(),
-            ", pg_catalog.convert_to(j.settings::pg_catalog.text, 'UTF8'), ",
-            "j.session OPERATOR(pg_catalog.=) 'fresh', s.window_start FROM cron.job j ",
-            "LEFT JOIN pg_catalog.pg_database d ",
-            "ON d.datname::pg_catalog.text OPERATOR(pg_catalog.=) j.database ",
-            "LEFT JOIN pg_catalog.pg_roles r ",
-            "ON r.rolname::pg_catalog.text OPERATOR(pg_catalog.=) j.username ",
-            "LEFT JOIN cron.job_state s ON s.jobid OPERATOR(pg_catalog.=) j.jobid ",
-            $where
-        )
-    };
-}
+const JOBS: &str = concat!(
+    "SELECT j.jobid, ",
+    bytes!("j.schedule"),
+    ", ",
+    bytes!("j.command"),
+    ", ",
+    bytes!("j.nodename"),
+    ", ",
+    bytes!("j.database"),
+    ", ",
+    bytes!("j.username"),
+    ", j.active, ",
+    bytes!("j.jobname"),
+    ", ",
+    bytes!("j.timezone"),
+    ", d.oid, r.oid, r.rolsuper, s.effective_from, s.definition, s.cursor, s.reaches_outside, ",
+    utf8!("{options}"),
+    ", ",
+    utf8!("j.settings::pg_catalog.text"),
+    ", s.window_start FROM cron.job j ",
+    "LEFT JOIN pg_catalog.pg_database d ",
+    "ON d.datname::pg_catalog.text OPERATOR(pg_catalog.=) j.database ",
+    "LEFT JOIN pg_catalog.pg_roles r ",
+    "ON r.rolname::pg_catalog.text OPERATOR(pg_catalog.=) j.username ",
+    "LEFT JOIN cron.job_state s ON s.jobid OPERATOR(pg_catalog.=) j.jobid ",
+);
 
 // So many at a time that planning costs nothing, and so few that they need little memory.
-const ALL: &str = jobs!("WHERE j.jobid OPERATOR(pg_catalog.>) $1 ORDER BY j.jobid LIMIT 25000");
-const SOME: &str = jobs!("WHERE j.jobid OPERATOR(pg_catalog.=) ANY ($1)");
+static ALL: LazyLock<String> =
+    LazyLock::new(|| jobs("WHERE j.jobid OPERATOR(pg_catalog.>) $1 ORDER BY j.jobid LIMIT 25000"));
+static SOME: LazyLock<String> =
+    LazyLock::new(|| jobs("WHERE j.jobid OPERATOR(pg_catalog.=) ANY ($1)"));
+
+fn jobs(filter: &str) -> String {
+    JOBS.replace("{options}", &stored("j")) + filter
+}
+
 // Tables are looked up by row, not by name: news of a COMMIT can arrive before the invalidations
 // that go with it, when cached names are still those of before.
 const INSTALLED: &str = "SELECT e.oid, j.oid, r.oid FROM pg_catalog.pg_extension e \
@@ -180,7 +145,7 @@ pub(crate) fn all(mut take: impl FnMut(Vec<JobRow>)) -> Result<(), spi::Error> {
     let mut after = i64::MIN;
     loop {
         let rows: Vec<JobRow> = Spi::connect(|client| {
-            let rows = client.select(ALL, None, &[after.into()])?;
+            let rows = client.select(ALL.as_str(), None, &[after.into()])?;
             rows.map(|row| read(&row)).collect::<Result<_, spi::Error>>()
         })?;
         let Some(last) = rows.last().map(|row| row.id) else { return Ok(()) };
@@ -192,14 +157,14 @@ pub(crate) fn all(mut take: impl FnMut(Vec<JobRow>)) -> Result<(), spi::Error> {
 /// Those of these jobs that exist.
 pub(crate) fn some(ids: &[i64]) -> Result<Vec<JobRow>, spi::Error> {
     Spi::connect(|client| {
-        let rows = client.select(SOME, None, &[ids.to_vec().into()])?;
+        let rows = client.select(SOME.as_str(), None, &[ids.to_vec().into()])?;
         rows.map(|row| read(&row)).collect()
     })
 }
 
 const CALENDARS: &str = concat!(
     "SELECT ",
-    bytes!("c.name"),
+    utf8!("c.name"),
     ", pg_catalog.array_agg(d.from_date OPERATOR(pg_catalog.-) '1970-01-01'::pg_catalog.date) \
      FILTER (WHERE d.from_date IS NOT NULL), \
      pg_catalog.array_agg(d.to_date OPERATOR(pg_catalog.-) '1970-01-01'::pg_catalog.date) \
@@ -255,7 +220,6 @@ fn read(row: &SpiHeapTupleData<'_>) -> Result<JobRow, spi::Error> {
         reaches_outside: row.get(16)?.unwrap_or(false),
         options: optional(17)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
         settings: optional(18)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
-        fresh: row.get(19)?.unwrap_or(false),
-        window_start: row.get::<TimestampWithTimeZone>(20)?.map(|at| from_pg(at.into_inner())),
+        window_start: row.get::<TimestampWithTimeZone>(19)?.map(|at| from_pg(at.into_inner())),
     })
 }

@@ -13,7 +13,19 @@ pub(crate) mod lookup;
 pub(crate) mod options;
 pub(crate) mod outlook;
 pub(crate) mod pause;
+pub(crate) mod queue;
 pub(crate) mod request;
 pub(crate) mod role;
 pub(crate) mod run;
 pub(crate) mod state;
+pub(crate) mod upstream;
+
+/// The jobs that name something.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Use {
+    pub(crate) jobs: i64,
+    /// Names of those the caller may see, in the database's encoding.
+    pub(crate) seen: Option<Vec<u8>>,
+    /// How many others there are.
+    pub(crate) unseen: i64,
+}

@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use pg_tock_core::options::{Document, OPTIONS};
+use pg_tock_core::options::{Document, Kind, OPTIONS, Spec};
 use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
 
@@ -86,4 +86,54 @@ fn write(statement: &'static str, args: &[DatumWithOid<'_>]) -> Result<Option<i6
             if rows.is_empty() { Ok(None) } else { Ok(rows.first().get_one::<i64>()?) }
         })
     })
+}
+
+/// The SQL for a job's options as the scheduler reads them: JSON as text with a key for each that
+/// is not NULL, durations and instants in microseconds; NULL if all are, which most jobs' are, and
+/// nothing is to be paid for them. `job`: what the query calls the row of `cron.job`.
+pub(crate) fn stored(job: &str) -> String {
+    let options = || OPTIONS.iter().filter(|option| is_stored(option));
+    let columns: Vec<String> = options().map(|option| format!("{job}.{}", option.name)).collect();
+    let fields: Vec<String> = options()
+        .map(|option| {
+            let column = format!("{job}.{}", option.name);
+            let value = if matches!(option.kind, Kind::Span(_)) { micros(&column) } else { column };
+            format!("'{}', {value}", option.name)
+        })
+        .collect();
+    let paused = format!("{job}.paused_until");
+    format!(
+        "CASE WHEN ROW({}, {paused}) IS NULL THEN NULL ELSE pg_catalog.jsonb_strip_nulls(\
+         pg_catalog.jsonb_build_object({}) OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object(\
+         'paused_until', CASE WHEN pg_catalog.isfinite({paused}) THEN {} \
+         WHEN {paused} OPERATOR(pg_catalog.>) pg_catalog.now() THEN 9223372036854775807 END)\
+         )::pg_catalog.text END",
+        columns.join(", "),
+        fields.join(", "),
+        micros(&paused),
+    )
+}
+
+/// Whether the scheduler finds the option among the others, rather than by itself.
+fn is_stored(option: &Spec) -> bool {
+    const APART: [&str; 9] = [
+        "schedule",
+        "command",
+        "database",
+        "username",
+        "active",
+        "timezone",
+        "settings",
+        "tags",
+        "description",
+    ];
+    !APART.contains(&option.name)
+}
+
+/// Clamped well within a bigint: one row out of range would keep all from being read.
+fn micros(value: &str) -> String {
+    format!(
+        "CASE WHEN {value} IS NOT NULL THEN (greatest(least(extract(epoch FROM {value}), \
+         9000000000000), -9000000000000) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8 END"
+    )
 }

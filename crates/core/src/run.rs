@@ -151,6 +151,20 @@ words! {
     }
 }
 
+words! {
+    /// What becomes of an occurrence that is due while its job runs (the option `on_overlap`).
+    Overlap {
+        /// It waits until the run has ended, as in pg_cron.
+        Queue = 0 "queue",
+        /// It is recorded as skipped.
+        Skip = 1 "skip",
+        /// It runs as well, up to the job's `max_concurrency`.
+        Allow = 2 "allow",
+        /// The run under way is cancelled, and it runs instead.
+        Replace = 3 "replace",
+    }
+}
+
 /// What the shape of a job's schedule (its window, its calendars, its jitter) says of one nominal
 /// instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -194,6 +208,9 @@ mod tests {
         }
         for &value in MissedPolicy::ALL {
             assert_eq!(MissedPolicy::parse(value.as_str()), Some(value));
+        }
+        for &value in Overlap::ALL {
+            assert_eq!(Overlap::parse(value.as_str()), Some(value));
         }
         for &value in Guarantee::ALL {
             assert_eq!(Guarantee::parse(value.as_str()), Some(value));

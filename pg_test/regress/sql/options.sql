@@ -27,7 +27,7 @@ SELECT cron.create_job('full', '0 2 * * *', 'SELECT 2', database => current_data
     run_window => 'mon-fri 09:00-17:00; sat 10:00-12:00', skip_on => '{holidays}', only_on => '{closing days}', on_missed => 'once', missed_window => '1 day 12:00') AS id \gset full_
 SELECT * FROM regress_tock_jobs WHERE jobid = :full_id;
 -- By position as by name
-SELECT cron.create_job('full', '0 2 * * *', 'SELECT 2', NULL, NULL, NULL, NULL, NULL, ARRAY['x'], 'cron', '0', '22:00-06:00', NULL, NULL, 'all', '0') = :full_id AS same_id;
+SELECT cron.create_job('full', '0 2 * * *', 'SELECT 2', NULL, NULL, NULL, NULL, '1 hour', 3, '0', 1, '0', 'any', false, 'skip', NULL, 'all', '0', 'cron', '0', '22:00-06:00', NULL, NULL, NULL, NULL, 1, NULL, NULL, ARRAY['x']) = :full_id AS same_id;
 SELECT * FROM regress_tock_jobs WHERE jobid = :full_id;
 -- The same name again is full replacement: what is not given is default, but for a pause.
 SELECT cron.pause('full', 'infinity', 'wait');

@@ -6,15 +6,18 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use pg_tock_core::engine::{JobSpec, Occurrences, PoolKey};
+use pg_tock_core::options::Stored;
 use pg_tock_core::plan::{Dates, Plan, RunWindow, Shape};
 use pg_tock_core::run::MissedPolicy;
 use pg_tock_core::schedule::{DayRule, DstPolicy, Kind, Schedule, Zone};
 use pg_tock_core::time::{JobId, Timestamp};
 
-use crate::catalog::load::{Calendar, JobRow, Options};
+use crate::catalog::load::{Calendar, JobRow};
 use crate::catalog::state::Effective;
-use crate::guc;
+use crate::guc::{self, defaults};
 use crate::shmem::slots::Slot;
+
+use super::policy::Policy;
 
 /// A job as far as handing out its runs is concerned.
 #[derive(Debug)]
@@ -29,8 +32,8 @@ pub(crate) struct Job {
     pub(crate) active: bool,
     /// What to set before the command, as a JSON object.
     pub(crate) settings: Option<String>,
-    /// Each run wants a process of its own.
-    pub(crate) fresh: bool,
+    /// How its runs are to be treated.
+    pub(crate) policy: Rc<Policy>,
     /// What makes its schedule the same schedule, and what shapes it.
     definition: String,
     options: Option<String>,
@@ -73,6 +76,8 @@ pub(crate) struct Jobs {
     calendars: HashMap<String, Arc<Dates>>,
     /// What instants are made with at present.
     made_with: MadeWith,
+    /// How the runs of jobs without options are treated.
+    common: Option<Rc<Policy>>,
     /// Up to where the successful runs of jobs have covered time.
     covered: HashMap<JobId, Timestamp>,
     /// What was complained about, so that nothing is said twice.
@@ -168,13 +173,13 @@ impl Jobs {
             key,
             active: row.active,
             times: Arc::clone(&times),
-            missed: options.on_missed.as_deref().map_or_else(guc::default_on_missed, |word| {
+            missed: options.on_missed.as_deref().map_or_else(defaults::on_missed, |word| {
                 MissedPolicy::parse(word).unwrap_or(MissedPolicy::Skip)
             }),
             // 0 is no limit, whatever the default.
             missed_window: options
                 .missed_window
-                .map_or_else(guc::default_missed_window, |window| Some(window).filter(|&w| w > 0)),
+                .map_or_else(defaults::missed_window, |window| Some(window).filter(|&w| w > 0)),
             paused_until: options.paused_until.map(Timestamp),
             done: Arc::from([]),
             last_end: None,
@@ -182,6 +187,12 @@ impl Jobs {
         if new {
             self.effective.push(Effective { job: id, from: now, definition: definition.clone() });
         }
+        let policy = if row.options.is_none() {
+            let common = self.common.get_or_insert_with(|| Rc::new(Policy::read(&options)));
+            Rc::clone(common)
+        } else {
+            Rc::new(Policy::read(&options))
+        };
         let cursor = cursor.or(row.cursor);
         // A clock that was set back makes both lie ahead.
         let after = cursor.map_or(since, |cursor| cursor.max(since)).min(now);
@@ -195,7 +206,7 @@ impl Jobs {
             startup,
             active: row.active,
             settings: row.settings,
-            fresh: row.fresh,
+            policy,
             definition,
             options: row.options,
             made_with,
@@ -210,7 +221,7 @@ impl Jobs {
     fn times(
         &mut self,
         row: &JobRow,
-        options: &Options,
+        options: &Stored,
         anchor: Timestamp,
     ) -> Result<(Arc<dyn Occurrences>, bool), String> {
         let schedule = Schedule::parse(&row.schedule).map_err(|_| {
@@ -230,7 +241,7 @@ impl Jobs {
             names.iter().map(|name| find(name).ok_or_else(|| missing(name))).collect()
         };
         let shape = Shape {
-            jitter: options.jitter.unwrap_or_else(guc::default_jitter),
+            jitter: options.jitter.unwrap_or_else(defaults::jitter),
             window,
             skip_on: calendars(&options.skip_on)?,
             only_on: calendars(&options.only_on)?,
@@ -241,7 +252,7 @@ impl Jobs {
         let policy = match options.dst_policy.as_deref() {
             Some("wall") => DstPolicy::Wall,
             Some(_) => DstPolicy::Cron,
-            None => guc::default_dst_policy(),
+            None => defaults::dst_policy(),
         };
         Ok((Arc::new(Plan::new(schedule, zone, days, policy, anchor, shape)), startup))
     }
@@ -282,7 +293,7 @@ impl Jobs {
             startup: false,
             active: true,
             settings: None,
-            fresh: false,
+            policy: Rc::new(Policy::read(&Stored::default())),
             definition: String::new(),
             options: None,
             made_with: MadeWith::default(),
@@ -302,6 +313,7 @@ impl Jobs {
     /// Settings changed that every job's instants depend on.
     pub(crate) fn forget_instants(&mut self) {
         self.made_with.rules += 1;
+        self.common = None;
         self.zones.clear();
     }
 }
@@ -349,8 +361,8 @@ fn definition(row: &JobRow, policy: Option<&str>) -> String {
     format!("{}|{}|{}|{}", row.active, ascii(zone), ascii(policy), ascii(&row.schedule))
 }
 
-fn options(row: &JobRow) -> Result<Options, String> {
-    let Some(text) = &row.options else { return Ok(Options::default()) };
+fn options(row: &JobRow) -> Result<Stored, String> {
+    let Some(text) = &row.options else { return Ok(Stored::default()) };
     serde_json::from_str(text)
         .map_err(|error| format!("the options of job {} cannot be read: {error}", row.id))
 }

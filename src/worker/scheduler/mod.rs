@@ -9,6 +9,7 @@ mod conclude;
 mod held;
 mod jobs;
 mod news;
+mod policy;
 mod pool;
 mod records;
 mod resume;
@@ -19,13 +20,14 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use pg_tock_core::engine::{Action, Engine, ExecutorId, Limits, PoolKey};
+use pg_tock_core::options::Stored;
 use pg_tock_core::run::MissedPolicy;
 use pg_tock_core::schedule::DstPolicy;
 use pg_tock_core::time::{JobId, RunId, Timestamp};
 use pgrx::pg_sys;
 
 use crate::catalog::state;
-use crate::guc;
+use crate::guc::{self, defaults};
 use crate::pg::bgw::Worker;
 use crate::pg::wait::Alarm;
 use crate::pg::{process, time, txn};
@@ -33,6 +35,7 @@ use crate::shmem::changes::News;
 use crate::shmem::databases::{self, Database};
 use crate::shmem::slots::{self, Phase};
 use jobs::Jobs;
+use policy::Policy;
 use pool::Executor;
 use records::Records;
 
@@ -152,23 +155,25 @@ struct Scheduler {
 }
 
 /// The settings that say what a job's schedule and options mean.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 struct Rules {
     match_days: bool,
     on_missed: MissedPolicy,
     missed_window: Option<i64>,
     dst_policy: DstPolicy,
     jitter: i64,
+    policy: Policy,
 }
 
 impl Rules {
     fn now() -> Self {
         Self {
             match_days: guc::match_dom_and_dow(),
-            on_missed: guc::default_on_missed(),
-            missed_window: guc::default_missed_window(),
-            dst_policy: guc::default_dst_policy(),
-            jitter: guc::default_jitter(),
+            on_missed: defaults::on_missed(),
+            missed_window: defaults::missed_window(),
+            dst_policy: defaults::dst_policy(),
+            jitter: defaults::jitter(),
+            policy: Policy::read(&Stored::default()),
         }
     }
 }

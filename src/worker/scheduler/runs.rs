@@ -321,7 +321,7 @@ impl Scheduler {
             reaches_outside: self.outside.contains(&job.id),
             flush_lsn,
             shares_lock: false,
-            fresh: job.fresh,
+            fresh: job.policy.fresh,
             window: self.jobs.window(job.id, occurrence.scheduled_for),
             settings: job.settings.as_deref(),
             job_name: job.name.as_deref(),

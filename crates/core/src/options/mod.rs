@@ -5,19 +5,22 @@
 //! a column. An option that is `null` or absent has its default.
 
 mod error;
+mod stored;
 #[cfg(test)]
 mod tests;
+mod value;
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value as Json};
 
-use crate::plan::RunWindow;
 use crate::quote::excerpt;
-use crate::schedule::Zone;
 use crate::time::Timestamp;
 
 pub use error::OptionError;
+pub use stored::Stored;
+pub use value::ZONE_HINT;
+use value::{read_value, type_name};
 
 /// Options by name, as JSON has them.
 pub type Document = Map<String, Json>;
@@ -26,7 +29,7 @@ pub type Document = Map<String, Json>;
 const MOST_ITEMS: usize = 100;
 
 /// What an option takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
     /// Text with at least one character that is not white space.
     Text,
@@ -44,6 +47,12 @@ pub enum Kind {
     TimeZone,
     /// A run window.
     Window,
+    /// A whole number between these two, which are in range.
+    Count(i32, i32),
+    /// A number between these two, which are in range.
+    Factor(f64, f64),
+    /// An object of settings and their values: strings, numbers or booleans.
+    Settings,
 }
 
 /// One option.
@@ -66,6 +75,8 @@ const fn required(name: &'static str, kind: Kind) -> Spec {
 }
 
 const DAY: i64 = 86_400 * Timestamp::SECOND;
+/// The longest most intervals can be: a century.
+const MOST_DAYS: i64 = 36_525;
 
 /// Every option, in the order of the arguments of `cron.create_job`.
 pub const OPTIONS: &[Spec] = &[
@@ -75,15 +86,31 @@ pub const OPTIONS: &[Spec] = &[
     option("username", Kind::Text),
     option("active", Kind::Flag),
     option("timezone", Kind::TimeZone),
-    option("description", Kind::Remark),
-    option("tags", Kind::Texts),
+    option("timeout", Kind::Span(MOST_DAYS * DAY)),
+    option("max_attempts", Kind::Count(1, 1_000_000)),
+    option("retry_delay", Kind::Span(MOST_DAYS * DAY)),
+    option("retry_backoff", Kind::Factor(1.0, 1_000.0)),
+    option("retry_max_delay", Kind::Span(MOST_DAYS * DAY)),
+    option("retry_on", Kind::Word(&["transient", "any"])),
+    option("retry_on_crash", Kind::Flag),
+    option("on_overlap", Kind::Word(&["queue", "skip", "allow", "replace"])),
+    option("max_concurrency", Kind::Count(1, 1_000_000)),
+    option("on_missed", Kind::Word(&["skip", "once", "all"])),
+    option("missed_window", Kind::Span(MOST_DAYS * DAY)),
     option("dst_policy", Kind::Word(&["cron", "wall"])),
     option("jitter", Kind::Span(7 * DAY)),
     option("run_window", Kind::Window),
     option("skip_on", Kind::Texts),
     option("only_on", Kind::Texts),
-    option("on_missed", Kind::Word(&["skip", "once", "all"])),
-    option("missed_window", Kind::Span(36_525 * DAY)),
+    option("run_if", Kind::Text),
+    option("run_after", Kind::Texts),
+    option("priority", Kind::Count(-100, 100)),
+    option("queue", Kind::Text),
+    option("settings", Kind::Settings),
+    option("tags", Kind::Texts),
+    option("description", Kind::Remark),
+    option("session", Kind::Word(&["reuse", "fresh"])),
+    option("stuck_after", Kind::Span(MOST_DAYS * DAY)),
 ];
 
 /// What only the server can say about a value.
@@ -110,7 +137,7 @@ pub struct Interval {
 }
 
 /// A value that was read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     /// Text, word, zone or window.
     Text(String),
@@ -120,10 +147,16 @@ pub enum Value {
     Span(i64),
     /// A list, with at least one item.
     Texts(Vec<String>),
+    /// A whole number.
+    Count(i32),
+    /// A number.
+    Factor(f64),
+    /// Settings, at least one.
+    Settings,
 }
 
 /// The checked options of one job.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Options {
     values: BTreeMap<&'static str, Value>,
     document: Document,
@@ -221,6 +254,24 @@ impl Options {
         }
     }
 
+    /// A whole number; `None` = default.
+    #[must_use]
+    pub fn count(&self, name: &str) -> Option<i32> {
+        match self.values.get(name)? {
+            Value::Count(count) => Some(*count),
+            _ => None,
+        }
+    }
+
+    /// A number; `None` = default.
+    #[must_use]
+    pub fn factor(&self, name: &str) -> Option<f64> {
+        match self.values.get(name)? {
+            Value::Factor(factor) => Some(*factor),
+            _ => None,
+        }
+    }
+
     fn check_together(&self) -> Result<(), OptionError> {
         let skipped = self.texts("skip_on");
         if let Some(both) = self.texts("only_on").iter().find(|name| skipped.contains(name)) {
@@ -231,6 +282,24 @@ impl Options {
                 hint: "A day in skip_on never runs, whatever only_on says.",
             });
         }
+        if let Some((delay, most)) = self.span("retry_delay").zip(self.span("retry_max_delay"))
+            && most < delay
+        {
+            return Err(OptionError::Conflict {
+                first: "retry_delay",
+                second: "retry_max_delay",
+                problem: "the longest delay is shorter than the first".to_owned(),
+                hint: "Raise retry_max_delay, or lower retry_delay.",
+            });
+        }
+        if self.count("max_concurrency").is_some() && self.text("on_overlap") != Some("allow") {
+            return Err(OptionError::Conflict {
+                first: "max_concurrency",
+                second: "on_overlap",
+                problem: "only jobs whose runs may overlap can have several at once".to_owned(),
+                hint: "Set on_overlap to \"allow\" as well.",
+            });
+        }
         Ok(())
     }
 }
@@ -238,167 +307,4 @@ impl Options {
 /// The option of this name.
 fn spec(name: &str) -> Option<&'static Spec> {
     OPTIONS.iter().find(|spec| spec.name == name)
-}
-
-/// Reads one value; `None` = it means the default.
-fn read_value(
-    spec: &Spec,
-    given: &Json,
-    server: &dyn Server,
-) -> Result<Option<Value>, OptionError> {
-    let wrong = || OptionError::WrongType {
-        option: spec.name,
-        expected: expected(spec.kind),
-        given: format!("{}, {}", excerpt(&given.to_string()), type_name(given)),
-        hint: usage(spec.kind, given),
-    };
-    let text = || given.as_str().ok_or_else(wrong);
-    Ok(Some(match spec.kind {
-        Kind::Remark => Value::Text(text()?.to_owned()),
-        Kind::Text => Value::Text(not_empty(spec, text()?)?.to_owned()),
-        Kind::Flag => Value::Flag(given.as_bool().ok_or_else(wrong)?),
-        Kind::Word(words) => match given.as_str() {
-            Some(word) if words.contains(&word) => Value::Text(word.to_owned()),
-            _ => return Err(wrong()),
-        },
-        Kind::Span(most) => Value::Span(span(spec, text()?, most, server)?),
-        Kind::TimeZone => Value::Text(time_zone(spec, text()?, server)?.to_owned()),
-        Kind::Window => Value::Text(window(spec, text()?)?.to_owned()),
-        Kind::Texts => {
-            let texts = texts(spec, given.as_array().ok_or_else(wrong)?, wrong)?;
-            return Ok((!texts.is_empty()).then_some(Value::Texts(texts)));
-        }
-    }))
-}
-
-/// What an option takes, with its article.
-fn expected(kind: Kind) -> String {
-    match kind {
-        Kind::Text | Kind::Remark => "text".to_owned(),
-        Kind::Flag => "true or false".to_owned(),
-        Kind::Word(words) => match words {
-            [rest @ .., last] if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
-            _ => words.join(", "),
-        },
-        Kind::Span(_) => "an interval as text, such as \"10 minutes\"".to_owned(),
-        Kind::Texts => "a list of texts".to_owned(),
-        Kind::TimeZone => "the name of a time zone as text".to_owned(),
-        Kind::Window => "a run window as text, such as \"mon-fri 09:00-17:00\"".to_owned(),
-    }
-}
-
-/// How a value of an option is written, as a sentence.
-fn usage(kind: Kind, given: &Json) -> String {
-    match kind {
-        Kind::Text | Kind::Remark => "Write text in quotes.".to_owned(),
-        Kind::Flag => "Write true or false, without quotes.".to_owned(),
-        Kind::Word(words) => {
-            let meant = given.as_str().map(str::trim);
-            match words.iter().find(|word| meant.is_some_and(|m| m.eq_ignore_ascii_case(word))) {
-                Some(word) => format!("Write it in lower case and without blanks: \"{word}\"."),
-                None => format!("It takes one of these words: {}.", words.join(", ")),
-            }
-        }
-        Kind::Span(most) => {
-            format!("Write an interval in quotes, of at most {} days.", most / DAY)
-        }
-        Kind::Texts => "Write a list such as [\"one\", \"two\"].".to_owned(),
-        Kind::TimeZone => {
-            "Write a name that pg_timezone_names lists, such as \"Europe/Berlin\".".to_owned()
-        }
-        Kind::Window => "Write days and times of day in quotes.".to_owned(),
-    }
-}
-
-fn invalid(spec: &Spec, problem: impl Into<String>, hint: impl Into<String>) -> OptionError {
-    OptionError::Invalid { option: spec.name, problem: problem.into(), hint: hint.into() }
-}
-
-fn not_empty<'a>(spec: &Spec, text: &'a str) -> Result<&'a str, OptionError> {
-    if text.trim().is_empty() { Err(invalid(spec, "it is empty", "")) } else { Ok(text) }
-}
-
-fn texts(
-    spec: &Spec,
-    given: &[Json],
-    wrong: impl Fn() -> OptionError,
-) -> Result<Vec<String>, OptionError> {
-    if given.len() > MOST_ITEMS {
-        return Err(invalid(spec, format!("it has more than {MOST_ITEMS} items"), ""));
-    }
-    let mut texts: Vec<String> = Vec::with_capacity(given.len());
-    for item in given {
-        let text = item.as_str().ok_or_else(&wrong)?;
-        if text.trim().is_empty() {
-            return Err(invalid(spec, "it has an item that is empty", ""));
-        }
-        if texts.iter().any(|other| other == text) {
-            let problem = format!("it names \"{}\" twice", excerpt(text));
-            return Err(invalid(spec, problem, ""));
-        }
-        texts.push(text.to_owned());
-    }
-    Ok(texts)
-}
-
-fn span(spec: &Spec, text: &str, most: i64, server: &dyn Server) -> Result<i64, OptionError> {
-    let interval = server
-        .interval(text)
-        .map_err(|problem| invalid(spec, problem, "Write an interval such as 90 seconds."))?;
-    if interval.months != 0 {
-        let problem = format!("\"{}\" has months or years", excerpt(text));
-        return Err(invalid(spec, problem, "They have no fixed length; write days."));
-    }
-    let micros = i64::from(interval.days)
-        .checked_mul(DAY)
-        .and_then(|days| days.checked_add(interval.micros));
-    match micros {
-        Some(micros) if (0..=most).contains(&micros) => Ok(micros),
-        _ => Err(invalid(
-            spec,
-            format!("\"{}\" is out of range", excerpt(text)),
-            format!("It is from 0 to {} days.", most / DAY),
-        )),
-    }
-}
-
-fn time_zone<'a>(spec: &Spec, name: &'a str, server: &dyn Server) -> Result<&'a str, OptionError> {
-    if let Err(error) = Zone::resolve(name) {
-        return Err(invalid(spec, error.to_string(), error.hint()));
-    }
-    if !server.has_zone(name) {
-        return Err(invalid(
-            spec,
-            format!("time zone \"{}\" is not known to the server", excerpt(name)),
-            ZONE_HINT,
-        ));
-    }
-    Ok(name)
-}
-
-/// What to do about a zone that pg_tock knows and the server does not.
-pub const ZONE_HINT: &str = "The server's time zone data are another release than pg_tock's; \
-     use a name that pg_timezone_names lists.";
-
-fn window<'a>(spec: &Spec, text: &'a str) -> Result<&'a str, OptionError> {
-    match RunWindow::parse(text) {
-        Ok(_) => Ok(text),
-        Err(error) => {
-            let before = text.get(..error.at()).unwrap_or(text);
-            let problem = format!("{error}, at character {}", before.chars().count() + 1);
-            Err(invalid(spec, problem, error.hint()))
-        }
-    }
-}
-
-/// A JSON type, with its article.
-const fn type_name(value: &Json) -> &'static str {
-    match value {
-        Json::Null => "null",
-        Json::Bool(_) => "a boolean",
-        Json::Number(_) => "a number",
-        Json::String(_) => "a text",
-        Json::Array(_) => "a list",
-        Json::Object(_) => "an object",
-    }
 }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::quote::SHOWN;
-use crate::run::MissedPolicy;
+use crate::retry::RetryOn;
+use crate::run::{MissedPolicy, Overlap};
 use serde_json::json;
 
 /// A server that knows Berlin, and reads `N seconds`, `N days` and `N months`.
@@ -75,6 +76,11 @@ fn words_are_those_of_the_core() {
     };
     let policies: Vec<&str> = MissedPolicy::ALL.iter().map(|policy| policy.as_str()).collect();
     assert_eq!(words("on_missed"), policies);
+    let overlaps: Vec<&str> = Overlap::ALL.iter().map(|overlap| overlap.as_str()).collect();
+    assert_eq!(words("on_overlap"), overlaps);
+    for word in words("retry_on") {
+        assert!(RetryOn::parse(word).is_some(), "{word}");
+    }
 }
 
 #[test]
@@ -123,6 +129,10 @@ fn wrong_types_and_words_are_refused_with_what_the_option_takes() {
         ("dst_policy", json!(true), "cron or wall"),
         ("description", json!({}), "text"),
         ("timezone", json!(0), "the name of a time zone as text"),
+        ("max_attempts", json!("3"), "a whole number"),
+        ("max_attempts", json!(1.5), "a whole number"),
+        ("retry_backoff", json!("2"), "a number"),
+        ("settings", json!("work_mem=1MB"), "an object of settings and their values"),
         ("run_window", json!([]), "a run window as text, such as \"mon-fri 09:00-17:00\""),
     ] {
         let error = read(json!({ name: value })).unwrap_err();
@@ -162,6 +172,15 @@ fn values_out_of_range_are_refused() {
         ("tags", json!([" "]), "it has an item that is empty"),
         ("tags", json!(["a", "a"]), "it names \"a\" twice"),
         ("tags", json!(vec!["a"; 101]), "it has more than 100 items"),
+        ("max_attempts", json!(0), "0 is out of range"),
+        ("priority", json!(101), "101 is out of range"),
+        ("max_concurrency", json!(5_000_000_000_i64), "5000000000 is out of range"),
+        ("retry_backoff", json!(0.5), "0.5 is out of range"),
+        ("settings", json!({"a b": 1}), "\"a b\" cannot be the name of a setting"),
+        ("settings", json!({"": 1}), "\"\" cannot be the name of a setting"),
+        ("settings", json!({"cron.log_run": false}), "\"cron.log_run\" cannot be set for a job"),
+        ("settings", json!({"work_mem": null}), "setting \"work_mem\" is null"),
+        ("settings", json!({"a": "x\0"}), "setting \"a\" holds a NUL character"),
     ] {
         let error = read(json!({ name: value })).unwrap_err();
         let message = format!("invalid value for option \"{name}\": {problem}");
@@ -187,6 +206,46 @@ fn options_are_checked_together() {
         "options \"skip_on\" and \"only_on\" do not go together: both name calendar \"b\""
     );
     assert!(error.hint().is_some());
+    let delays = |delay, most| read(json!({"retry_delay": delay, "retry_max_delay": most}));
+    assert!(delays("10 seconds", "10 seconds").is_ok());
+    assert_eq!(
+        delays("11 seconds", "10 seconds").unwrap_err().to_string(),
+        "options \"retry_delay\" and \"retry_max_delay\" do not go together: the longest delay is \
+         shorter than the first"
+    );
+    assert!(read(json!({"max_concurrency": 2, "on_overlap": "allow"})).is_ok());
+    for overlap in [json!("skip"), json!(null)] {
+        let error = read(json!({"max_concurrency": 2, "on_overlap": overlap})).unwrap_err();
+        assert!(error.to_string().contains("\"max_concurrency\" and \"on_overlap\""), "{error}");
+    }
+}
+
+#[test]
+fn what_is_stored_has_a_field_for_each_option() {
+    let stored = |name: &str, value: Json| -> Stored {
+        serde_json::from_value(json!({ name: value })).unwrap_or_default()
+    };
+    let apart = [
+        "schedule",
+        "command",
+        "database",
+        "username",
+        "active",
+        "timezone",
+        "settings",
+        "tags",
+        "description",
+    ];
+    for option in OPTIONS.iter().filter(|option| !apart.contains(&option.name)) {
+        let value = match option.kind {
+            Kind::Flag => json!(true),
+            Kind::Texts => json!(["a"]),
+            Kind::Span(_) | Kind::Count(..) => json!(3),
+            Kind::Factor(..) => json!(1.5),
+            _ => json!("a"),
+        };
+        assert_ne!(stored(option.name, value), Stored::default(), "{}", option.name);
+    }
 }
 
 #[test]

@@ -1,0 +1,99 @@
+//! The functions on queues. Everybody may create one; its owner, whoever may SET ROLE to the owner,
+//! and superusers change it.
+//!
+//! Owns the rule who may put jobs in it: roles that have the rights of its owner, and everybody if
+//! it is shared. Else anybody could fill a queue that keeps somebody else's jobs apart.
+
+use pgrx::prelude::*;
+
+use crate::catalog::queue::{self, Definition};
+use crate::catalog::role;
+use crate::error::{Error, SqlResult};
+use crate::pg::identity::{current_user, is_superuser};
+use crate::pg::text::ServerText;
+
+use super::calendars::given;
+use super::rights::{may_change, refuse_in_recovery, used_words};
+
+/// The most starts in a second a queue can be told to let through.
+const MOST_STARTS: f64 = 1_000_000.0;
+
+#[pg_extern(sql = false)]
+fn cron_create_queue(
+    name: Option<&[u8]>,
+    max_running: Option<i32>,
+    max_start_rate: Option<f64>,
+    shared: Option<bool>,
+    description: Option<&[u8]>,
+) -> SqlResult<()> {
+    let description = description.map(ServerText::new);
+    Ok(create(name, max_running, max_start_rate, shared.unwrap_or(false), description)?)
+}
+
+#[pg_extern(sql = false)]
+fn cron_drop_queue(name: Option<&[u8]>) -> SqlResult<()> {
+    Ok(drop_queue(name)?)
+}
+
+fn create(
+    name: Option<&[u8]>,
+    max_running: Option<i32>,
+    max_start_rate: Option<f64>,
+    shared: bool,
+    description: Option<ServerText<'_>>,
+) -> Result<(), Error> {
+    refuse_in_recovery("cron.create_queue()")?;
+    let name = given(name)?;
+    if max_running.is_some_and(|most| most < 1) {
+        return Err(Error::OutOfRange {
+            problem: "max_running must be at least 1".to_owned(),
+            hint: "Leave it out for no limit; pause jobs to keep them from running.",
+        });
+    }
+    // NaN is none of these.
+    if max_start_rate.is_some_and(|rate| !(rate > 0.0 && rate <= MOST_STARTS)) {
+        return Err(Error::OutOfRange {
+            problem: "max_start_rate must be greater than 0 and at most 1000000".to_owned(),
+            hint: "It is a number of starts in a second; 0.1 is one in ten seconds.",
+        });
+    }
+    let caller = current_user();
+    if let Some(found) = queue::lock_for_change(name)?
+        && !may_change(&caller, found.owner(), found.owner_oid)?
+    {
+        return Err(Error::NotQueueOwner(name.readable().into_owned()));
+    }
+    let owner = caller.name();
+    queue::put(&Definition { name, max_running, max_start_rate, shared, description, owner })
+}
+
+fn drop_queue(name: Option<&[u8]>) -> Result<(), Error> {
+    refuse_in_recovery("cron.drop_queue()")?;
+    let name = given(name)?;
+    let readable = || name.readable().into_owned();
+    let caller = current_user();
+    let found = queue::lock_for_change(name)?.ok_or_else(|| Error::NoSuchQueue(readable()))?;
+    if !may_change(&caller, found.owner(), found.owner_oid)? {
+        return Err(Error::NotQueueOwner(readable()));
+    }
+    let used = queue::used_by(name, is_superuser(), caller.name())?;
+    if used.jobs > 0 {
+        return Err(Error::QueueUsed { name: readable(), jobs: used_words(&used) });
+    }
+    queue::drop(name)
+}
+
+/// Makes sure that there is a queue of this name, that it stays, and that jobs of this role may be
+/// in it.
+pub(super) fn require(name: ServerText<'_>, username: ServerText<'_>) -> Result<(), Error> {
+    let readable = || name.readable().into_owned();
+    let found = queue::keep(name)?.ok_or_else(|| Error::NoSuchQueue(readable()))?;
+    if found.shared || found.owner() == username {
+        return Ok(());
+    }
+    let (member, owner) = (role::role(username)?.map(|role| role.oid), found.owner_oid);
+    match member.zip(owner) {
+        Some((member, owner)) if role::may_become(member, owner)? => Ok(()),
+        _ => Err(Error::QueueDenied { name: readable(), role: username.readable().into_owned() }),
+    }
+}
