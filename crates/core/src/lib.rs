@@ -1,6 +1,7 @@
 //! The pure part of `pg_tock`: no Postgres, no clock, no randomness of its own.
 #![forbid(unsafe_code)]
 
+pub mod cancel;
 pub mod engine;
 pub mod http;
 pub mod message;
@@ -12,4 +13,5 @@ pub mod run;
 pub mod schedule;
 pub mod secret;
 pub mod time;
+pub mod watch;
 pub mod wire;

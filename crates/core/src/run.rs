@@ -46,9 +46,9 @@ macro_rules! words {
         }
 
         impl TryFrom<u8> for $name {
-            type Error = UnknownByte;
-            fn try_from(byte: u8) -> Result<Self, UnknownByte> {
-                Self::from_u8(byte).ok_or(UnknownByte(byte))
+            type Error = $crate::run::UnknownByte;
+            fn try_from(byte: u8) -> Result<Self, $crate::run::UnknownByte> {
+                Self::from_u8(byte).ok_or($crate::run::UnknownByte(byte))
             }
         }
 
@@ -59,6 +59,8 @@ macro_rules! words {
         }
     };
 }
+
+pub(crate) use words;
 
 /// A byte that stands for no value of the enum asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
