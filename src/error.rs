@@ -135,6 +135,9 @@ pub(crate) enum Error {
     /// A job's stored schedule, zone or shape cannot be read; `what` of them, `why` is a sentence.
     #[error("job {jobid} has no valid {what}")]
     InvalidJob { jobid: i64, what: &'static str, why: String },
+    /// A job that may not be run by hand now; `why` and `hint` are sentences.
+    #[error("job {jobid} may not run now")]
+    MayNotRun { jobid: i64, why: String, hint: &'static str },
     /// A call asks for more than one call may; `hint` is a sentence.
     #[error("{problem}")]
     TooMuch { problem: String, hint: &'static str },
@@ -218,6 +221,7 @@ impl Error {
             | Self::NotInRun
             | Self::HoldInside
             | Self::InvalidJob { .. }
+            | Self::MayNotRun { .. }
             | Self::NoOccurrences(_) => PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             // pg_cron's SQLSTATE for these, or a bug of ours
             Self::NullArgument(_)
@@ -263,7 +267,7 @@ impl Error {
                     way.iter().map(|name| format!("\"{}\"", excerpt(name))).collect();
                 return Some(format!("It would wait for {}.", way.join(", which waits for ")));
             }
-            Self::InvalidJob { why, .. } => why,
+            Self::InvalidJob { why, .. } | Self::MayNotRun { why, .. } => why,
             Self::NoOccurrences(_) => {
                 "Its schedule counts from the end of its last run, or from the start of the server."
             }
@@ -282,10 +286,14 @@ impl Error {
             Self::NoUpdates => {
                 "You must specify at least one job attribute to change when calling alter_job"
             }
-            Self::OutOfRange { hint, .. } | Self::TooMuch { hint, .. } if hint.is_empty() => {
-                return None;
+            Self::OutOfRange { hint, .. }
+            | Self::TooMuch { hint, .. }
+            | Self::MayNotRun { hint, .. } => {
+                if hint.is_empty() {
+                    return None;
+                }
+                hint
             }
-            Self::OutOfRange { hint, .. } | Self::TooMuch { hint, .. } => hint,
             Self::AmbiguousJob(_) => "Give the job's id instead.",
             Self::NoSuchCalendar(_) => {
                 "Create it with cron.create_calendar; table cron.calendar lists those there are."
@@ -305,6 +313,18 @@ impl Error {
             _ => return None,
         };
         Some(hint.to_owned())
+    }
+}
+
+impl Error {
+    /// Why a job is not run now, as a sentence, if that is the job's affair: others may run.
+    pub(crate) fn why_not_run(&self) -> Option<String> {
+        match self {
+            Self::MayNotRun { .. } | Self::InvalidJob { .. } => self.detail(),
+            Self::NoSuchRole(_) => Some("Its owner does not exist.".to_owned()),
+            Self::SuperuserJob => Some("Its owner is a superuser.".to_owned()),
+            _ => None,
+        }
     }
 }
 

@@ -53,9 +53,14 @@ extension_sql_file!(
     requires = ["inside_functions"]
 );
 extension_sql_file!(
+    "../sql/install/33_run_functions.sql",
+    name = "run_functions",
+    requires = ["control_functions"]
+);
+extension_sql_file!(
     "../sql/install/40_triggers.sql",
     name = "triggers",
-    requires = ["control_functions"]
+    requires = ["run_functions"]
 );
 extension_sql_file!("../sql/install/50_views.sql", name = "views", requires = ["triggers"]);
 extension_sql_file!("../sql/install/90_grants.sql", name = "grants", finalize);

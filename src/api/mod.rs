@@ -18,6 +18,7 @@ mod pause;
 mod preview;
 mod queues;
 mod rights;
+mod run_now;
 mod running;
 mod schedules;
 mod simulate;

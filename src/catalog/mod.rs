@@ -17,6 +17,7 @@ pub(crate) mod queue;
 pub(crate) mod request;
 pub(crate) mod role;
 pub(crate) mod run;
+pub(crate) mod run_now;
 pub(crate) mod state;
 pub(crate) mod upstream;
 

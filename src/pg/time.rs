@@ -1,6 +1,9 @@
 //! Postgres's clock and its count of microseconds, as the core's.
 
+use core::ffi::CStr;
+
 use pg_tock_core::time::Timestamp;
+use pgrx::datum::TimestampWithTimeZone;
 use pgrx::pg_sys;
 
 /// Microseconds from 1970-01-01 to 2000-01-01, the origin of `TimestampTz`.
@@ -20,4 +23,15 @@ pub(crate) const fn from_pg(at: pg_sys::TimestampTz) -> Timestamp {
 /// A core instant as a `TimestampTz`.
 pub(crate) const fn to_pg(at: Timestamp) -> pg_sys::TimestampTz {
     at.0.saturating_sub(ORIGIN)
+}
+
+/// A core instant as SQL has it; None if SQL cannot have it.
+pub(crate) fn timestamptz(at: Timestamp) -> Option<TimestampWithTimeZone> {
+    TimestampWithTimeZone::try_from(to_pg(at)).ok()
+}
+
+/// An instant for reading it, in the session's time zone.
+pub(crate) fn shown(at: Timestamp) -> String {
+    // SAFETY: raises nothing; a C string in a static buffer, copied at once.
+    unsafe { CStr::from_ptr(pg_sys::timestamptz_to_str(to_pg(at))) }.to_string_lossy().into_owned()
 }
