@@ -27,8 +27,9 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 /// Pages with examples. `pages_with_examples_are_run` compares this with what there is.
-const EXAMPLES: [&str; 6] = [
+const EXAMPLES: [&str; 7] = [
     "README.md",
+    "docs/control.md",
     "docs/differences-from-pg_cron.md",
     "docs/inside-a-job.md",
     "docs/moving-from-pg_cron.md",
@@ -39,6 +40,11 @@ const EXAMPLES: [&str; 6] = [
 #[test]
 fn examples_of_the_readme() {
     run_page("README.md");
+}
+
+#[test]
+fn examples_of_control() {
+    run_page("docs/control.md");
 }
 
 #[test]

@@ -1,4 +1,5 @@
 //! Runs by hand: `cron.run_now` and `cron.run_now_tagged`.
+#![allow(clippy::unwrap_used, reason = "helpers of scenarios, which fail by panicking")]
 
 use std::time::Duration;
 

@@ -68,12 +68,15 @@ SELECT cron.explain_schedule('x');
 SELECT cron.job_next_runs('one', -1);
 SELECT cron.forecast('-1 day');
 SELECT cron.backfill('one', now(), now() - interval '1 day');
+SELECT cron.run_now('one', NULL);
+SELECT cron.run_now_tagged(NULL);
 
 -- 42704: no such job, role, calendar
 SELECT cron.set_job('nonesuch', '{}');
 SELECT cron.set_job(99, '{}');
 SELECT cron.pause('nonesuch');
 SELECT cron.resume(99);
+SELECT cron.run_now(99);
 SELECT cron.job_next_runs('nonesuch');
 SELECT cron.set_job('one', '{"username": "regress tock nobody"}');
 SELECT cron.set_job('one', '{"skip_on": ["nonesuch"]}');
@@ -105,6 +108,7 @@ SELECT cron.pause(1);
 SELECT cron.resume(1);
 SELECT cron.job_next_runs(1);
 SELECT cron.backfill(1, now(), now());
+SELECT cron.run_now(1);
 SELECT cron.create_job('x', '0 1 * * *', 'SELECT 1', username => 'postgres');
 SELECT cron.set_job('two', '{"username": "postgres"}');
 SELECT cron.create_job('x', '0 1 * * *', 'SELECT 1', database => 'regress_tock_db');
@@ -121,7 +125,10 @@ BEGIN READ ONLY;
 SELECT cron.create_job('x', '* * * * *', 'SELECT 1');
 ROLLBACK;
 
--- 55000: a job that cannot run
+-- 55000: a job that is not to run now, and one that cannot run
+SELECT cron.pause(1);
+SELECT cron.run_now(1);
+SELECT cron.resume(1);
 UPDATE cron.job SET schedule = 'x' WHERE jobid = 1;
 SELECT cron.job_next_runs(1);
 SELECT cron.backfill(1, '2020-01-01', '2020-01-02');
