@@ -6,8 +6,14 @@ ifdef PG_CONFIG
 export PG_CONFIG
 endif
 export KEEP
+ifdef DURATION
+export DURATION
+endif
+ifdef SEED
+export SEED
+endif
 
-.PHONY: help setup install install-alias uninstall-alias demo test psql bench lint clean
+.PHONY: help setup install install-alias uninstall-alias demo test chaos psql bench lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -29,6 +35,9 @@ demo: install ## eleven real jobs, sped up, on a throw-away cluster (KEEP=1 leav
 
 test: install ## every test layer; ends with "N passed, N failed"
 	@ci/test.sh
+
+chaos: install ## jobs of every kind while all around them breaks (DURATION=30m, SEED=n)
+	@ci/chaos.sh
 
 psql: install ## psql on a throw-away cluster with pg_tock, gone when you leave
 	@ci/psql.sh

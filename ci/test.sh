@@ -6,6 +6,7 @@
 #   regress  psql golden output: SQL surface, privileges, error texts
 #   migrate  from the real pg_cron, and dumps of it, to pg_tock
 #   e2e      scenarios on clusters of their own: runs, crashes, kills, restarts
+#   chaos    a minute of everything at once, in random order: DURATION and SEED as for make chaos
 #
 # A layer is ci/NAME.sh. Its verdict is its exit status; its counts are read from its output, in the
 # formats of cargo test, pg_regress, TAP and `ok: what`. A layer that fails without counting a failure counts as one.
@@ -16,7 +17,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 LAYERS=(core)
 # pgrx insists on the module's name; without it there is no such layer to build.
 if [ -e "$ROOT/pg_test/mod.rs" ]; then LAYERS+=(backend); fi
-LAYERS+=(regress migrate e2e)
+LAYERS+=(regress migrate e2e chaos)
 if [ "$#" -gt 0 ]; then LAYERS=("$@"); fi
 logs=$ROOT/target/test-logs
 mkdir -p "$logs"

@@ -58,9 +58,14 @@ extension_sql_file!(
     requires = ["control_functions"]
 );
 extension_sql_file!(
+    "../sql/install/39_occurrences.sql",
+    name = "occurrences",
+    requires = ["run_functions"]
+);
+extension_sql_file!(
     "../sql/install/40_triggers.sql",
     name = "triggers",
-    requires = ["run_functions"]
+    requires = ["occurrences"]
 );
 extension_sql_file!("../sql/install/50_views.sql", name = "views", requires = ["triggers"]);
 extension_sql_file!("../sql/install/90_grants.sql", name = "grants", finalize);

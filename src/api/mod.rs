@@ -12,6 +12,7 @@ mod forecast;
 mod hold;
 mod inside;
 mod jobs;
+mod occurrences;
 mod options;
 mod outlook;
 mod pause;

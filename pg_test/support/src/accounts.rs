@@ -12,15 +12,21 @@ const FORESEEABLE: &str = "select j.jobid, j.jobname, j.schedule, j.timezone, ef
      from cron.job j join cron.job_state using (jobid) \
      where cursor > effective_from and schedule !~* '@(reboot|restart|startup)|after completion'";
 
-/// Their instants up to the cursor. No schedule has more than one in a second, and `cron.next_runs` gives
-/// 10,000 at a time, which only those of every second exceed: they are asked for in pieces.
+/// Their instants up to the cursor.
 const NOMINAL: &str = "select jobid, jobname, run_at from foreseeable, \
-     lateral (select case schedule when '1 second' then interval '2 hours' \
-                                   else interval '100 years' end) piece (span), \
-     generate_series(effective_from, cursor, span) begins, \
-     cron.next_runs(schedule, least(10000, 1 + ceil(extract(epoch from cursor - begins)))::int, \
-                    timezone, begins) \
-     where run_at <= cursor and run_at <= begins + span";
+     cron.occurrences(jobid, effective_from, cursor) run_at";
+
+/// The query by which docs/reliability.md lets everybody check the books; it returns what is wrong.
+///
+/// # Panics
+/// When the page has no such query any more.
+#[must_use]
+pub fn documented_audit() -> &'static str {
+    let page = include_str!("../../../docs/reliability.md");
+    page.split(';')
+        .find(|statement| statement.contains("cron.occurrences(job.jobid"))
+        .expect("the audit in docs/reliability.md")
+}
 
 impl Cluster {
     /// `cron.create_job(options)` as superuser: the job's id.
@@ -130,6 +136,26 @@ impl Cluster {
              group by jobid, scheduled_for having count(*) > 1 limit 10",
         );
         assert!(twice.is_empty(), "occurrences that ran more than once: {twice:#?}");
+    }
+
+    /// What the documented audit finds, a line for each occurrence.
+    #[must_use]
+    #[track_caller]
+    pub fn found_by_audit(&self) -> Vec<String> {
+        self.flush();
+        self.column(&format!("select row_to_json(found)::text from ({}) found", documented_audit()))
+    }
+
+    /// The documented audit finds nothing, and that says something: there are jobs whose cursor has
+    /// moved.
+    ///
+    /// # Panics
+    /// When it does, or when no job can be checked.
+    #[track_caller]
+    pub fn strict_audit(&self) {
+        self.audit();
+        let found = self.found_by_audit();
+        assert!(found.is_empty(), "the audit of docs/reliability.md finds {found:#?}");
     }
 
     /// The accounts balance, and that says something: there are jobs whose cursor has moved.

@@ -228,7 +228,7 @@ impl Cluster {
         });
     }
 
-    fn checkpointer(&self) -> Option<i32> {
+    pub(crate) fn checkpointer(&self) -> Option<i32> {
         let mut client = self.config("postgres", "postgres").connect(NoTls).ok()?;
         let row = client
             .query_opt("select pid from pg_stat_activity where backend_type = 'checkpointer'", &[])
@@ -457,7 +457,8 @@ impl Drop for Cluster {
 }
 
 /// What the server said, with SQLSTATE, detail and hint.
-pub(crate) fn explain(error: &postgres::Error) -> String {
+#[must_use]
+pub fn explain(error: &postgres::Error) -> String {
     error.as_db_error().map_or_else(
         || format!("{error:?}"),
         |said| {

@@ -33,6 +33,21 @@ impl Cluster {
         self.wait_for("not pg_is_in_recovery()");
     }
 
+    /// Starts this stopped server as a standby of another one, which was promoted after this one had sent
+    /// it all there was.
+    ///
+    /// # Panics
+    /// When it does not come up; its log is part of the message.
+    #[track_caller]
+    pub fn follow(&self, primary: &Self) {
+        let signal = self.data().join("standby.signal");
+        std::fs::File::create(&signal).expect("standby.signal");
+        server::give_to_server(&signal);
+        let dir = primary.dir().display();
+        self.conf("primary_conninfo", &format!("host={dir} port={} user=postgres", primary.port()));
+        self.boot();
+    }
+
     /// Waits until this standby has replayed all that `primary` has written so far.
     #[track_caller]
     pub fn catch_up_with(&self, primary: &Self) {

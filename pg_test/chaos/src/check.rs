@@ -1,0 +1,214 @@
+//! What must hold afterwards.
+
+use crate::world::{STEADY, World};
+use pg_tock_test::{PATIENCE, poll_until};
+
+/// Verdicts, in the form that ci/test.sh counts.
+#[derive(Debug, Default)]
+pub(crate) struct Verdicts {
+    said: u32,
+    pub(crate) failed: u32,
+}
+
+impl Verdicts {
+    /// Nothing speaks against `what`, or these do.
+    fn none(&mut self, what: &str, against: &[String]) {
+        self.said += 1;
+        if against.is_empty() {
+            println!("ok {} - {what}", self.said);
+        } else {
+            self.failed += 1;
+            println!("not ok {} - {what}", self.said);
+            against.iter().take(12).for_each(|line| println!("    {line}"));
+            println!("    ({} in all)", against.len());
+        }
+    }
+}
+
+/// Effects of exactly-once jobs and their rows, where they differ.
+const EXACTLY_ONCE: &str = "
+with e as (select jobid, runid, count(*) n, count(distinct part) parts from effect group by 1, 2),
+r as (select jobid, runid, guarantee from cron.job_run_details where status = 'succeeded')
+select format('%s: job %s run %s has %s effects, succeeded row %s with guarantee %s', kind, jobid, runid, coalesce(n, 0), r.runid is not null, guarantee)
+from owes join (e full join r using (jobid, runid)) using (jobid)
+where class = 'exactly once' and (n is distinct from owes.parts or e.parts is distinct from owes.parts or r.runid is null or guarantee <> 'exactly_once')";
+
+/// Occurrences with the effects of more than one run. Somebody who asks for a backfill of what failed
+/// halfway asks for that.
+const DOUBLED: &str = "
+select format('%s: job %s at %s: runs %s', kind, jobid, at, string_agg(distinct runid::text, ','))
+from effect join owes using (jobid)
+where class = 'exactly once'
+   or not exists (select from cron.job_run_details d where d.runid = effect.runid and trigger = 'backfill')
+group by kind, jobid, at having count(distinct runid) > 1";
+
+/// Effects of the others that are there twice, or without a row, or not all there in spite of success.
+const AT_MOST_ONCE: &str = "
+with e as (select jobid, runid, count(*) n, count(distinct part) parts from CHANGED group by 1, 2)
+select format('%s: job %s run %s has %s effects, its row says %s', kind, jobid, runid, coalesce(n, 0), status)
+from owes join (e full join cron.job_run_details d using (jobid, runid)) using (jobid)
+where class = 'CLASS' and (n > e.parts or (n is not null and d.runid is null) or (status = 'succeeded' and coalesce(n, 0) <> owes.parts))";
+
+const NOTHING: &str = "select format('%s: job %s run %s', kind, jobid, runid) \
+     from effect join owes using (jobid) where class = 'nothing'";
+
+const UNENDED: &str = "select format('job %s run %s at %s: %s', jobid, runid, scheduled_for, status) \
+     from cron.job_run_details where end_time is null or outcome is null";
+
+const SUCCEEDED_TWICE: &str = "select format('job %s at %s: runs %s', jobid, scheduled_for, string_agg(runid::text, ',')) \
+     from cron.job_run_details where status = 'succeeded' group by jobid, scheduled_for having count(*) > 1";
+
+/// Every job that can runs on: those of steady owners whose schedule names instants soon.
+#[track_caller]
+pub(crate) fn all_run_on(world: &World) {
+    let owners = STEADY.map(|role| format!("'{role}'")).join(", ");
+    let since: String = world.cluster.one("select clock_timestamp()::text");
+    let mut silent: Vec<String> = Vec::new();
+    let started = std::time::Instant::now();
+    poll_until("every job has run again", PATIENCE * 3, || {
+        silent = world.cluster.column(&format!(
+            "select format('%s (job %s)', jobname, jobid) from cron.job where active and paused_until is null \
+             and username in ({owners}, 'victim') and schedule ~ 'second' and jobname !~ '^(closed|window)' \
+             and not exists (select from cron.job_run_details d where d.jobid = job.jobid and start_time > '{since}')"
+        ));
+        (silent.is_empty() || started.elapsed() > PATIENCE * 2).then_some(())
+    });
+    assert!(silent.is_empty(), "these jobs do not run any more: {silent:#?}");
+}
+
+/// Pauses every job, so that nothing is due any more, and waits until all that was has ended.
+#[track_caller]
+pub(crate) fn quiet(world: &World) {
+    world.cluster.sql("select cron.pause(jobid) from cron.job where active");
+    poll_until("what waits and runs has ended", PATIENCE * 2, || {
+        world
+            .cluster
+            .one::<bool>(
+                "select not exists (select from pg_stat_activity where backend_type = 'pg_tock executor' and state <> 'idle') \
+                 and not exists (select from cron.job_run_details where end_time is null)",
+            )
+            .then_some(())
+    });
+    world.cluster.flush();
+}
+
+/// What the audit finds, less the occurrences of times that came twice.
+fn audit(world: &World) -> Vec<String> {
+    world.cluster.sql(
+        "create table repeated (span int8range); \
+         create unique index on repeated (span)",
+    );
+    for (from, to) in &world.repeated {
+        world
+            .cluster
+            .sql(&format!("insert into repeated values ('[{from},{to}]') on conflict do nothing"));
+    }
+    world.cluster.flush();
+    let checked: i64 = world.cluster.one(
+        "select count(*) from cron.job join cron.job_state using (jobid), \
+         cron.occurrences(jobid, effective_from, cursor) where active",
+    );
+    println!("    the audit looks at {checked} occurrences");
+    world.cluster.column(&format!(
+        "select row_to_json(found)::text from ({}) found where not (skipped > 0 and rows > 0 and exists \
+           (select from repeated where span @> extract(epoch from run_at)::bigint))",
+        pg_tock_test::documented_audit()
+    ))
+}
+
+/// Effects that runs had in the other database, in a table beside those in this one.
+fn fetch_elsewhere(world: &World) {
+    let rows = world
+        .cluster
+        .connect("elsewhere", "postgres")
+        .query("select jobid, runid, part from effect", &[])
+        .expect("the effects elsewhere");
+    world.cluster.sql("create table effect_elsewhere (jobid bigint, runid bigint, part int)");
+    let (mut jobs, mut runs, mut parts) = (Vec::new(), Vec::new(), Vec::new());
+    for row in &rows {
+        jobs.push(row.get::<_, i64>(0));
+        runs.push(row.get::<_, i64>(1));
+        parts.push(row.get::<_, i32>(2));
+    }
+    let _: i64 = world.cluster.one_with(
+        "with added as (insert into effect_elsewhere select * from unnest($1::bigint[], $2::bigint[], $3::int[]) returning 1) \
+         select count(*) from added",
+        &[&jobs, &runs, &parts],
+    );
+}
+
+/// Lines of the log that no harm explains.
+fn alarming(world: &World) -> Vec<String> {
+    world
+        .cluster
+        .log()
+        .lines()
+        .filter(|line| {
+            line.contains("panicked")
+                || line.contains("PANIC:")
+                || line.contains("signal 11")
+                || line.contains("signal 6")
+                || line.contains("TRAP:")
+        })
+        .map(str::to_owned)
+        .collect()
+}
+
+/// How runs ended, to see which harms were felt.
+pub(crate) fn failures(world: &World) -> Vec<String> {
+    world.cluster.column(
+        "select format('%s × %s', to_char(count(*), '999999'), concat_ws(' ', outcome, sqlstate, reason)) \
+         from cron.job_run_details group by outcome, sqlstate, reason \
+         union all select format('%s × skipped: %s', to_char(sum(count), '999999'), reason) \
+         from cron.job_skip group by reason",
+    )
+}
+
+/// Judges the quiet server.
+pub(crate) fn judge(world: &World, verdicts: &mut Verdicts) {
+    let cluster = &world.cluster;
+    fetch_elsewhere(world);
+    let column = |query: &str| cluster.column::<String>(query);
+    verdicts.none("chaos: no row without an end", &column(UNENDED));
+    verdicts.none(
+        "chaos: effects of exactly-once jobs are their succeeded rows",
+        &column(EXACTLY_ONCE),
+    );
+    verdicts.none("chaos: no occurrence has effects twice", &column(DOUBLED));
+    verdicts.none("chaos: no occurrence succeeded twice", &column(SUCCEEDED_TWICE));
+    let at_most =
+        |class, table| column(&AT_MOST_ONCE.replace("CHANGED", table).replace("CLASS", class));
+    verdicts.none(
+        "chaos: what commits on its own has effects at most once, and a row",
+        &at_most("at most once", "effect"),
+    );
+    verdicts
+        .none("chaos: so have runs in another database", &at_most("elsewhere", "effect_elsewhere"));
+    verdicts.none("chaos: failures leave no effects", &column(NOTHING));
+    verdicts.none("chaos: the audit finds nothing", &audit(world));
+    verdicts.none("chaos: nobody panicked", &alarming(world));
+    verdicts.none("chaos: the scheduler's memory is flat", &memory(world));
+}
+
+/// How much more than the first scheduler after its start one may have, whatever happened to it.
+const LEAKED: u64 = 48 << 20;
+
+/// Schedulers that have grown as only a leak lets them.
+fn memory(world: &World) -> Vec<String> {
+    let most = world.memory.values().map(|seen| seen.1).max().unwrap_or(0);
+    let least = world.memory.values().map(|seen| seen.0).min().unwrap_or(0);
+    println!(
+        "    memory of the scheduler: {} to {} kB, {} of them",
+        least / 1024,
+        most / 1024,
+        world.memory.len()
+    );
+    world
+        .memory
+        .iter()
+        .filter(|(_, (_, last))| *last > least + LEAKED)
+        .map(|(pid, (first, last))| {
+            format!("scheduler {pid}: {} kB, then {} kB", first / 1024, last / 1024)
+        })
+        .collect()
+}

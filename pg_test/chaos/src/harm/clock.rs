@@ -1,0 +1,48 @@
+//! Clocks that are set. Steps of less than five minutes count as slowness, others as missed time.
+
+use crate::world::World;
+
+/// Sets the clock back by that much, and notes what time comes again.
+fn set_back(world: &mut World, seconds: i64) {
+    let now = world.cluster.now();
+    // What the clock says afterwards is later than this by as long as it takes.
+    world.repeated.push((now - seconds - 1, now + 60));
+    world.cluster.step_clock(-seconds);
+}
+
+pub(super) fn forward_a_little(world: &mut World) -> bool {
+    let seconds = world.rng.within(1, 100);
+    world.cluster.step_clock(seconds);
+    true
+}
+
+pub(super) fn forward(world: &mut World) -> bool {
+    let seconds = world.rng.within(310, 1500);
+    world.cluster.step_clock(seconds);
+    true
+}
+
+pub(super) fn back_a_little(world: &mut World) -> bool {
+    // It is waited out, so it is short.
+    let seconds = world.rng.within(1, 4);
+    set_back(world, seconds);
+    true
+}
+
+pub(super) fn back(world: &mut World) -> bool {
+    let seconds = world.rng.within(310, 1500);
+    set_back(world, seconds);
+    true
+}
+
+pub(super) fn while_down(world: &mut World) -> bool {
+    if world.rng.within(0, 2) == 0 {
+        world.cluster.stop();
+    } else {
+        world.cluster.stop_immediately();
+    }
+    let seconds = world.rng.within(1, 900);
+    world.cluster.step_clock(seconds);
+    world.boot();
+    true
+}

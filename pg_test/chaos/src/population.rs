@@ -1,0 +1,323 @@
+//! The jobs: every kind there is. Owns what each of them owes for a run that succeeded, in table
+//! `owes`, which the checks at the end read.
+
+use crate::world::{VICTIM, World};
+use serde_json::{Value, json};
+
+/// What a run's effects are to be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Owes {
+    /// That many rows if it succeeded, none otherwise.
+    ExactlyOnce(i32),
+    /// That many rows if it succeeded, each at most once otherwise.
+    AtMostOnce(i32),
+    /// As before, in database `elsewhere`.
+    Elsewhere(i32),
+    /// None, ever.
+    Nothing,
+    /// Its effects cannot be looked at, its rows can.
+    Unknown,
+}
+
+struct Kind {
+    name: &'static str,
+    count: i64,
+    schedules: &'static [&'static str],
+    command: &'static str,
+    owes: Owes,
+    options: fn(i64) -> Value,
+}
+
+const PLAIN: fn(i64) -> Value = |_| json!({});
+
+const SCHEMA: &str = "
+create role ann login; create role bob login;
+grant usage on schema cron to ann, bob;
+create table effect (n bigserial primary key, jobid bigint, runid bigint, at timestamptz, part int);
+grant insert on effect to public; grant usage on effect_n_seq to public;
+create table parent (id int primary key);
+create table child (parent int references parent deferrable initially deferred);
+grant insert on child to public;
+create table owes (jobid bigint primary key, kind text, class text, parts int);
+create function note(part int) returns void language sql as $$
+  insert into public.effect (jobid, runid, at, part)
+  values (current_setting('cron.job_id')::bigint, current_setting('cron.run_id')::bigint,
+          current_setting('cron.scheduled_for')::timestamptz, part) $$;
+create procedure batches() language plpgsql as $$
+begin perform note(1); commit; perform note(2); commit; perform note(3); end $$;
+create function resume_at_checkpoint() returns void language plpgsql as $$
+declare done int := coalesce((cron.last_checkpoint() ->> 'done')::int, 0);
+begin perform note(1); perform cron.checkpoint(jsonb_build_object('done', done + 1)); end $$;
+create function in_pieces() returns void language plpgsql as $$
+begin
+  perform note(1);
+  if random() < 0.5 then perform cron.run_again(); end if;
+end $$;
+select cron.create_calendar('never');
+";
+
+/// What databases other than the scheduler's need.
+pub(crate) const ELSEWHERE: &str = "
+create table effect (n bigserial primary key, jobid bigint, runid bigint, at timestamptz, part int);
+grant insert on effect to public; grant usage on effect_n_seq to public;
+create function note(part int) returns void language sql as $$
+  insert into public.effect (jobid, runid, at, part)
+  values (current_setting('cron.job_id')::bigint, current_setting('cron.run_id')::bigint,
+          current_setting('cron.scheduled_for')::timestamptz, part) $$";
+
+const KINDS: &[Kind] = &[
+    Kind {
+        name: "one row",
+        count: 40,
+        schedules: &["1 second", "2 seconds", "every 3 seconds", "seconds: */2 * * * * *"],
+        command: "insert into effect (jobid, runid, at, part) \
+                  select jobid, runid, scheduled_for, 1 from cron.current_run()",
+        owes: Owes::ExactlyOnce(1),
+        options: |n| json!({ "on_missed": (["skip", "once", "all"][index(n % 3)]), "missed_window": "2 minutes" }),
+    },
+    Kind {
+        name: "several",
+        count: 30,
+        schedules: &["2 seconds", "5 seconds", "every 7 seconds"],
+        command: "select note(1); select note(2); select note(3)",
+        owes: Owes::ExactlyOnce(3),
+        options: |n| json!({ "on_missed": (["all", "once"][index(n % 2)]), "missed_window": "1 minute" }),
+    },
+    Kind {
+        name: "moment",
+        count: 20,
+        schedules: &["2 seconds", "3 seconds"],
+        command: "select note(1); select pg_sleep(0.05); select note(2)",
+        owes: Owes::ExactlyOnce(2),
+        options: PLAIN,
+    },
+    Kind {
+        name: "call",
+        count: 20,
+        schedules: &["3 seconds", "5 seconds"],
+        command: "call batches()",
+        owes: Owes::AtMostOnce(3),
+        options: |n| json!({ "on_missed": (["skip", "all"][index(n % 2)]), "missed_window": "30 seconds" }),
+    },
+    Kind {
+        name: "block",
+        count: 20,
+        schedules: &["3 seconds", "every 5 seconds"],
+        command: "begin; select note(1); commit; begin; select note(2); commit",
+        owes: Owes::AtMostOnce(2),
+        options: PLAIN,
+    },
+    Kind {
+        name: "do",
+        count: 10,
+        schedules: &["4 seconds"],
+        command: "do $$ begin perform note(1); commit; perform note(2); end $$",
+        owes: Owes::AtMostOnce(2),
+        options: PLAIN,
+    },
+    Kind {
+        name: "failing",
+        count: 15,
+        schedules: &["2 seconds", "3 seconds"],
+        command: "select note(1); select 1 / 0",
+        owes: Owes::Nothing,
+        options: PLAIN,
+    },
+    Kind {
+        name: "failing at commit",
+        count: 5,
+        schedules: &["3 seconds"],
+        command: "select note(1); insert into child values (1)",
+        owes: Owes::Nothing,
+        options: PLAIN,
+    },
+    Kind {
+        name: "left open",
+        count: 3,
+        schedules: &["3 seconds"],
+        command: "begin; select note(1)",
+        owes: Owes::Nothing,
+        options: PLAIN,
+    },
+    Kind {
+        name: "long",
+        count: 8,
+        schedules: &["1 second", "5 seconds"],
+        command: "select note(1); select pg_sleep(1.4)",
+        owes: Owes::ExactlyOnce(1),
+        options: PLAIN,
+    },
+    Kind {
+        name: "long vacuum",
+        count: 2,
+        schedules: &["3 seconds"],
+        command: "vacuum child",
+        owes: Owes::AtMostOnce(0),
+        options: PLAIN,
+    },
+    Kind {
+        name: "elsewhere",
+        count: 15,
+        schedules: &["2 seconds", "5 seconds"],
+        command: "select note(1); select note(2)",
+        owes: Owes::Elsewhere(2),
+        options: |n| json!({ "database": "elsewhere", "on_missed": (["skip", "all"][index(n % 2)]), "missed_window": "30 seconds" }),
+    },
+    Kind {
+        name: "minute",
+        count: 10,
+        schedules: &["* * * * *", "*/2 * * * *", "every 1 minute", "every 10 minutes"],
+        command: "select note(1)",
+        owes: Owes::ExactlyOnce(1),
+        options: |n| json!({ "on_missed": (["skip", "once", "all"][index(n % 3)]) }),
+    },
+    Kind {
+        name: "closed",
+        count: 6,
+        schedules: &["1 second", "* * * * *"],
+        command: "select note(1)",
+        owes: Owes::Nothing,
+        options: |_| json!({ "only_on": ["never"] }),
+    },
+    Kind {
+        name: "window",
+        count: 6,
+        schedules: &["1 second", "2 seconds"],
+        command: "select note(1)",
+        owes: Owes::ExactlyOnce(1),
+        options: |n| json!({ "run_window": (["00:00-12:05", "12:05-24:00"][index(n % 2)]), "on_missed": "all", "missed_window": "1 minute" }),
+    },
+    Kind {
+        name: "jitter",
+        count: 6,
+        schedules: &["3 seconds", "* * * * *"],
+        command: "select note(1)",
+        owes: Owes::ExactlyOnce(1),
+        options: |_| json!({ "jitter": "2 seconds" }),
+    },
+    Kind {
+        name: "after completion",
+        count: 6,
+        schedules: &["every 2 seconds after completion"],
+        command: "select note(1)",
+        owes: Owes::ExactlyOnce(1),
+        options: PLAIN,
+    },
+    Kind {
+        name: "reboot",
+        count: 3,
+        schedules: &["@reboot"],
+        command: "select note(1)",
+        owes: Owes::ExactlyOnce(1),
+        options: PLAIN,
+    },
+    Kind {
+        name: "checkpoint",
+        count: 5,
+        schedules: &["3 seconds"],
+        command: "select resume_at_checkpoint(); select cron.log('info', 'done'); select cron.heartbeat(50, 'half')",
+        owes: Owes::ExactlyOnce(1),
+        options: PLAIN,
+    },
+    Kind {
+        name: "again",
+        count: 5,
+        schedules: &["5 seconds"],
+        command: "select in_pieces()",
+        owes: Owes::ExactlyOnce(1),
+        options: PLAIN,
+    },
+    Kind {
+        name: "fresh session",
+        count: 3,
+        schedules: &["4 seconds"],
+        command: "select note(1)",
+        owes: Owes::ExactlyOnce(1),
+        options: PLAIN,
+    },
+];
+
+/// Jobs that need what gets dropped.
+const VICTIMS: &[Kind] = &[
+    Kind {
+        name: "of a victim",
+        count: 10,
+        schedules: &["2 seconds"],
+        command: "select note(1)",
+        owes: Owes::ExactlyOnce(1),
+        options: |_| json!({ "username": VICTIM }),
+    },
+    Kind {
+        name: "in a victim",
+        count: 10,
+        schedules: &["2 seconds"],
+        command: "select note(1)",
+        owes: Owes::Unknown,
+        options: |_| json!({ "database": VICTIM }),
+    },
+];
+
+fn index(n: i64) -> usize {
+    usize::try_from(n).expect("a small number")
+}
+
+/// Creates roles, databases, tables and all jobs. Returns how many jobs.
+pub(crate) fn settle(world: &mut World) -> i64 {
+    let cluster = &world.cluster;
+    if let Some(small) = &world.small {
+        cluster.sql(&format!("create tablespace small location '{}'", small.display()));
+        cluster.sql("alter table cron.job_run_details set tablespace small");
+    }
+    cluster.sql(SCHEMA);
+    cluster.sql("create database elsewhere");
+    cluster.connect("elsewhere", "postgres").batch_execute(ELSEWHERE).expect("tables elsewhere");
+    raise_victims(world);
+    for kind in KINDS.iter().chain(VICTIMS) {
+        for n in 0..kind.count {
+            let name = format!("{} {n}", kind.name);
+            let schedule = kind.schedules[index(n) % kind.schedules.len()];
+            create(world, &name, schedule, kind, n);
+        }
+    }
+    world.cluster.sql("update cron.job set session = 'fresh' where jobname ~ '^fresh session'");
+    world.cluster.one("select count(*) from cron.job")
+}
+
+/// One more job, such as come and go.
+pub(crate) fn another(world: &mut World) {
+    world.fresh += 1;
+    let name = format!("quick {}", world.fresh);
+    create(world, &name, "1 second", &KINDS[0], i64::from(world.fresh));
+}
+
+fn create(world: &World, name: &str, schedule: &str, kind: &Kind, n: i64) {
+    let mut options = json!({ "job_name": name, "schedule": schedule, "command": kind.command });
+    let object = options.as_object_mut().expect("an object");
+    if n % 4 == 1 && matches!(kind.owes, Owes::ExactlyOnce(_)) {
+        object.insert("username".to_owned(), json!(["ann", "bob"][index(n / 4 % 2)]));
+    }
+    object.extend((kind.options)(n).as_object().expect("an object").clone());
+    let (class, parts) = match kind.owes {
+        Owes::ExactlyOnce(parts) => ("exactly once", parts),
+        Owes::AtMostOnce(parts) => ("at most once", parts),
+        Owes::Elsewhere(parts) => ("elsewhere", parts),
+        Owes::Nothing => ("nothing", 0),
+        Owes::Unknown => ("unknown", 0),
+    };
+    let _: i64 = world.cluster.one_with(
+        "insert into owes select cron.create_job($1::jsonb), $2, $3, $4 returning jobid",
+        &[&options, &kind.name, &class, &parts],
+    );
+}
+
+/// Creates the role and the database that get dropped.
+pub(crate) fn raise_victims(world: &World) {
+    let cluster = &world.cluster;
+    if !cluster.one::<bool>("select exists (select from pg_roles where rolname = 'victim')") {
+        cluster.sql(&format!("create role {VICTIM} login; grant usage on schema cron to {VICTIM}"));
+    }
+    if !cluster.one::<bool>("select exists (select from pg_database where datname = 'victim')") {
+        cluster.sql(&format!("create database {VICTIM}"));
+        cluster.connect(VICTIM, "postgres").batch_execute(ELSEWHERE).expect("tables");
+    }
+}

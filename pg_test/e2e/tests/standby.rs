@@ -1,0 +1,180 @@
+//! A physical standby: it runs nothing until it is promoted. Then it goes on where the primary's
+//! replicated books end, and nothing has effects twice.
+
+use pg_tock_test::{Cluster, stays_true};
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+/// Ids of the jobs that tell the story.
+struct Jobs {
+    skip: i64,
+    once: i64,
+    all: i64,
+    batches: i64,
+    long: i64,
+}
+
+fn job(cluster: &Cluster, name: &str, command: &str, more: &Value) -> i64 {
+    let mut options = json!({ "job_name": name, "schedule": "1 second", "command": command });
+    if let (Some(options), Some(more)) = (options.as_object_mut(), more.as_object()) {
+        options.extend(more.clone());
+    }
+    cluster.create_job(&options)
+}
+
+/// Some load, a job for each policy, one that commits on its own, and one that is always under way.
+fn primary() -> (Cluster, Jobs) {
+    let primary = Cluster::start();
+    primary.sql("create table effect (job bigint, run bigint, part int)");
+    primary.sql(
+        "create procedure batches() language plpgsql as $$ begin \
+           insert into effect select jobid, runid, 1 from cron.current_run(); commit; \
+           insert into effect select jobid, runid, 2 from cron.current_run(); end $$",
+    );
+    let insert = "insert into effect select jobid, runid, 1 from cron.current_run()";
+    for n in 0..20 {
+        job(&primary, &format!("load {n}"), insert, &json!({}));
+    }
+    let jobs = Jobs {
+        skip: job(&primary, "skip", insert, &json!({})),
+        once: job(&primary, "once", insert, &json!({ "on_missed": "once" })),
+        all: job(&primary, "all", insert, &json!({ "on_missed": "all" })),
+        batches: job(&primary, "batches", "call batches()", &json!({})),
+        long: job(&primary, "long", "select pg_sleep(3600)", &json!({})),
+    };
+    primary.wait_known();
+    for job in [jobs.skip, jobs.once, jobs.all, jobs.batches] {
+        let _ = primary.finished_runs(job, 3);
+    }
+    let _ = primary.run_in_status(jobs.long, "running");
+    (primary, jobs)
+}
+
+fn ours(cluster: &Cluster) -> i64 {
+    cluster.one("select count(*) from pg_stat_activity where backend_type ~ '^pg_tock (scheduler|executor)'")
+}
+
+/// Promotes once the gap is some seconds long. Returns how long it took until the first run started.
+fn promote_after_a_gap(standby: &Cluster) -> Duration {
+    let died: String = standby.one("select max(start_time)::text from cron.job_run_details");
+    standby.wait_for(&format!("clock_timestamp() > timestamptz '{died}' + interval '4 seconds'"));
+    let started = Instant::now();
+    let promoted: String = standby.one("select clock_timestamp()::text");
+    standby.promote();
+    let until_first_run: String = format!(
+        "select extract(epoch from min(start_time) - '{promoted}')::float8 \
+         from cron.job_run_details where start_time > '{promoted}'"
+    );
+    standby.wait_for(&format!("({until_first_run}) is not null"));
+    let seconds: f64 = standby.one(&until_first_run);
+    eprintln!(
+        "first run {:.0} ms after pg_promote() was called (seen after {:?})",
+        seconds * 1000.0,
+        started.elapsed()
+    );
+    Duration::from_secs_f64(seconds)
+}
+
+/// What each policy makes of the gap, and that effects and rows agree.
+fn goes_on(standby: &Cluster, jobs: &Jobs, reason: &str) {
+    let own = "start_time > (select max(r.first_at) from cron.job_skip r)";
+    for job in [jobs.skip, jobs.once, jobs.all, jobs.batches] {
+        standby.wait_for(&format!(
+            "(select count(*) >= 3 from cron.job_run_details \
+             where jobid = {job} and trigger = 'schedule' and status = 'succeeded' and {own})"
+        ));
+    }
+    standby.flush();
+    let skipped = |job: i64| -> (Vec<String>, i64) {
+        let row = &standby.rows(
+            "select coalesce(array_agg(distinct reason), '{}'), coalesce(sum(count), 0)::bigint \
+             from cron.job_skip where jobid = $1",
+            &[&job],
+        )[0];
+        (row.get(0), row.get(1))
+    };
+    let caught_up = |job: i64| -> i64 {
+        standby.one_with(
+            "select count(*) from cron.job_run_details \
+             where jobid = $1 and trigger = 'catch_up' and status = 'succeeded'",
+            &[&job],
+        )
+    };
+    let (reasons, missed) = skipped(jobs.skip);
+    assert_eq!(reasons, [reason]);
+    assert!(missed >= 3, "{missed} occurrences in four seconds");
+    assert_eq!(caught_up(jobs.skip), 0);
+    let (reasons, missed) = skipped(jobs.once);
+    assert_eq!((reasons, caught_up(jobs.once)), (vec![reason.to_owned()], 1));
+    assert!(missed >= 2, "{missed} but the latest");
+    assert_eq!(skipped(jobs.all), (Vec::new(), 0));
+    assert!(caught_up(jobs.all) >= 3, "each of them");
+
+    let cut = standby.finished_runs_of(jobs.long);
+    assert_eq!(cut.len(), 1, "{cut:#?}");
+    assert_eq!(cut[0].return_message, "server restarted");
+    assert_eq!(cut[0].outcome.as_deref(), Some("crashed"));
+    no_double_effects(standby);
+}
+
+fn no_double_effects(standby: &Cluster) {
+    standby.strict_audit();
+    let differences: Vec<String> = standby.column(
+        "select format('job %s run %s: %s effects, %s', jobid, runid, coalesce(n, 0), status) \
+         from (select job jobid, run runid, count(*) n, count(distinct part) parts from effect group by 1, 2) e \
+         full join (select * from cron.job_run_details where command ~ 'effect|batches' and end_time is not null) d \
+           using (jobid, runid) \
+         where n > parts or d.runid is null and not exists (select from cron.running r where r.runid = e.runid) \
+            or status = 'succeeded' and coalesce(n, 0) <> case when jobname = 'batches' then 2 else 1 end \
+            or status <> 'succeeded' and jobname <> 'batches' and n > 0",
+    );
+    assert!(differences.is_empty(), "{differences:#?}");
+}
+
+#[test]
+fn a_failover_goes_on_by_each_jobs_policy() {
+    let (primary, jobs) = primary();
+    let standby = primary.standby();
+    standby.catch_up_with(&primary);
+    let before = standby.runs_of(jobs.all).len();
+    standby.wait_for(&format!(
+        "(select count(*) >= {before} + 2 from cron.job_run_details where jobid = {})",
+        jobs.all
+    ));
+    stays_true("nothing of ours on a standby", Duration::from_secs(2), || ours(&standby) == 0);
+    // The old primary is gone for good, in the middle of everything.
+    primary.kill_postmaster();
+    let _ = promote_after_a_gap(&standby);
+    goes_on(&standby, &jobs, "server crashed");
+}
+
+#[test]
+fn a_switchover_goes_on_by_each_jobs_policy() {
+    let (primary, jobs) = primary();
+    let standby = primary.standby();
+    standby.catch_up_with(&primary);
+    // A fast stop sends all there is to the standby before it ends.
+    primary.stop();
+    let _ = promote_after_a_gap(&standby);
+    goes_on(&standby, &jobs, "missed");
+}
+
+#[test]
+fn an_old_primary_that_follows_runs_nothing() {
+    let (primary, jobs) = primary();
+    let standby = primary.standby();
+    standby.catch_up_with(&primary);
+    primary.stop();
+    standby.promote();
+    let _ = standby.finished_runs(jobs.all, standby.finished_runs_of(jobs.all).len() + 2);
+    primary.follow(&standby);
+    let here = primary.runs_of(jobs.all).len();
+    primary.wait_for(&format!(
+        "(select count(*) > {here} from cron.job_run_details where jobid = {})",
+        jobs.all
+    ));
+    stays_true("nothing of ours on the old primary", Duration::from_secs(2), || {
+        ours(&primary) == 0
+    });
+    no_double_effects(&standby);
+}
