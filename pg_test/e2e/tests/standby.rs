@@ -1,5 +1,6 @@
 //! A physical standby: it runs nothing until it is promoted. Then it goes on where the primary's
 //! replicated books end, and nothing has effects twice.
+#![allow(clippy::indexing_slicing, reason = "a row that is missing is a failed test")]
 
 use pg_tock_test::{Cluster, stays_true};
 use serde_json::{Value, json};

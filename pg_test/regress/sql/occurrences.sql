@@ -1,6 +1,8 @@
 -- cron.occurrences: what fell due, open or not. That it agrees with the scheduler is tested on servers with one.
+SET client_min_messages = warning;
 DROP EXTENSION IF EXISTS pg_tock;
 CREATE EXTENSION pg_tock;
+RESET client_min_messages;
 SET timezone = 'UTC';
 SET datestyle = 'ISO';
 CREATE ROLE regress_tock_ann LOGIN;
