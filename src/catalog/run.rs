@@ -23,9 +23,9 @@ const DRAW: &str = "SELECT pg_catalog.nextval('cron.runid_seq') \
 pub(crate) const WRITE: &CStr = c"INSERT INTO cron.job_run_details AS d \
      (jobid, runid, job_pid, database, username, command, status, return_message, start_time, \
       end_time, jobname, scheduled_for, attempt, trigger, outcome, reason, guarantee, sqlstate, \
-      error, row_count) \
+      error, row_count, requested_by) \
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, \
-      $19, $20) \
+      $19, $20, $21) \
      ON CONFLICT ON CONSTRAINT job_run_details_pkey DO UPDATE SET \
       status = excluded.status, return_message = excluded.return_message, \
       end_time = excluded.end_time, outcome = excluded.outcome, reason = excluded.reason, \
@@ -34,7 +34,7 @@ pub(crate) const WRITE: &CStr = c"INSERT INTO cron.job_run_details AS d \
      WHERE d.end_time IS NULL";
 
 /// The columns [`WRITE`] fills, and their types.
-pub(crate) const PARAMETERS: [(&[u8], pg_sys::BuiltinOid); 20] = {
+pub(crate) const PARAMETERS: [(&[u8], pg_sys::BuiltinOid); 21] = {
     use pg_sys::BuiltinOid::{INT4OID, INT8OID, JSONBOID, TEXTOID, TIMESTAMPTZOID};
     [
         (b"jobid", INT8OID),
@@ -57,6 +57,7 @@ pub(crate) const PARAMETERS: [(&[u8], pg_sys::BuiltinOid); 20] = {
         (b"sqlstate", TEXTOID),
         (b"error", JSONBOID),
         (b"row_count", INT8OID),
+        (b"requested_by", TEXTOID),
     ]
 };
 
@@ -65,6 +66,9 @@ const CLOSE: &str = "UPDATE cron.job_run_details SET status = 'failed', \
       end_time = greatest(pg_catalog.clock_timestamp(), start_time), \
       outcome = coalesce(outcome, 'crashed'), reason = coalesce(reason, 'server restarted') \
      WHERE end_time IS NULL AND runid OPERATOR(pg_catalog.<>) ALL ($1)";
+
+const TAKE_BACK: &str = "DELETE FROM cron.job_run_details \
+     WHERE runid OPERATOR(pg_catalog.=) ANY ($1) AND end_time IS NULL";
 
 /// One row, owning its texts. Texts of the job are in the database's encoding.
 #[derive(Clone, Debug)]
@@ -89,6 +93,8 @@ pub(crate) struct RunRow {
     pub(crate) sqlstate: Option<[u8; 5]>,
     pub(crate) error: Option<String>,
     pub(crate) row_count: Option<i64>,
+    /// Who asked for it.
+    pub(crate) requested_by: Option<CString>,
 }
 
 /// The ledger's oid, if there is one. In a transaction, as every function here.
@@ -124,7 +130,7 @@ pub(crate) fn write<'a>(rows: impl Iterator<Item = &'a RunRow>) -> Result<(), sp
     })
 }
 
-fn values(row: &RunRow) -> [DatumWithOid<'_>; 20] {
+fn values(row: &RunRow) -> [DatumWithOid<'_>; 21] {
     let status = match row.outcome {
         None => "running",
         Some(Outcome::Succeeded) => "succeeded",
@@ -143,7 +149,7 @@ fn values(row: &RunRow) -> [DatumWithOid<'_>; 20] {
         row.message.as_deref().into(),
         timestamptz(Some(row.started_at)),
         timestamptz(row.ended_at),
-        crate::pg::text::param(row.jobname.as_ref().map(|name| ServerText::new(name.as_bytes()))),
+        optional(row.jobname.as_ref()),
         timestamptz(Some(row.scheduled_for)),
         row.attempt.cast_signed().into(),
         row.trigger.as_str().into(),
@@ -153,7 +159,12 @@ fn values(row: &RunRow) -> [DatumWithOid<'_>; 20] {
         sqlstate.into(),
         row.error.as_deref().and_then(json).into(),
         row.row_count.into(),
+        optional(row.requested_by.as_ref()),
     ]
+}
+
+fn optional(text: Option<&CString>) -> DatumWithOid<'_> {
+    crate::pg::text::param(text.map(|text| ServerText::new(text.as_bytes())))
 }
 
 fn json(text: &str) -> Option<JsonB> {
@@ -162,6 +173,14 @@ fn json(text: &str) -> Option<JsonB> {
 
 fn timestamptz(at: Option<Timestamp>) -> DatumWithOid<'static> {
     at.and_then(|at| TimestampWithTimeZone::try_from(to_pg(at)).ok()).into()
+}
+
+/// Takes back the rows of runs that were to begin and did not.
+pub(crate) fn take_back(runs: &[i64]) -> Result<(), spi::Error> {
+    Spi::connect_mut(|client| {
+        client.update(TAKE_BACK, None, &[runs.to_vec().into()])?;
+        Ok(())
+    })
 }
 
 /// Closes the rows of runs nobody runs any more: all without an end but those of `alive`.

@@ -146,7 +146,7 @@ unsafe fn run_statement<O: Observer>(
         let old = switch_to(if last { pg_sys::MessageContext } else { own_context });
         let plans = plan(text, statement);
         check_interrupts();
-        run_portal(text, tag, plans, old, progress);
+        run_portal(text, tag, plans, old, true, progress);
         if last {
             if implicit_block {
                 raw::EndImplicitTransactionBlock();
@@ -173,7 +173,10 @@ unsafe fn run_statement<O: Observer>(
 ///
 /// # Safety
 /// As [`execute`].
-unsafe fn plan(text: *const c_char, statement: *mut pg_sys::RawStmt) -> *mut pg_sys::List {
+pub(super) unsafe fn plan(
+    text: *const c_char,
+    statement: *mut pg_sys::RawStmt,
+) -> *mut pg_sys::List {
     // SAFETY: as above.
     unsafe {
         let snapshot = raw::analyze_requires_snapshot(statement);
@@ -196,11 +199,12 @@ unsafe fn plan(text: *const c_char, statement: *mut pg_sys::RawStmt) -> *mut pg_
 ///
 /// # Safety
 /// As [`execute`].
-unsafe fn run_portal(
+pub(super) unsafe fn run_portal(
     text: *const c_char,
     tag: CommandTag::Type,
     plans: *mut pg_sys::List,
     old: pg_sys::MemoryContext,
+    top_level: bool,
     progress: &mut Progress,
 ) {
     // SAFETY: as above.
@@ -216,7 +220,7 @@ unsafe fn run_portal(
         switch_to(old);
         let mut completion =
             pg_sys::QueryCompletion { commandTag: CommandTag::CMDTAG_UNKNOWN, nprocessed: 0 };
-        raw::PortalRun(portal, i64::MAX, true, true, receiver, receiver, &raw mut completion);
+        raw::PortalRun(portal, i64::MAX, top_level, true, receiver, receiver, &raw mut completion);
         progress.returned_rows = !(*portal).tupDesc.is_null();
         if let Some(destroy) = (*receiver).rDestroy {
             destroy(receiver);
@@ -232,7 +236,7 @@ unsafe fn run_portal(
 ///
 /// # Safety
 /// As [`execute`].
-unsafe fn start(progress: &mut Progress) {
+pub(super) unsafe fn start(progress: &mut Progress) {
     // SAFETY: as above.
     unsafe {
         if !progress.in_transaction_command {
@@ -266,7 +270,7 @@ unsafe fn finish(progress: &mut Progress) {
 
 /// # Safety
 /// As [`execute`].
-unsafe fn stop_statement_timeout() {
+pub(super) unsafe fn stop_statement_timeout() {
     // SAFETY: as above.
     unsafe {
         if raw::get_timeout_active(raw::STATEMENT_TIMEOUT) {
@@ -303,7 +307,7 @@ pub(crate) unsafe fn switch_to(context: pg_sys::MemoryContext) -> pg_sys::Memory
 ///
 /// # Safety
 /// As [`execute`].
-unsafe fn refuse_copy(kind: Kind) {
+pub(super) unsafe fn refuse_copy(kind: Kind) {
     if kind.copies_to_client {
         // SAFETY: as above.
         unsafe {

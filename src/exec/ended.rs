@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 
 use pg_tock_core::message::{ErrorFields, result_message};
-use pg_tock_core::run::{Guarantee, Outcome};
+use pg_tock_core::run::{Condition, Guarantee, Outcome};
 use pg_tock_core::time::Timestamp;
 use pg_tock_core::wire::{RunOrder, RunReport};
 
@@ -20,6 +20,8 @@ pub(crate) struct Ended {
     pub(super) recorded: bool,
     /// Somebody holds the job and the run did not begin: how many holds had ended before it tried.
     pub(crate) held: Option<u64>,
+    /// What became of the job's condition. If it was not met, the run did not begin.
+    pub(super) condition: Condition,
     /// The run wants to be followed by another one.
     pub(crate) again: bool,
     pub(super) reaches_outside: bool,
@@ -39,6 +41,7 @@ impl Ended {
             guarantee: Guarantee::ExactlyOnce,
             recorded: false,
             held: Some(holds_ended),
+            condition: Condition::Met,
             again: false,
             reaches_outside: false,
             started_at: at,
@@ -48,6 +51,17 @@ impl Ended {
             message: "job is held".to_owned(),
             error_json: None,
         }
+    }
+
+    /// A run that did not begin because its job's condition was not met.
+    pub(super) fn unmet(at: Timestamp) -> Self {
+        let message = "condition was not met".to_owned();
+        Self { held: None, condition: Condition::Unmet, message, ..Self::held(at, 0) }
+    }
+
+    /// Whether there was a run at all.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.held.is_none() && self.condition != Condition::Unmet
     }
 
     /// Whether the row is written. Otherwise the scheduler has to.
@@ -66,6 +80,9 @@ impl Ended {
     /// The end of the run, as `cron.log_statement` puts it.
     pub(crate) fn log_line(&self, order: &RunOrder<'_>) -> String {
         match self.outcome {
+            _ if !self.has_begun() => {
+                format!("cron job {} did not begin: {}", order.job, self.message)
+            }
             Outcome::Succeeded => format!("cron job {} completed: {}", order.job, self.message),
             outcome => format!("cron job {} {}: {}", order.job, outcome, self.message.trim_end()),
         }
@@ -80,6 +97,7 @@ impl Ended {
             guarantee: self.guarantee,
             recorded: self.recorded,
             held: self.held,
+            condition: self.condition,
             again: self.again,
             reaches_outside: self.reaches_outside,
             started_at: self.started_at,

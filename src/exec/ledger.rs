@@ -42,6 +42,7 @@ pub(crate) struct Row<'a> {
     pub(crate) sqlstate: Option<[u8; 5]>,
     pub(crate) error: Option<&'a CStr>,
     pub(crate) row_count: Option<i64>,
+    pub(crate) requested_by: Option<&'a CStr>,
 }
 
 /// Whether the run has a row already.
@@ -419,10 +420,8 @@ unsafe fn value(column: &[u8], row: &Row<'_>) -> Value {
                 Some(at) => Value::Is(Datum::from(to_pg(at))),
                 None => Value::Null,
             },
-            b"jobname" => match row.jobname {
-                Some(name) => text(Some(name.to_bytes())),
-                None => Value::Null,
-            },
+            b"jobname" => text(row.jobname.map(CStr::to_bytes)),
+            b"requested_by" => text(row.requested_by.map(CStr::to_bytes)),
             b"scheduled_for" => Value::Is(Datum::from(to_pg(row.scheduled_for))),
             b"attempt" => Value::Is(Datum::from(row.attempt.cast_signed())),
             b"trigger" => text(Some(row.trigger.as_bytes())),

@@ -3,10 +3,12 @@
 //! `command` executes a job's text as the simple query protocol would, `ledger` writes its row
 //! straight into the table, `run` puts the two together into one run, `reset` leaves nothing of it
 //! behind; `ended` puts the end of a run into words. `lock` is the lock a run holds on its job,
-//! `context` what it can read of itself, `checkpoint` what it forgets when it succeeds.
+//! `context` what it can read of itself, `checkpoint` what it forgets when it succeeds, `condition`
+//! what says whether it begins at all.
 
 mod checkpoint;
 pub(crate) mod command;
+pub(crate) mod condition;
 pub(crate) mod context;
 pub(crate) mod ended;
 pub(crate) mod kind;

@@ -1,17 +1,19 @@
 //! One run: claim it where that is needed, execute its text, settle its row in the transaction of
 //! its effects, record a failure in one of its own.
 
+use std::borrow::Cow;
 use std::ffi::CString;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use pg_tock_core::message::psql_error;
-use pg_tock_core::run::{Guarantee, Outcome};
+use pg_tock_core::run::{Condition, Guarantee, Outcome};
 use pg_tock_core::time::Timestamp;
 use pg_tock_core::wire::RunOrder;
 use pgrx::pg_sys;
 
 use super::checkpoint;
 use super::command::{self, Observer, Progress};
+use super::condition;
 use super::context;
 use super::ended::{Ended, Text, describe, fields, json, outcome_of, status_of};
 use super::kind::Kind;
@@ -92,6 +94,8 @@ struct Flight<'a> {
     ended_at: Timestamp,
     message: Text,
     row_count: Option<i64>,
+    /// What became of the job's condition.
+    condition: Condition,
 }
 
 impl Flight<'_> {
@@ -117,6 +121,7 @@ impl Flight<'_> {
             sqlstate: None,
             error: None,
             row_count: None,
+            requested_by: self.order.requested_by,
         }
     }
 
@@ -281,6 +286,7 @@ pub(crate) fn run(session: &Session, order: &RunOrder<'_>) -> Ended {
         ended_at: Timestamp(0),
         message: Text::new(),
         row_count: None,
+        condition: Condition::Met,
     };
     let mut progress = Progress::new();
     let presets = match context::presets(order) {
@@ -297,12 +303,23 @@ pub(crate) fn run(session: &Session, order: &RunOrder<'_>) -> Ended {
         raw::SetCurrentStatementStartTimestamp();
         let executed = trap::catch(|| {
             context::apply(&presets);
-            command::execute(order.command, &mut progress, &mut flight);
+            if let Some(condition) = order.run_if {
+                flight.condition = condition::evaluate(condition, session.slot);
+            }
+            if flight.condition == Condition::Met {
+                command::execute(order.command, &mut progress, &mut flight);
+            }
         });
         pg_sys::synchronous_commit = synchronous_commit;
         pg_sys::LockTimeout = lock_timeout;
         executed
     };
+    if session.slot.advance(Phase::Asking, Phase::Unrecorded) {
+        flight.condition = Condition::Failed;
+    }
+    if flight.condition == Condition::Unmet {
+        return Ended::unmet(flight.started_at);
+    }
     if let (Ok(()), Some(holds_ended)) = (&executed, flight.lock.held()) {
         return Ended::held(flight.started_at, holds_ended);
     }
@@ -378,6 +395,7 @@ fn succeeded(mut flight: Flight<'_>, progress: &Progress) -> Ended {
         guarantee: flight.guarantee,
         recorded: flight.settled,
         held: None,
+        condition: flight.condition,
         again: false,
         reaches_outside: flight.reaches_outside,
         started_at: flight.started_at,
@@ -391,7 +409,8 @@ fn succeeded(mut flight: Flight<'_>, progress: &Progress) -> Ended {
 
 /// The command failed, or its commit did: its effects are gone, what is left is to say so.
 fn failed(mut flight: Flight<'_>, error: &PgError) -> Ended {
-    let command = flight.order.command.to_string_lossy();
+    let asked = flight.order.run_if.filter(|_| flight.condition == Condition::Failed);
+    let command = asked.map_or_else(|| flight.order.command.to_string_lossy(), Cow::Borrowed);
     let outcome = outcome_of(error);
     flight.reaches_outside |= libraries::reach_outside();
     let committed = COMMITS.load(Ordering::Relaxed) != flight.commits_before;
@@ -411,6 +430,7 @@ fn failed(mut flight: Flight<'_>, error: &PgError) -> Ended {
         guarantee: flight.guarantee,
         recorded: false,
         held: None,
+        condition: flight.condition,
         again: false,
         reaches_outside: flight.reaches_outside,
         started_at: flight.started_at,
@@ -443,6 +463,7 @@ fn record_failure(flight: &mut Flight<'_>, ended: &Ended) -> bool {
                 outcome: Some(ended.outcome.as_str()),
                 return_message: Some(ended.message.as_bytes()),
                 end_time: Some(ended.ended_at),
+                reason: (ended.condition == Condition::Failed).then_some(condition::CONDITION),
                 sqlstate: ended.sqlstate,
                 error,
                 ..flight.row()

@@ -13,13 +13,14 @@ use core::ffi::{c_char, c_int, c_long, c_void};
 use pgrx::pg_sys::{
     BackendState, CachedPlan, CommandDest, CommandTag, Datum, DestReceiver, EState, ErrorData,
     HeapTuple, List, MemoryContext, Node, Oid, ParamListInfo, Portal, QueryCompletion,
-    QueryEnvironment, RawStmt, Relation, ResultRelInfo, Size, Snapshot, SysScanDesc, TransactionId,
-    TupleDesc, TupleTableSlot, TupleTableSlotOps,
+    QueryEnvironment, RawParseMode, RawStmt, Relation, ResultRelInfo, Size, Snapshot, SysScanDesc,
+    TransactionId, TupleDesc, TupleTableSlot, TupleTableSlotOps,
 };
 
 unsafe extern "C-unwind" {
     // tcop/postgres.c, tcop/pquery.c, tcop/utility.c, tcop/dest.c
     pub(crate) fn pg_parse_query(query: *const c_char) -> *mut List;
+    pub(crate) fn raw_parser(query: *const c_char, mode: RawParseMode::Type) -> *mut List;
     pub(crate) fn pg_analyze_and_rewrite_fixedparams(
         parsetree: *mut RawStmt,
         query: *const c_char,

@@ -113,6 +113,8 @@ pub(crate) enum Phase {
     Reported = 7,
     /// The scheduler is gone: nothing will begin here.
     Orphaned = 8,
+    /// The job's condition is being evaluated. Nothing has begun, and there may be no row.
+    Asking = 9,
 }
 
 impl Phase {
@@ -126,6 +128,7 @@ impl Phase {
             6 => Self::Claiming,
             7 => Self::Reported,
             8 => Self::Orphaned,
+            9 => Self::Asking,
             _ => Self::None,
         }
     }

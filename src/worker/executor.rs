@@ -191,7 +191,7 @@ fn serve(session: &Session, mut receiver: Receiver, mut sender: Sender) {
         }
         report.clear();
         let Some(ended) = obey(session, &order) else { return };
-        if ended.held.is_some() {
+        if !ended.has_begun() {
             session.slot.end();
         } else if !ended.is_recorded() {
             // Stays there until the scheduler, this or the next, has committed the row.

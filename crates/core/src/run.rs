@@ -104,6 +104,18 @@ words! {
 }
 
 words! {
+    /// What became of a job's condition (the option `run_if`) before its run.
+    Condition {
+        /// It was true, or there is none.
+        Met = 0 "met",
+        /// It was false or NULL: nothing ran.
+        Unmet = 1 "unmet",
+        /// It raised an error, which is the run's.
+        Failed = 2 "failed",
+    }
+}
+
+words! {
     /// How many times the effects of an occurrence can have happened, given what its row says.
     Guarantee {
         /// Effects and final status were one commit.

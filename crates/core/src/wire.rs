@@ -11,7 +11,7 @@
 
 use std::ffi::CStr;
 
-use crate::run::{Guarantee, Outcome, Trigger};
+use crate::run::{Condition, Guarantee, Outcome, Trigger};
 use crate::time::{JobId, RunId, Timestamp};
 
 const ORDER_TAG: u8 = b'O';
@@ -73,6 +73,13 @@ pub struct RunOrder<'a> {
     pub fresh: bool,
     /// The data the run is for: what is later than the first instant, up to the second.
     pub window: Option<(Timestamp, Timestamp)>,
+    /// Where to leave what it did, a DSM segment's handle, if it is to be rolled back whatever it
+    /// does (`cron.dry_run`).
+    pub dry_run: Option<u32>,
+    /// The role that asked for it.
+    pub requested_by: Option<&'a CStr>,
+    /// A boolean expression; if it is not true the command does not run.
+    pub run_if: Option<&'a str>,
     /// What to set before the command, as a JSON object of names and values.
     pub settings: Option<&'a str>,
     /// The job's name, if it has one.
@@ -90,6 +97,9 @@ impl<'a> RunOrder<'a> {
         let name_len = check_len("job_name", self.job_name.unwrap_or_default().count_bytes())?;
         let command_len = check_len("command", self.command.count_bytes())?;
         let settings_len = check_text("settings", self.settings.unwrap_or_default())?;
+        let condition_len = check_text("run_if", self.run_if.unwrap_or_default())?;
+        let asker = self.requested_by.unwrap_or_default();
+        let asker_len = check_len("requested_by", asker.count_bytes())?;
         let texts = self.job_name.map_or(0, CStr::count_bytes) + self.command.count_bytes();
         out.reserve(80 + texts + self.settings.map_or(0, str::len));
         out.push(ORDER_TAG);
@@ -109,6 +119,12 @@ impl<'a> RunOrder<'a> {
             out.extend_from_slice(&start.0.to_le_bytes());
             out.extend_from_slice(&end.0.to_le_bytes());
         }
+        out.push(u8::from(self.dry_run.is_some()));
+        if let Some(segment) = self.dry_run {
+            out.extend_from_slice(&segment.to_le_bytes());
+        }
+        put_optional_text(out, self.requested_by.map(CStr::to_bytes), asker_len);
+        put_optional_text(out, self.run_if.map(str::as_bytes), condition_len);
         put_optional_text(out, self.settings.map(str::as_bytes), settings_len);
         put_optional_text(out, self.job_name.map(CStr::to_bytes), name_len);
         put_text(out, self.command.to_bytes(), command_len);
@@ -138,6 +154,9 @@ impl<'a> RunOrder<'a> {
             } else {
                 None
             },
+            dry_run: if reader.flag("dry_run")? { Some(reader.u32()?) } else { None },
+            requested_by: reader.optional_c_text("requested_by")?,
+            run_if: reader.optional_text("run_if")?,
             settings: reader.optional_text("settings")?,
             job_name: reader.optional_c_text("job_name")?,
             command: reader.c_text("command")?,
@@ -163,6 +182,8 @@ pub struct RunReport<'a> {
     /// The run did not begin, because somebody held its job: how many holds had ended by then, as
     /// the executor read it before it looked. Nothing else in the report means anything then.
     pub held: Option<u64>,
+    /// What became of the job's condition. If it was not met, the run did not begin.
+    pub condition: Condition,
     /// The run asked for another one.
     pub again: bool,
     /// Whether it may have had effects a rollback does not undo: the job claims first from now on.
@@ -200,6 +221,7 @@ impl<'a> RunReport<'a> {
         if let Some(ended) = self.held {
             out.extend_from_slice(&ended.to_le_bytes());
         }
+        out.push(self.condition.as_u8());
         out.push(u8::from(self.again));
         out.push(u8::from(self.reaches_outside));
         out.extend_from_slice(&self.started_at.0.to_le_bytes());
@@ -230,6 +252,7 @@ impl<'a> RunReport<'a> {
             guarantee: reader.code("guarantee", Guarantee::from_u8)?,
             recorded: reader.flag("recorded")?,
             held: if reader.flag("held")? { Some(reader.u64()?) } else { None },
+            condition: reader.code("condition", Condition::from_u8)?,
             again: reader.flag("again")?,
             reaches_outside: reader.flag("reaches_outside")?,
             started_at: Timestamp(reader.i64()?),

@@ -6,7 +6,7 @@
 //! Until then the run counts as running: like a local run, it waits for a locked ledger.
 
 use pg_tock_core::engine::ExecutorId;
-use pg_tock_core::run::{Guarantee, Outcome};
+use pg_tock_core::run::{Condition, Guarantee, Outcome};
 use pg_tock_core::time::Timestamp;
 
 use super::Scheduler;
@@ -32,6 +32,10 @@ impl Scheduler {
     pub(super) fn told(&mut self, id: ExecutorId, end: End, now: Timestamp) {
         if let Some(holds_ended) = end.held {
             self.put_off(id, holds_ended, now);
+            return;
+        }
+        if end.condition == Condition::Unmet {
+            self.unmet(id, now);
             return;
         }
         let Some(executor) = self.executors.get_mut(&id) else { return };
@@ -126,6 +130,7 @@ pub(super) fn last_will(
         guarantee: Guarantee::AtMostOnce,
         recorded: false,
         held: None,
+        condition: Condition::Met,
         again: false,
         reaches_outside: slot.reached_outside(),
         started_at,

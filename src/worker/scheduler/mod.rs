@@ -5,6 +5,7 @@
 //! holds no snapshot and no transaction while it sleeps, waits for no lock, and does nothing at
 //! all while nothing is due.
 
+mod asked;
 mod conclude;
 mod held;
 mod jobs;
@@ -148,6 +149,8 @@ struct Scheduler {
     /// Settings as the jobs were read with them.
     rules: Rules,
     stats_pending: bool,
+    /// Who asked for runs, and what was not run because of a condition.
+    asked: asked::Asked,
     /// Requests the engine knows of.
     requests: HashSet<RunId>,
     /// Jobs whose runs have had effects a rollback does not undo: they claim first.
@@ -219,6 +222,7 @@ impl Scheduler {
             looked_again: false,
             rules: Rules::now(),
             stats_pending: false,
+            asked: asked::Asked::default(),
             requests: HashSet::new(),
             outside: HashSet::new(),
         }

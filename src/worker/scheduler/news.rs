@@ -164,6 +164,7 @@ impl Scheduler {
         self.held.forget(job);
         self.records.gone(job);
         self.outside.remove(&job);
+        self.asked.skipped(job);
     }
 
     /// The extension is not there, or not any more.

@@ -1,5 +1,6 @@
 //! The executors of one scheduler: their processes, queues and slots.
 
+use std::ffi::CString;
 use std::rc::Rc;
 
 use pg_tock_core::engine::{ExecutorId, Occurrence, PoolKey};
@@ -31,6 +32,8 @@ pub(crate) struct Current {
     pub(crate) extension: u32,
     /// When to send the cancel signal again; None if the run may go on.
     pub(crate) cancel_at: Option<Timestamp>,
+    /// Who asked for it.
+    pub(crate) requested_by: Option<CString>,
 }
 
 /// One executor.

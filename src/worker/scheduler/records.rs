@@ -54,6 +54,8 @@ pub(crate) struct Records {
     over: HashMap<JobId, Vec<u8>>,
     /// Requests whose runs have their rows.
     answered: Vec<i64>,
+    /// Runs whose rows are to go: they did not begin.
+    taken_back: Vec<i64>,
     progress: HashMap<JobId, Progress>,
     count_at: Option<Timestamp>,
     retry_at: Option<Timestamp>,
@@ -121,6 +123,11 @@ impl Records {
         self.over.insert(job, schedule.as_bytes().to_vec());
     }
 
+    /// A run that has a row did not begin.
+    pub(crate) fn take_back(&mut self, run: RunId) {
+        self.taken_back.push(run.0);
+    }
+
     /// The run somebody asked for has ended.
     pub(crate) fn answered(&mut self, run: RunId) {
         self.answered.push(run.0);
@@ -171,6 +178,7 @@ impl Records {
             && self.effective.is_empty()
             && self.gone.is_empty()
             && self.over.is_empty()
+            && self.taken_back.is_empty()
             && self.answered.is_empty())
     }
 
@@ -217,7 +225,7 @@ impl Records {
     /// Writes rows, and what became of jobs. False if some of it has to wait.
     fn write_rows(&mut self) -> bool {
         let jobs = self.write_jobs();
-        let rows = self.rows.is_empty() || self.write_ledger();
+        let rows = (self.rows.is_empty() || self.write_ledger()) && self.write_taken_back();
         // A request is answered when its run has a row.
         jobs && rows && self.write_answers() && self.write_over()
     }
@@ -239,6 +247,25 @@ impl Records {
             self.gone.clear();
         }
         written
+    }
+
+    /// Deletes the rows of runs that did not begin.
+    fn write_taken_back(&mut self) -> bool {
+        if self.taken_back.is_empty() {
+            return true;
+        }
+        let done = txn::run("taking rows back", || {
+            let Some(ledger) = run::ledger()? else { return Ok(false) };
+            if !lock::try_lock_table(ledger) {
+                return Ok(false);
+            }
+            run::take_back(&self.taken_back).map(|()| true)
+        });
+        let done = matches!(done, Some(Ok::<bool, pgrx::spi::Error>(true)));
+        if done {
+            self.taken_back.clear();
+        }
+        done
     }
 
     /// Deletes the requests whose runs have ended.

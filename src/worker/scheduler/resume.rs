@@ -152,13 +152,14 @@ impl Scheduler {
             None => request::all(),
         });
         let Some(Ok(requests)) = requests else { return };
-        for occurrence in requests {
+        for request::Request { occurrence, by } in requests {
             let Some(run) = occurrence.run else { continue };
             if self.requests.contains(&run) {
                 continue;
             }
             if self.engine.enqueue(occurrence) {
                 self.requests.insert(run);
+                self.asked.note(run, by);
             } else {
                 pgrx::log!("pg_tock: run {run} of job {} is not needed any more", occurrence.job);
                 self.records.answered(run);

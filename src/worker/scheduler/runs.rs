@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use pg_tock_core::engine::{Action, ExecutorId, Occurrence, PoolKey};
-use pg_tock_core::run::{Guarantee, Outcome, Trigger};
+use pg_tock_core::run::{Condition, Guarantee, Outcome, Trigger};
 use pg_tock_core::time::{JobId, RunId, Timestamp};
 use pg_tock_core::wire::{RunOrder, RunReport};
 
@@ -14,6 +14,7 @@ use super::pool::{Current, Executor};
 use super::records::Records;
 use crate::catalog::run::RunRow;
 use crate::catalog::state::Skip;
+use crate::exec::condition::CONDITION;
 use crate::guc;
 use crate::pg::time;
 use crate::shmem::slots::Phase;
@@ -31,6 +32,8 @@ pub(super) struct End {
     pub(super) recorded: bool,
     /// The run did not begin: its job is held.
     pub(super) held: Option<u64>,
+    /// What became of the job's condition. If it was not met, the run did not begin.
+    pub(super) condition: Condition,
     /// The run wants to be followed by another one.
     pub(super) again: bool,
     pub(super) reaches_outside: bool,
@@ -120,6 +123,7 @@ impl Scheduler {
                 self.records.covered(job, scheduled_for, now);
             }
         }
+        self.asked.forget(current);
         if self.requests.remove(&current.run) {
             self.records.answered(current.run);
         }
@@ -152,7 +156,7 @@ impl Scheduler {
     }
 
     /// Switches a job off whose only instant has been.
-    fn note_if_over(&mut self, id: JobId) {
+    pub(super) fn note_if_over(&mut self, id: JobId) {
         let Some(job) = self.jobs.get(id) else { return };
         if let Some(schedule) = job.once() {
             self.records.over(id, schedule);
@@ -228,6 +232,7 @@ impl Scheduler {
                 Action::Cancel { executor, .. } => self.cancel(executor, now),
                 Action::Fail { occurrence, key } => self.fail(occurrence, key, now),
                 Action::Skipped { job, reason, first, last, count, extends } => {
+                    self.asked.skipped(job);
                     self.records.skip(job, Skip { reason, first, last, count, extends }, now);
                     self.note_if_over(job);
                 }
@@ -303,6 +308,7 @@ impl Scheduler {
             record_at: local.then_some(now.plus(UNRECORDED)),
             extension: self.extension,
             cancel_at: None,
+            requested_by: self.asked.by(run),
         };
         let flush_lsn = if local || !guc::log_run() {
             0
@@ -323,6 +329,9 @@ impl Scheduler {
             shares_lock: false,
             fresh: job.policy.fresh,
             window: self.jobs.window(job.id, occurrence.scheduled_for),
+            dry_run: None,
+            requested_by: current.requested_by.as_deref(),
+            run_if: job.policy.run_if.as_deref(),
             settings: job.settings.as_deref(),
             job_name: job.name.as_deref(),
             command: &job.command,
@@ -358,6 +367,7 @@ impl Scheduler {
             guarantee: Guarantee::ExactlyOnce,
             recorded: false,
             held: None,
+            condition: Condition::Met,
             again: false,
             reaches_outside: false,
             started_at: now,
@@ -378,6 +388,7 @@ impl Scheduler {
             record_at: None,
             extension: self.extension,
             cancel_at: None,
+            requested_by: self.asked.by(run),
         };
         self.account(&current, 0, end, now);
     }
@@ -387,8 +398,11 @@ impl Scheduler {
         let mut rows: Vec<(ExecutorId, RunRow)> = Vec::new();
         for (id, executor) in &mut self.executors {
             if !executor.wants_row(now) {
+                let asking = executor.slot.phase() == Phase::Asking;
                 if let Some(current) = &mut executor.current {
-                    current.record_at = current.record_at.filter(|&at| at > now);
+                    let later = asking.then_some(now.plus(UNRECORDED));
+                    current.record_at =
+                        current.record_at.and_then(|at| if at > now { Some(at) } else { later });
                 }
                 continue;
             }
@@ -454,6 +468,7 @@ fn running_row(current: &Current, pid: Option<i32>, started_at: Timestamp) -> Ru
         sqlstate: None,
         error: None,
         row_count: None,
+        requested_by: current.requested_by.clone(),
     }
 }
 
@@ -472,6 +487,7 @@ fn end_of(bytes: &[u8]) -> Option<End> {
         guarantee: report.guarantee,
         recorded: report.recorded,
         held: report.held,
+        condition: report.condition,
         again: report.again,
         reaches_outside: report.reaches_outside,
         started_at: report.started_at,
@@ -480,6 +496,6 @@ fn end_of(bytes: &[u8]) -> Option<End> {
         sqlstate: report.sqlstate,
         message: report.message.to_owned(),
         error: report.error_json.map(str::to_owned),
-        reason: None,
+        reason: (report.condition == Condition::Failed).then_some(CONDITION),
     })
 }

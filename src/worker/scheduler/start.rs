@@ -56,6 +56,7 @@ impl Scheduler {
                 record_at: None,
                 extension: 0,
                 cancel_at: None,
+                requested_by: None,
             });
             let now = crate::pg::time::now();
             let executor = Executor::adopt(index, slot, current, now);

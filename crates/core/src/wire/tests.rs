@@ -23,6 +23,9 @@ prop_compose! {
             shares_lock,
             fresh,
             window: window.map(|(start, end)| (Timestamp(start), Timestamp(end))),
+            dry_run: flush_lsn.is_multiple_of(2).then_some(attempt),
+            requested_by: None,
+            run_if: None,
             settings: None,
             job_name: None,
             command: c"",
@@ -49,6 +52,9 @@ fn order_bytes(command: &CStr) -> Vec<u8> {
         shares_lock: false,
         fresh: false,
         window: Some((Timestamp(2), Timestamp(3))),
+        dry_run: Some(5),
+        requested_by: Some(c"ann"),
+        run_if: Some("true"),
         settings: Some("{}"),
         job_name: Some(c"nightly"),
         command,
@@ -66,6 +72,7 @@ fn report() -> RunReport<'static> {
         guarantee: Guarantee::AtMostOnce,
         recorded: false,
         held: None,
+        condition: Condition::Failed,
         again: false,
         reaches_outside: true,
         started_at: Timestamp(1),
@@ -119,11 +126,16 @@ proptest! {
     #[test]
     fn orders_come_back_unchanged(head in heads(), name in proptest::option::of(texts()),
                                   settings in proptest::option::of(texts()),
+                                  condition in proptest::option::of(texts()),
+                                  asker in proptest::option::of(texts()),
                                   command in texts()) {
         let name = name.map(|name| CString::new(name).unwrap());
         let command = CString::new(command).unwrap();
+        let asker = asker.map(|name| CString::new(name).unwrap());
         let (job_name, settings) = (name.as_deref(), settings.as_deref());
-        let order = RunOrder { job_name, settings, command: &command, ..head };
+        let (run_if, requested_by) = (condition.as_deref(), asker.as_deref());
+        let command = command.as_c_str();
+        let order = RunOrder { job_name, settings, run_if, requested_by, command, ..head };
         let mut bytes = Vec::new();
         order.encode(&mut bytes).unwrap();
         prop_assert_eq!(RunOrder::decode(&bytes).unwrap(), order);
@@ -131,7 +143,7 @@ proptest! {
 
     #[test]
     fn reports_come_back_unchanged(outcome in 0u8..5, guarantee in 0u8..3, recorded: bool,
-                                   held: Option<u64>, again: bool,
+                                   held: Option<u64>, again: bool, condition in 0u8..3,
                                    row_count: Option<i64>, sqlstate: Option<[u8; 5]>,
                                    message in texts(),
                                    error in proptest::option::of(texts())) {
@@ -141,6 +153,7 @@ proptest! {
             recorded,
             held,
             again,
+            condition: Condition::from_u8(condition).unwrap(),
             row_count,
             sqlstate,
             message: &message,
