@@ -154,6 +154,14 @@ pub(crate) fn all(mut take: impl FnMut(Vec<JobRow>)) -> Result<(), spi::Error> {
     }
 }
 
+/// The ids of all jobs.
+pub(crate) fn ids() -> Result<Vec<i64>, spi::Error> {
+    Spi::connect(|client| {
+        let rows = client.select("SELECT j.jobid FROM cron.job j ORDER BY j.jobid", None, &[])?;
+        rows.map(|row| row.get(1).map(Option::unwrap_or_default)).collect()
+    })
+}
+
 /// Those of these jobs that exist.
 pub(crate) fn some(ids: &[i64]) -> Result<Vec<JobRow>, spi::Error> {
     Spi::connect(|client| {

@@ -15,11 +15,30 @@ pub(crate) fn ran() -> bool {
     RAN.swap(false, Ordering::Relaxed)
 }
 
+/// `ERRCODE_TO_CATEGORY` of elog.h: the first two characters of an SQLSTATE, six bits each.
+const CATEGORY: i32 = (1 << 12) - 1;
+/// Class 22 in it.
+const DATA: i32 = 2 + (2 << 6);
+
+/// Why a transaction came to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// A data exception (SQLSTATE class 22): it is up to a value in some row.
+    Data,
+    /// Anything else.
+    Other,
+}
+
 /// Runs `body` in a transaction with a snapshot and commits. An ERROR, also one at COMMIT, aborts
 /// the transaction, goes to the server log as a LOG line that begins with `what`, and is `None`.
 ///
 /// Nothing is held afterwards: no snapshot, no lock, no transaction.
 pub(crate) fn run<T>(what: &str, body: impl FnOnce() -> T) -> Option<T> {
+    attempt(what, body).ok()
+}
+
+/// As [`run`], for callers who want to know what kind of error it was.
+pub(crate) fn attempt<T>(what: &str, body: impl FnOnce() -> T) -> Result<T, Failure> {
     RAN.store(true, Ordering::Relaxed);
     let outcome = PgTryBuilder::new(AssertUnwindSafe(|| {
         // SAFETY: the sequence of every background worker (worker_spi.c); no transaction is open.
@@ -34,18 +53,17 @@ pub(crate) fn run<T>(what: &str, body: impl FnOnce() -> T) -> Option<T> {
             pg_sys::PopActiveSnapshot();
             pg_sys::CommitTransactionCommand();
         }
-        Some(value)
+        Ok(value)
     }))
     .catch_others(|error| {
-        let message = match &error {
-            pg_sys::panic::CaughtError::PostgresError(report)
-            | pg_sys::panic::CaughtError::ErrorReport(report) => report.message().to_owned(),
-            pg_sys::panic::CaughtError::RustPanic { ereport, .. } => ereport.message().to_owned(),
-        };
+        let (pg_sys::panic::CaughtError::PostgresError(report)
+        | pg_sys::panic::CaughtError::ErrorReport(report)
+        | pg_sys::panic::CaughtError::RustPanic { ereport: report, .. }) = &error;
+        let (message, code) = (report.message().to_owned(), report.sql_error_code() as i32);
         // SAFETY: PgTryBuilder has taken the error off Postgres's error stack.
         unsafe { pg_sys::AbortCurrentTransaction() };
         pgrx::log!("pg_tock: {what} failed: {message}");
-        None
+        Err(if code & CATEGORY == DATA { Failure::Data } else { Failure::Other })
     })
     .execute();
     // SAFETY: transactions may leave another context current.

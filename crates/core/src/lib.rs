@@ -1,6 +1,7 @@
 //! The pure part of `pg_tock`: no Postgres, no clock, no randomness of its own.
 #![forbid(unsafe_code)]
 
+pub mod advise;
 pub mod cancel;
 pub mod engine;
 pub mod http;

@@ -1,6 +1,6 @@
 //! What one role, or one bad run, must not be able to do to everybody else.
 
-use pg_tock_test::{Cluster, sqlstate};
+use pg_tock_test::{Cluster, PATIENCE, poll_until, sqlstate};
 
 /// Runs of a job that succeeded so far.
 fn succeeded(cluster: &Cluster, job: i64) -> i64 {
@@ -156,4 +156,43 @@ fn a_flush_that_waits_for_its_own_transaction_ends() {
     assert!(!flushed);
     transaction.rollback().unwrap();
     goes_on(&cluster, job);
+}
+
+#[test]
+fn a_row_that_cannot_be_read_harms_nobody_else() {
+    let cluster = Cluster::builder().without_extension().start();
+    cluster.sql(
+        "create database legacy encoding 'EUC_JP' lc_collate 'C' lc_ctype 'C' template template0",
+    );
+    cluster.conf("cron.database_name", "'legacy'");
+    cluster.restart();
+    let mut legacy = cluster.client_in("legacy");
+    // A character of that encoding that Unicode does not have.
+    legacy
+        .batch_execute(
+            "create extension pg_tock;
+             insert into cron.job (schedule, command, nodeport, run_window)
+             select '1 second', 'select ' || n, 5432, convert_from('\\xa9a1', 'EUC_JP')
+             from generate_series(1, 5) n where n in (2, 3);
+             select cron.schedule('steady', '1 second', 'select 1')",
+        )
+        .unwrap();
+    another_run(&mut legacy);
+    // All are read again.
+    cluster.sql("alter system set cron.default_missed_window = '1h'");
+    cluster.reload();
+    another_run(&mut legacy);
+    drop(legacy);
+    cluster.restart();
+    another_run(&mut cluster.client_in("legacy"));
+    assert!(cluster.log().contains("does not run: its row cannot be read"));
+}
+
+fn another_run(client: &mut postgres::Client) {
+    let mut count = || -> i64 {
+        let query = "select count(*) from cron.job_run_details where status = 'succeeded'";
+        client.query_one(query, &[]).unwrap().get(0)
+    };
+    let before = count();
+    poll_until("another run", PATIENCE, || (count() > before).then_some(()));
 }

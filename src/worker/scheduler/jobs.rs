@@ -302,6 +302,11 @@ impl Jobs {
         })
     }
 
+    /// A row that cannot be read at all.
+    pub(crate) fn cannot_read(&mut self, id: JobId) {
+        self.refuse(id, &format!("job {} does not run: its row cannot be read", id.0));
+    }
+
     fn refuse(&mut self, id: JobId, problem: &str) -> Taken {
         self.jobs.remove(&id);
         if self.complaints.insert((id, problem.to_owned())) {

@@ -11,12 +11,16 @@ use pgrx::pg_sys;
 use super::held::Held;
 use super::resume::Puts;
 use super::{Scheduler, start};
-use crate::catalog::load;
-use crate::pg::{lock, time, txn};
+use crate::catalog::load::{self, JobRow};
+use crate::pg::txn::{self, Failure};
+use crate::pg::{lock, time};
 use crate::shmem::changes::News;
 
 /// How long to wait before asking for a locked `cron.job` again.
 const READ_RETRY: i64 = Timestamp::SECOND / 10;
+
+/// How many jobs are read at a time when one of them cannot be read.
+const READ_AROUND: usize = 1_000;
 
 /// How often all jobs are read at the most.
 const READ_ALL_PAUSE: i64 = Timestamp::SECOND;
@@ -101,7 +105,7 @@ impl Scheduler {
         self.note_moves();
         let mut there = HashSet::new();
         let mut puts = Puts::default();
-        let read = txn::run("reading the jobs", || {
+        let read = txn::attempt("reading the jobs", || {
             if !lock::try_read_table(installed.jobs) {
                 return Ok(false);
             }
@@ -112,7 +116,11 @@ impl Scheduler {
             })?;
             Ok(true)
         });
-        if !matches!(read, Some(Ok::<bool, pgrx::spi::Error>(true))) {
+        let read = match read {
+            Err(Failure::Data) => self.read_around(&mut there, &mut puts),
+            read => matches!(read, Ok(Ok::<bool, pgrx::spi::Error>(true))),
+        };
+        if !read {
             // Those that were sorted are read again, and are known then.
             self.put(puts);
             if first {
@@ -136,14 +144,21 @@ impl Scheduler {
 
     /// Reads some jobs.
     fn read_some(&mut self, ids: &[i64]) -> bool {
-        let read = txn::run("reading jobs", || {
+        let read = txn::attempt("reading jobs", || {
             let Some(installed) = load::installed()? else { return Ok(None) };
             if !lock::try_read_table(installed.jobs) {
                 return Ok(None);
             }
             load::some(ids).map(Some)
         });
-        let Some(Ok::<_, pgrx::spi::Error>(Some(rows))) = read else { return false };
+        let rows = match read {
+            Ok(Ok::<_, pgrx::spi::Error>(Some(rows))) => rows,
+            Err(Failure::Data) => match self.read_halves(ids) {
+                Some(rows) => rows,
+                None => return false,
+            },
+            _ => return false,
+        };
         for &id in ids {
             if !rows.iter().any(|row| row.id == id) {
                 self.drop_job(JobId(id));
@@ -155,6 +170,35 @@ impl Scheduler {
         self.put(puts);
         self.take_requests(Some(ids));
         true
+    }
+
+    /// Reads every job when a value in one of them makes the query fail: that one is left out.
+    fn read_around(&mut self, there: &mut HashSet<i64>, puts: &mut Puts) -> bool {
+        let Some(Ok(ids)) = txn::run("reading the ids of jobs", load::ids) else { return false };
+        for some in ids.chunks(READ_AROUND) {
+            let Some(rows) = self.read_halves(some) else { return false };
+            there.extend(rows.iter().map(|row| row.id));
+            self.sort(rows, puts);
+        }
+        true
+    }
+
+    /// Reads these jobs but for those that cannot be read. `None`: it has to wait.
+    fn read_halves(&mut self, ids: &[i64]) -> Option<Vec<JobRow>> {
+        match txn::attempt("reading jobs", || load::some(ids)) {
+            Ok(rows) => rows.ok(),
+            Err(Failure::Other) => None,
+            Err(Failure::Data) => {
+                let (left, right) = ids.split_at(ids.len() / 2);
+                if left.is_empty() {
+                    right.iter().for_each(|&id| self.jobs.cannot_read(JobId(id)));
+                    return Some(Vec::new());
+                }
+                let mut rows = self.read_halves(left)?;
+                rows.extend(self.read_halves(right)?);
+                Some(rows)
+            }
+        }
     }
 
     /// A job that is not in the table any more.

@@ -1,0 +1,123 @@
+//! When jobs fire, compared.
+
+use std::collections::BTreeMap;
+
+use crate::engine::Occurrences;
+use crate::time::Timestamp;
+
+/// How far ahead instants are looked at: five years, so that yearly jobs have some.
+const HORIZON: i64 = 5 * 366 * 86_400 * Timestamp::SECOND;
+/// How many of them: five weeks of a job that runs every five minutes.
+const MOST: usize = 10_080;
+/// Herds are looked for this far ahead.
+const HERD_HORIZON: i64 = 8 * 86_400 * Timestamp::SECOND;
+
+/// The coming instants of a job.
+#[derive(Clone, Debug)]
+pub(super) struct Fires {
+    from: Timestamp,
+    /// They are known up to here.
+    until: Timestamp,
+    at: Vec<Timestamp>,
+}
+
+/// How the instants of one job lie among those of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Relation {
+    /// They are the same.
+    Same,
+    /// All of the first are among the second's.
+    Within,
+    /// All of the second are among the first's.
+    Contains,
+    /// Neither.
+    Apart,
+}
+
+impl Fires {
+    /// The instants after `now`. A job that counts from its last run has none.
+    pub(super) fn of(times: &dyn Occurrences, now: Timestamp) -> Self {
+        let end = now.plus(HORIZON);
+        let mut at = Vec::new();
+        let mut last = now;
+        while at.len() < MOST && times.after_completion().is_none() {
+            match times.next_open(last).filter(|&next| next > last && next <= end) {
+                Some(next) => {
+                    at.push(next);
+                    last = next;
+                }
+                None => break,
+            }
+        }
+        let until = if at.len() < MOST { end } else { last };
+        Self { from: now, until, at }
+    }
+
+    /// Those up to an instant.
+    fn up_to(&self, until: Timestamp) -> &[Timestamp] {
+        let end = self.at.partition_point(|&at| at <= until);
+        self.at.get(..end).unwrap_or_default()
+    }
+
+    /// The least time between two of them; `None` if there are not two.
+    pub(super) fn shortest_gap(&self) -> Option<i64> {
+        self.at.iter().zip(self.at.iter().skip(1)).map(|(one, next)| next.since(*one)).min()
+    }
+}
+
+/// How two jobs' instants lie, as far as both are known. Jobs without any have nothing in common.
+pub(super) fn relation(one: &Fires, other: &Fires) -> Relation {
+    let until = one.until.min(other.until);
+    let (one, other) = (one.up_to(until), other.up_to(until));
+    if one.is_empty() || other.is_empty() {
+        return Relation::Apart;
+    }
+    if one == other {
+        return Relation::Same;
+    }
+    let within = |few: &[Timestamp], many: &[Timestamp]| {
+        few.len() < many.len() && few.iter().all(|at| many.binary_search(at).is_ok())
+    };
+    if within(one, other) {
+        Relation::Within
+    } else if within(other, one) {
+        Relation::Contains
+    } else {
+        Relation::Apart
+    }
+}
+
+/// By how much the second job is later than the first, if it always is by the same.
+pub(super) fn shift(one: &Fires, other: &Fires) -> Option<i64> {
+    let shift = other.at.first()?.since(*one.at.first()?);
+    // The first instant of one may have passed while the other's has not.
+    let day = 86_400 * Timestamp::SECOND;
+    let shift = if shift.abs() > day / 2 { shift - day * shift.signum() } else { shift };
+    let until = one.until.min(other.until).plus(-shift.abs());
+    let from = one.from.max(other.from).plus(shift.abs());
+    let moved = one.at.iter().map(|at| at.plus(shift));
+    let inside = |at: &Timestamp| *at > from && *at <= until;
+    let (one, other): (Vec<_>, Vec<_>) =
+        (moved.filter(inside).collect(), other.at.iter().copied().filter(inside).collect());
+    (one.len() > 1 && one == other).then_some(shift)
+}
+
+/// The instants of the coming week at which at least `least` jobs are due, the fullest first.
+pub(super) fn crowds<'a>(
+    fires: impl Iterator<Item = (usize, &'a Fires)>,
+    least: usize,
+) -> Vec<(Timestamp, Vec<usize>)> {
+    let mut together: BTreeMap<Timestamp, Vec<usize>> = BTreeMap::new();
+    for (job, fires) in fires {
+        // Jobs that run all the time are no herd.
+        if fires.shortest_gap().is_some_and(|gap| gap < 60 * Timestamp::SECOND) {
+            continue;
+        }
+        for &at in fires.up_to(fires.from.plus(HERD_HORIZON)) {
+            together.entry(at).or_default().push(job);
+        }
+    }
+    let mut crowds: Vec<_> = together.into_iter().filter(|(_, jobs)| jobs.len() >= least).collect();
+    crowds.sort_by_key(|(at, jobs)| (std::cmp::Reverse(jobs.len()), *at));
+    crowds
+}

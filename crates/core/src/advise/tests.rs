@@ -1,0 +1,171 @@
+use std::sync::Arc;
+
+use super::*;
+use crate::plan::{Plan, Shape};
+use crate::schedule::{DayRule, DstPolicy, Schedule, Zone};
+
+const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+fn plan(schedule: &str, zone: &str) -> Plan {
+    let schedule = Schedule::parse(schedule).expect("a schedule");
+    let zone = Arc::new(Zone::resolve(zone).expect("a zone"));
+    Plan::new(schedule, zone, DayRule::Vixie, DstPolicy::Cron, NOW, Shape::default())
+}
+
+fn subject<'a>(name: &'a str, times: &'a Plan, work: &'a str) -> Subject<'a> {
+    let mut shifts = times.zone().shifts_between(NOW, NOW.plus(800 * 86_400_000_000));
+    let fixed_offset = shifts.next().is_none();
+    Subject {
+        name,
+        times,
+        work,
+        fixed_offset,
+        duration: None,
+        limited: true,
+        described: true,
+        runs: 1,
+        skipped: 0,
+    }
+}
+
+/// What is found about jobs of (name, schedule, work), as topic and names.
+fn found(jobs: &[(&str, &str, &str)]) -> Vec<(Topic, Vec<String>)> {
+    let plans: Vec<Plan> = jobs.iter().map(|(_, schedule, _)| plan(schedule, "GMT")).collect();
+    let subjects: Vec<Subject<'_>> =
+        jobs.iter().zip(&plans).map(|((name, _, work), plan)| subject(name, plan, work)).collect();
+    let named = |advice: Advice| {
+        (advice.topic, advice.jobs.iter().map(|&job| jobs[job].0.to_owned()).collect())
+    };
+    advise(&subjects, NOW).into_iter().map(named).collect()
+}
+
+fn expect(topic: Topic, names: &[&str]) -> (Topic, Vec<String>) {
+    (topic, names.iter().map(|&name| name.to_owned()).collect())
+}
+
+#[test]
+fn every_redundancy_of_the_nine_jobs_is_named() {
+    let jobs = [
+        ("daily-batch-trigger-resilient", "*/15 * * * *", "trigger"),
+        ("daily-batch-trigger-every-5min", "*/5 * * * *", "trigger"),
+        ("batch-reconciler-cleanup", "*/30 * * * *", "reconcile"),
+        ("batch-reconciler-every-10min", "*/10 * * * *", "reconcile"),
+        ("daily-batch-midnight-edt", "0 5 * * *", "batch"),
+        ("daily-batch-midnight-est", "0 4 * * *", "batch"),
+        ("daily-batch-trigger-12am-est", "0 5 * * *", "batch"),
+        ("daily-scheduler-3am-edt", "0 7 * * *", "schedule"),
+        ("daily-scheduler-3am-est", "0 8 * * *", "schedule"),
+    ];
+    let expected = [
+        expect(Topic::Duplicate, &["daily-batch-midnight-edt", "daily-batch-trigger-12am-est"]),
+        expect(Topic::Subset, &["daily-batch-trigger-every-5min", "daily-batch-trigger-resilient"]),
+        expect(Topic::Subset, &["batch-reconciler-every-10min", "batch-reconciler-cleanup"]),
+        expect(Topic::OffsetPair, &["daily-batch-midnight-est", "daily-batch-midnight-edt"]),
+        expect(Topic::OffsetPair, &["daily-batch-midnight-est", "daily-batch-trigger-12am-est"]),
+        expect(Topic::OffsetPair, &["daily-scheduler-3am-edt", "daily-scheduler-3am-est"]),
+    ];
+    assert_eq!(found(&jobs), expected);
+}
+
+#[test]
+fn jobs_that_do_different_things_are_left_alone() {
+    let jobs = [
+        ("reset-daily-challenges", "0 0 * * *", "a"),
+        ("update-user-streaks", "0 0 * * *", "b"),
+        ("calculate-daily-metrics", "0 1 * * *", "c"),
+        ("send-daily-reminders", "0 18 * * *", "d"),
+        ("cleanup-expired-stories", "0 * * * *", "e"),
+        ("update-leaderboards", "0 * * * *", "f"),
+        ("cleanup-expired-sessions", "*/15 * * * *", "g"),
+        ("process-moderation-queue", "0 * * * *", "h"),
+        ("send-weekly-reports", "0 0 * * 0", "i"),
+        ("cleanup-inactive-accounts", "0 2 1 * *", "j"),
+        ("database-maintenance", "0 3 1 * *", "k"),
+    ];
+    assert_eq!(found(&jobs), []);
+}
+
+#[test]
+fn schedules_are_compared_by_when_they_fire() {
+    let same = [("a", "0 */2 * * *", "x"), ("b", "0 0,2,4,6,8,10,12,14,16,18,20,22 * * *", "x")];
+    assert_eq!(found(&same), [expect(Topic::Duplicate, &["a", "b"])]);
+    let yearly = [("a", "@yearly", "x"), ("b", "0 0 1 1 *", "x"), ("c", "0 0 2 1 *", "x")];
+    assert_eq!(found(&yearly), [expect(Topic::Duplicate, &["a", "b"])]);
+    let never = [("a", "0 0 30 2 *", "x"), ("b", "0 0 31 2 *", "x")];
+    assert_eq!(found(&never), []);
+    let an_hour_apart_every_hour = [("a", "0 * * * *", "x"), ("b", "30 * * * *", "x")];
+    assert_eq!(found(&an_hour_apart_every_hour), []);
+}
+
+#[test]
+fn an_offset_pair_needs_a_fixed_offset() {
+    let (four, five) = (plan("0 4 * * *", "Europe/Berlin"), plan("0 5 * * *", "Europe/Berlin"));
+    let jobs = [subject("a", &four, "x"), subject("b", &five, "x")];
+    assert_eq!(advise(&jobs, NOW), []);
+    let (four, five) = (plan("0 4 * * *", "GMT"), plan("0 5 * * *", "GMT"));
+    let jobs = [subject("x-edt", &four, "x"), subject("y-est", &five, "x")];
+    let advice = advise(&jobs, NOW).pop().expect("advice");
+    assert_eq!(advice.topic, Topic::OffsetPair);
+    assert!(advice.advice.contains("America/New_York"), "{advice:?}");
+    let jobs = [subject("best", &four, "x"), subject("b", &five, "x")];
+    let advice = advise(&jobs, NOW).pop().expect("advice");
+    assert!(!advice.advice.contains('/'), "{advice:?}");
+}
+
+#[test]
+fn a_herd_is_named_once() {
+    let daily = plan("0 3 * * *", "GMT");
+    let works: Vec<String> = (0..12).map(|n| n.to_string()).collect();
+    let jobs: Vec<Subject<'_>> = works.iter().map(|work| subject(work, &daily, work)).collect();
+    let advice = advise(&jobs, NOW);
+    assert_eq!(advice.len(), 1, "{advice:?}");
+    assert_eq!(advice[0].jobs.len(), 12);
+    assert_eq!(advice[0].topic, Topic::Herd);
+    assert!(advice[0].finding.contains(" 03:00 UTC"), "{advice:?}");
+    assert_eq!(advise(&jobs[..9], NOW), []);
+}
+
+#[test]
+fn what_one_job_lacks() {
+    let often = plan("*/10 * * * *", "GMT");
+    let job = Subject {
+        duration: Some(700 * Timestamp::SECOND),
+        limited: false,
+        described: false,
+        runs: 0,
+        skipped: 10,
+        ..subject("job", &often, "x")
+    };
+    let topics: Vec<Topic> = advise(&[job], NOW).iter().map(|advice| advice.topic).collect();
+    assert_eq!(
+        topics,
+        [Topic::TooSlow, Topic::AlwaysSkipped, Topic::NoTimeout, Topic::NoDescription]
+    );
+}
+
+#[test]
+fn commands_are_compared_without_their_layout() {
+    let same = |one: &str, other: &str| assert_eq!(normalize(one), normalize(other));
+    same("SELECT  1 ;\n", "select 1");
+    same("select /* a /* b */ c */ 1 -- end", "select 1");
+    same("select 'A'  , \"B\"", "SELECT 'A' , \"B\"");
+    for (one, other) in [
+        ("select 'A'", "select 'a'"),
+        ("select \"A\"", "select \"a\""),
+        ("do $x$ A $x$", "do $x$ a $x$"),
+        ("select '--'", "select '"),
+        ("select 'a''b'", "select 'a' 'b'"),
+    ] {
+        assert_ne!(normalize(one), normalize(other), "{one}");
+    }
+    same("do $$ BEGIN $$", "DO $$ BEGIN $$");
+    same("select $1", "SELECT  $1");
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_text_is_normalized_and_stays_so(text in "\\PC*") {
+        let once = normalize(&text);
+        proptest::prop_assert!(once.len() <= text.len() * 3);
+    }
+}
