@@ -164,7 +164,7 @@ fn a_row_that_cannot_be_read_harms_nobody_else() {
     cluster.sql(
         "create database legacy encoding 'EUC_JP' lc_collate 'C' lc_ctype 'C' template template0",
     );
-    cluster.conf("cron.database_name", "'legacy'");
+    cluster.conf("cron.database_name", "legacy");
     cluster.restart();
     let mut legacy = cluster.client_in("legacy");
     // A character of that encoding that Unicode does not have.
