@@ -213,6 +213,12 @@ pub(crate) fn of_scheduler(database: u32) -> impl Iterator<Item = (u32, &'static
     })
 }
 
+/// How many executors there are that work for other schedulers.
+pub(crate) fn of_others(database: u32) -> usize {
+    let theirs = |slot: &&Slot| slot.state() != State::Free && slot.scheduler() != database;
+    layout::slots().iter().filter(theirs).count()
+}
+
 impl Slot {
     /// How far the executor is.
     pub(crate) fn state(&self) -> State {

@@ -87,6 +87,15 @@ words! {
     }
 }
 
+impl Trigger {
+    /// Whether it stands for an instant of the job's schedule, which the job's cursor has to
+    /// account for.
+    #[must_use]
+    pub const fn is_nominal(self) -> bool {
+        matches!(self, Self::Schedule | Self::CatchUp | Self::Dependency)
+    }
+}
+
 words! {
     /// How a run ended.
     Outcome {

@@ -20,7 +20,7 @@ mod start;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use pg_tock_core::engine::{Action, Engine, ExecutorId, Limits, PoolKey};
+use pg_tock_core::engine::{Action, Engine, ExecutorId, Limits, Occurrence, PoolKey};
 use pg_tock_core::options::Stored;
 use pg_tock_core::run::MissedPolicy;
 use pg_tock_core::schedule::DstPolicy;
@@ -127,7 +127,10 @@ struct Scheduler {
     /// Why executors of a key could not be started lately.
     refusals: HashMap<PoolKey, ([u8; 5], String)>,
     records: Records,
-    held: held::Held,
+    /// How many holds had ended when everything was tried last.
+    holds_seen: u64,
+    /// Worker slots the engine was told of.
+    slots: u32,
     actions: Vec<Action>,
     /// Room for a list of executors.
     ids: Vec<ExecutorId>,
@@ -207,7 +210,8 @@ impl Scheduler {
             executors: HashMap::new(),
             refusals: HashMap::new(),
             records: Records::default(),
-            held: held::Held::default(),
+            holds_seen: 0,
+            slots: 0,
             actions: Vec::new(),
             ids: Vec::new(),
             order: Vec::new(),
@@ -231,6 +235,7 @@ impl Scheduler {
     /// The main loop. Returns when the database has to be let go.
     fn run(mut self, mut alarm: Alarm) {
         self.adopt();
+        self.count_slots();
         self.database.changes.push_everything();
         loop {
             process::check_interrupts();
@@ -315,19 +320,21 @@ impl Scheduler {
     fn note_moves(&mut self) {
         let now = time::now();
         for (job, cursor) in self.engine.take_moved() {
-            let mut cursor = self.held.limit(job, cursor);
-            if !guc::log_run() {
-                cursor = cursor.max(self.handed_over(job).unwrap_or(cursor));
-            }
+            let cursor = if guc::log_run() {
+                cursor
+            } else {
+                cursor.max(self.handed_over(job).unwrap_or(cursor))
+            };
             self.records.moved(job, cursor, now);
         }
     }
 
-    /// The instant of its schedule a job's run under way is for.
+    /// The latest instant of its schedule a job's runs under way are for.
     fn handed_over(&self, job: JobId) -> Option<Timestamp> {
-        let executor = self.executors.get(&self.engine.running(job)?)?;
-        let occurrence = executor.current.as_ref()?.occurrence;
-        occurrence.is_nominal().then_some(occurrence.scheduled_for)
+        let runs = self.engine.runs_of(job).filter_map(|id| self.executors.get(&id));
+        let occurrences = runs.filter_map(|executor| Some(executor.current.as_ref()?.occurrence));
+        let nominal = occurrences.filter(Occurrence::is_nominal);
+        nominal.map(|occurrence| occurrence.scheduled_for).max()
     }
 
     /// Writes all there is to write. False if something has to wait.
@@ -359,7 +366,7 @@ impl Scheduler {
         let startup: Vec<JobId> =
             self.jobs.iter().filter(|job| job.startup && job.active).map(|job| job.id).collect();
         for job in startup {
-            self.engine.enqueue(pg_tock_core::engine::Occurrence {
+            self.engine.enqueue(Occurrence {
                 job,
                 scheduled_for: at,
                 trigger: pg_tock_core::run::Trigger::Startup,

@@ -8,7 +8,6 @@ use std::collections::HashSet;
 use pg_tock_core::time::{JobId, Timestamp};
 use pgrx::pg_sys;
 
-use super::held::Held;
 use super::resume::Puts;
 use super::{Scheduler, start};
 use crate::catalog::load::{self, JobRow};
@@ -205,7 +204,6 @@ impl Scheduler {
     fn drop_job(&mut self, job: JobId) {
         self.engine.drop_job(job);
         self.jobs.remove(job);
-        self.held.forget(job);
         self.records.gone(job);
         self.outside.remove(&job);
         self.asked.skipped(job);
@@ -219,7 +217,6 @@ impl Scheduler {
         }
         self.engine.retire_where(|_| true);
         self.records.clear();
-        self.held = Held::default();
         self.outside.clear();
         self.installed = false;
         self.extension = 0;

@@ -7,12 +7,18 @@ use pg_tock_core::engine::{ExecutorId, Occurrence, PoolKey};
 use pg_tock_core::time::{RunId, Timestamp};
 use pgrx::{PgTryBuilder, pg_sys};
 
+use super::Scheduler;
 use super::conclude::Told;
 use super::jobs::Job;
 use crate::pg::bgw::{Handle, Life};
 use crate::pg::mq::{Detached, Receiver, Sender};
+use crate::pg::settings;
+use crate::shmem::databases;
 use crate::shmem::slots::{self, Assignment, Phase, Slot, State};
 use crate::worker::executor::{QUEUE, worker};
+
+/// Worker slots that are never executors': the launcher's, and that of logical replication.
+const NOT_OURS: usize = 2;
 
 /// How long an executor an earlier scheduler asked for may take to arrive.
 const ARRIVAL: i64 = 10 * Timestamp::SECOND;
@@ -24,6 +30,8 @@ pub(crate) struct Current {
     pub(crate) run: RunId,
     pub(crate) job: Rc<Job>,
     pub(crate) handed_at: Timestamp,
+    /// Its row had to be there before it began.
+    pub(crate) claim: bool,
     /// Whether the executor writes the row itself.
     pub(crate) local: bool,
     /// When to look whether the run needs a `running` row; None when it has one.
@@ -210,6 +218,20 @@ impl Executor {
         let Some(current) = &self.current else { return false };
         current.record_at.is_some_and(|at| at <= now)
             && (!current.local || self.slot.phase() == Phase::Unrecorded)
+    }
+}
+
+impl Scheduler {
+    /// Tells the engine how many worker slots its executors may take: all but what others have of
+    /// them. Whatever else the server starts is found out when a slot is refused.
+    pub(super) fn count_slots(&mut self) {
+        let all = usize::try_from(settings::max_worker_processes()).unwrap_or(0);
+        let schedulers = databases::all().filter(|database| database.pid() > 0).count();
+        let taken = NOT_OURS + schedulers + slots::of_others(self.oid);
+        let slots = u32::try_from(all.saturating_sub(taken).max(1)).unwrap_or(u32::MAX);
+        if std::mem::replace(&mut self.slots, slots) != slots {
+            self.engine.set_slots(slots);
+        }
     }
 }
 

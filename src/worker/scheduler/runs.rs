@@ -171,8 +171,8 @@ impl Scheduler {
         let begun = executor.slot.last_begun();
         if let Some(current) = executor.current.take_if(|current| current.run != begun) {
             // It left before the order reached it: the run has not begun, another does it.
-            self.free(id, now);
             self.try_again(&current);
+            self.free(id, now);
             return;
         }
         let Some(current) = &executor.current else {
@@ -194,6 +194,7 @@ impl Scheduler {
         if let Some(executor) = self.executors.remove(&id) {
             executor.slot.free();
         }
+        self.count_slots();
     }
 
     /// An executor did not get as far as being ready.
@@ -259,6 +260,7 @@ impl Scheduler {
             }
             None => self.engine.executor_refused(key, now),
         }
+        self.count_slots();
     }
 
     fn retire(&mut self, id: ExecutorId) {
@@ -283,20 +285,18 @@ impl Scheduler {
         };
         let local = job.key.database == self.oid && guc::log_run();
         if self.is_held(&occurrence, local) {
-            self.engine.run_finished(id, now);
-            self.keep(occurrence, now);
+            self.engine.hold(job.id);
+            self.not_begun(id, occurrence, claim, now);
             return;
         }
         let Some(run) = occurrence.run.or_else(|| self.records.next_id()) else {
             pgrx::log!("pg_tock: no run id could be drawn for job {}, trying again", job.id);
-            self.engine.run_finished(id, now);
-            self.engine.enqueue(occurrence);
+            self.not_begun(id, occurrence, claim, now);
             return;
         };
         // Without a ledger only the cursor tells that this has begun.
         if !guc::log_run() && occurrence.is_nominal() && !Records::pass(occurrence) {
-            self.engine.run_finished(id, now);
-            self.engine.enqueue(occurrence);
+            self.not_begun(id, occurrence, claim, now);
             return;
         }
         let current = Current {
@@ -304,6 +304,7 @@ impl Scheduler {
             run,
             job: Rc::clone(&job),
             handed_at: now,
+            claim,
             local,
             record_at: local.then_some(now.plus(UNRECORDED)),
             extension: self.extension,
@@ -348,6 +349,12 @@ impl Scheduler {
         let _ = executor.send(bytes);
     }
 
+    /// What was to be handed to an idle executor waits again.
+    fn not_begun(&mut self, id: ExecutorId, occurrence: Occurrence, claim: bool, now: Timestamp) {
+        self.engine.put_back(occurrence, claim);
+        self.engine.run_finished(id, now);
+    }
+
     /// A run that could not even start.
     fn fail(&mut self, occurrence: Occurrence, key: PoolKey, now: Timestamp) {
         let Some(job) = self.jobs.get(occurrence.job).map(Rc::clone) else { return };
@@ -384,6 +391,7 @@ impl Scheduler {
             run,
             job,
             handed_at,
+            claim: false,
             local: false,
             record_at: None,
             extension: self.extension,

@@ -52,6 +52,7 @@ impl Scheduler {
                 run: run.run,
                 job: self.jobs.stranger(run.job, slot),
                 handed_at: run.started_at,
+                claim: false,
                 local: slot.database() == self.oid,
                 record_at: None,
                 extension: 0,

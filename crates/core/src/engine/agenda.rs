@@ -7,9 +7,11 @@
 
 use std::sync::Arc;
 
-use super::Engine;
-use super::state::{Job, Waiting};
-use super::types::{Action, ExecutorId, JobSpec, Occurrence};
+use super::rules::CancelCause;
+use super::state::{Head, Job};
+use super::types::{Action, ExecutorId, JobSpec};
+use super::waiting::Waiting;
+use super::{Engine, PRIORITY};
 use crate::run::Verdict;
 use crate::time::{JobId, Timestamp};
 
@@ -40,6 +42,11 @@ impl Engine {
         job.dropped = false;
         job.active = spec.active;
         job.missed = spec.missed;
+        (job.overlap, job.places) = (spec.rules.overlap, spec.rules.places());
+        if std::mem::replace(&mut job.priority, spec.rules.priority) != spec.rules.priority {
+            self.leave(number);
+        }
+        let job = &mut self.jobs[number];
         if spec.missed_window != job.rare().missed_window {
             job.rare_mut().missed_window = spec.missed_window;
         }
@@ -79,30 +86,6 @@ impl Engine {
         self.forget_if_over(number);
     }
 
-    /// Adds an occurrence that does not come from the agenda (manual, retry, backfill and so on).
-    /// False when the job is unknown; when its queue is full, unless the run has an id already,
-    /// because then somebody counts on it; and when the same instant waits or runs already. An
-    /// inactive job takes it too: only the change to inactive clears the queue.
-    pub fn enqueue(&mut self, occurrence: Occurrence) -> bool {
-        let Some(&number) = self.job_ids.get(&occurrence.job) else { return false };
-        let job = &self.jobs[number];
-        let Occurrence { scheduled_for, run, attempt, trigger, .. } = occurrence;
-        let asked_for = run.is_some();
-        let known = |waiting: &Waiting| waiting.scheduled_for == scheduled_for;
-        let comes = asked_for
-            && (job.queue.iter().any(known)
-                || job.running_for.is_some_and(|(at, _)| at == scheduled_for)
-                || is_in_backlog(job, scheduled_for));
-        if job.dropped || comes || !(asked_for || self.has_room(number)) {
-            return false;
-        }
-        self.dirty = true;
-        let ready_at = self.now;
-        self.wait(number, Waiting { scheduled_for, ready_at, run, attempt, trigger, claim: false });
-        self.inbox.push(number);
-        true
-    }
-
     /// Makes eligible what came between ticks, now that the time is known.
     pub(super) fn admit(&mut self) {
         let mut inbox = std::mem::take(&mut self.inbox);
@@ -110,6 +93,7 @@ impl Engine {
             self.enter(number);
         }
         self.inbox = inbox;
+        self.promote();
         while let Some((at, number)) = self.closed.peek()
             && at <= self.now
         {
@@ -201,17 +185,18 @@ impl Engine {
             job.rare_mut().backlogs.clear();
         }
         self.totals.queued -= job.queue.clear();
-        if let Some(executor) = job.running
-            && !job.cancelled
-        {
-            self.outbox.push(Action::Cancel { executor: ExecutorId(executor), job: job.id });
+        self.later.remove(&mut self.places.later, number);
+        let (job, cause) = (job.id, CancelCause::Dropped);
+        for run in self.jobs[number].runs.iter().filter(|run| !run.cancelled) {
+            let executor = ExecutorId(run.executor);
+            self.outbox.push(Action::Cancel { executor, job, cause });
         }
     }
 
     /// Drops the record of a job that is neither wanted nor running.
     pub(super) fn forget_if_over(&mut self, number: u32) {
         let job = &self.jobs[number];
-        if !job.dropped || job.running.is_some() {
+        if !job.dropped || !job.runs.is_empty() {
             return;
         }
         let (id, key) = (job.id, job.key);
@@ -240,7 +225,7 @@ impl Engine {
     /// is next to run.
     pub(super) fn has_room(&self, number: u32) -> bool {
         let job = &self.jobs[number];
-        let next_to_run = usize::from(job.running.is_none());
+        let next_to_run = (job.places as usize).saturating_sub(job.runs.len());
         job.queue.len() < (self.limits.max_queued_per_job as usize).saturating_add(next_to_run)
     }
 
@@ -248,17 +233,18 @@ impl Engine {
     pub(super) fn enter(&mut self, number: u32) {
         let now = self.now;
         let Some(job) = self.jobs.lookup(number) else { return };
-        if job.running.is_some() || job.dropped || self.stands(number) {
+        if job.runs.len() >= job.places as usize || job.dropped || self.stands(number) {
             return;
         }
         if !job.rare().backlogs.is_empty() && !job.is_paused(now) {
             self.refill(number);
         }
         let job = &self.jobs[number];
-        let Some(ready_at) = self.next_waiting(job).map(|waiting| waiting.ready_at) else {
+        let Some(since) = self.next_waiting(job).map(|waiting| waiting.ready_at) else {
             return self.close(number);
         };
-        let head = (ready_at, job.id);
+        let order = since.plus(-i64::from(job.priority).saturating_mul(PRIORITY));
+        let head = Head { order, job: job.id, since };
         let key = job.key;
         self.closed.remove(&mut self.places.closed, number);
         self.jobs[number].eligible_since = now;
@@ -274,16 +260,15 @@ impl Engine {
 
     /// What of a job may start now.
     pub(super) fn next_waiting<'a>(&self, job: &'a Job) -> Option<&'a Waiting> {
-        let first = job.queue.iter().next()?;
-        if !self.is_free(job) {
-            return job.queue.iter().find(|waiting| waiting.is_forced());
+        if job.held || job.queue.len() == 0 {
+            return None;
         }
-        if job.rare().backlogs.is_empty() {
-            return Some(first);
+        if !self.is_free(job) {
+            return job.queue.forced();
         }
         // Requests do not wait until a long backlog is through.
-        let request = job.queue.iter().find(|waiting| !waiting.is_nominal());
-        request.filter(|request| request.ready_at < first.ready_at).or(Some(first))
+        let heads = [job.queue.nominal(), job.queue.request()];
+        heads.into_iter().flatten().min_by_key(|waiting| waiting.place())
     }
 
     /// Whether neither a pause nor its window or calendars hold a job back now.
@@ -299,7 +284,7 @@ impl Engine {
     /// Notes when a job opens whose occurrences wait for that.
     fn close(&mut self, number: u32) {
         let job = &self.jobs[number];
-        let waits = job.queue.len() > 0 && !job.is_paused(self.now);
+        let waits = job.queue.len() > 0 && !job.held && !job.is_paused(self.now);
         match self.opens(job).filter(|&at| waits && at > self.now) {
             Some(at) => self.closed.set(&mut self.places.closed, number, at),
             None => {
@@ -349,13 +334,6 @@ impl Engine {
     }
 }
 
-/// Whether an instant is one of those to be caught up.
-fn is_in_backlog(job: &Job, at: Timestamp) -> bool {
-    let covered = job.rare().backlogs.iter().any(|range| range.after < at && at < range.until);
-    let before = at.plus(-1);
-    covered && job.times.as_deref().is_some_and(|times| times.next_after(before) == Some(at))
-}
-
 /// Gives a job other instants.
 fn renew(job: &mut Job, spec: JobSpec, after: Timestamp) {
     job.exhausted = false;
@@ -383,7 +361,7 @@ fn renew(job: &mut Job, spec: JobSpec, after: Timestamp) {
     }
     // Whatever waits, requests too, must not come due as well.
     done.extend(job.queue.iter().map(|waiting| waiting.scheduled_for));
-    done.extend(job.running_for.map(|(at, _)| at));
+    done.extend(job.runs.iter().filter_map(|run| Some(run.waiting?.scheduled_for)));
     if !done.is_empty() {
         done.sort_unstable();
         done.dedup();

@@ -3,7 +3,7 @@
 //! Invariant: when these steps are through, no owner both waits and could be given something, so a
 //! second tick at the same instant does nothing.
 
-use super::state::{Phase, Pressure, Rank, Waiting};
+use super::state::{Phase, Pressure, Rank, Run};
 use super::types::{Action, ExecutorId};
 use super::{Engine, QUANTUM, RETRY, Totals};
 
@@ -36,23 +36,20 @@ impl Engine {
             self.owners[owner].served_at = Some(self.now);
             self.keys[key].handed_at = self.now;
             self.become_phase(executor, Phase::Busy(Some(job)));
+            // Its runs may overlap.
+            self.enter(job);
         }
     }
 
     /// Takes what a job is to run out of its queue; `None` if nothing of it may start now.
     fn begin(&mut self, job: u32, executor: u32, out: &mut Vec<Action>) -> Option<()> {
         let record = &self.jobs[job];
-        let chosen = *self.next_waiting(record)?;
-        let same = |w: &Waiting| {
-            w.scheduled_for == chosen.scheduled_for
-                && w.trigger == chosen.trigger
-                && w.run == chosen.run
-        };
+        let waiting = *self.next_waiting(record)?;
         let record = &mut self.jobs[job];
-        let waiting = record.queue.take(same)?;
-        record.running = Some(executor);
-        record.running_for = Some((waiting.scheduled_for, waiting.is_nominal()));
-        record.cancelled = false;
+        if !record.queue.remove(&waiting) {
+            return None;
+        }
+        record.runs.push(Run { executor, waiting: Some(waiting), cancelled: false });
         self.totals.queued -= 1;
         let occurrence = record.occurrence(waiting);
         out.push(Action::Run { executor: ExecutorId(executor), occurrence, claim: waiting.claim });

@@ -5,8 +5,9 @@
 //! time (no scheduler lived, the clock jumped, the job was paused) form one kind of gap, whatever
 //! made it: window and calendars are asked first, then the job's missed-run policy decides.
 
-use super::state::{Backlog, EVER, Job, Waiting};
+use super::state::{Backlog, EVER, Job};
 use super::types::{Action, Occurrences};
+use super::waiting::Waiting;
 use super::{Engine, LATE};
 use crate::run::{MissedPolicy, SkipReason, Trigger, Verdict};
 use crate::time::Timestamp;
@@ -173,20 +174,13 @@ impl Engine {
                     }
                     _ => Some(self.reason_of(job, at)),
                 },
-                Verdict::Start(_) if !self.has_room(number) => Some(SkipReason::Overlap),
+                Verdict::Start(_) if !self.has_room(number) => {
+                    Some(if job.held { SkipReason::Held } else { SkipReason::Overlap })
+                }
                 Verdict::Start(start) => {
                     self.emit(number, &mut fold, out);
-                    self.wait(
-                        number,
-                        Waiting {
-                            scheduled_for: at,
-                            ready_at: start,
-                            run: None,
-                            attempt: 1,
-                            trigger: Trigger::Schedule,
-                            claim: false,
-                        },
-                    );
+                    let waiting = self.nominal(at, start, Trigger::Schedule);
+                    self.wait(number, waiting);
                     None
                 }
             };
@@ -250,14 +244,13 @@ impl Engine {
 
     /// Brings the next instant of a backlog into the queue, if nothing of one is there yet.
     pub(super) fn refill(&mut self, number: u32) {
-        let waits = |job: &Job| job.queue.iter().any(|w| w.trigger == Trigger::CatchUp);
         let mut out = std::mem::take(&mut self.outbox);
         let mut fold = None;
         let mut left = COUNTED_PER_JOB;
         // What was skipped last came after all of this.
         let skipped = self.jobs[number].skipped.take();
         while let Some(&Backlog { after, until }) = self.jobs[number].rare().backlogs.front()
-            && !waits(&self.jobs[number])
+            && !self.jobs[number].queue.catches_up()
         {
             left = left.saturating_sub(1);
             let next = self.jobs[number].times.as_deref().and_then(|times| {
@@ -288,7 +281,7 @@ impl Engine {
                 Verdict::Start(_) => {
                     let waiting = self.caught_up(at, self.now);
                     self.emit(number, &mut fold, &mut out);
-                    self.jobs[number].queue.push_front(waiting);
+                    self.jobs[number].queue.push(waiting);
                     self.totals.queued += 1;
                 }
             }
@@ -311,12 +304,8 @@ impl Engine {
         let job = &mut self.jobs[number];
         job.took(at);
         if at >= gap.end {
-            let (ready_at, trigger) = (at, Trigger::Schedule);
-            let (run, attempt, claim) = (None, 1, false);
-            self.wait(
-                number,
-                Waiting { scheduled_for: at, ready_at, run, attempt, trigger, claim },
-            );
+            let waiting = self.nominal(at, at, Trigger::Schedule);
+            self.wait(number, waiting);
         } else if job.missed != MissedPolicy::Skip && at >= gap.oldest {
             let waiting = self.caught_up(at, now);
             self.wait(number, waiting);
@@ -333,7 +322,7 @@ impl Engine {
     pub(super) fn after_run(&self, number: u32, times: &dyn Occurrences) -> Option<Timestamp> {
         let job = &self.jobs[number];
         let by = times.after_completion()?;
-        if job.running.is_some() || job.queue.iter().any(Waiting::is_nominal) {
+        if !job.runs.is_empty() || job.queue.nominal().is_some() {
             return None;
         }
         times.opens(job.rare().base?.plus(by))
@@ -350,13 +339,23 @@ impl Engine {
         }
     }
 
-    fn caught_up(&self, at: Timestamp, now: Timestamp) -> Waiting {
+    fn caught_up(&mut self, at: Timestamp, now: Timestamp) -> Waiting {
         let claim = self.gap_reason == SkipReason::ServerCrashed && at <= self.missed_before;
-        let trigger = Trigger::CatchUp;
-        Waiting { scheduled_for: at, ready_at: now, run: None, attempt: 1, trigger, claim }
+        Waiting { claim, ..self.nominal(at, now, Trigger::CatchUp) }
     }
 
-    /// Puts an occurrence at the end of its job's queue.
+    fn nominal(&mut self, at: Timestamp, ready_at: Timestamp, trigger: Trigger) -> Waiting {
+        let turn = self.next_arrival();
+        Waiting { scheduled_for: at, ready_at, turn, run: None, attempt: 1, trigger, claim: false }
+    }
+
+    /// Orders what comes to wait at one instant.
+    pub(super) const fn next_arrival(&mut self) -> u64 {
+        self.arrivals += 1;
+        self.arrivals
+    }
+
+    /// Puts an occurrence into its job's queue.
     pub(super) fn wait(&mut self, number: u32, waiting: Waiting) {
         let job = &mut self.jobs[number];
         job.queue.push(waiting);

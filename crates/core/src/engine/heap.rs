@@ -60,6 +60,11 @@ impl<K: Ord + Copy> Heap<K> {
         self.entries.first().copied()
     }
 
+    /// The keys of its members, in no particular order.
+    pub(super) fn keys(&self) -> impl Iterator<Item = K> {
+        self.entries.iter().map(|entry| entry.0)
+    }
+
     /// The key of `id`, if it is in.
     pub(super) fn key(&self, positions: &Positions, id: u32) -> Option<K> {
         self.find(positions, id).map(|(_, key)| key)

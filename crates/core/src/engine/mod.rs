@@ -26,7 +26,8 @@
 //! # Fairness
 //! When slots are short the owner with the fewest running runs is next; among those the one that
 //! has waited longest, counted from its oldest due occurrence or from when a run of its last began
-//! or ended, whichever is later. Within an owner the oldest due comes first, then the smaller job id.
+//! or ended, whichever is later. Within an owner the oldest due comes first, then the smaller job id;
+//! each point of a job's priority counts as a minute of waiting, so what waits gets its turn.
 
 mod agenda;
 mod close;
@@ -35,12 +36,16 @@ mod due;
 mod fair;
 mod heap;
 mod pool;
+mod requests;
+mod rules;
 mod simulate;
 mod slab;
 mod state;
 #[cfg(test)]
 mod tests;
 mod types;
+mod unrun;
+mod waiting;
 
 use std::collections::HashMap;
 
@@ -50,6 +55,7 @@ use heap::{Heap, Positions};
 use slab::Slab;
 use state::{EVER, Executor, Job, Key, Need, Owner, Phase, Pressure, Rank};
 
+pub use rules::{CancelCause, Overlap, QueueId, Rules};
 pub use simulate::{Event, MOST_EVENTS, Simulated, What, simulate};
 pub use types::{Action, Counts, ExecutorId, JobSpec, Limits, Occurrence, Occurrences, PoolKey};
 
@@ -61,6 +67,8 @@ pub const GROWTH_DELAY: i64 = 1_000;
 pub const QUICK_RUN: i64 = 120;
 /// How long an executor works for its owner before it can be made to leave for another's sake.
 pub const QUANTUM: i64 = 50_000;
+/// By how much longer each point of its priority makes a job seem to wait, among its owner's.
+pub const PRIORITY: i64 = 60 * Timestamp::SECOND;
 /// How long to wait before asking for a worker slot again when nothing was seen to become free.
 pub const RETRY: i64 = Timestamp::SECOND;
 /// A clock reading that is older than the last one by less than this is taken for jitter.
@@ -95,8 +103,12 @@ pub struct Engine {
     places: Places,
     /// Next instant of each job that is on.
     agenda: Heap<Timestamp>,
+    /// When requests of jobs become ready.
+    later: Heap<Timestamp>,
     /// When jobs open whose occurrences wait for their window or a calendar.
     closed: Heap<Timestamp>,
+    /// Jobs somebody holds.
+    held: Vec<u32>,
     /// Jobs whose cursor may have moved.
     moved: Vec<u32>,
     /// No scheduler lived up to here, and why.
@@ -113,6 +125,8 @@ pub struct Engine {
     totals: Totals,
     /// Runs handed out and executors gone idle, ever: breaks ties.
     turn: u64,
+    /// Occurrences that came to wait, ever: breaks ties.
+    arrivals: u64,
 }
 
 /// Where things stand in the heaps.
@@ -120,6 +134,7 @@ pub struct Engine {
 struct Places {
     agenda: Positions,
     closed: Positions,
+    later: Positions,
     key_jobs: Positions,
     delayed: Positions,
     expiry: Positions,
@@ -164,7 +179,9 @@ impl Engine {
             executors: Slab::default(),
             places: Places::default(),
             agenda: Heap::default(),
+            later: Heap::default(),
             closed: Heap::default(),
+            held: Vec::new(),
             moved: Vec::new(),
             missed_before: EVER,
             gap_reason: SkipReason::Missed,
@@ -175,6 +192,7 @@ impl Engine {
             pressure: None,
             totals: Totals::default(),
             turn: 0,
+            arrivals: 0,
         }
     }
 
@@ -243,18 +261,24 @@ impl Engine {
             .pressure
             .filter(|pressure| pressure.credits == 0 && !self.want_owners.is_empty())
             .map(|pressure| pressure.retry_at);
-        [&self.agenda, &self.closed, &self.delayed, &self.expiry]
+        [&self.agenda, &self.later, &self.closed, &self.delayed, &self.expiry]
             .into_iter()
             .filter_map(|heap| heap.peek().map(|(at, _)| at))
             .chain(retry)
             .min()
     }
 
-    /// The executor that runs the job now.
+    /// The executor that runs the job now, the first of them if there are several.
     #[must_use]
     pub fn running(&self, job: JobId) -> Option<ExecutorId> {
-        let job = self.jobs.lookup(*self.job_ids.get(&job)?)?;
-        job.running.map(ExecutorId)
+        self.runs_of(job).next()
+    }
+
+    /// The executors that run the job now.
+    pub fn runs_of(&self, job: JobId) -> impl Iterator<Item = ExecutorId> {
+        let number = self.job_ids.get(&job);
+        let job = number.and_then(|&number| self.jobs.lookup(number));
+        job.into_iter().flat_map(|job| job.runs.iter()).map(|run| ExecutorId(run.executor))
     }
 
     /// The next instant of a job's schedule, if it is on and has one.
@@ -263,7 +287,7 @@ impl Engine {
         self.agenda.key(&self.places.agenda, *self.job_ids.get(&job)?)
     }
 
-    /// Figures for health checks; O(databases x roles + executors).
+    /// Figures for health checks; O(waiting jobs + databases x roles + executors).
     #[must_use]
     pub fn counts(&self) -> Counts {
         Counts {
@@ -273,18 +297,27 @@ impl Engine {
             idle: self.totals.idle,
             starting: self.totals.starting,
             leaving: self.totals.leaving,
-            oldest_waiting: self.keys.iter().filter_map(|key| Some(key.jobs.peek()?.0.0)).min(),
+            oldest_waiting: self
+                .keys
+                .iter()
+                .flat_map(|key| key.jobs.keys())
+                .map(|head| head.since)
+                .min(),
             short_of_slots: self.pressure.is_some() && !self.want_owners.is_empty(),
         }
     }
 
     /// Jobs that are known only because their run has not ended.
     fn dropped_running(&self) -> usize {
-        let dropped = |executor: &&Executor| match executor.phase {
-            Phase::Busy(Some(job)) => self.jobs[job].dropped,
+        let dropped = |&id: &u32| match self.executors[id].phase {
+            Phase::Busy(Some(job)) => {
+                let job = &self.jobs[job];
+                // Each is counted with the first of its runs.
+                job.dropped && job.runs.iter().next().is_some_and(|run| run.executor == id)
+            }
             _ => false,
         };
-        self.executors.iter().filter(dropped).count()
+        self.executors.ids().filter(dropped).count()
     }
 
     /// Notes that an event happened at `now`.
@@ -298,7 +331,9 @@ impl Engine {
         let mut outbox = std::mem::take(&mut self.outbox);
         for action in outbox.drain(..) {
             let stands = match action {
-                Action::Cancel { executor, job } => self.confirm_cancel(executor, job),
+                Action::Cancel { executor, job, cause } => {
+                    self.confirm_cancel(executor, job, cause)
+                }
                 Action::Retire { executor } => self.confirm_retire(executor),
                 _ => true,
             };
@@ -310,14 +345,13 @@ impl Engine {
     }
 
     /// Whether the run is still there and still unwanted.
-    fn confirm_cancel(&mut self, executor: ExecutorId, job: JobId) -> bool {
+    fn confirm_cancel(&mut self, executor: ExecutorId, job: JobId, cause: CancelCause) -> bool {
         let Some(&job) = self.job_ids.get(&job) else { return false };
         let job = &mut self.jobs[job];
-        if job.running != Some(executor.0) {
-            return false;
-        }
-        job.cancelled = job.dropped || !job.on;
-        job.cancelled
+        let unwanted = cause == CancelCause::Replaced || job.dropped || !job.on;
+        let Some(run) = job.runs.of(executor.0).filter(|run| !run.cancelled) else { return false };
+        run.cancelled = unwanted;
+        unwanted
     }
 
     /// Whether the executor is still there, or another one in its slot that has to leave too.

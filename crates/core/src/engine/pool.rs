@@ -4,7 +4,7 @@
 //! totals, by `count`; every change of phase goes through `become_phase`, which takes the old count
 //! back first. A `StartExecutor` not answered yet counts as one that is starting.
 
-use super::state::{Executor, Phase, Pressure};
+use super::state::{Executor, Phase, Pressure, Run};
 use super::types::{Action, ExecutorId, PoolKey};
 use super::{Engine, RETRY};
 use crate::time::{JobId, Timestamp};
@@ -141,13 +141,11 @@ impl Engine {
             None => self.add_job(job, key),
         };
         self.leave(number);
-        let free = self.jobs[number].running.is_none();
-        if free {
-            self.jobs[number].running = Some(id.0);
-        }
+        self.jobs[number].runs.push(Run { executor: id.0, waiting: None, cancelled: false });
         let record = &mut self.executors[id.0];
         (record.last, record.adopted) = (true, true);
-        self.become_phase(id.0, Phase::Busy(free.then_some(number)));
+        self.become_phase(id.0, Phase::Busy(Some(number)));
+        self.inbox.push(number);
     }
 
     /// Ends an executor the edge forgot to report gone, whose slot it uses again.
@@ -229,10 +227,7 @@ impl Engine {
         let owner = self.keys[self.executors[id].key].owner;
         self.owners[owner].served_at = Some(self.now);
         self.become_phase(id, Phase::Busy(None));
-        let record = &mut self.jobs[job];
-        record.running = None;
-        record.running_for = None;
-        record.cancelled = false;
+        self.jobs[job].runs.remove(id);
         self.note_moved(job);
         self.after_end(job);
         self.enter(job);
@@ -252,9 +247,9 @@ impl Engine {
         let pool_key = self.keys[key].key;
         while let Some((_, job)) = self.keys[key].jobs.pop(&mut self.places.key_jobs) {
             // What a pause or a window holds back has not failed: it may start later.
-            let free = self.is_free(&self.jobs[job]);
-            let record = &mut self.jobs[job];
-            while let Some(waiting) = record.queue.take(|w| free || w.is_forced()) {
+            while let Some(&waiting) = self.next_waiting(&self.jobs[job]) {
+                let record = &mut self.jobs[job];
+                record.queue.remove(&waiting);
                 let occurrence = record.occurrence(waiting);
                 self.outbox.push(Action::Fail { occurrence, key: pool_key });
                 self.totals.queued -= 1;

@@ -4,86 +4,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::heap::Heap;
+use super::rules::Overlap;
 use super::types::{Occurrence, Occurrences, PoolKey};
-use crate::run::{MissedPolicy, SkipReason, Trigger};
-use crate::time::{JobId, RunId, Timestamp};
+use super::waiting::{JobQueue, Waiting};
+use crate::run::{MissedPolicy, SkipReason};
+use crate::time::{JobId, Timestamp};
 
 /// Before every instant.
 pub(super) const EVER: Timestamp = Timestamp(i64::MIN);
-
-/// An occurrence without its job.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Waiting {
-    pub(super) scheduled_for: Timestamp,
-    /// Since when it could start: orders the jobs of an owner.
-    pub(super) ready_at: Timestamp,
-    pub(super) run: Option<RunId>,
-    pub(super) attempt: u32,
-    pub(super) trigger: Trigger,
-    pub(super) claim: bool,
-}
-
-impl Waiting {
-    /// Whether it is an instant of the schedule, which the job's cursor must not pass.
-    pub(super) const fn is_nominal(&self) -> bool {
-        matches!(self.trigger, Trigger::Schedule | Trigger::CatchUp)
-    }
-
-    /// Whether somebody wants it whatever pause, window and calendars say.
-    pub(super) const fn is_forced(&self) -> bool {
-        matches!(self.trigger, Trigger::Manual)
-    }
-}
-
-/// A job's due occurrences in order of arrival. The first one is kept outside the deque, so that a
-/// job which keeps up never allocates.
-#[derive(Debug, Default)]
-pub(super) struct JobQueue {
-    first: Option<Waiting>,
-    rest: VecDeque<Waiting>,
-}
-
-impl JobQueue {
-    pub(super) fn len(&self) -> usize {
-        usize::from(self.first.is_some()) + self.rest.len()
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Waiting> {
-        self.first.iter().chain(&self.rest)
-    }
-
-    pub(super) fn push(&mut self, waiting: Waiting) {
-        if self.first.is_none() {
-            self.first = Some(waiting);
-        } else {
-            self.rest.push_back(waiting);
-        }
-    }
-
-    pub(super) fn push_front(&mut self, waiting: Waiting) {
-        if let Some(second) = self.first.replace(waiting) {
-            self.rest.push_front(second);
-        }
-    }
-
-    /// Takes out the first of those `pick` likes.
-    pub(super) fn take(&mut self, pick: impl Fn(&Waiting) -> bool) -> Option<Waiting> {
-        if self.first.as_ref().is_some_and(&pick) {
-            let first = self.first.take();
-            self.first = self.rest.pop_front();
-            return first;
-        }
-        let at = self.rest.iter().position(pick)?;
-        self.rest.remove(at)
-    }
-
-    /// Empties the queue and says how many it held.
-    pub(super) fn clear(&mut self) -> usize {
-        let held = self.len();
-        *self = Self::default();
-        held
-    }
-}
 
 /// Missed instants that are all to run: those after `after` and before `until`.
 #[derive(Clone, Copy, Debug)]
@@ -120,6 +48,57 @@ static NOTHING_RARE: Rare = Rare {
     base: None,
 };
 
+/// A run that was handed out.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Run {
+    pub(super) executor: u32,
+    /// What it was when it waited; `None` when an earlier scheduler handed it out.
+    pub(super) waiting: Option<Waiting>,
+    /// `Action::Cancel` was decided for it.
+    pub(super) cancelled: bool,
+}
+
+/// The runs of a job: one, unless its runs may overlap.
+#[derive(Debug, Default)]
+pub(super) struct Runs {
+    first: Option<Run>,
+    rest: Vec<Run>,
+}
+
+impl Runs {
+    pub(super) fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.rest.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Run> {
+        self.first.iter().chain(&self.rest)
+    }
+
+    pub(super) fn push(&mut self, run: Run) {
+        match &mut self.first {
+            None => self.first = Some(run),
+            Some(_) => self.rest.push(run),
+        }
+    }
+
+    pub(super) fn of(&mut self, executor: u32) -> Option<&mut Run> {
+        self.first.iter_mut().chain(&mut self.rest).find(|run| run.executor == executor)
+    }
+
+    pub(super) fn remove(&mut self, executor: u32) -> Option<Run> {
+        if self.first.as_ref().is_some_and(|run| run.executor == executor) {
+            let next = (!self.rest.is_empty()).then(|| self.rest.remove(0));
+            return std::mem::replace(&mut self.first, next);
+        }
+        let at = self.rest.iter().position(|run| run.executor == executor)?;
+        Some(self.rest.remove(at))
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) id: JobId,
@@ -152,11 +131,13 @@ pub(super) struct Job {
     pub(super) queue: JobQueue,
     /// Since when nothing but a slot or an executor is missing.
     pub(super) eligible_since: Timestamp,
-    pub(super) running: Option<u32>,
-    /// The instant the present run is for, and whether it came from the schedule.
-    pub(super) running_for: Option<(Timestamp, bool)>,
-    /// `Action::Cancel` was decided for the present run.
-    pub(super) cancelled: bool,
+    pub(super) runs: Runs,
+    pub(super) overlap: Overlap,
+    /// How many runs of it there may be at a time.
+    pub(super) places: u32,
+    pub(super) priority: i32,
+    /// Nothing of it starts until the holds on it have ended.
+    pub(super) held: bool,
     pub(super) rare: Option<Box<Rare>>,
 }
 
@@ -180,9 +161,11 @@ impl Default for Job {
             skipped: None,
             queue: JobQueue::default(),
             eligible_since: EVER,
-            running: None,
-            running_for: None,
-            cancelled: false,
+            runs: Runs::default(),
+            overlap: Overlap::Queue,
+            places: 1,
+            priority: 0,
+            held: false,
             rare: None,
         }
     }
@@ -226,11 +209,11 @@ impl Job {
     /// Everything at or before it is accounted for.
     pub(super) fn cursor(&self) -> Timestamp {
         let before = |at: Timestamp| at.plus(-1);
-        // After a step back of the clock later instants may wait before earlier ones.
-        let waiting = self.queue.iter().filter(|waiting| waiting.is_nominal());
-        let waiting = waiting.map(|waiting| before(waiting.scheduled_for)).min();
+        let waiting = self.queue.nominal().map(|waiting| before(waiting.scheduled_for));
         let backlog = self.rare().backlogs.iter().map(|backlog| backlog.after).min();
-        let running = self.running_for.filter(|&(_, nominal)| nominal).map(|(at, _)| before(at));
+        let running = self.runs.iter().filter_map(|run| run.waiting);
+        let running =
+            running.filter(Waiting::is_nominal).map(|run| before(run.scheduled_for)).min();
         [waiting, backlog, running].into_iter().flatten().fold(self.popped, Ord::min)
     }
 }
@@ -253,8 +236,15 @@ pub(super) enum Need {
     Served,
 }
 
-/// Order within an owner: oldest due first, then by job.
-pub(super) type Head = (Timestamp, JobId);
+/// A job among those of its owner that wait: oldest due first, then by job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Head {
+    /// Since when it waits, and before that by what its priority is worth.
+    pub(super) order: Timestamp,
+    pub(super) job: JobId,
+    /// Since when it waits.
+    pub(super) since: Timestamp,
+}
 
 #[derive(Debug, Default)]
 pub(super) struct Key {
@@ -305,7 +295,7 @@ pub(super) struct Owner {
 
 /// Who goes first when something is short: the owner with the smallest rank.
 ///
-/// `since` is the owner's oldest due instant or the moment a run of it last began or ended, whichever
+/// `since` is when the owner's next job came to wait or the moment a run of it last began or ended, whichever
 /// is later: how long the owner has waited, not how old its backlog is. Otherwise an owner with a large
 /// backlog would win every tie until the backlog is gone, and everybody would wait behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -318,7 +308,7 @@ pub(super) struct Rank {
 
 impl Owner {
     pub(super) fn rank(&self, load: u32, head: Head) -> Rank {
-        let since = self.served_at.map_or(head.0, |served| served.max(head.0));
+        let since = self.served_at.map_or(head.since, |served| served.max(head.since));
         Rank { load, since, turn: self.turn, role: self.role }
     }
 }
@@ -330,7 +320,7 @@ pub(super) enum Phase {
     Absent,
     Starting,
     Idle,
-    /// Runs something; the job's number, if the job has no other run.
+    /// Runs something: the job's number, until that run is over.
     Busy(Option<u32>),
     /// Told to leave.
     Leaving,

@@ -5,6 +5,7 @@ mod agenda;
 mod fair;
 mod lives;
 mod missed;
+mod order;
 mod pool;
 mod shaped;
 mod simulate;

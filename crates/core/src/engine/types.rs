@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use super::rules::{CancelCause, Rules};
 use crate::run::{MissedPolicy, SkipReason, Trigger, Verdict};
 use crate::time::{JobId, RunId, Timestamp};
 
@@ -83,6 +84,8 @@ pub struct JobSpec {
     pub done: Arc<[Timestamp]>,
     /// End of the last run, for a schedule that counts from there.
     pub last_end: Option<Timestamp>,
+    /// Order and company of its runs.
+    pub rules: Rules,
 }
 
 impl JobSpec {
@@ -99,6 +102,7 @@ impl JobSpec {
             paused_until: None,
             done: Arc::default(),
             last_end: None,
+            rules: Rules::default(),
         }
     }
 }
@@ -122,7 +126,7 @@ impl Occurrence {
     /// Whether it is an instant of the job's schedule, which the job's cursor has to account for.
     #[must_use]
     pub const fn is_nominal(&self) -> bool {
-        matches!(self.trigger, Trigger::Schedule | Trigger::CatchUp)
+        self.trigger.is_nominal()
     }
 }
 
@@ -166,12 +170,14 @@ pub enum Action {
         /// Who leaves.
         executor: ExecutorId,
     },
-    /// Cancel a run whose job was dropped or deactivated; ends with `run_finished` as usual.
+    /// Cancel a run; ends with `run_finished` as usual.
     Cancel {
         /// Who runs it.
         executor: ExecutorId,
         /// The job.
         job: JobId,
+        /// Why.
+        cause: CancelCause,
     },
     /// No executor could be started for the key: record a failed run.
     Fail {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::support::*;
-use crate::engine::{Action, Limits};
+use crate::engine::{Action, CancelCause, ExecutorId, Limits};
 use crate::run::{SkipReason, Trigger};
 use crate::time::JobId;
 
@@ -140,7 +140,8 @@ fn deactivating_clears_the_queue_and_cancels_the_run() {
     assert_eq!(story.engine.counts().waiting, 2);
     let off = crate::engine::JobSpec { active: false, ..spec.clone() };
     story.put([off.clone()]);
-    let cancel = Action::Cancel { executor: crate::engine::ExecutorId(0), job: JobId(1) };
+    let cancel =
+        Action::Cancel { executor: ExecutorId(0), job: JobId(1), cause: CancelCause::Dropped };
     let gone = skipped(SkipReason::Inactive, 1, 2 * SEC, 3 * SEC, 2);
     assert_eq!(story.tick(3 * SEC), [gone, cancel]);
     story.put([off]);
@@ -161,7 +162,8 @@ fn dropping_cancels_and_a_job_put_again_waits_for_the_old_run() {
     story.up(7, 1);
     assert_eq!(story.tick(SEC), [run(1, 1, SEC)]);
     story.engine.drop_job(JobId(1));
-    let cancel = Action::Cancel { executor: crate::engine::ExecutorId(1), job: JobId(1) };
+    let cancel =
+        Action::Cancel { executor: ExecutorId(1), job: JobId(1), cause: CancelCause::Dropped };
     assert_eq!(story.tick(SEC), [cancel]);
     assert_eq!(story.engine.counts().jobs, 0);
     story.put([job(1, 7, Every(SEC))]);
@@ -192,7 +194,7 @@ fn an_inactive_job_takes_manual_runs() {
     assert!(story.engine.enqueue(manual));
     assert_eq!(
         story.tick(10),
-        [Action::Run { executor: crate::engine::ExecutorId(0), occurrence: manual, claim: false }]
+        [Action::Run { executor: ExecutorId(0), occurrence: manual, claim: false }]
     );
     story.put([spec]);
     assert_eq!(story.tick(11), [], "an unrelated change does not cancel it");
@@ -206,7 +208,8 @@ fn launching_switched_off_stops_every_job() {
     story.up(7, 0);
     story.tick(SEC);
     story.engine.set_limits(Limits { launch: false, ..LIMITS }, at(SEC));
-    let cancel = Action::Cancel { executor: crate::engine::ExecutorId(0), job: JobId(1) };
+    let cancel =
+        Action::Cancel { executor: ExecutorId(0), job: JobId(1), cause: CancelCause::Dropped };
     assert_eq!(story.tick(SEC), [cancel]);
     assert_eq!(story.wake(), None);
     story.finished(0);

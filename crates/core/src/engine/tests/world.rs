@@ -331,7 +331,7 @@ impl World {
                 let delay = self.dice.up_to(2 * MS);
                 self.after(delay, Event::Died { id, life });
             }
-            Action::Cancel { executor, job } => {
+            Action::Cancel { executor, job, .. } => {
                 let phase = self.executors[&executor.0].phase;
                 let Phase::Busy { job: runs, run } = phase else { panic!("cancels nothing") };
                 assert_eq!(runs, job.0);

@@ -1,0 +1,87 @@
+//! Occurrences that do not come from the agenda: manual runs, retries, backfills, starts.
+//!
+//! Invariant: an instant that waits, runs or is to be caught up is not taken a second time when
+//! somebody counts on its run; a request that is not ready yet waits in its job's queue and counts
+//! for no limit before it is.
+
+use super::Engine;
+use super::state::Job;
+use super::types::Occurrence;
+use super::waiting::Waiting;
+use crate::time::Timestamp;
+
+impl Engine {
+    /// Adds an occurrence that does not come from the agenda (manual, retry, backfill and so on).
+    /// False when the job is unknown; when its queue is full, unless the run has an id already,
+    /// because then somebody counts on it; and when the same instant waits or runs already. An
+    /// inactive job takes it too: only the change to inactive clears the queue.
+    pub fn enqueue(&mut self, occurrence: Occurrence) -> bool {
+        self.enqueue_at(occurrence, self.now)
+    }
+
+    /// The same for one that must not start before `at`: a retry after its delay, for instance. It
+    /// waits in its job's queue from then on; it must not be an instant of the schedule.
+    pub fn enqueue_at(&mut self, occurrence: Occurrence, at: Timestamp) -> bool {
+        let Some(&number) = self.job_ids.get(&occurrence.job) else { return false };
+        let job = &self.jobs[number];
+        let Occurrence { scheduled_for, run, attempt, trigger, .. } = occurrence;
+        let asked_for = run.is_some();
+        let later = at > self.now && !trigger.is_nominal();
+        if job.dropped || asked_for && comes(job, scheduled_for) {
+            return false;
+        }
+        if !(asked_for || later || self.has_room(number)) {
+            return false;
+        }
+        self.dirty = true;
+        let (ready_at, turn) = (at.max(self.now), self.next_arrival());
+        let claim = false;
+        let waiting = Waiting { scheduled_for, ready_at, turn, run, attempt, trigger, claim };
+        if later {
+            self.jobs[number].queue.push_later(waiting);
+            self.plan_later(number);
+        } else {
+            self.wait(number, waiting);
+            self.inbox.push(number);
+        }
+        true
+    }
+
+    /// Makes requests ready whose time has come.
+    pub(super) fn promote(&mut self) {
+        while let Some((at, number)) = self.later.peek()
+            && at <= self.now
+        {
+            while self.jobs[number].queue.promote(self.now) {
+                self.totals.queued += 1;
+            }
+            self.plan_later(number);
+            self.enter(number);
+        }
+    }
+
+    /// Notes when a request of a job becomes ready.
+    fn plan_later(&mut self, number: u32) {
+        match self.jobs[number].queue.next_later() {
+            Some(at) => self.later.set(&mut self.places.later, number, at),
+            None => {
+                self.later.remove(&mut self.places.later, number);
+            }
+        }
+    }
+}
+
+/// Whether an instant waits or runs already.
+pub(super) fn comes(job: &Job, at: Timestamp) -> bool {
+    let runs = |waiting: Waiting| waiting.scheduled_for == at;
+    job.queue.has(at)
+        || job.runs.iter().any(|run| run.waiting.is_some_and(runs))
+        || is_in_backlog(job, at)
+}
+
+/// Whether an instant is one of those to be caught up.
+fn is_in_backlog(job: &Job, at: Timestamp) -> bool {
+    let covered = job.rare().backlogs.iter().any(|range| range.after < at && at < range.until);
+    let before = at.plus(-1);
+    covered && job.times.as_deref().is_some_and(|times| times.next_after(before) == Some(at))
+}

@@ -1,0 +1,134 @@
+//! What happens to jobs and to the scheduler.
+
+use std::sync::Arc;
+
+use super::super::shaped::Shaped;
+use super::super::support::*;
+use super::{Ledger, done, engine};
+use crate::engine::{LATE, Occurrence, Occurrences};
+use crate::run::{SkipReason, Trigger};
+use crate::time::{RunId, Timestamp};
+
+impl Ledger {
+    pub(super) fn disturb(&mut self) {
+        let index = usize::try_from(self.dice.roll(self.jobs.len() as u64)).unwrap();
+        match self.dice.roll(14) {
+            0 | 1 => self.pause(index),
+            2 => self.ask(index, Trigger::Manual),
+            3 => self.ask(index, Trigger::Retry),
+            4 => self.change(index),
+            5 => self.rebuild(index),
+            6 => self.restart(),
+            7 => self.now += self.dice.up_to(4_000 * SEC),
+            8 => {
+                self.now -= self.dice.up_to(4_000 * SEC);
+                self.tick();
+            }
+            9 => {
+                // Less than what counts as a step.
+                self.now -= self.dice.up_to(LATE);
+                self.tick();
+            }
+            10 => {
+                let mut out = Vec::new();
+                self.engine.flush_skips(at(self.now), &mut out);
+                self.obey_all(&out);
+                self.tick();
+            }
+            11 => {
+                let job = &mut self.jobs[index];
+                job.held = true;
+                self.engine.hold(job.spec.id);
+                assert!(self.engine.is_held(job.spec.id));
+            }
+            12 => self.release(),
+            _ => self.longest_run = self.pick(&[0, 2 * SEC, 100 * SEC]),
+        }
+    }
+
+    pub(super) fn release(&mut self) {
+        self.engine.release_holds();
+        self.jobs.iter_mut().for_each(|job| job.held = false);
+    }
+
+    pub(super) fn pause(&mut self, index: usize) {
+        let until = match self.dice.roll(4) {
+            0 => Some(Timestamp(i64::MAX)),
+            1 | 2 => Some(at(self.now + self.dice.up_to(2_000 * SEC))),
+            _ => None,
+        };
+        let job = &mut self.jobs[index];
+        job.spec.paused_until = until;
+        self.engine.put_job(job.spec.clone(), at(self.now));
+    }
+
+    pub(super) fn ask(&mut self, index: usize, trigger: Trigger) {
+        self.runs += 1;
+        let run = RunId(self.runs);
+        // An instant no schedule names.
+        let scheduled_for = at(self.now / SEC * SEC + self.runs % SEC + 1);
+        let job = &mut self.jobs[index];
+        let occurrence =
+            Occurrence { job: job.spec.id, scheduled_for, trigger, attempt: 1, run: Some(run) };
+        assert!(self.engine.enqueue(occurrence), "refused");
+        assert!(!self.engine.enqueue(occurrence), "taken twice");
+        job.asked.push(run);
+    }
+
+    /// Another schedule from now on.
+    pub(super) fn change(&mut self, index: usize) {
+        self.tick();
+        let times = self.random_times();
+        let now = at(self.now);
+        let job = &mut self.jobs[index];
+        job.spec.times = Arc::clone(&times) as Arc<dyn Occurrences>;
+        job.spec.done = done(job, now);
+        self.engine.put_job(job.spec.clone(), now);
+        // What of the old one is not accounted for by now is closed.
+        // What was taken before the clock went back a little is not taken again.
+        job.since = now.max(at(self.latest));
+        self.tick();
+        let job = &mut self.jobs[index];
+        (job.times, job.changed, job.checked) = (times, true, at(i64::MIN));
+        job.skipped.clear();
+    }
+
+    /// The same schedule, read anew.
+    pub(super) fn rebuild(&mut self, index: usize) {
+        let job = &mut self.jobs[index];
+        let Shaped { period, stretch, jitter } = *job.times;
+        job.times = Arc::new(Shaped { period, stretch, jitter });
+        job.spec.times = Arc::clone(&job.times) as Arc<dyn Occurrences>;
+        let after = if self.dice.roll(2) == 0 {
+            job.since
+        } else {
+            self.engine.cursor(job.spec.id).unwrap()
+        };
+        job.spec.done = done(job, after);
+        self.engine.put_job(job.spec.clone(), after);
+    }
+
+    /// The scheduler dies, and another one comes up later.
+    pub(super) fn restart(&mut self) {
+        let cursors: Vec<Timestamp> =
+            self.jobs.iter().map(|job| self.engine.cursor(job.spec.id).unwrap()).collect();
+        self.now += self.dice.up_to(3_000 * SEC);
+        self.engine = engine(self.now);
+        self.busy.clear();
+        self.crashed = self.dice.roll(2) == 0;
+        self.dead_until = self.now;
+        self.engine.set_missed_before(at(self.now));
+        let reason = if self.crashed { SkipReason::ServerCrashed } else { SkipReason::Missed };
+        self.engine.set_gap_reason(reason);
+        for (job, cursor) in self.jobs.iter_mut().zip(cursors) {
+            let after = cursor.max(job.since);
+            job.spec.done = done(job, after);
+            job.running = false;
+            job.skipped.clear();
+            job.asked.clear();
+            job.back.clear();
+            job.held = false;
+            self.engine.put_job(job.spec.clone(), after);
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! What the engine says, held against the account.
+
+use std::sync::Arc;
+
+use super::super::support::*;
+use super::{Busy, Fate, Ledger, done};
+use crate::engine::{Action, ExecutorId, LATE, Occurrence, Occurrences};
+use crate::run::{MissedPolicy, SkipReason, Trigger};
+use crate::time::Timestamp;
+
+impl Ledger {
+    pub(super) fn tick(&mut self) -> bool {
+        self.latest = self.latest.max(self.now);
+        let mut out = Vec::new();
+        self.engine.tick(at(self.now), &mut out);
+        self.obey_all(&out);
+        let mut again = Vec::new();
+        if !out.iter().any(|action| matches!(action, Action::ClockBack { .. })) {
+            self.engine.tick(at(self.now), &mut again);
+            assert_eq!(again, [], "left something undone");
+            assert!(self.engine.next_wake().is_none_or(|wake| wake.0 > self.now), "spins");
+        }
+        self.check_cursors();
+        !out.is_empty()
+    }
+
+    pub(super) fn obey_all(&mut self, actions: &[Action]) {
+        self.counted = [0; 8];
+        for &action in actions {
+            match action {
+                Action::Run { executor, occurrence, claim } => {
+                    self.run(executor.0, occurrence, claim);
+                }
+                Action::Skipped { job, reason, first, last, count, extends } => {
+                    *self.seen.entry(reason.to_string()).or_default() += 1;
+                    self.skip(
+                        usize::try_from(job.0).unwrap(),
+                        reason,
+                        (first, last),
+                        count,
+                        extends,
+                    );
+                }
+                Action::ClockBack { to } => self.clock_back(to),
+                Action::StartExecutor { key } => {
+                    self.engine.executor_refused(key, at(self.now));
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    pub(super) fn run(&mut self, executor: u32, occurrence: Occurrence, claim: bool) {
+        let index = usize::try_from(occurrence.job.0).unwrap();
+        *self.seen.entry(occurrence.trigger.to_string()).or_default() += 1;
+        let now = at(self.now);
+        let job = &mut self.jobs[index];
+        assert!(!job.running, "second run at a time");
+        assert!(!job.held, "started although held");
+        job.running = true;
+        let nominal = occurrence.scheduled_for;
+        if let Some(run) = occurrence.run {
+            let place = job.asked.iter().position(|&asked| asked == run).expect("asked for");
+            job.asked.remove(place);
+        } else {
+            let before = job.fates.insert(nominal, Fate::Ran);
+            assert_eq!(before, None, "{occurrence:?} has its fate");
+            let started = job.times.start(nominal).0 <= self.latest;
+            assert!(started || job.changed, "too early: {occurrence:?}");
+            let made_up = job.spec.missed != MissedPolicy::Skip;
+            assert!(made_up || occurrence.trigger == Trigger::Schedule, "{occurrence:?}");
+        }
+        if occurrence.trigger != Trigger::Manual {
+            assert_eq!(job.spec.times.opens(now), Some(now), "started while closed");
+            assert!(
+                job.spec.paused_until.is_none_or(|until| until.0 <= self.latest),
+                "started in a pause"
+            );
+        }
+        let lost = occurrence.trigger == Trigger::CatchUp && nominal.0 <= self.dead_until;
+        match job.back.remove(&nominal) {
+            Some(expected) => assert_eq!(claim, expected, "forgot about the claim"),
+            None => assert!(!claim || (self.crashed && lost)),
+        }
+        let ends = self.now + self.dice.up_to(self.longest_run);
+        let unbegun = (self.dice.roll(6) == 0).then(|| self.dice.roll(2) == 0);
+        let busy = Busy { ends, job: index, occurrence, claim, unbegun };
+        assert!(self.busy.insert(executor, busy).is_none(), "two runs on one executor");
+    }
+
+    /// An executor has nothing to do any more. It may not have begun.
+    fn end(&mut self, id: u32) {
+        let Some(Busy { job, occurrence, claim, unbegun, .. }) = self.busy.remove(&id) else {
+            return;
+        };
+        let job = &mut self.jobs[job];
+        job.running = false;
+        if let Some(claims) = unbegun {
+            *self.seen.entry("put back".to_owned()).or_default() += 1;
+            assert!(self.engine.put_back(occurrence, claims), "not wanted");
+            assert!(!self.engine.put_back(occurrence, claims), "taken twice");
+            let nominal = occurrence.scheduled_for;
+            job.back.insert(nominal, claim || claims);
+            match occurrence.run {
+                Some(run) => job.asked.push(run),
+                None => assert_eq!(job.fates.remove(&nominal), Some(Fate::Ran)),
+            }
+            job.checked = job.checked.min(nominal.plus(-1));
+        }
+        self.engine.run_finished(ExecutorId(id), at(self.now));
+    }
+
+    pub(super) fn skip(
+        &mut self,
+        index: usize,
+        reason: SkipReason,
+        (first, last): (Timestamp, Timestamp),
+        count: u64,
+        extends: Option<Timestamp>,
+    ) {
+        let job = &mut self.jobs[index];
+        let times = Arc::clone(&job.times);
+        let of_old = last <= job.since;
+        self.counted[index] += count;
+        // Beyond what is counted one by one the rest is one row, and its count a lower bound.
+        let exact = self.counted[index] < 50_000;
+        let mut covered = 0;
+        let mut next = Some(first);
+        while let Some(nominal) = next.filter(|&nominal| nominal <= last) {
+            let before = job.fates.insert(nominal, Fate::Skipped(reason));
+            assert_eq!(before, None, "{nominal:?} skipped for {reason} has its fate");
+            if !of_old && exact {
+                let closed = times.closed(nominal);
+                let shaped = matches!(reason, SkipReason::Window | SkipReason::Calendar);
+                assert_eq!(closed, Some(reason).filter(|_| shaped), "wrong reason");
+                if reason == SkipReason::Missed {
+                    let start = times.start(nominal).0;
+                    assert!(start <= self.dead_until || self.now - start > LATE, "not missed");
+                }
+            }
+            covered += 1;
+            next = times.next_after(nominal);
+        }
+        assert!(
+            of_old || covered == count || (!exact && count < covered),
+            "{covered} instants counted as {count}"
+        );
+        if let Some(longer) = extends {
+            assert!(job.skipped.remove(&(reason, longer)), "extends no row");
+            assert!(of_old || times.next_after(longer) == Some(first), "something came between");
+        }
+        job.skipped.insert((reason, last));
+    }
+
+    pub(super) fn clock_back(&mut self, to: Timestamp) {
+        assert_eq!(to, at(self.now));
+        for job in &mut self.jobs {
+            // Either is right: the engine keeps what is before it.
+            let cursor = self.engine.cursor(job.spec.id).unwrap().max(job.since);
+            let after = if self.dice.roll(2) == 0 { to } else { to.min(cursor) };
+            job.spec.done = done(job, after);
+            (job.since, job.checked) = (after, after);
+            job.skipped.clear();
+            self.engine.put_job(job.spec.clone(), after);
+        }
+        self.tick();
+    }
+
+    /// Every instant up to the cursor has its fate.
+    pub(super) fn check_cursors(&mut self) {
+        for job in &mut self.jobs {
+            let cursor = self.engine.cursor(job.spec.id).expect("known");
+            let mut next = job.times.next_after(job.since.max(job.checked));
+            while let Some(nominal) = next.filter(|&nominal| nominal <= cursor) {
+                assert!(job.fates.contains_key(&nominal), "cursor {cursor:?} passed {nominal:?}");
+                job.checked = nominal;
+                next = job.times.next_after(nominal);
+            }
+        }
+    }
+
+    /// Sleeps until something happens.
+    pub(super) fn step(&mut self) -> bool {
+        let end = self.busy.iter().map(|(&id, busy)| (busy.ends, id)).min();
+        let wake = self.engine.next_wake().map(|wake| wake.0);
+        let Some(then) = [end.map(|(end, _)| end), wake].into_iter().flatten().min() else {
+            return false;
+        };
+        let then = then.max(self.now);
+        if then > self.now + 1 && self.dice.roll(3) == 0 {
+            self.now += self.dice.up_to(then - self.now - 1);
+            assert!(!self.tick(), "there was work before the promised instant");
+        }
+        self.now = then;
+        if let Some((end, id)) = end
+            && end <= self.now
+        {
+            self.end(id);
+        }
+        self.tick();
+        true
+    }
+
+    /// Lets everything come to its end and closes the account.
+    pub(super) fn settle(&mut self) {
+        self.longest_run = 0;
+        self.release();
+        for index in 0..self.jobs.len() {
+            self.jobs[index].spec.paused_until = None;
+            self.engine.put_job(self.jobs[index].spec.clone(), at(self.now));
+        }
+        // Backlogs of one-second jobs over hours take their runs; then a while of quiet life.
+        let mut steps = 0;
+        while steps < 300 || self.jobs.iter().any(|job| !job.asked.is_empty()) {
+            assert!(self.step() && steps < 100_000, "asked for and never run");
+            steps += 1;
+        }
+        let mut out = Vec::new();
+        self.engine.flush_skips(at(self.now), &mut out);
+        self.obey_all(&out);
+        self.tick();
+        for job in &self.jobs {
+            let waits = self.engine.cursor(job.spec.id).unwrap();
+            let mut next = job.times.next_after(job.since.max(waits));
+            // What has no fate is waiting, in a backlog, or not yet to start.
+            if job.running || self.engine.counts().waiting > 0 {
+                continue;
+            }
+            while let Some(nominal) = next.filter(|nominal| nominal.0 <= self.now) {
+                let fated = job.fates.contains_key(&nominal);
+                assert!(fated || job.times.start(nominal).0 > self.now, "{nominal:?} was lost");
+                next = job.times.next_after(nominal);
+            }
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Runs that were handed out and did not begin.
+//!
+//! Invariant: what was handed out and did not begin has the place it had, whatever limits say of
+//! what comes to wait, or, when its job does not want it any more, is reported as skipped. So
+//! nothing that was due is lost between the engine and its executors.
+
+use super::Engine;
+use super::requests::comes;
+use super::state::{Job, Phase};
+use super::types::Occurrence;
+use super::waiting::Waiting;
+use crate::run::SkipReason;
+use crate::time::{JobId, Timestamp};
+
+impl Engine {
+    /// An occurrence that was handed out has not begun: it waits again, in the place it had, and
+    /// with `claim` is claimed before it runs. To be called before the executor it was handed to is
+    /// reported as finished or gone. False when nobody wants it any more: its job is unknown, or
+    /// was switched off, in which case an instant of its schedule becomes [`Action::Skipped`].
+    ///
+    /// [`Action::Skipped`]: super::Action::Skipped
+    pub fn put_back(&mut self, occurrence: Occurrence, claim: bool) -> bool {
+        let Some(&number) = self.job_ids.get(&occurrence.job) else { return false };
+        self.dirty = true;
+        let Occurrence { scheduled_for, run, attempt, trigger, .. } = occurrence;
+        let was = self.take_run(number, &occurrence);
+        let job = &self.jobs[number];
+        if job.dropped {
+            self.forget_if_over(number);
+            return false;
+        }
+        if was.is_none() && comes(job, scheduled_for) {
+            return false;
+        }
+        let (ready_at, turn) =
+            was.map_or_else(|| (self.now, self.next_arrival()), |was| was.place());
+        let claim = claim || was.is_some_and(|was| was.claim);
+        self.note_moved(number);
+        self.inbox.push(number);
+        if trigger.is_nominal() && !self.jobs[number].on {
+            self.skip_one(number, SkipReason::Inactive, scheduled_for);
+            return false;
+        }
+        self.wait(number, Waiting { scheduled_for, ready_at, turn, run, attempt, trigger, claim });
+        true
+    }
+
+    /// Somebody holds a job: nothing of it starts before [`Self::release_holds`].
+    pub fn hold(&mut self, id: JobId) {
+        let Some(&number) = self.job_ids.get(&id) else { return };
+        if !std::mem::replace(&mut self.jobs[number].held, true) {
+            self.dirty = true;
+            self.held.push(number);
+            self.leave(number);
+        }
+    }
+
+    /// Whether a job is known to be held.
+    #[must_use]
+    pub fn is_held(&self, id: JobId) -> bool {
+        let number = self.job_ids.get(&id);
+        number.and_then(|&number| self.jobs.lookup(number)).is_some_and(|job| job.held)
+    }
+
+    /// Holds have ended: every job may be tried again.
+    pub fn release_holds(&mut self) {
+        for number in std::mem::take(&mut self.held) {
+            self.dirty = true;
+            self.jobs[number].held = false;
+            self.inbox.push(number);
+        }
+    }
+
+    /// Takes a run from its executor, which stays busy until it is reported to be otherwise.
+    fn take_run(&mut self, number: u32, occurrence: &Occurrence) -> Option<Waiting> {
+        let executor = find(&self.jobs[number], occurrence)?;
+        let run = self.jobs[number].runs.remove(executor);
+        self.become_phase(executor, Phase::Busy(None));
+        run.and_then(|run| run.waiting)
+    }
+
+    /// Reports one instant as skipped.
+    fn skip_one(&mut self, number: u32, reason: SkipReason, at: Timestamp) {
+        let mut out = std::mem::take(&mut self.outbox);
+        let mut fold = None;
+        // What was skipped last came after it.
+        let skipped = self.jobs[number].skipped.take();
+        self.skip(number, reason, at, &mut fold, &mut out);
+        self.emit(number, &mut fold, &mut out);
+        self.jobs[number].skipped = skipped;
+        self.outbox = out;
+    }
+}
+
+/// The executor an occurrence was handed to.
+fn find(job: &Job, occurrence: &Occurrence) -> Option<u32> {
+    let Occurrence { scheduled_for, attempt, trigger, .. } = *occurrence;
+    let same = |waiting: Waiting| {
+        (waiting.scheduled_for, waiting.attempt, waiting.trigger)
+            == (scheduled_for, attempt, trigger)
+    };
+    // An earlier scheduler's run is known by nothing but its job.
+    let runs = job.runs.iter().filter(|run| run.waiting.is_none_or(same));
+    runs.max_by_key(|run| run.waiting.is_some()).map(|run| run.executor)
+}
