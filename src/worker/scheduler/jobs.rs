@@ -168,6 +168,12 @@ impl Jobs {
             self.cover(id, covered);
         }
         let key = place(&row)?;
+        let policy = if row.options.is_none() {
+            let common = self.common.get_or_insert_with(|| Rc::new(Policy::read(&options)));
+            Rc::clone(common)
+        } else {
+            Rc::new(Policy::read(&options))
+        };
         let spec = JobSpec {
             id,
             key,
@@ -183,16 +189,11 @@ impl Jobs {
             paused_until: options.paused_until.map(Timestamp),
             done: Arc::from([]),
             last_end: None,
+            rules: policy.rules(),
         };
         if new {
             self.effective.push(Effective { job: id, from: now, definition: definition.clone() });
         }
-        let policy = if row.options.is_none() {
-            let common = self.common.get_or_insert_with(|| Rc::new(Policy::read(&options)));
-            Rc::clone(common)
-        } else {
-            Rc::new(Policy::read(&options))
-        };
         let cursor = cursor.or(row.cursor);
         // A clock that was set back makes both lie ahead.
         let after = cursor.map_or(since, |cursor| cursor.max(since)).min(now);

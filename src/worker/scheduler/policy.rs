@@ -1,5 +1,6 @@
 //! What a job says about its runs once they are due, with the defaults for what it does not say.
 
+use pg_tock_core::engine::Rules;
 use pg_tock_core::options::Stored;
 use pg_tock_core::retry::{RetryOn, RetryPolicy};
 use pg_tock_core::run::Overlap;
@@ -63,6 +64,14 @@ impl Policy {
                 .as_deref()
                 .map_or_else(defaults::fresh_session, |session| session == "fresh"),
         }
+    }
+}
+
+impl Policy {
+    /// What of it the engine obeys.
+    pub(crate) fn rules(&self) -> Rules {
+        let (overlap, max_concurrency) = (self.overlap, self.max_concurrency);
+        Rules { overlap, max_concurrency, priority: self.priority, ..Rules::default() }
     }
 }
 

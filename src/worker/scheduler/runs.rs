@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use pg_tock_core::engine::{Action, ExecutorId, Occurrence, PoolKey};
-use pg_tock_core::run::{Condition, Guarantee, Outcome, Trigger};
+use pg_tock_core::run::{Condition, Guarantee, Outcome, Overlap, Trigger};
 use pg_tock_core::time::{JobId, RunId, Timestamp};
 use pg_tock_core::wire::{RunOrder, RunReport};
 
@@ -317,6 +317,9 @@ impl Scheduler {
             let pid = self.executors.get(&id).map(|executor| executor.slot.pid());
             self.records.write_now(&running_row(&current, pid, now)).unwrap_or(0)
         };
+        // Runs that overlap are for no window of data of their own.
+        let shares = job.policy.overlap == Overlap::Allow;
+        let window = self.jobs.window(job.id, occurrence.scheduled_for);
         let order = RunOrder {
             run,
             job: job.id,
@@ -327,9 +330,9 @@ impl Scheduler {
             claim_first: claim,
             reaches_outside: self.outside.contains(&job.id),
             flush_lsn,
-            shares_lock: false,
+            shares_lock: shares,
             fresh: job.policy.fresh,
-            window: self.jobs.window(job.id, occurrence.scheduled_for),
+            window: window.filter(|_| !shares),
             dry_run: None,
             requested_by: current.requested_by.as_deref(),
             run_if: job.policy.run_if.as_deref(),

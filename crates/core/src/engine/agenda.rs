@@ -7,11 +7,11 @@
 
 use std::sync::Arc;
 
-use super::rules::CancelCause;
 use super::state::{Head, Job};
 use super::types::{Action, ExecutorId, JobSpec};
 use super::waiting::Waiting;
 use super::{Engine, PRIORITY};
+use crate::cancel::Cause;
 use crate::run::Verdict;
 use crate::time::{JobId, Timestamp};
 
@@ -186,7 +186,7 @@ impl Engine {
         }
         self.totals.queued -= job.queue.clear();
         self.later.remove(&mut self.places.later, number);
-        let (job, cause) = (job.id, CancelCause::Dropped);
+        let (job, cause) = (job.id, Cause::Dropped);
         for run in self.jobs[number].runs.iter().filter(|run| !run.cancelled) {
             let executor = ExecutorId(run.executor);
             self.outbox.push(Action::Cancel { executor, job, cause });

@@ -49,13 +49,14 @@ mod waiting;
 
 use std::collections::HashMap;
 
+use crate::cancel::Cause;
 use crate::run::SkipReason;
 use crate::time::{JobId, Timestamp};
 use heap::{Heap, Positions};
 use slab::Slab;
 use state::{EVER, Executor, Job, Key, Need, Owner, Phase, Pressure, Rank};
 
-pub use rules::{CancelCause, Overlap, QueueId, Rules};
+pub use rules::{QueueId, Rules};
 pub use simulate::{Event, MOST_EVENTS, Simulated, What, simulate};
 pub use types::{Action, Counts, ExecutorId, JobSpec, Limits, Occurrence, Occurrences, PoolKey};
 
@@ -345,10 +346,10 @@ impl Engine {
     }
 
     /// Whether the run is still there and still unwanted.
-    fn confirm_cancel(&mut self, executor: ExecutorId, job: JobId, cause: CancelCause) -> bool {
+    fn confirm_cancel(&mut self, executor: ExecutorId, job: JobId, cause: Cause) -> bool {
         let Some(&job) = self.job_ids.get(&job) else { return false };
         let job = &mut self.jobs[job];
-        let unwanted = cause == CancelCause::Replaced || job.dropped || !job.on;
+        let unwanted = cause == Cause::Replaced || job.dropped || !job.on;
         let Some(run) = job.runs.of(executor.0).filter(|run| !run.cancelled) else { return false };
         run.cancelled = unwanted;
         unwanted

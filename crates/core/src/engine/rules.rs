@@ -2,30 +2,18 @@
 
 use std::sync::Arc;
 
+use crate::run::Overlap;
 use crate::time::JobId;
-
-/// What becomes of an instant that is due while the job runs or waits (the option `on_overlap`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Overlap {
-    /// It waits, as long as `max_queued_per_job` allows. pg_cron's way.
-    #[default]
-    Queue,
-    /// It is skipped.
-    Skip,
-    /// It runs beside the others, up to [`Rules::max_concurrency`]; beyond that it waits.
-    Allow,
-    /// What waits of the schedule is skipped, what runs is cancelled, and it runs when that has ended.
-    Replace,
-}
 
 /// A row of `cron.queue`, by a number the caller chooses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QueueId(pub u32);
 
 /// Order and company of a job's runs. The default is pg_cron's behaviour.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules {
-    /// What becomes of instants that are due while the job runs or waits.
+    /// What becomes of instants that are due while the job runs or waits. Those that do not run are
+    /// skipped for the reason `overlap`; requests wait whatever it says.
     pub overlap: Overlap,
     /// With [`Overlap::Allow`], how many runs of the job there may be at a time; 0 counts as 1.
     pub max_concurrency: u32,
@@ -38,19 +26,22 @@ pub struct Rules {
     pub after: Arc<[JobId]>,
 }
 
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            overlap: Overlap::Queue,
+            max_concurrency: 1,
+            priority: 0,
+            queue: None,
+            after: Arc::default(),
+        }
+    }
+}
+
 impl Rules {
     /// How many runs of the job there may be at a time.
     #[must_use]
     pub fn places(&self) -> u32 {
         if self.overlap == Overlap::Allow { self.max_concurrency.max(1) } else { 1 }
     }
-}
-
-/// Why a run is cancelled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum CancelCause {
-    /// Its job was dropped or deactivated.
-    Dropped,
-    /// The next instant of its job is due, and its job says [`Overlap::Replace`].
-    Replaced,
 }

@@ -4,10 +4,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::heap::Heap;
-use super::rules::Overlap;
 use super::types::{Occurrence, Occurrences, PoolKey};
 use super::waiting::{JobQueue, Waiting};
-use crate::run::{MissedPolicy, SkipReason};
+use crate::run::{MissedPolicy, Overlap, SkipReason};
 use crate::time::{JobId, Timestamp};
 
 /// Before every instant.

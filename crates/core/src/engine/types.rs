@@ -3,7 +3,8 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use super::rules::{CancelCause, Rules};
+use super::rules::Rules;
+use crate::cancel::Cause;
 use crate::run::{MissedPolicy, SkipReason, Trigger, Verdict};
 use crate::time::{JobId, RunId, Timestamp};
 
@@ -177,7 +178,7 @@ pub enum Action {
         /// The job.
         job: JobId,
         /// Why.
-        cause: CancelCause,
+        cause: Cause,
     },
     /// No executor could be started for the key: record a failed run.
     Fail {

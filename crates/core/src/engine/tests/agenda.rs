@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::support::*;
-use crate::engine::{Action, CancelCause, ExecutorId, Limits};
+use crate::cancel::Cause;
+use crate::engine::{Action, ExecutorId, Limits};
 use crate::run::{SkipReason, Trigger};
 use crate::time::JobId;
 
@@ -140,8 +141,7 @@ fn deactivating_clears_the_queue_and_cancels_the_run() {
     assert_eq!(story.engine.counts().waiting, 2);
     let off = crate::engine::JobSpec { active: false, ..spec.clone() };
     story.put([off.clone()]);
-    let cancel =
-        Action::Cancel { executor: ExecutorId(0), job: JobId(1), cause: CancelCause::Dropped };
+    let cancel = Action::Cancel { executor: ExecutorId(0), job: JobId(1), cause: Cause::Dropped };
     let gone = skipped(SkipReason::Inactive, 1, 2 * SEC, 3 * SEC, 2);
     assert_eq!(story.tick(3 * SEC), [gone, cancel]);
     story.put([off]);
@@ -162,8 +162,7 @@ fn dropping_cancels_and_a_job_put_again_waits_for_the_old_run() {
     story.up(7, 1);
     assert_eq!(story.tick(SEC), [run(1, 1, SEC)]);
     story.engine.drop_job(JobId(1));
-    let cancel =
-        Action::Cancel { executor: ExecutorId(1), job: JobId(1), cause: CancelCause::Dropped };
+    let cancel = Action::Cancel { executor: ExecutorId(1), job: JobId(1), cause: Cause::Dropped };
     assert_eq!(story.tick(SEC), [cancel]);
     assert_eq!(story.engine.counts().jobs, 0);
     story.put([job(1, 7, Every(SEC))]);
@@ -208,8 +207,7 @@ fn launching_switched_off_stops_every_job() {
     story.up(7, 0);
     story.tick(SEC);
     story.engine.set_limits(Limits { launch: false, ..LIMITS }, at(SEC));
-    let cancel =
-        Action::Cancel { executor: ExecutorId(0), job: JobId(1), cause: CancelCause::Dropped };
+    let cancel = Action::Cancel { executor: ExecutorId(0), job: JobId(1), cause: Cause::Dropped };
     assert_eq!(story.tick(SEC), [cancel]);
     assert_eq!(story.wake(), None);
     story.finished(0);
