@@ -37,6 +37,18 @@ impl Scheduler {
         self.engine.put_back(with_id(current), current.claim);
     }
 
+    /// What was to be handed to an idle executor waits again.
+    pub(super) fn not_begun(
+        &mut self,
+        id: ExecutorId,
+        occurrence: Occurrence,
+        claim: bool,
+        now: Timestamp,
+    ) {
+        self.engine.put_back(occurrence, claim);
+        self.engine.run_finished(id, now);
+    }
+
     /// If holds have ended, everything that waits for one is due again.
     pub(super) fn take_released(&mut self) {
         let ended = self.database.holds_ended();

@@ -222,6 +222,27 @@ impl Executor {
 }
 
 impl Scheduler {
+    /// Does what the engine asks for: another executor of a key.
+    pub(super) fn start_executor(&mut self, key: PoolKey, now: Timestamp) {
+        if key.database == 0 {
+            // No process can say it: the database does not exist. Taken for an executor that
+            // could not start.
+            let nobody = ExecutorId(ExecutorId::MAX);
+            self.refusals.insert(key, (*b"3D000", String::new()));
+            self.engine.executor_starting(key, nobody, now);
+            self.engine.executor_start_failed(nobody, now);
+            return;
+        }
+        match Executor::start(self.oid, self.ledger, key) {
+            Some(executor) => {
+                self.engine.executor_starting(key, executor.id, now);
+                self.executors.insert(executor.id, executor);
+            }
+            None => self.engine.executor_refused(key, now),
+        }
+        self.count_slots();
+    }
+
     /// Tells the engine how many worker slots its executors may take: all but what others have of
     /// them. Whatever else the server starts is found out when a slot is refused.
     pub(super) fn count_slots(&mut self) {

@@ -10,7 +10,7 @@ use pg_tock_core::wire::{RunOrder, RunReport};
 use super::Scheduler;
 use super::conclude::last_will;
 use super::jobs::Job;
-use super::pool::{Current, Executor};
+use super::pool::Current;
 use super::records::Records;
 use crate::catalog::run::RunRow;
 use crate::catalog::state::Skip;
@@ -243,26 +243,6 @@ impl Scheduler {
         self.actions = actions;
     }
 
-    fn start_executor(&mut self, key: PoolKey, now: Timestamp) {
-        if key.database == 0 {
-            // No process can say it: the database does not exist. Taken for an executor that
-            // could not start.
-            let nobody = ExecutorId(ExecutorId::MAX);
-            self.refusals.insert(key, (*b"3D000", String::new()));
-            self.engine.executor_starting(key, nobody, now);
-            self.engine.executor_start_failed(nobody, now);
-            return;
-        }
-        match Executor::start(self.oid, self.ledger, key) {
-            Some(executor) => {
-                self.engine.executor_starting(key, executor.id, now);
-                self.executors.insert(executor.id, executor);
-            }
-            None => self.engine.executor_refused(key, now),
-        }
-        self.count_slots();
-    }
-
     fn retire(&mut self, id: ExecutorId) {
         if let Some(executor) = self.executors.get(&id) {
             executor.slot.ask_to_retire();
@@ -350,12 +330,6 @@ impl Scheduler {
         executor.current = Some(current);
         // An executor that is gone is noticed, with its run, when it is looked after next.
         let _ = executor.send(bytes);
-    }
-
-    /// What was to be handed to an idle executor waits again.
-    fn not_begun(&mut self, id: ExecutorId, occurrence: Occurrence, claim: bool, now: Timestamp) {
-        self.engine.put_back(occurrence, claim);
-        self.engine.run_finished(id, now);
     }
 
     /// A run that could not even start.
