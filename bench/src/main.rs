@@ -11,7 +11,11 @@
     reason = "a program for the terminal, run by hand"
 )]
 
+mod crates;
 mod drain;
+mod idle;
+mod lag;
+mod process;
 mod report;
 mod server;
 mod sustained;
@@ -21,7 +25,7 @@ use report::Report;
 /// Name, what it measures, and how.
 type Measurement = (&'static str, &'static str, fn(&mut Report));
 
-const MEASUREMENTS: [Measurement; 4] = [
+const MEASUREMENTS: [Measurement; 9] = [
     ("select", "recorded runs of select 1 per second", |report| {
         sustained::measure(report, "select 1", "select 1", sustained::select_jobs());
     }),
@@ -33,8 +37,13 @@ const MEASUREMENTS: [Measurement; 4] = [
             sustained::insert_jobs(),
         );
     }),
-    ("drain", "1,000 jobs due in one minute: pg_tock", drain::pg_tock),
-    ("drain-pg_cron", "1,000 jobs due in one minute: Debian's pg_cron", drain::pg_cron),
+    ("drain", "1,000 jobs due at one instant, and done: pg_tock", drain::pg_tock),
+    ("drain-pg_cron", "1,000 jobs due at one instant, and done: Debian's pg_cron", drain::pg_cron),
+    ("lag", "start lag with 1, 100 and 1,000 jobs due at one instant", lag::measure),
+    ("idle", "0, 10,000 and 100,000 jobs of which none is due; one changed", idle::pg_tock),
+    ("idle-pg_cron", "the same for Debian's pg_cron", idle::pg_cron),
+    ("next", "the next instant of a cron expression", crates::next),
+    ("http", "HTTP requests per second", crates::http),
 ];
 
 fn main() {

@@ -41,7 +41,8 @@ pub(crate) fn pg_cron(background_workers: bool) -> Cluster {
 pub(crate) fn add_jobs(cluster: &Cluster, count: i64, schedule: &str, command: &str) {
     cluster.sql(&format!(
         "insert into cron.job (schedule, command, nodename, nodeport, database, username, jobname) \
-         select '{schedule}', '{command}', '{}', {}, 'postgres', 'postgres', 'bench ' || n \
+         select '{schedule}', '{command}', '{}', {}, 'postgres', 'postgres', \
+           'bench ' || n + (select count(*) from cron.job) \
          from generate_series(1, {count}) n",
         cluster.dir().display(),
         cluster.port()
