@@ -3,12 +3,13 @@
 //!
 //! Texts come as bytes in the database's encoding: pgrx would refuse what is not UTF-8.
 
+use std::cell::OnceCell;
 use std::ffi::CString;
 use std::sync::LazyLock;
 
 use pg_tock_core::time::Timestamp;
 use pgrx::prelude::*;
-use pgrx::spi::{self, SpiHeapTupleData};
+use pgrx::spi::{self, OwnedPreparedStatement, SpiHeapTupleData};
 
 use crate::pg::time::from_pg;
 
@@ -98,6 +99,11 @@ static ALL: LazyLock<String> =
 static SOME: LazyLock<String> =
     LazyLock::new(|| jobs("WHERE j.jobid OPERATOR(pg_catalog.=) ANY ($1)"));
 
+thread_local! {
+    /// Parsing this costs more than running it, and it is run for every change.
+    static SOME_PLAN: OnceCell<&'static OwnedPreparedStatement> = const { OnceCell::new() };
+}
+
 fn jobs(filter: &str) -> String {
     JOBS.replace("{options}", &stored("j")) + filter
 }
@@ -165,7 +171,16 @@ pub(crate) fn ids() -> Result<Vec<i64>, spi::Error> {
 /// Those of these jobs that exist.
 pub(crate) fn some(ids: &[i64]) -> Result<Vec<JobRow>, spi::Error> {
     Spi::connect(|client| {
-        let rows = client.select(SOME.as_str(), None, &[ids.to_vec().into()])?;
+        let plan = match SOME_PLAN.with(|plan| plan.get().copied()) {
+            Some(plan) => plan,
+            None => {
+                let ids = PgBuiltInOids::INT8ARRAYOID.oid();
+                let plan = client.prepare(SOME.as_str(), &[ids])?.keep();
+                // For the life of the process, as everything it has cached.
+                SOME_PLAN.with(|kept| *kept.get_or_init(|| Box::leak(Box::new(plan))))
+            }
+        };
+        let rows = client.select(plan, None, &[ids.to_vec().into()])?;
         rows.map(|row| read(&row)).collect()
     })
 }

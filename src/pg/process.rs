@@ -11,6 +11,16 @@ use pg_sys::pqsignal;
 #[cfg(feature = "pg18")]
 use pg_sys::pqsignal_be as pqsignal;
 
+/// Gives memory that is free back to the system. Worth while after a great deal was freed: what
+/// lies below something still in use would be kept for ever.
+pub(crate) fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: only touches what the allocator holds as free.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// Installs Postgres's own handlers and lets signals in: SIGTERM ends the process at the next
 /// interrupt check also inside a query, SIGINT cancels the query, SIGHUP asks for a reload.
 pub(crate) fn accept_signals() {

@@ -66,8 +66,8 @@ impl Scheduler {
                 let mut row = final_row(current, pid, told.end.clone());
                 if let Some(job) = self.jobs.get(row.job).filter(|_| executor.is_adopted()) {
                     // an earlier scheduler knew, and did not leave it in the slot
-                    row.database.clone_from(&job.database);
-                    row.username.clone_from(&job.username);
+                    row.database = job.database.as_ref().to_owned();
+                    row.username = job.username.as_ref().to_owned();
                     row.command.clone_from(&job.command);
                     row.jobname.clone_from(&job.name);
                 }

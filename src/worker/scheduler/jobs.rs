@@ -1,7 +1,7 @@
 //! The jobs as the scheduler keeps them, and what makes one a job the engine may run.
 
 use std::collections::{HashMap, HashSet};
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -18,6 +18,7 @@ use crate::guc::{self, defaults};
 use crate::shmem::slots::Slot;
 
 use super::policy::Policy;
+use super::shared::Shared;
 
 /// A job as far as handing out its runs is concerned.
 #[derive(Debug)]
@@ -26,17 +27,17 @@ pub(crate) struct Job {
     pub(crate) key: PoolKey,
     pub(crate) name: Option<CString>,
     pub(crate) command: CString,
-    pub(crate) database: CString,
-    pub(crate) username: CString,
+    pub(crate) database: Rc<CStr>,
+    pub(crate) username: Rc<CStr>,
     pub(crate) startup: bool,
     pub(crate) active: bool,
     /// What to set before the command, as a JSON object.
-    pub(crate) settings: Option<String>,
+    pub(crate) settings: Option<Box<str>>,
     /// How its runs are to be treated.
     pub(crate) policy: Rc<Policy>,
     /// What makes its schedule the same schedule, and what shapes it.
-    definition: String,
-    options: Option<String>,
+    definition: Rc<str>,
+    options: Option<Box<str>>,
     made_with: MadeWith,
     /// When the present definition came into force.
     since: Timestamp,
@@ -53,9 +54,16 @@ impl Job {
 /// Counts changes of what instants depend on beside the job's own row.
 #[derive(Clone, Copy, Debug, Default)]
 struct MadeWith {
-    calendars: u64,
+    calendars: u32,
     /// Settings, and where the clock stands.
-    rules: u64,
+    rules: u32,
+}
+
+/// A definition, its instants, and whether it is one of `@reboot`.
+struct Times {
+    definition: Rc<str>,
+    instants: Arc<dyn Occurrences>,
+    startup: bool,
 }
 
 /// What became of a row of `cron.job`.
@@ -73,6 +81,7 @@ pub(crate) enum Taken {
 pub(crate) struct Jobs {
     jobs: HashMap<JobId, Rc<Job>>,
     zones: HashMap<String, Arc<Zone>>,
+    shared: Shared,
     calendars: HashMap<String, Arc<Dates>>,
     /// What instants are made with at present.
     made_with: MadeWith,
@@ -147,7 +156,7 @@ impl Jobs {
         let id = JobId(row.id);
         let options = options(&row)?;
         let definition = definition(&row, options.dst_policy.as_deref());
-        let known = self.jobs.get(&id).filter(|job| job.definition == definition).cloned();
+        let known = self.jobs.get(&id).filter(|job| *job.definition == *definition).cloned();
         let stored = row.effective_from.filter(|_| row.definition.as_ref() == Some(&definition));
         // What is known here may not be stored yet.
         let (since, new) = match known.as_ref().map(|job| job.since).or(stored) {
@@ -158,11 +167,17 @@ impl Jobs {
         let same = known.filter(|job| {
             // Without options it names no calendar.
             let calendars = job.options.is_none() || job.made_with.calendars == made_with.calendars;
-            job.options == row.options && calendars && job.made_with.rules == made_with.rules
+            job.options.as_deref() == row.options.as_deref()
+                && calendars
+                && job.made_with.rules == made_with.rules
         });
-        let (times, startup) = match &same {
-            Some(job) => (Arc::clone(&job.times), job.startup),
-            None => self.times(&row, &options, since)?,
+        let Times { definition, instants: times, startup } = match &same {
+            Some(job) => Times {
+                definition: Rc::clone(&job.definition),
+                instants: Arc::clone(&job.times),
+                startup: job.startup,
+            },
+            None => self.times(&row, &options, since, definition)?,
         };
         if let Some(covered) = row.window_start {
             self.cover(id, covered);
@@ -192,7 +207,11 @@ impl Jobs {
             rules: policy.rules(),
         };
         if new {
-            self.effective.push(Effective { job: id, from: now, definition: definition.clone() });
+            self.effective.push(Effective {
+                job: id,
+                from: now,
+                definition: (*definition).to_owned(),
+            });
         }
         let cursor = cursor.or(row.cursor);
         // A clock that was set back makes both lie ahead.
@@ -202,14 +221,14 @@ impl Jobs {
             key,
             name: row.jobname,
             command: row.command,
-            database: row.database,
-            username: row.username,
+            database: self.shared.name(row.database),
+            username: self.shared.name(row.username),
             startup,
             active: row.active,
-            settings: row.settings,
+            settings: row.settings.map(String::into_boxed_str),
             policy,
             definition,
-            options: row.options,
+            options: row.options.map(String::into_boxed_str),
             made_with,
             since,
             times,
@@ -224,7 +243,8 @@ impl Jobs {
         row: &JobRow,
         options: &Stored,
         anchor: Timestamp,
-    ) -> Result<(Arc<dyn Occurrences>, bool), String> {
+        definition: String,
+    ) -> Result<Times, String> {
         let schedule = Schedule::parse(&row.schedule).map_err(|_| {
             format!("invalid pg_cron schedule for job {}: {}", row.id, row.schedule)
         })?;
@@ -248,14 +268,31 @@ impl Jobs {
             only_on: calendars(&options.only_on)?,
             seed: row.id,
         };
-        let startup = schedule.kind() == Kind::Startup;
+        let (startup, cron) = (schedule.kind() == Kind::Startup, schedule.kind() == Kind::Cron);
+        let plain = shape.jitter <= 0
+            && shape.window.is_none()
+            && shape.skip_on.is_empty()
+            && shape.only_on.is_empty();
+        // Then they depend on nothing else of the job; its text is exact where it is ASCII.
+        let common = cron && plain && row.schedule.is_ascii();
+        if let Some((definition, instants)) =
+            common.then(|| self.shared.instants(&definition)).flatten()
+        {
+            return Ok(Times { definition, instants, startup });
+        }
         let days = if guc::match_dom_and_dow() { DayRule::And } else { DayRule::Vixie };
         let policy = match options.dst_policy.as_deref() {
             Some("wall") => DstPolicy::Wall,
             Some(_) => DstPolicy::Cron,
             None => defaults::dst_policy(),
         };
-        Ok((Arc::new(Plan::new(schedule, zone, days, policy, anchor, shape)), startup))
+        let definition: Rc<str> = Rc::from(definition);
+        let instants: Arc<dyn Occurrences> =
+            Arc::new(Plan::new(schedule, zone, days, policy, anchor, shape));
+        if common {
+            self.shared.keep(&definition, &instants);
+        }
+        Ok(Times { definition, instants, startup })
     }
 
     /// Takes all calendars as they are now. Jobs that use one get their instants anew.
@@ -289,13 +326,13 @@ impl Jobs {
             key: PoolKey { database: slot.database(), role: slot.role() },
             name: None,
             command: CString::default(),
-            database: CString::default(),
-            username: CString::default(),
+            database: Rc::default(),
+            username: Rc::default(),
             startup: false,
             active: true,
             settings: None,
             policy: Rc::new(Policy::read(&Stored::default())),
-            definition: String::new(),
+            definition: Rc::from(""),
             options: None,
             made_with: MadeWith::default(),
             since: Timestamp(0),
@@ -321,6 +358,7 @@ impl Jobs {
         self.made_with.rules += 1;
         self.common = None;
         self.zones.clear();
+        self.shared.forget_instants();
     }
 }
 

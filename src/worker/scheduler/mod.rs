@@ -15,6 +15,7 @@ mod pool;
 mod records;
 mod resume;
 mod runs;
+mod shared;
 mod start;
 
 use std::collections::{HashMap, HashSet};

@@ -12,7 +12,7 @@ use super::resume::Puts;
 use super::{Scheduler, start};
 use crate::catalog::load::{self, JobRow};
 use crate::pg::txn::{self, Failure};
-use crate::pg::{lock, time};
+use crate::pg::{lock, process, time};
 use crate::shmem::changes::News;
 
 /// How long to wait before asking for a locked `cron.job` again.
@@ -134,6 +134,7 @@ impl Scheduler {
         }
         self.put(puts);
         self.take_requests(None);
+        process::give_memory_back();
         self.read_all_at = time::now();
         if first {
             self.start_up();
