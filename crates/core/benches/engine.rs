@@ -30,6 +30,7 @@ impl Occurrences for Every {
 fn limits() -> Limits {
     Limits {
         max_running: 32,
+        max_running_per_role: 0,
         max_queued_per_job: 100,
         idle_timeout: 3_600 * SEC,
         max_age: 0,

@@ -12,7 +12,7 @@ use super::types::{Action, ExecutorId, JobSpec};
 use super::waiting::Waiting;
 use super::{Engine, PRIORITY};
 use crate::cancel::Cause;
-use crate::run::Verdict;
+use crate::run::{SkipReason, Verdict};
 use crate::time::{JobId, Timestamp};
 
 impl Engine {
@@ -42,9 +42,19 @@ impl Engine {
         job.dropped = false;
         job.active = spec.active;
         job.missed = spec.missed;
-        (job.overlap, job.places) = (spec.rules.overlap, spec.rules.places());
+        job.places = spec.rules.places();
+        if std::mem::replace(&mut job.overlap, spec.rules.overlap) != spec.rules.overlap {
+            // A row of what is skipped from now on does not reach over what waits.
+            job.skipped = None;
+        }
         if std::mem::replace(&mut job.priority, spec.rules.priority) != spec.rules.priority {
             self.leave(number);
+        }
+        self.join_queue(number, spec.rules.queue);
+        self.set_after(number, &spec.rules.after);
+        if let Some(at) = spec.last_success {
+            let job = &mut self.jobs[number];
+            job.succeeded = job.succeeded.max(at);
         }
         let job = &mut self.jobs[number];
         if spec.missed_window != job.rare().missed_window {
@@ -72,6 +82,7 @@ impl Engine {
         }
         self.switch(number, after, renewed);
         self.inbox.push(number);
+        self.note_dependents(number);
     }
 
     /// Forgets a job: what it has queued is gone, its run is cancelled.
@@ -88,11 +99,13 @@ impl Engine {
 
     /// Makes eligible what came between ticks, now that the time is known.
     pub(super) fn admit(&mut self) {
-        let mut inbox = std::mem::take(&mut self.inbox);
-        for number in inbox.drain(..) {
+        let mut at = 0;
+        // What enters may let others enter.
+        while let Some(&number) = self.inbox.get(at) {
+            at += 1;
             self.enter(number);
         }
-        self.inbox = inbox;
+        self.inbox.clear();
         self.promote();
         while let Some((at, number)) = self.closed.peek()
             && at <= self.now
@@ -117,7 +130,11 @@ impl Engine {
         match (job.on, on) {
             (false, false) => {}
             (true, false) => {
-                self.give_up_waiting(number);
+                if let Some(times) = self.jobs[number].times.clone() {
+                    let mut out = std::mem::take(&mut self.outbox);
+                    self.give_up_waiting(number, &*times, SkipReason::Inactive, &mut out);
+                    self.outbox = out;
+                }
                 self.stop(number);
             }
             (before, true) => {
@@ -178,6 +195,7 @@ impl Engine {
     fn stop(&mut self, number: u32) {
         self.agenda.remove(&mut self.places.agenda, number);
         self.leave(number);
+        self.note_dependents(number);
         let job = &mut self.jobs[number];
         job.on = false;
         job.skipped = None;
@@ -200,6 +218,9 @@ impl Engine {
             return;
         }
         let (id, key) = (job.id, job.key);
+        self.join_queue(number, None);
+        self.set_after(number, &Arc::default());
+        self.forget_retries(id);
         self.job_ids.remove(&id);
         self.jobs.remove(number);
         self.release_key(key);
@@ -231,23 +252,34 @@ impl Engine {
 
     /// Puts a job into its key's heap if it waits for a slot or an executor only.
     pub(super) fn enter(&mut self, number: u32) {
-        let now = self.now;
         let Some(job) = self.jobs.lookup(number) else { return };
         if job.runs.len() >= job.places as usize || job.dropped || self.stands(number) {
             return;
         }
-        if !job.rare().backlogs.is_empty() && !job.is_paused(now) {
-            self.refill(number);
-        }
+        self.refill_if_free(number);
+        self.open_gate(number);
         let job = &self.jobs[number];
         let Some(since) = self.next_waiting(job).map(|waiting| waiting.ready_at) else {
             return self.close(number);
         };
         let order = since.plus(-i64::from(job.priority).saturating_mul(PRIORITY));
         let head = Head { order, job: job.id, since };
-        let key = job.key;
         self.closed.remove(&mut self.places.closed, number);
-        self.jobs[number].eligible_since = now;
+        self.line_up(number, head);
+    }
+
+    /// Brings the next of a backlog into the queue, unless a pause holds it back.
+    pub(super) fn refill_if_free(&mut self, number: u32) {
+        let job = &self.jobs[number];
+        if !job.rare().backlogs.is_empty() && !job.is_paused(self.now) {
+            self.refill(number);
+        }
+    }
+
+    /// Puts a job into its key's heap.
+    pub(super) fn stand(&mut self, number: u32, head: Head) {
+        let key = self.jobs[number].key;
+        self.jobs[number].eligible_since = self.now;
         self.keys[key].jobs.set(&mut self.places.key_jobs, number, head);
         self.refresh_key(key);
     }
@@ -267,7 +299,7 @@ impl Engine {
             return job.queue.forced();
         }
         // Requests do not wait until a long backlog is through.
-        let heads = [job.queue.nominal(), job.queue.request()];
+        let heads = [job.next_nominal(), job.queue.request()];
         heads.into_iter().flatten().min_by_key(|waiting| waiting.place())
     }
 
@@ -282,7 +314,7 @@ impl Engine {
     }
 
     /// Notes when a job opens whose occurrences wait for that.
-    fn close(&mut self, number: u32) {
+    pub(super) fn close(&mut self, number: u32) {
         let job = &self.jobs[number];
         let waits = job.queue.len() > 0 && !job.held && !job.is_paused(self.now);
         match self.opens(job).filter(|&at| waits && at > self.now) {
@@ -299,6 +331,9 @@ impl Engine {
         let key = self.jobs[number].key;
         if self.keys[key].jobs.remove(&mut self.places.key_jobs, number) {
             self.refresh_key(key);
+            self.give_place_back(number);
+        } else {
+            self.leave_line(number);
         }
     }
 
@@ -339,7 +374,11 @@ fn renew(job: &mut Job, spec: JobSpec, after: Timestamp) {
     job.exhausted = false;
     // Other instants, or a clock that shows the same ones again: a row of its own.
     job.skipped = None;
+    if let Some(rare) = &mut job.rare {
+        rare.turned_away = None;
+    }
     job.since = after;
+    job.began = spec.effective_from.unwrap_or(after);
     let mut done: Vec<Timestamp> = spec.done.to_vec();
     // What a backlog leaves out stays left out.
     let (from, until) = (job.cursor(), if job.stale { after } else { Timestamp(i64::MAX) });

@@ -58,7 +58,7 @@ impl Engine {
     }
 
     /// Skips the instants after and before these two, those that might have run for `reason`.
-    fn pass(
+    pub(super) fn pass(
         &mut self,
         number: u32,
         times: &dyn Occurrences,

@@ -6,6 +6,7 @@
 use super::state::{Phase, Pressure, Rank, Run};
 use super::types::{Action, ExecutorId};
 use super::{Engine, QUANTUM, RETRY, Totals};
+use crate::run::Overlap;
 
 impl Engine {
     fn max_running(&self) -> u32 {
@@ -25,6 +26,7 @@ impl Engine {
                 continue;
             }
             let Some((_, job)) = self.keys[key].jobs.pop(&mut self.places.key_jobs) else { break };
+            self.give_place_back(job);
             if self.begin(job, executor, out).is_none() {
                 // It was closed or paused while it waited.
                 self.refresh_key(key);
@@ -49,7 +51,13 @@ impl Engine {
         if !record.queue.remove(&waiting) {
             return None;
         }
+        if record.overlap == Overlap::Replace {
+            // A row of what is skipped next must not reach over this.
+            record.skipped = None;
+        }
         record.runs.push(Run { executor, waiting: Some(waiting), cancelled: false });
+        self.count_start(job);
+        let record = &self.jobs[job];
         self.totals.queued -= 1;
         let occurrence = record.occurrence(waiting);
         out.push(Action::Run { executor: ExecutorId(executor), occurrence, claim: waiting.claim });

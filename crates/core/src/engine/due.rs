@@ -107,6 +107,7 @@ impl Engine {
             self.take_instants(number, &*times, now, budget, out);
         }
         self.jobs[number].times = Some(times);
+        self.note_dependents(number);
     }
 
     /// Notes up to where a pause went, if one is over; also in the middle of one.
@@ -155,6 +156,7 @@ impl Engine {
             }
             left = left.saturating_sub(1);
             *budget = budget.saturating_sub(1);
+            let mut kept = None;
             let job = &self.jobs[number];
             let skip = match verdict {
                 Verdict::Start(start) if start > now => break,
@@ -174,22 +176,21 @@ impl Engine {
                     }
                     _ => Some(self.reason_of(job, at)),
                 },
-                Verdict::Start(_) if !self.has_room(number) => {
-                    Some(if job.held { SkipReason::Held } else { SkipReason::Overlap })
-                }
-                Verdict::Start(start) => {
+                Verdict::Start(start) if self.obstacle(number).is_none() => {
                     self.emit(number, &mut fold, out);
+                    kept = self.make_way(number, times, out);
                     let waiting = self.nominal(at, start, Trigger::Schedule);
                     self.wait(number, waiting);
                     None
                 }
+                Verdict::Start(_) => self.obstacle(number),
             };
             self.jobs[number].took(at);
             match skip {
                 Some(reason) => self.skip(number, reason, at, &mut fold, out),
                 None => {
                     self.emit(number, &mut fold, out);
-                    self.jobs[number].skipped = None;
+                    self.jobs[number].skipped = kept;
                     self.note_moved(number);
                 }
             }
@@ -363,33 +364,6 @@ impl Engine {
         self.totals.queued += 1;
     }
 
-    /// A job is switched off: what was due and waits, or was to be caught up, does not run.
-    pub(super) fn give_up_waiting(&mut self, number: u32) {
-        let job = &self.jobs[number];
-        if job.dropped {
-            return; // nobody asks any more
-        }
-        let mut waiting: Vec<Timestamp> =
-            job.queue.iter().filter(|w| w.is_nominal()).map(|w| w.scheduled_for).collect();
-        for backlog in &job.rare().backlogs {
-            let next = |after: &Timestamp| {
-                let times = job.times.as_deref()?;
-                later(times, *after).filter(|&at| at < backlog.until)
-            };
-            let first = next(&backlog.after);
-            let most = usize::try_from(COUNTED_PER_JOB).unwrap_or(usize::MAX);
-            waiting.extend(std::iter::successors(first, next).take(most));
-        }
-        waiting.sort_unstable();
-        let mut out = std::mem::take(&mut self.outbox);
-        let mut fold = None;
-        for at in waiting {
-            self.skip(number, SkipReason::Inactive, at, &mut fold, &mut out);
-        }
-        self.emit(number, &mut fold, &mut out);
-        self.outbox = out;
-    }
-
     /// Adds an instant to what is skipped.
     pub(super) fn skip(
         &mut self,
@@ -417,6 +391,7 @@ impl Engine {
         let extends = before.filter(|(other, _)| *other == reason).map(|(_, last)| last);
         out.push(Action::Skipped { job: job.id, reason, first, last, count, extends });
         self.note_moved(number);
+        self.note_dependents(number);
     }
 }
 

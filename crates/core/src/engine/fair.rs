@@ -129,15 +129,19 @@ impl Engine {
     }
 
     /// Gives an owner its present rank.
-    fn refresh_owner(&mut self, number: u32) {
+    pub(super) fn refresh_owner(&mut self, number: u32) {
         let owner = &mut self.owners[number];
         let active = owner.running > 0 || owner.waiting_keys > 0;
         self.totals.active_owners += u32::from(active);
         self.totals.active_owners -= u32::from(owner.counted);
         owner.counted = active;
-        let ready = owner.ready.peek().map(|(head, _)| owner.rank(owner.running, head));
+        let most = self.limits.max_running_per_role;
+        let may = |load: u32| most == 0 || load < most;
         let load = owner.running + owner.starting;
-        let want = owner.want.peek().map(|((_, head), _)| owner.rank(load, head));
+        let ready = owner.ready.peek().filter(|_| may(owner.running));
+        let ready = ready.map(|(head, _)| owner.rank(owner.running, head));
+        let want = owner.want.peek().filter(|_| may(load));
+        let want = want.map(|((_, head), _)| owner.rank(load, head));
         match ready {
             Some(rank) => self.ready_owners.set(&mut self.places.ready_owners, number, rank),
             None => {

@@ -29,13 +29,16 @@
 //! or ended, whichever is later. Within an owner the oldest due comes first, then the smaller job id;
 //! each point of a job's priority counts as a minute of waiting, so what waits gets its turn.
 
+mod after;
 mod agenda;
 mod close;
 mod decide;
 mod due;
 mod fair;
 mod heap;
+mod policies;
 mod pool;
+mod queues;
 mod requests;
 mod rules;
 mod simulate;
@@ -47,16 +50,17 @@ mod types;
 mod unrun;
 mod waiting;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::cancel::Cause;
 use crate::run::SkipReason;
 use crate::time::{JobId, Timestamp};
 use heap::{Heap, Positions};
+use queues::Queue;
 use slab::Slab;
 use state::{EVER, Executor, Job, Key, Need, Owner, Phase, Pressure, Rank};
 
-pub use rules::{QueueId, Rules};
+pub use rules::{QueueId, QueueSpec, Rules, Settled};
 pub use simulate::{Event, MOST_EVENTS, Simulated, What, simulate};
 pub use types::{Action, Counts, ExecutorId, JobSpec, Limits, Occurrence, Occurrences, PoolKey};
 
@@ -97,9 +101,11 @@ pub struct Engine {
     job_ids: HashMap<JobId, u32>,
     key_ids: HashMap<PoolKey, u32>,
     owner_ids: HashMap<u32, u32>,
+    queue_ids: HashMap<QueueId, u32>,
     jobs: Slab<Job>,
     keys: Slab<Key>,
     owners: Slab<Owner>,
+    queues: Slab<Queue>,
     executors: Slab<Executor>,
     places: Places,
     /// Next instant of each job that is on.
@@ -108,6 +114,10 @@ pub struct Engine {
     later: Heap<Timestamp>,
     /// When jobs open whose occurrences wait for their window or a calendar.
     closed: Heap<Timestamp>,
+    /// Who waits for a job, by its id.
+    dependents: HashMap<JobId, Vec<u32>>,
+    /// Instants of jobs somebody waits for that failed and will be tried again.
+    retrying: BTreeSet<(JobId, Timestamp)>,
     /// Jobs somebody holds.
     held: Vec<u32>,
     /// Jobs whose cursor may have moved.
@@ -115,6 +125,8 @@ pub struct Engine {
     /// No scheduler lived up to here, and why.
     missed_before: Timestamp,
     gap_reason: SkipReason,
+    /// When queues may have a place for somebody who waits for one.
+    spaced: Heap<Timestamp>,
     /// When keys become short.
     delayed: Heap<Timestamp>,
     /// When idle executors have to leave.
@@ -136,7 +148,9 @@ struct Places {
     agenda: Positions,
     closed: Positions,
     later: Positions,
+    /// A job stands in its key's heap or in its queue's.
     key_jobs: Positions,
+    spaced: Positions,
     delayed: Positions,
     expiry: Positions,
     ready_keys: Positions,
@@ -174,18 +188,23 @@ impl Engine {
             job_ids: HashMap::new(),
             key_ids: HashMap::new(),
             owner_ids: HashMap::new(),
+            queue_ids: HashMap::new(),
             jobs: Slab::default(),
             keys: Slab::default(),
             owners: Slab::default(),
+            queues: Slab::default(),
             executors: Slab::default(),
             places: Places::default(),
             agenda: Heap::default(),
             later: Heap::default(),
             closed: Heap::default(),
+            dependents: HashMap::new(),
+            retrying: BTreeSet::new(),
             held: Vec::new(),
             moved: Vec::new(),
             missed_before: EVER,
             gap_reason: SkipReason::Missed,
+            spaced: Heap::default(),
             delayed: Heap::default(),
             expiry: Heap::default(),
             ready_owners: Heap::default(),
@@ -221,6 +240,11 @@ impl Engine {
                 self.plan_expiry(executor);
             }
         }
+        if before.max_running_per_role != limits.max_running_per_role {
+            for owner in self.owners.ids() {
+                self.refresh_owner(owner);
+            }
+        }
         if before.launch != limits.launch {
             for job in self.jobs.ids() {
                 self.switch(job, now, false);
@@ -242,9 +266,16 @@ impl Engine {
         self.flush(out);
         self.admit();
         self.take_due(now, out);
-        self.flush(out);
-        self.end_delays();
-        self.hand_out(out);
+        loop {
+            self.admit();
+            self.open_queues();
+            self.flush(out);
+            self.end_delays();
+            self.hand_out(out);
+            if self.inbox.is_empty() && self.spaced.peek().is_none_or(|(at, _)| at > self.now) {
+                break;
+            }
+        }
         self.start_executors(out);
         self.make_room(out);
         self.expire(out);
@@ -262,11 +293,9 @@ impl Engine {
             .pressure
             .filter(|pressure| pressure.credits == 0 && !self.want_owners.is_empty())
             .map(|pressure| pressure.retry_at);
-        [&self.agenda, &self.later, &self.closed, &self.delayed, &self.expiry]
-            .into_iter()
-            .filter_map(|heap| heap.peek().map(|(at, _)| at))
-            .chain(retry)
-            .min()
+        let heaps = [&self.agenda, &self.later, &self.closed, &self.spaced];
+        let heaps = heaps.into_iter().chain([&self.delayed, &self.expiry]);
+        heaps.filter_map(|heap| heap.peek().map(|(at, _)| at)).chain(retry).min()
     }
 
     /// The executor that runs the job now, the first of them if there are several.
@@ -397,6 +426,7 @@ impl Engine {
         for owner in self.owners.ids() {
             self.owners[owner].served_at = self.owners[owner].served_at.map(|at| at.min(now));
         }
+        self.clamp_starts();
         for key in self.keys.ids() {
             let record = &mut self.keys[key];
             record.no_growth_before = record.no_growth_before.map(|at| at.min(now.plus(RETRY)));

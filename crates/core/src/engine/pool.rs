@@ -142,6 +142,7 @@ impl Engine {
         };
         self.leave(number);
         self.jobs[number].runs.push(Run { executor: id.0, waiting: None, cancelled: false });
+        self.count_start(number);
         let record = &mut self.executors[id.0];
         (record.last, record.adopted) = (true, true);
         self.become_phase(id.0, Phase::Busy(Some(number)));
@@ -228,6 +229,7 @@ impl Engine {
         self.owners[owner].served_at = Some(self.now);
         self.become_phase(id, Phase::Busy(None));
         self.jobs[job].runs.remove(id);
+        self.count_end(job);
         self.note_moved(job);
         self.after_end(job);
         self.enter(job);
@@ -235,7 +237,7 @@ impl Engine {
     }
 
     /// A job that counts from the end of its runs counts from now.
-    fn after_end(&mut self, job: u32) {
+    pub(super) fn after_end(&mut self, job: u32) {
         if self.jobs[job].rare().base.is_some() {
             self.jobs[job].rare_mut().base = Some(self.now);
             self.plan(job);
@@ -246,10 +248,12 @@ impl Engine {
     fn fail_waiting(&mut self, key: u32) {
         let pool_key = self.keys[key].key;
         while let Some((_, job)) = self.keys[key].jobs.pop(&mut self.places.key_jobs) {
+            self.give_place_back(job);
             // What a pause or a window holds back has not failed: it may start later.
             while let Some(&waiting) = self.next_waiting(&self.jobs[job]) {
                 let record = &mut self.jobs[job];
                 record.queue.remove(&waiting);
+                record.skipped = None;
                 let occurrence = record.occurrence(waiting);
                 self.outbox.push(Action::Fail { occurrence, key: pool_key });
                 self.totals.queued -= 1;

@@ -5,9 +5,29 @@ use std::sync::Arc;
 use crate::run::Overlap;
 use crate::time::JobId;
 
+/// What became of a run for an instant of a job's schedule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Settled {
+    /// It succeeded.
+    Succeeded,
+    /// It did not, and is not tried again by itself.
+    FailedForGood,
+    /// It did not, and is tried again.
+    WillRetry,
+}
+
 /// A row of `cron.queue`, by a number the caller chooses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QueueId(pub u32);
+
+/// What a queue allows. The default is everything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueSpec {
+    /// Most runs of its jobs at a time; `None` = no limit.
+    pub max_running: Option<u32>,
+    /// Least microseconds between two starts; 0 = none.
+    pub start_interval: i64,
+}
 
 /// Order and company of a job's runs. The default is pg_cron's behaviour.
 #[derive(Clone, Debug, PartialEq, Eq)]

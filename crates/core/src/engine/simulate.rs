@@ -7,7 +7,7 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
-use super::{Action, Engine, ExecutorId, JobSpec, Limits, PoolKey};
+use super::{Action, Engine, ExecutorId, JobSpec, Limits, Occurrence, PoolKey, Settled};
 use crate::run::{SkipReason, Trigger};
 use crate::time::{JobId, Timestamp};
 
@@ -91,6 +91,8 @@ struct Stage {
     durations: HashMap<JobId, i64>,
     /// When runs end.
     ends: BinaryHeap<Reverse<(Timestamp, u32)>>,
+    /// When each executor's run ends: others of its ends are of runs that were cancelled.
+    busy: HashMap<u32, (Timestamp, Occurrence)>,
     /// Numbers of executors: below `numbers` all but the free ones are in use.
     numbers: u32,
     free: Vec<u32>,
@@ -105,6 +107,7 @@ impl Stage {
             engine: Engine::new(limits),
             durations: HashMap::new(),
             ends: BinaryHeap::new(),
+            busy: HashMap::new(),
             numbers: 0,
             free: Vec::new(),
             events: Vec::new(),
@@ -130,7 +133,13 @@ impl Stage {
                 && at <= now
             {
                 self.ends.pop();
-                self.engine.run_finished(ExecutorId(executor), now);
+                if let Some((end, run)) = self.busy.get(&executor).copied()
+                    && end == at
+                {
+                    self.busy.remove(&executor);
+                    self.engine.run_finished(ExecutorId(executor), now);
+                    self.engine.settled(run.job, run.scheduled_for, Settled::Succeeded);
+                }
             }
         }
         if !self.is_full() {
@@ -152,7 +161,7 @@ impl Stage {
                         what,
                     });
                     let takes = self.durations.get(&job).copied().unwrap_or(1);
-                    self.ends.push(Reverse((now.plus(takes), executor.0)));
+                    self.ends_at(executor.0, occurrence, now.plus(takes));
                 }
                 Action::Skipped { job, reason, first, last, count, extends } => {
                     let folded = extends.is_some() && self.extend(job, last, count);
@@ -167,10 +176,21 @@ impl Stage {
                     self.engine.executor_gone(executor, now);
                     self.free.push(executor.0);
                 }
-                // Nobody changes a job here, executors come up, and the clock goes on.
-                Action::Cancel { .. } | Action::Fail { .. } | Action::ClockBack { .. } => {}
+                // The next instant of its job takes the place of a run.
+                Action::Cancel { executor, .. } => {
+                    if let Some((_, run)) = self.busy.get(&executor.0).copied() {
+                        self.ends_at(executor.0, run, now);
+                    }
+                }
+                // Executors come up, and the clock goes on.
+                Action::Fail { .. } | Action::ClockBack { .. } => {}
             }
         }
+    }
+
+    fn ends_at(&mut self, executor: u32, run: Occurrence, at: Timestamp) {
+        self.busy.insert(executor, (at, run));
+        self.ends.push(Reverse((at, executor)));
     }
 
     /// Beyond the limit events are left out; what led to them goes on until the present is over.

@@ -35,6 +35,11 @@ pub(super) struct Rare {
     pub(super) backlogs: VecDeque<Backlog>,
     /// From when a schedule that counts from the end of runs counts.
     pub(super) base: Option<Timestamp>,
+    /// The last instant whose run turned out not to be one, and why.
+    pub(super) turned_away: Option<(SkipReason, Timestamp)>,
+    /// Whom it waits for, and the instant that need not wait any more.
+    pub(super) after: Option<Arc<[JobId]>>,
+    pub(super) cleared: Option<Timestamp>,
 }
 
 static NOTHING_RARE: Rare = Rare {
@@ -45,6 +50,9 @@ static NOTHING_RARE: Rare = Rare {
     done: None,
     backlogs: VecDeque::new(),
     base: None,
+    turned_away: None,
+    after: None,
+    cleared: None,
 };
 
 /// A run that was handed out.
@@ -77,6 +85,10 @@ impl Runs {
         self.first.iter().chain(&self.rest)
     }
 
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Run> {
+        self.first.iter_mut().chain(&mut self.rest)
+    }
+
     pub(super) fn push(&mut self, run: Run) {
         match &mut self.first {
             None => self.first = Some(run),
@@ -85,7 +97,7 @@ impl Runs {
     }
 
     pub(super) fn of(&mut self, executor: u32) -> Option<&mut Run> {
-        self.first.iter_mut().chain(&mut self.rest).find(|run| run.executor == executor)
+        self.iter_mut().find(|run| run.executor == executor)
     }
 
     pub(super) fn remove(&mut self, executor: u32) -> Option<Run> {
@@ -135,6 +147,11 @@ pub(super) struct Job {
     /// How many runs of it there may be at a time.
     pub(super) places: u32,
     pub(super) priority: i32,
+    /// The latest instant for which it has succeeded, and from where it has instants.
+    pub(super) succeeded: Timestamp,
+    pub(super) began: Timestamp,
+    /// The number of the queue it names.
+    pub(super) in_queue: Option<u32>,
     /// Nothing of it starts until the holds on it have ended.
     pub(super) held: bool,
     pub(super) rare: Option<Box<Rare>>,
@@ -164,6 +181,9 @@ impl Default for Job {
             overlap: Overlap::Queue,
             places: 1,
             priority: 0,
+            succeeded: EVER,
+            began: EVER,
+            in_queue: None,
             held: false,
             rare: None,
         }
@@ -171,6 +191,13 @@ impl Default for Job {
 }
 
 impl Job {
+    /// The next instant of its schedule, unless it waits for other jobs.
+    pub(super) fn next_nominal(&self) -> Option<&Waiting> {
+        let rare = self.rare();
+        let cleared = |at| rare.after.is_none() || rare.cleared == Some(at);
+        self.queue.nominal().filter(|waiting| cleared(waiting.scheduled_for))
+    }
+
     pub(super) fn occurrence(&self, waiting: Waiting) -> Occurrence {
         Occurrence {
             job: self.id,

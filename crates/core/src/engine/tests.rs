@@ -1,11 +1,13 @@
 //! Each rule by name, then whole lives over virtual time.
 
 mod account;
+mod after;
 mod agenda;
 mod fair;
 mod lives;
 mod missed;
 mod order;
+mod overlap;
 mod pool;
 mod shaped;
 mod simulate;

@@ -85,6 +85,11 @@ pub struct JobSpec {
     pub done: Arc<[Timestamp]>,
     /// End of the last run, for a schedule that counts from there.
     pub last_end: Option<Timestamp>,
+    /// The latest instant of its schedule for which it has succeeded, for jobs that wait for it.
+    pub last_success: Option<Timestamp>,
+    /// Instants at or before this one are none of its own, for jobs that wait for it; `None` = those
+    /// up to where its instants count from.
+    pub effective_from: Option<Timestamp>,
     /// Order and company of its runs.
     pub rules: Rules,
 }
@@ -103,6 +108,8 @@ impl JobSpec {
             paused_until: None,
             done: Arc::default(),
             last_end: None,
+            last_success: None,
+            effective_from: None,
             rules: Rules::default(),
         }
     }
@@ -136,6 +143,8 @@ impl Occurrence {
 pub struct Limits {
     /// Most runs at a time; 0 counts as 1.
     pub max_running: u32,
+    /// Most runs of one owner at a time; 0 = no such limit.
+    pub max_running_per_role: u32,
     /// Most occurrences of a job that wait behind the one that runs or is next to run.
     pub max_queued_per_job: u32,
     /// Microseconds after which an idle executor leaves; 0 or less = never.

@@ -5,9 +5,10 @@
 //! nothing that was due is lost between the engine and its executors.
 
 use super::Engine;
+use super::due::later;
 use super::requests::comes;
 use super::state::{Job, Phase};
-use super::types::Occurrence;
+use super::types::{Action, ExecutorId, Occurrence};
 use super::waiting::Waiting;
 use crate::run::SkipReason;
 use crate::time::{JobId, Timestamp};
@@ -17,8 +18,6 @@ impl Engine {
     /// with `claim` is claimed before it runs. To be called before the executor it was handed to is
     /// reported as finished or gone. False when nobody wants it any more: its job is unknown, or
     /// was switched off, in which case an instant of its schedule becomes [`Action::Skipped`].
-    ///
-    /// [`Action::Skipped`]: super::Action::Skipped
     pub fn put_back(&mut self, occurrence: Occurrence, claim: bool) -> bool {
         let Some(&number) = self.job_ids.get(&occurrence.job) else { return false };
         self.dirty = true;
@@ -75,19 +74,57 @@ impl Engine {
     fn take_run(&mut self, number: u32, occurrence: &Occurrence) -> Option<Waiting> {
         let executor = find(&self.jobs[number], occurrence)?;
         let run = self.jobs[number].runs.remove(executor);
+        self.count_end(number);
         self.become_phase(executor, Phase::Busy(None));
         run.and_then(|run| run.waiting)
     }
 
+    /// A run turned out not to be one, for its job's condition for instance: it is over, and is
+    /// [`Action::Skipped`]. To be called instead of `run_finished`.
+    pub fn run_skipped(&mut self, id: ExecutorId, reason: SkipReason, now: Timestamp) {
+        let phase = self.executors.lookup(id.0).map(|record| record.phase);
+        if let Some(Phase::Busy(Some(number))) = phase
+            && !self.jobs[number].dropped
+            && let Some(run) = self.jobs[number].runs.of(id.0).copied()
+            && let Some(waiting) = run.waiting
+        {
+            self.turn_away(number, reason, &waiting);
+        }
+        self.run_finished(id, now);
+    }
+
+    /// Reports a run that was none as skipped, in one row with its neighbours.
+    pub(super) fn turn_away(&mut self, number: u32, reason: SkipReason, waiting: &Waiting) {
+        let (job, at) = (&self.jobs[number], waiting.scheduled_for);
+        if !waiting.is_nominal() {
+            let (job, extends) = (job.id, None);
+            let skipped = Action::Skipped { job, reason, first: at, last: at, count: 1, extends };
+            return self.outbox.push(skipped);
+        }
+        let follows = |last| job.times.as_deref().and_then(|times| later(times, last)) == Some(at);
+        let before = job.rare().turned_away;
+        let before = before.filter(|&(other, last)| other == reason && follows(last));
+        let skipped = std::mem::replace(&mut self.jobs[number].skipped, before);
+        self.skip_after(number, reason, at);
+        let job = &mut self.jobs[number];
+        job.skipped = skipped;
+        job.rare_mut().turned_away = Some((reason, at));
+    }
+
     /// Reports one instant as skipped.
     fn skip_one(&mut self, number: u32, reason: SkipReason, at: Timestamp) {
-        let mut out = std::mem::take(&mut self.outbox);
-        let mut fold = None;
         // What was skipped last came after it.
         let skipped = self.jobs[number].skipped.take();
+        self.skip_after(number, reason, at);
+        self.jobs[number].skipped = skipped;
+    }
+
+    /// The same, after what was skipped last.
+    fn skip_after(&mut self, number: u32, reason: SkipReason, at: Timestamp) {
+        let mut out = std::mem::take(&mut self.outbox);
+        let mut fold = None;
         self.skip(number, reason, at, &mut fold, &mut out);
         self.emit(number, &mut fold, &mut out);
-        self.jobs[number].skipped = skipped;
         self.outbox = out;
     }
 }

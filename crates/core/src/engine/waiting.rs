@@ -207,6 +207,26 @@ impl JobQueue {
         }
     }
 
+    /// Takes out the instants of the schedule, in order.
+    pub(super) fn take_nominal(&mut self) -> Vec<Timestamp> {
+        match self {
+            Self::Many(lanes) => {
+                lanes.catch_ups = 0;
+                let taken = std::mem::take(&mut lanes.nominal);
+                if lanes.is_empty() {
+                    *self = Self::Empty;
+                }
+                taken.into_keys().map(|(at, _)| at).collect()
+            }
+            Self::One(one) if one.is_nominal() => {
+                let at = one.scheduled_for;
+                *self = Self::Empty;
+                vec![at]
+            }
+            _ => Vec::new(),
+        }
+    }
+
     /// Empties the queue and says how many of what it held were ready.
     pub(super) fn clear(&mut self) -> usize {
         let held = self.len();

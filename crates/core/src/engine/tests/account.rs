@@ -12,8 +12,8 @@ use proptest::prelude::*;
 
 use super::shaped::Shaped;
 use super::support::*;
-use crate::engine::{Engine, ExecutorId, JobSpec, Limits, Occurrence, Occurrences};
-use crate::run::{MissedPolicy, SkipReason};
+use crate::engine::{Engine, ExecutorId, JobSpec, Limits, Occurrence, Occurrences, Rules};
+use crate::run::{MissedPolicy, Overlap, SkipReason};
 use crate::time::{JobId, RunId, Timestamp};
 
 mod disturb;
@@ -35,7 +35,7 @@ struct Job {
     fates: BTreeMap<Timestamp, Fate>,
     /// The rows of skips: reason and last instant.
     skipped: BTreeSet<(SkipReason, Timestamp)>,
-    running: bool,
+    running: u32,
     /// Occurrences of an earlier schedule may wait.
     changed: bool,
     /// Runs asked for and not handed out.
@@ -54,6 +54,7 @@ struct Busy {
     claim: bool,
     /// How it turns out not to have begun: what its next try has to say of claims.
     unbegun: Option<bool>,
+    cancelled: bool,
 }
 
 struct Ledger {
@@ -115,7 +116,7 @@ impl Ledger {
                 checked: since,
                 fates,
                 skipped: BTreeSet::new(),
-                running: false,
+                running: 0,
                 changed: false,
                 asked,
                 held: false,
@@ -137,11 +138,21 @@ impl Ledger {
         })
     }
 
+    fn random_rules(&mut self) -> Rules {
+        Rules {
+            overlap: self.pick(Overlap::ALL),
+            max_concurrency: self.pick(&[1, 2, 3]),
+            priority: self.pick(&[0, 0, -3, 5]),
+            ..Rules::default()
+        }
+    }
+
     fn random_spec(&mut self, id: i64) -> (JobSpec, Arc<Shaped>) {
         let times = self.random_times();
         let spec = JobSpec {
             missed: self.pick(MissedPolicy::ALL),
             missed_window: self.pick(&[None, None, Some(900 * SEC)]),
+            rules: self.random_rules(),
             ..JobSpec::new(JobId(id), key(7), Arc::clone(&times) as Arc<dyn Occurrences>)
         };
         (spec, times)
@@ -176,6 +187,7 @@ fn the_random_histories_are_varied() {
     let often: Vec<&str> = seen.iter().filter(|(_, n)| **n >= 5).map(|(name, _)| &**name).collect();
     let expected = [
         "calendar",
+        "cancel",
         "catch_up",
         "held",
         "manual",

@@ -137,7 +137,7 @@ proptest! {
         jobs in 1i64..25,
         disturbances in 0i64..80,
     ) {
-        let limits = Limits { max_running, max_queued_per_job, idle_timeout, max_age, launch: true };
+        let limits = Limits { max_running, max_queued_per_job, idle_timeout, max_age, ..LIMITS };
         let world = live(limits, slots, seed, jobs, disturbances);
         if idle_timeout > 0 {
             prop_assert_eq!(world.executor_ids(), Vec::<u32>::new());

@@ -12,7 +12,7 @@ use crate::time::{RunId, Timestamp};
 impl Ledger {
     pub(super) fn disturb(&mut self) {
         let index = usize::try_from(self.dice.roll(self.jobs.len() as u64)).unwrap();
-        match self.dice.roll(14) {
+        match self.dice.roll(15) {
             0 | 1 => self.pause(index),
             2 => self.ask(index, Trigger::Manual),
             3 => self.ask(index, Trigger::Retry),
@@ -35,15 +35,24 @@ impl Ledger {
                 self.obey_all(&out);
                 self.tick();
             }
-            11 => {
+            11 => self.longest_run = self.pick(&[0, 2 * SEC, 100 * SEC]),
+            12 => self.release(),
+            13 => self.change_rules(index),
+            _ => {
                 let job = &mut self.jobs[index];
                 job.held = true;
                 self.engine.hold(job.spec.id);
                 assert!(self.engine.is_held(job.spec.id));
             }
-            12 => self.release(),
-            _ => self.longest_run = self.pick(&[0, 2 * SEC, 100 * SEC]),
         }
+    }
+
+    /// Other options, the same schedule.
+    fn change_rules(&mut self, index: usize) {
+        let rules = self.random_rules();
+        let job = &mut self.jobs[index];
+        job.spec.rules = rules;
+        self.engine.put_job(job.spec.clone(), job.since);
     }
 
     pub(super) fn release(&mut self) {
@@ -123,7 +132,7 @@ impl Ledger {
         for (job, cursor) in self.jobs.iter_mut().zip(cursors) {
             let after = cursor.max(job.since);
             job.spec.done = done(job, after);
-            job.running = false;
+            job.running = 0;
             job.skipped.clear();
             job.asked.clear();
             job.back.clear();

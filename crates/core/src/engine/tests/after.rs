@@ -1,0 +1,140 @@
+//! Jobs that wait for others.
+
+use super::support::*;
+use crate::engine::{Action, ExecutorId, JobSpec, Occurrence, Rules, Settled};
+use crate::run::{SkipReason, Trigger};
+use crate::time::{JobId, RunId};
+
+fn after(id: i64, times: Every, upstream: &[i64]) -> JobSpec {
+    let after = upstream.iter().map(|&id| JobId(id)).collect();
+    JobSpec { rules: Rules { after, ..Rules::default() }, ..job(id, 7, times) }
+}
+
+fn dependent(executor: u32, id: i64, at: i64) -> Action {
+    let occurrence = Occurrence { trigger: Trigger::Dependency, ..due(id, at) };
+    Action::Run { executor: ExecutorId(executor), occurrence, claim: false }
+}
+
+fn upstream(id: i64, at: i64) -> Action {
+    skipped(SkipReason::Upstream, id, at, at, 1)
+}
+
+/// Job 1 every ten seconds, job 2 after it, two executors, at the instant both are due.
+fn both_due() -> Story {
+    let mut story = Story::new(LIMITS);
+    (0..2).for_each(|id| story.up(7, id));
+    story.put([after(2, Every(10 * SEC), &[1]), job(1, 7, Every(10 * SEC))]);
+    assert_eq!(story.tick(10 * SEC), [run(1, 1, 10 * SEC)]);
+    assert_eq!(story.engine.cursor(JobId(2)), Some(at(10 * SEC - 1)));
+    story
+}
+
+#[test]
+fn it_runs_when_the_other_has_succeeded() {
+    let mut story = both_due();
+    story.finished(1);
+    story.engine.settled(JobId(1), at(10 * SEC), Settled::Succeeded);
+    assert_eq!(story.tick(11 * SEC), [dependent(1, 2, 10 * SEC)]);
+}
+
+#[test]
+fn it_is_skipped_when_the_other_has_failed_for_good() {
+    let mut story = both_due();
+    story.finished(1);
+    story.engine.settled(JobId(1), at(10 * SEC), Settled::FailedForGood);
+    assert_eq!(story.tick(11 * SEC), [upstream(2, 10 * SEC)]);
+    assert_eq!(story.engine.cursor(JobId(2)), Some(at(10 * SEC)));
+    // The next instant begins anew.
+    assert_eq!(story.tick(20 * SEC), [run(1, 1, 20 * SEC)]);
+}
+
+#[test]
+fn it_waits_for_a_retry() {
+    let mut story = both_due();
+    story.finished(1);
+    story.engine.settled(JobId(1), at(10 * SEC), Settled::WillRetry);
+    assert_eq!(story.tick(11 * SEC), []);
+    let retry =
+        Occurrence { trigger: Trigger::Retry, attempt: 2, run: Some(RunId(1)), ..due(1, 10 * SEC) };
+    assert!(story.engine.enqueue_at(retry, at(15 * SEC)));
+    assert_eq!(story.tick(12 * SEC), []);
+    let run = Action::Run { executor: ExecutorId(1), occurrence: retry, claim: false };
+    assert_eq!(story.tick(15 * SEC), [run]);
+    story.finished(1);
+    story.engine.settled(JobId(1), at(10 * SEC), Settled::Succeeded);
+    assert_eq!(story.tick(16 * SEC), [dependent(1, 2, 10 * SEC)]);
+}
+
+#[test]
+fn only_the_latest_instant_since_its_last_one_counts() {
+    let mut story = Story::new(LIMITS);
+    (0..2).for_each(|id| story.up(7, id));
+    story.put([job(1, 7, Every(4 * SEC)), after(2, Every(10 * SEC), &[1])]);
+    assert_eq!(story.tick(4 * SEC), [run(1, 1, 4 * SEC)]);
+    story.finished(1);
+    story.engine.settled(JobId(1), at(4 * SEC), Settled::FailedForGood);
+    assert_eq!(story.tick(8 * SEC), [run(1, 1, 8 * SEC)]);
+    story.finished(1);
+    story.engine.settled(JobId(1), at(8 * SEC), Settled::Succeeded);
+    assert_eq!(story.tick(10 * SEC), [dependent(1, 2, 10 * SEC)]);
+}
+
+#[test]
+fn who_has_nothing_due_keeps_nobody_waiting() {
+    let mut story = Story::new(LIMITS);
+    story.up(7, 0);
+    let inactive = JobSpec { active: false, ..job(3, 7, Every(SEC)) };
+    story.put([job(1, 7, Every(3_600 * SEC)), inactive]);
+    story.put([after(2, Every(10 * SEC), &[1, 3, 4])]);
+    assert_eq!(story.tick(10 * SEC), [run(0, 2, 10 * SEC)]);
+}
+
+#[test]
+fn what_the_other_skips_is_skipped_down_the_line() {
+    let mut story = Story::new(LIMITS);
+    (0..3).for_each(|id| story.up(7, id));
+    story.put([after(3, Every(10 * SEC), &[2]), after(2, Every(10 * SEC), &[1])]);
+    story.put([job(1, 7, Every(10 * SEC))]);
+    assert_eq!(story.tick(10 * SEC), [run(2, 1, 10 * SEC)]);
+    story.engine.run_skipped(ExecutorId(2), SkipReason::Condition, at(10 * SEC));
+    let condition = skipped(SkipReason::Condition, 1, 10 * SEC, 10 * SEC, 1);
+    assert_eq!(story.tick(10 * SEC), [condition, upstream(2, 10 * SEC), upstream(3, 10 * SEC)]);
+}
+
+#[test]
+fn a_new_scheduler_knows_of_successes_before_it() {
+    for (last_success, expected) in [
+        (Some(at(20 * SEC)), dependent(0, 2, 25 * SEC)),
+        (Some(at(10 * SEC)), upstream(2, 25 * SEC)),
+        (None, upstream(2, 25 * SEC)),
+    ] {
+        let mut story = Story::new(LIMITS);
+        story.up(7, 0);
+        story.now = 22 * SEC;
+        let effective_from = Some(at(SEC));
+        story.put([JobSpec { last_success, effective_from, ..job(1, 7, Every(20 * SEC)) }]);
+        story.put([after(2, Every(25 * SEC), &[1])]);
+        assert_eq!(story.tick(25 * SEC), [expected]);
+    }
+    // What lies before the job's own time is nothing anybody waits for.
+    let mut story = Story::new(LIMITS);
+    story.up(7, 0);
+    story.now = 22 * SEC;
+    story.put([job(1, 7, Every(20 * SEC)), after(2, Every(25 * SEC), &[1])]);
+    assert_eq!(story.tick(25 * SEC), [run(0, 2, 25 * SEC)]);
+}
+
+#[test]
+fn requests_wait_for_nobody_and_dropping_the_other_lets_it_go() {
+    let mut story = both_due();
+    let asked = Occurrence { trigger: Trigger::Manual, run: Some(RunId(7)), ..due(2, 11 * SEC) };
+    assert!(story.engine.enqueue(asked));
+    let run = Action::Run { executor: ExecutorId(0), occurrence: asked, claim: false };
+    assert_eq!(story.tick(11 * SEC), [run]);
+    story.finished(0);
+    story.finished(1);
+    story.engine.settled(JobId(1), at(10 * SEC), Settled::WillRetry);
+    story.engine.drop_job(JobId(1));
+    let alone = Action::Run { executor: ExecutorId(1), occurrence: due(2, 10 * SEC), claim: false };
+    assert_eq!(story.tick(11 * SEC), [alone]);
+}

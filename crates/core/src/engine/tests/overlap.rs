@@ -1,0 +1,179 @@
+//! Overlapping runs, queues, limits of an owner, runs that turn out not to be any.
+
+use std::collections::BTreeMap;
+
+use super::support::*;
+use crate::cancel::Cause;
+use crate::engine::{Action, ExecutorId, JobSpec, Limits, QueueId, QueueSpec, Rules};
+use crate::run::{Overlap, SkipReason};
+use crate::time::JobId;
+
+fn every(id: i64, overlap: Overlap, max_concurrency: u32) -> JobSpec {
+    let rules = Rules { overlap, max_concurrency, ..Rules::default() };
+    JobSpec { rules, ..job(id, 7, Every(SEC)) }
+}
+
+fn overlapped(first: i64, last: i64, count: u64) -> Action {
+    skipped(SkipReason::Overlap, 1, first, last, count)
+}
+
+#[test]
+fn skip_skips_what_is_due_while_it_runs_or_waits() {
+    let mut story = Story::new(LIMITS);
+    story.put([every(1, Overlap::Skip, 1)]);
+    assert_eq!(story.tick(SEC), [start(7)]);
+    assert_eq!(story.tick(2 * SEC), [overlapped(2 * SEC, 2 * SEC, 1)]);
+    story.up(7, 0);
+    assert_eq!(story.tick(2 * SEC), [run(0, 1, SEC)]);
+    let Action::Skipped { job, reason, .. } = overlapped(0, 0, 1) else { panic!() };
+    let (first, last, extends) = (at(3 * SEC), at(3 * SEC), Some(at(2 * SEC)));
+    let next = Action::Skipped { job, reason, first, last, count: 1, extends };
+    assert_eq!(story.tick(3 * SEC), [next]);
+    story.finished(0);
+    assert_eq!(story.tick(3 * SEC + 1), []);
+    assert_eq!(story.tick(4 * SEC), [run(0, 1, 4 * SEC)]);
+}
+
+#[test]
+fn allow_runs_beside_and_queues_beyond_its_number() {
+    let mut story = Story::new(Limits { max_queued_per_job: 1, ..LIMITS });
+    (0..4).for_each(|id| story.up(7, id));
+    story.put([every(1, Overlap::Allow, 2)]);
+    assert_eq!(story.tick(SEC), [run(3, 1, SEC)]);
+    assert_eq!(story.tick(2 * SEC), [run(2, 1, 2 * SEC)]);
+    assert_eq!(story.tick(3 * SEC), []);
+    assert_eq!(story.tick(4 * SEC), [overlapped(4 * SEC, 4 * SEC, 1)]);
+    assert_eq!(story.engine.runs_of(JobId(1)).count(), 2);
+    assert_eq!(story.engine.cursor(JobId(1)), Some(at(SEC - 1)));
+    story.finished(3);
+    assert_eq!(story.tick(4 * SEC), [run(3, 1, 3 * SEC)]);
+    assert_eq!(story.engine.cursor(JobId(1)), Some(at(2 * SEC - 1)));
+}
+
+#[test]
+fn replace_cancels_the_run_and_starts_the_latest_when_it_has_ended() {
+    let mut story = Story::new(LIMITS);
+    story.up(7, 0);
+    story.put([every(1, Overlap::Replace, 1)]);
+    assert_eq!(story.tick(SEC), [run(0, 1, SEC)]);
+    let (executor, job) = (ExecutorId(0), JobId(1));
+    let cancel = Action::Cancel { executor, job, cause: Cause::Replaced };
+    assert_eq!(story.tick(2 * SEC), [cancel]);
+    // It takes its time; the next ones replace what waits, in one row.
+    assert_eq!(story.tick(3 * SEC), [overlapped(2 * SEC, 2 * SEC, 1)]);
+    let Action::Skipped { job, reason, .. } = overlapped(0, 0, 1) else { panic!() };
+    let (first, last, extends) = (at(3 * SEC), at(3 * SEC), Some(at(2 * SEC)));
+    let next = Action::Skipped { job, reason, first, last, count: 1, extends };
+    assert_eq!(story.tick(4 * SEC), [next]);
+    story.finished(0);
+    assert_eq!(story.tick(4 * SEC), [run(0, 1, 4 * SEC)]);
+    story.finished(0);
+    assert_eq!(story.tick(5 * SEC), [run(0, 1, 5 * SEC)]);
+}
+
+#[test]
+fn a_thousand_due_at_once_never_exceed_a_queue_and_come_in_order() {
+    let mut story = Story::new(LIMITS);
+    (0..32).for_each(|id| story.up(7, id));
+    let queue = Some(QueueId(1));
+    let spec = QueueSpec { max_running: Some(3), ..QueueSpec::default() };
+    story.engine.put_queue(QueueId(1), spec);
+    story.put((0..1_000).map(|id| {
+        let rules = Rules { queue, ..Rules::default() };
+        JobSpec { rules, ..job(id, 7, Once(SEC - 1 - (id * 7_919) % 1_000)) }
+    }));
+    // None of these is in the queue.
+    story.put((2_000..2_005).map(|id| job(id, 7, Once(SEC))));
+    story.engine.set_missed_before(at(0));
+    let (mut busy, mut order, mut others) = (Vec::new(), Vec::new(), 0);
+    while order.len() < 1_000 {
+        for action in story.tick(SEC) {
+            let Action::Run { executor, occurrence, .. } = action else { panic!("{action:?}") };
+            if occurrence.job.0 >= 2_000 {
+                others += 1;
+                continue;
+            }
+            order.push(occurrence.scheduled_for);
+            busy.push(executor.0);
+        }
+        assert_eq!(
+            busy.len(),
+            3.min(busy.len() + 1_000 - order.len()),
+            "a place is left or too many"
+        );
+        story.finished(busy.remove(0));
+    }
+    assert_eq!(others, 5);
+    assert!(order.is_sorted(), "not the oldest first");
+}
+
+#[test]
+fn starts_of_a_queue_keep_their_distance_and_wake_for_it() {
+    let mut story = Story::new(LIMITS);
+    (0..8).for_each(|id| story.up(7, id));
+    let spec = QueueSpec { max_running: None, start_interval: 300 * MS };
+    story.engine.put_queue(QueueId(9), spec);
+    let rules = Rules { queue: Some(QueueId(9)), ..Rules::default() };
+    story.put((1..=4).map(|id| JobSpec { rules: rules.clone(), ..job(id, 7, Once(SEC)) }));
+    let mut starts = Vec::new();
+    let mut now = SEC;
+    while starts.len() < 4 {
+        let runs = story.tick(now);
+        starts.extend(runs.iter().map(|_| now));
+        now = story.wake().unwrap_or(now);
+    }
+    assert_eq!(starts, [SEC, SEC + 300 * MS, SEC + 600 * MS, SEC + 900 * MS]);
+}
+
+#[test]
+fn a_queue_can_be_changed_and_dropped_while_jobs_wait() {
+    let mut story = Story::new(LIMITS);
+    (0..8).for_each(|id| story.up(7, id));
+    let rules = Rules { queue: Some(QueueId(9)), ..Rules::default() };
+    let most = |n| QueueSpec { max_running: Some(n), ..QueueSpec::default() };
+    story.engine.put_queue(QueueId(9), most(0));
+    story.put((1..=5).map(|id| JobSpec { rules: rules.clone(), ..job(id, 7, Once(SEC)) }));
+    assert_eq!(story.tick(SEC), []);
+    story.engine.put_queue(QueueId(9), most(1));
+    assert_eq!(story.tick(SEC), [run(7, 1, SEC)]);
+    // A job that leaves the queue takes its run along.
+    story.engine.put_job(JobSpec { done: [at(SEC)].into(), ..job(1, 7, Once(SEC)) }, at(0));
+    assert_eq!(story.tick(SEC), [run(6, 2, SEC)]);
+    story.engine.drop_queue(QueueId(9));
+    assert_eq!(story.tick(SEC).len(), 3);
+}
+
+#[test]
+fn an_owner_has_no_more_runs_than_an_owner_may() {
+    let mut story = Story::new(Limits { max_running_per_role: 2, ..LIMITS });
+    (0..4).for_each(|id| story.up(7, id));
+    story.put((1..=5).map(|id| job(id, 7, Once(SEC))));
+    story.put([job(9, 8, Once(SEC))]);
+    assert_eq!(story.tick(SEC), [run(3, 1, SEC), run(2, 2, SEC), start(8)]);
+    assert_eq!(story.tick(2 * SEC), []);
+    story.finished(3);
+    assert_eq!(story.tick(2 * SEC), [run(3, 3, SEC)]);
+    story.engine.set_limits(LIMITS, at(2 * SEC));
+    assert_eq!(story.tick(2 * SEC).len(), 2);
+}
+
+#[test]
+fn runs_whose_condition_is_not_met_are_skipped_in_one_row() {
+    let mut story = Story::new(LIMITS);
+    story.up(7, 0);
+    story.put([job(1, 7, Every(SEC))]);
+    let mut rows: BTreeMap<i64, (i64, u64)> = BTreeMap::new();
+    for second in 1..=4 {
+        let now = second * SEC;
+        assert_eq!(story.tick(now), [run(0, 1, now)]);
+        story.engine.run_skipped(ExecutorId(0), SkipReason::Condition, at(now));
+        for action in story.tick(now) {
+            let Action::Skipped { first, last, count, extends, .. } = action else { panic!() };
+            let begin = extends.map_or(first.0, |_| SEC);
+            let row = rows.entry(begin).or_insert((0, 0));
+            *row = (last.0, row.1 + count);
+        }
+        assert_eq!(story.engine.cursor(JobId(1)), Some(at(now)));
+    }
+    assert_eq!(rows, BTreeMap::from([(SEC, (4 * SEC, 4))]));
+}
