@@ -50,6 +50,15 @@ impl Engine {
         }
     }
 
+    /// Says for whom a job waits, as [`Rules::after`](super::Rules::after) does when it is put.
+    pub fn run_after(&mut self, id: JobId, after: &Arc<[JobId]>) {
+        if let Some(&number) = self.job_ids.get(&id) {
+            self.dirty = true;
+            self.set_after(number, after);
+            self.inbox.push(number);
+        }
+    }
+
     /// Takes over for whom a job waits.
     pub(super) fn set_after(&mut self, number: u32, after: &Arc<[JobId]>) {
         let before = self.jobs[number].rare().after.clone().unwrap_or_default();

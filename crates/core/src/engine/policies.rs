@@ -55,7 +55,8 @@ impl Engine {
             self.leave(number);
             self.give_up_waiting(number, times, SkipReason::Overlap, out);
             self.inbox.push(number);
-            return self.jobs[number].skipped;
+            // Of other reasons the next one may lie beyond what is about to wait.
+            return self.jobs[number].skipped.filter(|(reason, _)| *reason == SkipReason::Overlap);
         }
         None
     }

@@ -16,13 +16,13 @@ use crate::time::{JobId, Timestamp};
 impl Engine {
     /// An occurrence that was handed out has not begun: it waits again, in the place it had, and
     /// with `claim` is claimed before it runs. To be called before the executor it was handed to is
-    /// reported as finished or gone. False when nobody wants it any more: its job is unknown, or
-    /// was switched off, in which case an instant of its schedule becomes [`Action::Skipped`].
+    /// reported as finished or gone. False when nobody wants it any more: its job is unknown, was
+    /// switched off, or has replaced it; an instant of a schedule becomes [`Action::Skipped`] then.
     pub fn put_back(&mut self, occurrence: Occurrence, claim: bool) -> bool {
         let Some(&number) = self.job_ids.get(&occurrence.job) else { return false };
         self.dirty = true;
         let Occurrence { scheduled_for, run, attempt, trigger, .. } = occurrence;
-        let was = self.take_run(number, &occurrence);
+        let (was, replaced) = self.take_run(number, &occurrence);
         let job = &self.jobs[number];
         if job.dropped {
             self.forget_if_over(number);
@@ -36,8 +36,14 @@ impl Engine {
         let claim = claim || was.is_some_and(|was| was.claim);
         self.note_moved(number);
         self.inbox.push(number);
-        if trigger.is_nominal() && !self.jobs[number].on {
-            self.skip_one(number, SkipReason::Inactive, scheduled_for);
+        let job = &self.jobs[number];
+        let reason = match job.on {
+            false => Some(SkipReason::Inactive),
+            // A later one has taken its place.
+            true => Some(SkipReason::Overlap).filter(|_| replaced),
+        };
+        if let Some(reason) = reason.filter(|_| trigger.is_nominal()) {
+            self.skip_one(number, reason, scheduled_for);
             return false;
         }
         self.wait(number, Waiting { scheduled_for, ready_at, turn, run, attempt, trigger, claim });
@@ -71,12 +77,14 @@ impl Engine {
     }
 
     /// Takes a run from its executor, which stays busy until it is reported to be otherwise.
-    fn take_run(&mut self, number: u32, occurrence: &Occurrence) -> Option<Waiting> {
-        let executor = find(&self.jobs[number], occurrence)?;
+    /// Says where it waited, and whether it was cancelled for the sake of a later one.
+    fn take_run(&mut self, number: u32, occurrence: &Occurrence) -> (Option<Waiting>, bool) {
+        let Some(executor) = find(&self.jobs[number], occurrence) else { return (None, false) };
         let run = self.jobs[number].runs.remove(executor);
         self.count_end(number);
         self.become_phase(executor, Phase::Busy(None));
-        run.and_then(|run| run.waiting)
+        let Some(run) = run else { return (None, false) };
+        (run.waiting, run.cancelled && self.jobs[number].on)
     }
 
     /// A run turned out not to be one, for its job's condition for instance: it is over, and is

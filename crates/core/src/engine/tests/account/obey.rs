@@ -106,16 +106,20 @@ impl Ledger {
 
     /// An executor has nothing to do any more. It may not have begun.
     fn end(&mut self, id: u32) {
-        let Some(Busy { job, occurrence, claim, unbegun, .. }) = self.busy.remove(&id) else {
+        let Some(Busy { job, occurrence, claim, unbegun, cancelled, .. }) = self.busy.remove(&id)
+        else {
             return;
         };
         let job = &mut self.jobs[job];
         job.running -= 1;
         if let Some(claims) = unbegun {
             *self.seen.entry("put back".to_owned()).or_default() += 1;
-            assert!(self.engine.put_back(occurrence, claims), "not wanted");
-            assert!(!self.engine.put_back(occurrence, claims), "taken twice");
+            let replaced = cancelled && occurrence.run.is_none();
+            assert_eq!(self.engine.put_back(occurrence, claims), !replaced);
             let nominal = occurrence.scheduled_for;
+            if !replaced {
+                assert!(!self.engine.put_back(occurrence, claims), "taken twice");
+            }
             job.back.insert(nominal, claim || claims);
             match occurrence.run {
                 Some(run) => job.asked.push(run),
@@ -165,7 +169,8 @@ impl Ledger {
         );
         if let Some(longer) = extends {
             assert!(job.skipped.remove(&(reason, longer)), "extends no row");
-            assert!(of_old || times.next_after(longer) == Some(first), "something came between");
+            let neighbours = of_old || times.next_after(longer) == Some(first);
+            assert!(neighbours, "{reason}: something came between {longer:?} and {first:?}");
         }
         job.skipped.insert((reason, last));
     }
