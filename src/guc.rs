@@ -340,7 +340,6 @@ pub(crate) fn max_queued_runs() -> usize {
 }
 
 /// How many runs of one role may be under way at once; 0 is no limit.
-#[allow(dead_code, reason = "the engine takes it when it knows of such a limit")]
 pub(crate) fn max_running_jobs_per_role() -> u32 {
     u32::try_from(MAX_RUNNING_JOBS_PER_ROLE.get()).unwrap_or(0)
 }

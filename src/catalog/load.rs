@@ -217,6 +217,40 @@ pub(crate) fn calendars() -> Result<Vec<Calendar>, spi::Error> {
     })
 }
 
+const QUEUES: &str =
+    concat!("SELECT ", utf8!("q.name"), ", q.max_running, q.max_start_rate FROM cron.queue q");
+
+/// A queue: its name, most runs at once, most starts in a second.
+pub(crate) type Queue = (String, Option<i32>, Option<f64>);
+
+/// All queues.
+pub(crate) fn queues() -> Result<Vec<Queue>, spi::Error> {
+    Spi::connect(|client| {
+        let rows = client.select(QUEUES, None, &[])?;
+        rows.map(|row| {
+            let name = row.get::<Vec<u8>>(1)?.unwrap_or_default();
+            Ok((String::from_utf8_lossy(&name).into_owned(), row.get(2)?, row.get(3)?))
+        })
+        .collect()
+    })
+}
+
+// A name that is no job's of the same owner keeps nobody waiting.
+const UPSTREAM: &str = "SELECT j.jobid, pg_catalog.array_agg(u.jobid ORDER BY u.jobid) \
+     FROM cron.job j CROSS JOIN LATERAL pg_catalog.unnest(j.run_after) n (name) \
+     JOIN cron.job u ON u.jobname OPERATOR(pg_catalog.=) n.name \
+      AND u.username OPERATOR(pg_catalog.=) j.username \
+     WHERE j.run_after IS NOT NULL GROUP BY j.jobid";
+
+/// The jobs that wait for others, and for which.
+pub(crate) fn upstream() -> Result<Vec<(i64, Vec<i64>)>, spi::Error> {
+    Spi::connect(|client| {
+        let rows = client.select(UPSTREAM, None, &[])?;
+        rows.map(|row| Ok((row.get(1)?.unwrap_or_default(), row.get(2)?.unwrap_or_default())))
+            .collect()
+    })
+}
+
 fn read(row: &SpiHeapTupleData<'_>) -> Result<JobRow, spi::Error> {
     let bytes = |column: usize| row.get::<Vec<u8>>(column).map(Option::unwrap_or_default);
     let text =

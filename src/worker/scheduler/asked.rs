@@ -6,11 +6,12 @@
 use std::collections::HashMap;
 use std::ffi::CString;
 
-use pg_tock_core::engine::ExecutorId;
+use pg_tock_core::engine::{ExecutorId, Settled};
 use pg_tock_core::run::SkipReason;
 use pg_tock_core::time::{JobId, RunId, Timestamp};
 
 use super::Scheduler;
+use super::company::settle;
 use super::pool::Current;
 use crate::catalog::state::Skip;
 use crate::guc;
@@ -68,6 +69,7 @@ impl Scheduler {
             return;
         }
         let extends = self.asked.unmet.insert(job, at).filter(|&last| last < at);
+        settle(&mut self.engine, &current.occurrence, Settled::FailedForGood);
         let reason = SkipReason::Condition;
         self.records.skip(job, Skip { reason, first: at, last: at, count: 1, extends }, now);
         if current.occurrence.is_nominal() {

@@ -5,7 +5,7 @@ use std::ffi::{CStr, CString};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use pg_tock_core::engine::{JobSpec, Occurrences, PoolKey};
+use pg_tock_core::engine::{JobSpec, Occurrences, PoolKey, Rules};
 use pg_tock_core::options::Stored;
 use pg_tock_core::plan::{Dates, Plan, RunWindow, Shape};
 use pg_tock_core::run::MissedPolicy;
@@ -17,6 +17,7 @@ use crate::catalog::state::Effective;
 use crate::guc::{self, defaults};
 use crate::shmem::slots::Slot;
 
+use super::company::Company;
 use super::policy::Policy;
 use super::shared::Shared;
 
@@ -89,6 +90,8 @@ pub(crate) struct Jobs {
     common: Option<Rc<Policy>>,
     /// Up to where the successful runs of jobs have covered time.
     covered: HashMap<JobId, Timestamp>,
+    /// Queues and who waits for whom.
+    pub(super) company: Company,
     /// What was complained about, so that nothing is said twice.
     complaints: HashSet<(JobId, String)>,
     /// Definitions that are new, to be stored.
@@ -116,6 +119,11 @@ impl Jobs {
             return false;
         }
         true
+    }
+
+    /// Up to where a job's successful runs have covered time.
+    pub(crate) fn covered(&self, id: JobId) -> Option<Timestamp> {
+        self.covered.get(&id).copied()
     }
 
     /// All ids.
@@ -204,7 +212,13 @@ impl Jobs {
             paused_until: options.paused_until.map(Timestamp),
             done: Arc::from([]),
             last_end: None,
-            rules: policy.rules(),
+            last_success: self.covered.get(&id).copied(),
+            effective_from: Some(since),
+            rules: Rules {
+                queue: policy.queue.as_deref().map(|name| self.company.queue(name)),
+                after: self.company.after(id),
+                ..policy.rules()
+            },
         };
         if new {
             self.effective.push(Effective {

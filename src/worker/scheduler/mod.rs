@@ -6,6 +6,7 @@
 //! all while nothing is due.
 
 mod asked;
+mod company;
 mod conclude;
 mod held;
 mod jobs;
@@ -190,6 +191,7 @@ fn limits() -> Limits {
     let micros = |d: core::time::Duration| i64::try_from(d.as_micros()).unwrap_or(i64::MAX);
     Limits {
         max_running: small(guc::max_running_jobs()),
+        max_running_per_role: guc::max_running_jobs_per_role(),
         max_queued_per_job: small(guc::max_queued_runs()),
         idle_timeout: micros(guc::executor_idle_timeout()),
         max_age: micros(guc::executor_max_age()),

@@ -109,6 +109,7 @@ impl Scheduler {
                 return Ok(false);
             }
             self.jobs.take_calendars(load::calendars()?);
+            self.jobs.company.take_queues(load::queues()?, &mut self.engine);
             load::all(|rows| {
                 there.extend(rows.iter().map(|row| row.id));
                 self.sort(rows, &mut puts);

@@ -63,6 +63,7 @@ impl Scheduler {
     /// Takes rows of `cron.job` as they are now, to be put afterwards.
     pub(super) fn sort(&mut self, rows: Vec<JobRow>, puts: &mut Puts) {
         let now = time::now();
+        self.jobs.company.look(&rows);
         for row in rows {
             let id = JobId(row.id);
             let cursor = self.records.cursor(id);
@@ -84,6 +85,7 @@ impl Scheduler {
         for Fresh { spec, after } in fresh {
             self.engine.put_job(spec, after);
         }
+        self.take_upstream();
         self.records.effective(&mut self.jobs.effective);
     }
 
@@ -138,6 +140,7 @@ impl Scheduler {
             if !instants.is_empty() {
                 job.spec.done = Arc::from(instants);
             }
+            job.spec.last_success = self.jobs.covered(id);
             if job.spec.times.after_completion().is_some() {
                 let end = txn::run("looking when a job ended", || state::last_end(id));
                 job.spec.last_end = end.and_then(Result::ok).flatten();

@@ -2,12 +2,13 @@
 
 use std::rc::Rc;
 
-use pg_tock_core::engine::{Action, ExecutorId, Occurrence, PoolKey};
+use pg_tock_core::engine::{Action, ExecutorId, Occurrence, PoolKey, Settled};
 use pg_tock_core::run::{Condition, Guarantee, Outcome, Overlap, Trigger};
 use pg_tock_core::time::{JobId, RunId, Timestamp};
 use pg_tock_core::wire::{RunOrder, RunReport};
 
 use super::Scheduler;
+use super::company::settle;
 use super::conclude::last_will;
 use super::jobs::Job;
 use super::pool::Current;
@@ -113,7 +114,7 @@ impl Scheduler {
         if ![0, self.extension].contains(&current.extension) || !self.installed {
             return; // the ledger this run belongs to has been dropped
         }
-        if matches!(current.occurrence.trigger, Trigger::Schedule | Trigger::CatchUp) {
+        if current.occurrence.is_nominal() {
             self.note_if_over(current.occurrence.job);
         }
         let by_hand = matches!(current.occurrence.trigger, Trigger::Manual | Trigger::Backfill);
@@ -128,6 +129,8 @@ impl Scheduler {
             self.records.answered(current.run);
         }
         let succeeded = end.outcome == Outcome::Succeeded;
+        let how = if succeeded { Settled::Succeeded } else { Settled::FailedForGood };
+        settle(&mut self.engine, &current.occurrence, how);
         #[allow(clippy::cast_precision_loss, reason = "milliseconds for people")]
         let ms = end.ended_at.since(end.started_at) as f64 / 1_000.0;
         if self.jobs.get(current.occurrence.job).is_some() {
