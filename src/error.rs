@@ -144,6 +144,15 @@ pub(crate) enum Error {
     /// A job's schedule names no instants in the past.
     #[error("job {0} has no occurrences to run again")]
     NoOccurrences(i64),
+    /// No run of this id.
+    #[error("run {0} does not exist")]
+    NoSuchRun(i64),
+    /// A run in a state in which what is asked for makes no sense; `hint` is a sentence.
+    #[error("{problem}")]
+    RunState { problem: String, hint: String },
+    /// The job of a run is gone.
+    #[error("job {job} of run {run} does not exist")]
+    JobOfRunGone { job: i64, run: i64 },
     /// A function for runs, called outside a run.
     #[error("not inside a run of a job")]
     NotInRun,
@@ -203,6 +212,8 @@ impl Error {
             | Self::NoSuchRole(_)
             | Self::NoSuchCalendar(_)
             | Self::NoSuchQueue(_)
+            | Self::NoSuchRun(_)
+            | Self::JobOfRunGone { .. }
             | Self::NoUpstream { .. } => PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
             Self::AmbiguousJob(_) => PgSqlErrorCode::ERRCODE_AMBIGUOUS_FUNCTION,
             Self::CalendarExists(_) => PgSqlErrorCode::ERRCODE_DUPLICATE_OBJECT,
@@ -218,6 +229,7 @@ impl Error {
             Self::InRecovery(_) => PgSqlErrorCode::ERRCODE_READ_ONLY_SQL_TRANSACTION,
             Self::Encoding(_) => PgSqlErrorCode::ERRCODE_CHARACTER_NOT_IN_REPERTOIRE,
             Self::ExtensionMissing
+            | Self::RunState { .. }
             | Self::NotInRun
             | Self::HoldInside
             | Self::InvalidJob { .. }
@@ -293,6 +305,11 @@ impl Error {
                     return None;
                 }
                 hint
+            }
+            Self::RunState { hint, .. } if hint.is_empty() => return None,
+            Self::RunState { hint, .. } => hint,
+            Self::JobOfRunGone { .. } => {
+                "Column command of cron.job_run_details has what it ran, to be run by hand."
             }
             Self::AmbiguousJob(_) => "Give the job's id instead.",
             Self::NoSuchCalendar(_) => {

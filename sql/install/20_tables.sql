@@ -219,19 +219,19 @@ CREATE TABLE cron.run_request (
     attempt int NOT NULL DEFAULT 1,
     trigger text NOT NULL,
     force boolean NOT NULL DEFAULT false,
-    requested_by text NOT NULL DEFAULT CURRENT_USER,
+    requested_by text DEFAULT CURRENT_USER,
     requested_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
     CONSTRAINT run_request_pkey PRIMARY KEY (runid),
     CONSTRAINT run_request_occurrence UNIQUE (jobid, scheduled_for, attempt)
 );
-COMMENT ON TABLE cron.run_request IS 'runs somebody asked for that have not ended yet; a row goes when its run''s row is final; not dumped';
+COMMENT ON TABLE cron.run_request IS 'runs that were asked for, by somebody or by an attempt that failed, and have not ended yet; a row goes when its run''s row is final; not dumped';
 COMMENT ON COLUMN cron.run_request.runid IS 'id the run will have in cron.job_run_details';
 COMMENT ON COLUMN cron.run_request.jobid IS 'the job to run';
 COMMENT ON COLUMN cron.run_request.scheduled_for IS 'the occurrence to run';
 COMMENT ON COLUMN cron.run_request.attempt IS 'which attempt at this occurrence, from 1';
 COMMENT ON COLUMN cron.run_request.trigger IS 'why it is to run, as in cron.job_run_details';
 COMMENT ON COLUMN cron.run_request.force IS 'true if it runs in spite of a pause, a window or a calendar';
-COMMENT ON COLUMN cron.run_request.requested_by IS 'who asked for it';
+COMMENT ON COLUMN cron.run_request.requested_by IS 'who asked for it; NULL for the next attempt of a job''s max_attempts';
 COMMENT ON COLUMN cron.run_request.requested_at IS 'when';
 COMMENT ON CONSTRAINT run_request_pkey ON cron.run_request IS 'one row for each run id';
 COMMENT ON CONSTRAINT run_request_occurrence ON cron.run_request IS 'an attempt at an occurrence is asked for once';

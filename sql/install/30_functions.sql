@@ -388,3 +388,19 @@ LANGUAGE C
 AS 'MODULE_PATHNAME', 'cron_backfill_named_wrapper';
 COMMENT ON FUNCTION cron.backfill(text, timestamptz, timestamptz)
     IS 'run those occurrences of a job in this time that never succeeded, oldest first; returns the runs'' ids';
+
+-- Runs that failed
+
+CREATE FUNCTION cron.retry_run(runid bigint)
+RETURNS bigint
+LANGUAGE C
+AS 'MODULE_PATHNAME', 'cron_retry_run_wrapper';
+COMMENT ON FUNCTION cron.retry_run(bigint)
+    IS 'run the occurrence of a failed run once more, with the command that run had; returns the new run''s id';
+
+CREATE FUNCTION cron.resolve_run(runid bigint, outcome text, note text DEFAULT NULL)
+RETURNS void
+LANGUAGE C
+AS 'MODULE_PATHNAME', 'cron_resolve_run_wrapper';
+COMMENT ON FUNCTION cron.resolve_run(bigint, text, text)
+    IS 'note that a failed run has been dealt with, by hand: succeeded if its work is done, failed if it stays undone';

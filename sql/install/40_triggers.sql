@@ -27,10 +27,10 @@ CREATE TRIGGER cron_ledger_shrinks
 ALTER TABLE cron.job_run_details ENABLE ALWAYS TRIGGER cron_ledger_shrinks;
 COMMENT ON TRIGGER cron_ledger_shrinks ON cron.job_run_details IS 'has cursors moved past runs whose rows are about to go';
 
--- A request is news of its job; the scheduler looks for requests when it reads a changed job.
+-- A request is news of its job, unless the scheduler has written it itself; the scheduler looks for requests when it reads a changed job.
 CREATE TRIGGER cron_run_requested
     AFTER INSERT ON cron.run_request
-    FOR EACH ROW EXECUTE FUNCTION cron.job_changed();
+    FOR EACH ROW WHEN (NEW.requested_by IS NOT NULL) EXECUTE FUNCTION cron.job_changed();
 ALTER TABLE cron.run_request ENABLE ALWAYS TRIGGER cron_run_requested;
 COMMENT ON TRIGGER cron_run_requested ON cron.run_request IS 'reports which job somebody wants a run of';
 

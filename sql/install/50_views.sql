@@ -248,3 +248,41 @@ COMMENT ON COLUMN cron.job_stats.last_run_at IS 'start of the newest run';
 COMMENT ON COLUMN cron.job_stats.last_status IS 'status of the newest run';
 COMMENT ON COLUMN cron.job_stats.last_error IS 'message of the newest run that failed';
 COMMENT ON COLUMN cron.job_stats.next_run_at IS 'when the job is due next; NULL if it cannot run or has no coming instant';
+
+-- The subqueries have an OFFSET so that they stay what they are, one look into an index for each
+-- failed run: as joins they could read the whole ledger.
+CREATE VIEW cron.dead_letters WITH (security_invoker = true, security_barrier = true) AS
+SELECT
+    run.jobid,
+    run.jobname,
+    run.runid,
+    run.scheduled_for,
+    run.attempt AS attempts,
+    run.outcome,
+    run.sqlstate,
+    run.return_message,
+    run.end_time
+FROM cron.job_run_details AS run
+WHERE run.status = 'failed'
+    AND run.outcome IN ('failed', 'timeout', 'crashed')
+    AND NOT pg_catalog.starts_with(coalesce(run.reason, ''), 'resolved as ')
+    AND NOT EXISTS (
+        SELECT FROM cron.job_run_details AS later
+        WHERE later.jobid = run.jobid AND later.scheduled_for = run.scheduled_for AND later.attempt > run.attempt
+        OFFSET 0)
+    AND NOT EXISTS (
+        SELECT FROM cron.run_request AS request
+        WHERE request.jobid = run.jobid AND request.scheduled_for = run.scheduled_for
+        OFFSET 0)
+ORDER BY run.runid DESC;
+
+COMMENT ON VIEW cron.dead_letters IS 'occurrences that failed for good: their last attempt failed, none is to come, and nobody has resolved it; newest first';
+COMMENT ON COLUMN cron.dead_letters.jobid IS 'the job';
+COMMENT ON COLUMN cron.dead_letters.jobname IS 'its name, as it was then';
+COMMENT ON COLUMN cron.dead_letters.runid IS 'the last attempt, as cron.retry_run and cron.resolve_run want it';
+COMMENT ON COLUMN cron.dead_letters.scheduled_for IS 'the occurrence: the instant it was due';
+COMMENT ON COLUMN cron.dead_letters.attempts IS 'how many attempts there were';
+COMMENT ON COLUMN cron.dead_letters.outcome IS 'how the last one ended: failed, timeout or crashed';
+COMMENT ON COLUMN cron.dead_letters.sqlstate IS 'SQLSTATE of its error';
+COMMENT ON COLUMN cron.dead_letters.return_message IS 'its error in psql''s form';
+COMMENT ON COLUMN cron.dead_letters.end_time IS 'when it ended';

@@ -12,7 +12,7 @@ GRANT SELECT ON SEQUENCE cron.runid_seq TO PUBLIC;
 GRANT SELECT ON TABLE cron.job_state, cron.job_stat, cron.job_skip, cron.run_request TO PUBLIC;
 -- Everybody reads calendars and queues; they are changed by functions, or with rights an administrator grants.
 GRANT SELECT ON TABLE cron.calendar, cron.calendar_date, cron.queue TO PUBLIC;
-GRANT SELECT ON TABLE cron.jobs, cron.upcoming, cron.running, cron.recent_runs, cron.failed_runs, cron.job_stats TO PUBLIC;
+GRANT SELECT ON TABLE cron.jobs, cron.upcoming, cron.running, cron.recent_runs, cron.failed_runs, cron.job_stats, cron.dead_letters TO PUBLIC;
 
 -- An administrator decides whether these are safe here: they reach other databases and, for
 -- superusers, other roles.

@@ -18,6 +18,7 @@ mod outlook;
 mod pause;
 mod preview;
 mod queues;
+mod retry;
 mod rights;
 mod run_now;
 mod running;

@@ -1,9 +1,12 @@
 //! `cron.run_request`, as those who ask for runs write it.
 
+use pg_tock_core::time::JobId;
 use pgrx::prelude::*;
 
 use crate::error::Error;
 use crate::pg::identity::as_role;
+use crate::pg::job_lock::JobLock;
+use crate::pg::process::database;
 use crate::pg::text::ServerText;
 
 use super::role::extension_owner;
@@ -18,7 +21,8 @@ const REQUEST: &str = "INSERT INTO cron.run_request \
      FROM pg_catalog.unnest($2) WITH ORDINALITY AS o (at, place) \
      WHERE NOT EXISTS (SELECT FROM cron.job_run_details d \
        WHERE d.jobid OPERATOR(pg_catalog.=) $1 AND d.scheduled_for OPERATOR(pg_catalog.=) o.at \
-        AND (d.status OPERATOR(pg_catalog.=) 'succeeded' OR d.end_time IS NULL)) \
+        AND (d.status OPERATOR(pg_catalog.=) 'succeeded' OR d.end_time IS NULL \
+         OR pg_catalog.starts_with(d.reason, 'resolved as succeeded '))) \
       AND NOT EXISTS (SELECT FROM cron.run_request r \
        WHERE r.jobid OPERATOR(pg_catalog.=) $1 AND r.scheduled_for OPERATOR(pg_catalog.=) o.at) \
      ORDER BY o.place \
@@ -33,6 +37,7 @@ pub(crate) fn request(
     by: ServerText<'_>,
 ) -> Result<Vec<i64>, Error> {
     let owner = extension_owner()?;
+    JobLock::of_requests(database().to_u32(), JobId(jobid)).wait_for_transaction();
     let args = [jobid.into(), occurrences.into(), trigger.into(), by.param()];
     as_role(owner, || {
         Spi::connect_mut(|client| {

@@ -4,6 +4,7 @@
 //! Every name in them is schema-qualified, operators included, so that they mean the same under
 //! any `search_path`.
 
+pub(crate) mod attempts;
 pub(crate) mod backfill;
 pub(crate) mod calendar;
 pub(crate) mod inside;
@@ -15,6 +16,7 @@ pub(crate) mod outlook;
 pub(crate) mod pause;
 pub(crate) mod queue;
 pub(crate) mod request;
+pub(crate) mod resolve;
 pub(crate) mod role;
 pub(crate) mod run;
 pub(crate) mod run_now;

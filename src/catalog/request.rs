@@ -1,7 +1,7 @@
 //! `cron.run_request`: runs that were asked for, beside those the schedules bring.
 //!
-//! A request is there until the run it asks for has a row of its own in the ledger, so that it
-//! survives whatever happens in between.
+//! A request is there until the run it asks for has a final row of its own in the ledger and what
+//! follows from it is written, so that it survives whatever happens in between.
 
 use std::ffi::CString;
 
@@ -13,29 +13,44 @@ use pgrx::spi::{self, SpiHeapTupleData};
 
 use crate::pg::time::from_pg;
 
+// OFFSET keeps each EXISTS what it is, a look into an index: a join could read the whole ledger.
 macro_rules! requests {
     ($where:literal) => {
         concat!(
-            "SELECT r.runid, r.jobid, r.scheduled_for, r.attempt, r.trigger, \
-             pg_catalog.convert_to(r.requested_by, pg_catalog.getdatabaseencoding()) \
-             FROM cron.run_request r ",
+            "SELECT r.runid, r.jobid, r.scheduled_for, r.attempt, r.trigger, r.not_before, \
+              pg_catalog.convert_to(r.requested_by, pg_catalog.getdatabaseencoding()), \
+              pg_catalog.convert_to(r.command, pg_catalog.getdatabaseencoding()), \
+              r.trigger OPERATOR(pg_catalog.=) 'retry' AND EXISTS ( \
+               SELECT FROM cron.job_run_details d \
+               WHERE d.jobid OPERATOR(pg_catalog.=) r.jobid \
+                AND d.scheduled_for OPERATOR(pg_catalog.=) r.scheduled_for \
+                AND d.trigger OPERATOR(pg_catalog.=) ANY (ARRAY['manual', 'backfill']) OFFSET 0), \
+              r.attempt OPERATOR(pg_catalog.>) 1 AND EXISTS ( \
+               SELECT FROM cron.job_run_details d \
+               WHERE d.jobid OPERATOR(pg_catalog.=) r.jobid \
+                AND d.scheduled_for OPERATOR(pg_catalog.=) r.scheduled_for \
+                AND d.outcome OPERATOR(pg_catalog.=) 'crashed' OFFSET 0) \
+             FROM cron.run_request r WHERE ",
             $where,
             " ORDER BY r.runid"
         )
     };
 }
 
-const ALL: &str = requests!("");
-const SOME: &str = requests!("WHERE r.jobid OPERATOR(pg_catalog.=) ANY ($1)");
+const ALL: &str = requests!(
+    "NOT EXISTS (SELECT FROM cron.job_run_details d \
+      WHERE d.runid OPERATOR(pg_catalog.=) r.runid AND d.end_time IS NOT NULL OFFSET 0)"
+);
+const SOME: &str = requests!("r.jobid OPERATOR(pg_catalog.=) ANY ($1)");
 
 const FORGET: &str = "DELETE FROM cron.run_request WHERE runid OPERATOR(pg_catalog.=) ANY ($1)";
 
-// Those of jobs that are gone, and those whose run has begun.
+// Those of jobs that are gone, and those whose run is over.
 const FORGET_ANSWERED: [&str; 2] = [
     "DELETE FROM cron.run_request r WHERE NOT EXISTS \
       (SELECT FROM cron.job j WHERE j.jobid OPERATOR(pg_catalog.=) r.jobid)",
     "DELETE FROM cron.run_request r USING cron.job_run_details d \
-      WHERE d.runid OPERATOR(pg_catalog.=) r.runid",
+      WHERE d.runid OPERATOR(pg_catalog.=) r.runid AND d.end_time IS NOT NULL",
 ];
 
 /// A run that was asked for.
@@ -43,11 +58,19 @@ const FORGET_ANSWERED: [&str; 2] = [
 pub(crate) struct Request {
     /// What is to run, with the id it will have.
     pub(crate) occurrence: Occurrence,
-    /// The role that asked.
+    /// When it is due; None for at once.
+    pub(crate) not_before: Option<Timestamp>,
+    /// The role that asked; None if it was the scheduler itself, because an attempt failed.
     pub(crate) by: Option<CString>,
+    /// The command to run, where that is not the job's.
+    pub(crate) command: Option<CString>,
+    /// A retry of what somebody had asked for.
+    pub(crate) by_hand: bool,
+    /// An earlier attempt crashed.
+    pub(crate) after_crash: bool,
 }
 
-/// All requests, oldest first. In a transaction, as every function here.
+/// All requests whose runs are not over, oldest first. In a transaction, as every function here.
 pub(crate) fn all() -> Result<Vec<Request>, spi::Error> {
     Spi::connect(|client| {
         let rows = client.select(ALL, None, &[])?;
@@ -64,19 +87,26 @@ pub(crate) fn of_jobs(ids: &[i64]) -> Result<Vec<Request>, spi::Error> {
 }
 
 fn read(row: &SpiHeapTupleData<'_>) -> Result<Request, spi::Error> {
-    let at = row.get::<TimestampWithTimeZone>(3)?.map(|at| from_pg(at.into_inner()));
+    let stamp = |at: Option<TimestampWithTimeZone>| at.map(|at| from_pg(at.into_inner()));
     let attempt = row.get::<i32>(4)?.and_then(|attempt| u32::try_from(attempt).ok());
     let trigger = row.get::<String>(5)?;
     let occurrence = Occurrence {
         job: JobId(row.get(2)?.unwrap_or_default()),
-        scheduled_for: at.unwrap_or(Timestamp(0)),
+        scheduled_for: stamp(row.get(3)?).unwrap_or(Timestamp(0)),
         trigger: trigger.as_deref().and_then(Trigger::parse).unwrap_or(Trigger::Manual),
         attempt: attempt.unwrap_or(1),
         run: row.get::<i64>(1)?.map(RunId),
     };
     // text cannot hold a NUL byte
-    let by = row.get::<Vec<u8>>(6)?.map(|name| CString::new(name).unwrap_or_default());
-    Ok(Request { occurrence, by })
+    let text = |bytes: Vec<u8>| CString::new(bytes).unwrap_or_default();
+    Ok(Request {
+        occurrence,
+        not_before: stamp(row.get(6)?),
+        by: row.get(7)?.map(text),
+        command: row.get(8)?.map(text),
+        by_hand: row.get(9)?.unwrap_or(false),
+        after_crash: row.get(10)?.unwrap_or(false),
+    })
 }
 
 /// Forgets requests.

@@ -2,7 +2,7 @@
 //! `cron.job_skip`.
 
 use pg_tock_core::run::SkipReason;
-use pg_tock_core::time::{JobId, Timestamp};
+use pg_tock_core::time::{JobId, RunId, Timestamp};
 use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
 use pgrx::spi;
@@ -73,9 +73,10 @@ const CATCH_UP: &str = "INSERT INTO cron.job_stat AS s (jobid, total_runs, succe
       last_status = excluded.last_status, last_end = excluded.last_end, \
       last_error = coalesce(excluded.last_error, s.last_error)";
 
-const MARK_CAUGHT_UP: &str = "UPDATE cron.engine_state SET counted_below = coalesce(greatest( \
-      counted_below, (SELECT pg_catalog.max(d.runid) OPERATOR(pg_catalog.+) 1 \
-       FROM cron.job_run_details d WHERE d.end_time IS NOT NULL)), 1)";
+// $1 is a run that goes on.
+const MARK_CAUGHT_UP: &str = "UPDATE cron.engine_state SET counted_below = coalesce(least($1, \
+      greatest(counted_below, (SELECT pg_catalog.max(d.runid) OPERATOR(pg_catalog.+) 1 \
+       FROM cron.job_run_details d WHERE d.end_time IS NOT NULL))), 1)";
 
 // Lengthens the row of the occurrences just before these, if they did not run for the same reason.
 const SKIP: &str = "WITH longer AS (UPDATE cron.job_skip SET last_at = $4, \
@@ -104,8 +105,8 @@ const RECORDED: &str = "SELECT u.jobid, d.scheduled_for, d.covered FROM \
       ROWS FROM (pg_catalog.unnest($1::bigint[]), pg_catalog.unnest($2::timestamptz[])) \
        AS u (jobid, since) \
      CROSS JOIN LATERAL (SELECT r.scheduled_for, \
-       pg_catalog.bool_or(r.status OPERATOR(pg_catalog.=) 'succeeded' AND r.trigger \
-        OPERATOR(pg_catalog.<>) ALL (ARRAY['manual', 'backfill'])) AS covered \
+       pg_catalog.bool_or(r.status OPERATOR(pg_catalog.=) 'succeeded') AND NOT pg_catalog.bool_or( \
+        r.trigger OPERATOR(pg_catalog.=) ANY (ARRAY['manual', 'backfill'])) AS covered \
       FROM cron.job_run_details r \
       WHERE r.jobid OPERATOR(pg_catalog.=) u.jobid \
        AND r.scheduled_for OPERATOR(pg_catalog.>) u.since GROUP BY r.scheduled_for) AS d \
@@ -248,11 +249,12 @@ pub(crate) fn count(
     })
 }
 
-/// Counts the runs an earlier scheduler had no time to count.
-pub(crate) fn catch_up() -> Result<(), spi::Error> {
+/// Counts the runs an earlier scheduler had no time to count. `oldest`: the lowest id of a run that
+/// goes on.
+pub(crate) fn catch_up(oldest: Option<RunId>) -> Result<(), spi::Error> {
     Spi::connect_mut(|client| {
         client.update(CATCH_UP, None, &[])?;
-        client.update(MARK_CAUGHT_UP, None, &[])?;
+        client.update(MARK_CAUGHT_UP, None, &[oldest.map(|run| run.0).into()])?;
         Ok(())
     })
 }

@@ -227,6 +227,9 @@ impl Observer for Flight<'_> {
         if !taken {
             return false;
         }
+        if self.order.local && !apart {
+            self.session.slot.progress.will_be_whole();
+        }
         if self.order.local && apart {
             let slot = self.session.slot;
             // SAFETY: no transaction is open; the claim may be lost in a crash of the server, for

@@ -13,6 +13,8 @@ use super::raw;
 
 /// `objsubid` of the lock in `pg_locks`.
 const OUR_OWN: u16 = 3;
+/// `objsubid` of the lock that whoever asks for another attempt has until the end of the transaction.
+const REQUESTS: u16 = 4;
 
 /// Whom a lock keeps away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +60,28 @@ impl JobLock {
             locktag_lockmethodid: 2, // USER_LOCKMETHOD
         };
         Self { tag, mode }
+    }
+
+    /// The lock among those who ask for attempts at a job's occurrences: two of them would decide
+    /// without knowing of each other, and the second would wait for the first in an index.
+    pub(crate) const fn of_requests(scheduler: u32, job: JobId) -> Self {
+        let mut lock = Self::new(scheduler, job, Mode::Alone);
+        lock.tag.locktag_field4 = REQUESTS;
+        lock
+    }
+
+    /// Waits for it and has it until the transaction ends. An ERROR as with `wait`.
+    pub(crate) fn wait_for_transaction(&self) {
+        // SAFETY: inside a transaction.
+        unsafe { pg_sys::LockAcquire(&raw const self.tag, self.mode.number(), false, false) };
+    }
+
+    /// Takes it until the transaction ends, unless that needs waiting: outside `catch`.
+    pub(crate) fn has_for_transaction(&self) -> bool {
+        // SAFETY: inside a transaction.
+        let got =
+            unsafe { pg_sys::LockAcquire(&raw const self.tag, self.mode.number(), false, true) };
+        got != LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
     }
 
     /// The job.

@@ -3,7 +3,7 @@
 //! Written by the process that runs it, read by anybody. A version counter, odd while the fields
 //! change, keeps readers from half of one heartbeat and half of the next.
 
-use core::sync::atomic::{AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
+use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
 
 use pg_tock_core::time::Timestamp;
 
@@ -24,6 +24,7 @@ pub(crate) struct Progress {
     percent: AtomicU64,
     note_len: AtomicU32,
     note: [AtomicU8; NOTE],
+    whole: AtomicBool,
 }
 
 /// A heartbeat, as it was read.
@@ -45,6 +46,17 @@ impl Progress {
             self.percent.store(NO_PROGRESS, Ordering::Relaxed);
             self.note_len.store(0, Ordering::Relaxed);
         });
+        self.whole.store(false, Ordering::Release);
+    }
+
+    /// What the run does and its row will be one transaction: if it dies, nothing is left of it.
+    pub(crate) fn will_be_whole(&self) {
+        self.whole.store(true, Ordering::Release);
+    }
+
+    /// Whether it has said so.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.whole.load(Ordering::Acquire)
     }
 
     /// The run says something; what it leaves out stays as it was. A note is cut to [`NOTE`] bytes,

@@ -4,8 +4,9 @@
 //! appendix A). An attempt that may have left effects behind is never repeated unless its job
 //! says that this does no harm.
 
+use crate::plan::splitmix;
 use crate::run::{Guarantee, Outcome};
-use crate::time::Timestamp;
+use crate::time::{JobId, Timestamp};
 
 /// Which failures are tried again (the option `retry_on`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -72,6 +73,14 @@ pub struct Ended {
     pub guarantee: Guarantee,
     /// Which attempt it was, from 1.
     pub attempt: u32,
+}
+
+/// The number that spreads the attempts after this one, for [`RetryPolicy::next_attempt`]: a hash,
+/// so that whoever decides about an attempt again comes to the same instant.
+#[must_use]
+pub const fn spread(job: JobId, scheduled_for: Timestamp, attempt: u32) -> u64 {
+    let occurrence = splitmix(splitmix(job.0.cast_unsigned()) ^ scheduled_for.0.cast_unsigned());
+    splitmix(occurrence ^ attempt as u64)
 }
 
 /// Jitter is this part of the delay, to both sides.
@@ -187,6 +196,26 @@ mod tests {
         assert_eq!(RetryPolicy::default().next_attempt(failed(b"40001", 1), 0), None);
         assert!(three().next_attempt(failed(b"40001", 2), 0).is_some());
         assert_eq!(three().next_attempt(failed(b"40001", 3), 0), None);
+    }
+
+    #[test]
+    fn attempts_that_failed_together_are_spread_and_each_always_alike() {
+        let hour = RetryPolicy { delay: 3_600 * Timestamp::SECOND, max_delay: i64::MAX, ..three() };
+        let at = Timestamp(1_700_000_000_000_000);
+        let wait = |job, attempt| {
+            let random = spread(JobId(job), at, attempt);
+            hour.next_attempt(failed(b"40001", attempt), random).expect("attempts are left")
+        };
+        let mut waits: Vec<i64> = (1..=100).map(|job| wait(job, 1)).collect();
+        assert_eq!(waits, (1..=100).map(|job| wait(job, 1)).collect::<Vec<_>>());
+        waits.sort_unstable();
+        waits.dedup();
+        assert_eq!(waits.len(), 100);
+        let first = Timestamp(waits[0]).since(Timestamp(hour.delay));
+        let last = Timestamp(waits[99]).since(Timestamp(hour.delay));
+        assert!(first < -300 * Timestamp::SECOND && last > 300 * Timestamp::SECOND, "{waits:?}");
+        assert_ne!(spread(JobId(1), at, 1), spread(JobId(1), at, 2));
+        assert_ne!(spread(JobId(1), at, 1), spread(JobId(1), at.plus(1), 1));
     }
 
     proptest! {

@@ -63,7 +63,14 @@ impl Scheduler {
         }
         self.asked.by.remove(&current.run);
         if self.requests.remove(&current.run) {
+            self.retries.forget(current.run);
             self.records.answered(current.run);
+        }
+        if current.occurrence.attempt > 1 {
+            if self.engine.next_due(job).is_none() {
+                self.note_if_over(job);
+            }
+            return; // its occurrence has the row of an attempt that failed, and failed for good
         }
         if self.jobs.get(job).is_none() {
             return;

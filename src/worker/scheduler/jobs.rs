@@ -22,7 +22,7 @@ use super::policy::Policy;
 use super::shared::Shared;
 
 /// A job as far as handing out its runs is concerned.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Job {
     pub(crate) id: JobId,
     pub(crate) key: PoolKey,
@@ -46,6 +46,11 @@ pub(crate) struct Job {
 }
 
 impl Job {
+    /// The same job with another command.
+    pub(crate) fn with_command(&self, command: &CStr) -> Self {
+        Self { command: command.to_owned(), ..self.clone() }
+    }
+
     /// The schedule's text if its only instant makes the job be over.
     pub(crate) fn once(&self) -> Option<&str> {
         self.times.once().then(|| self.definition.splitn(4, '|').nth(3)).flatten()

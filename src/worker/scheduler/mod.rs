@@ -15,6 +15,7 @@ mod policy;
 mod pool;
 mod records;
 mod resume;
+mod retries;
 mod runs;
 mod shared;
 mod start;
@@ -133,6 +134,7 @@ struct Scheduler {
     holds_seen: u64,
     /// Worker slots the engine was told of.
     slots: u32,
+    retries: retries::Retries,
     actions: Vec<Action>,
     /// Room for a list of executors.
     ids: Vec<ExecutorId>,
@@ -212,9 +214,10 @@ impl Scheduler {
             jobs: Jobs::default(),
             executors: HashMap::new(),
             refusals: HashMap::new(),
-            records: Records::default(),
+            records: Records::new(database.oid()),
             holds_seen: 0,
             slots: 0,
+            retries: retries::Retries::default(),
             actions: Vec::new(),
             ids: Vec::new(),
             order: Vec::new(),
@@ -277,12 +280,14 @@ impl Scheduler {
         self.take_released();
         let now = time::now();
         self.conclude(now);
+        self.release_retries(now);
         self.engine.tick(now, &mut self.actions);
         self.act(now);
         if self.installed {
             self.record_long_runs(now);
             self.note_moves();
             self.records.flush(now, self.oldest_run());
+            self.take_retries();
         }
         if let Some(ticket) = self.database.flush_wanted()
             && (!self.installed || self.flush_everything(self.database.skips_wanted()))
@@ -292,7 +297,8 @@ impl Scheduler {
         let engine = self.engine.next_wake();
         let executors = self.executors.values().filter_map(Executor::next_look).min();
         let records = if self.installed { self.records.next_look() } else { None };
-        [engine, executors, records, self.read_at].into_iter().flatten().min()
+        let retries = self.retries.next_look();
+        [engine, executors, records, retries, self.read_at].into_iter().flatten().min()
     }
 
     /// The lowest id among the runs that go on.

@@ -9,6 +9,7 @@ use pg_tock_core::time::{JobId, Timestamp};
 use pgrx::pg_sys;
 
 use super::resume::Puts;
+use super::retries::Retries;
 use super::{Scheduler, start};
 use crate::catalog::load::{self, JobRow};
 use crate::pg::txn::{self, Failure};
@@ -68,11 +69,11 @@ impl Scheduler {
             // Jobs that change say that the extension is there, whatever was seen before.
             return news.jobs.is_empty() || self.read_all();
         }
-        let in_order = !news.ledger || self.put_in_order();
+        let in_order = !news.ledger || self.put_in_order() && self.look_again();
         in_order && (news.jobs.is_empty() || self.read_some(&news.jobs))
     }
 
-    /// Closes what is not alive, counts what is not counted. False if that has to wait.
+    /// Closes what is not alive. False if that has to wait.
     fn put_in_order(&self) -> bool {
         let alive = self.live_runs();
         let done = txn::run("putting the ledger in order", || start::prepare(&alive));
@@ -134,6 +135,9 @@ impl Scheduler {
             }
         }
         self.put(puts);
+        if first && !self.look_again() {
+            self.database.changes.push_ledger();
+        }
         self.take_requests(None);
         process::give_memory_back();
         self.read_all_at = time::now();
@@ -206,6 +210,7 @@ impl Scheduler {
     fn drop_job(&mut self, job: JobId) {
         self.engine.drop_job(job);
         self.jobs.remove(job);
+        self.forget_requests(job);
         self.records.gone(job);
         self.outside.remove(&job);
         self.asked.skipped(job);
@@ -219,6 +224,8 @@ impl Scheduler {
         }
         self.engine.retire_where(|_| true);
         self.records.clear();
+        self.retries = Retries::default();
+        self.requests.clear();
         self.outside.clear();
         self.installed = false;
         self.extension = 0;

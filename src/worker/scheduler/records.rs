@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use pg_tock_core::engine::Occurrence;
 use pg_tock_core::time::{JobId, RunId, Timestamp};
 
+use super::retries::Decided;
 use crate::catalog::run::{self, RunRow};
 use crate::catalog::state::{self, Effective, Reached, Skip, Tally};
 use crate::catalog::{load, request};
@@ -59,6 +60,10 @@ pub(crate) struct Records {
     answered: Vec<i64>,
     /// Runs whose rows are to go: they did not begin.
     taken_back: Vec<i64>,
+    /// What follows attempts that failed.
+    decided: Decided,
+    /// The database whose scheduler this is.
+    scheduler: u32,
     progress: HashMap<JobId, Progress>,
     count_at: Option<Timestamp>,
     retry_at: Option<Timestamp>,
@@ -69,6 +74,16 @@ pub(crate) struct Records {
 }
 
 impl Records {
+    /// Nothing to write, for the scheduler of this database.
+    pub(crate) fn new(scheduler: u32) -> Self {
+        Self { scheduler, ..Self::default() }
+    }
+
+    /// What follows attempts that failed.
+    pub(super) const fn decided(&mut self) -> &mut Decided {
+        &mut self.decided
+    }
+
     /// A row to write as soon as possible.
     pub(crate) fn row(&mut self, row: RunRow) {
         if !guc::log_run() {
@@ -131,6 +146,11 @@ impl Records {
         self.taken_back.push(run.0);
     }
 
+    /// Whether a request is about to be deleted.
+    pub(crate) fn is_answered(&self, run: RunId) -> bool {
+        self.answered.contains(&run.0)
+    }
+
     /// The run somebody asked for has ended.
     pub(crate) fn answered(&mut self, run: RunId) {
         self.answered.push(run.0);
@@ -159,7 +179,7 @@ impl Records {
 
     /// Forgets all that waits: the extension is gone.
     pub(crate) fn clear(&mut self) {
-        *self = Self::default();
+        *self = Self::new(self.scheduler);
     }
 
     /// The tally of a job, which will be counted soon.
@@ -182,7 +202,8 @@ impl Records {
             && self.gone.is_empty()
             && self.over.is_empty()
             && self.taken_back.is_empty()
-            && self.answered.is_empty())
+            && self.answered.is_empty()
+            && self.decided.is_written())
     }
 
     /// Makes sure that `needed` run ids are there; draws more at once the more are needed in short
@@ -229,8 +250,9 @@ impl Records {
     fn write_rows(&mut self) -> bool {
         let jobs = self.write_jobs();
         let rows = (self.rows.is_empty() || self.write_ledger()) && self.write_taken_back();
-        // A request is answered when its run has a row.
-        jobs && rows && self.write_answers() && self.write_over()
+        // An attempt is followed by another, and a request answered, when the run has a row.
+        let followed = rows && self.decided.write(self.scheduler);
+        jobs && followed && self.write_answers() && self.write_over()
     }
 
     /// Stores definitions that came into force and forgets jobs that are gone.
@@ -355,12 +377,16 @@ impl Records {
         }
     }
 
-    /// Moves a job's cursor past an occurrence that is about to run. WAL is ordered: effects of the
-    /// run are not on disk before this is. False if it could not be written.
+    /// Moves a job's cursor past an occurrence that is about to run, or deletes the request for it. WAL
+    /// is ordered: effects of the run are not on disk before this is. False if it could not be written.
     pub(crate) fn pass(occurrence: Occurrence) -> bool {
-        let Occurrence { job, scheduled_for, .. } = occurrence;
+        let Occurrence { job, scheduled_for, run, .. } = occurrence;
         let reached = [Reached { job, cursor: Some(scheduled_for), window_start: None }];
-        let written = txn::run("moving a cursor", || state::set_reached(&reached));
+        let written =
+            txn::run("moving a cursor", || match run.filter(|_| !occurrence.is_nominal()) {
+                Some(run) => request::forget(&[run.0]),
+                None => state::set_reached(&reached),
+            });
         matches!(written, Some(Ok::<(), pgrx::spi::Error>(())))
     }
 
@@ -386,7 +412,7 @@ impl Records {
         let mut taken: Vec<(JobId, Progress)> =
             jobs.into_iter().filter_map(|job| self.progress.remove_entry(&job)).collect();
         let below = oldest.map_or(self.next_id, |run| run.0);
-        let below = self.progress.is_empty().then_some(below);
+        let below = (self.progress.is_empty() && self.decided.is_written()).then_some(below);
         let tallies: Vec<(JobId, Tally)> = taken
             .iter_mut()
             .filter_map(|(job, progress)| Some((*job, progress.tally.take()?)))

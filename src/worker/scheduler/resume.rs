@@ -155,18 +155,8 @@ impl Scheduler {
             None => request::all(),
         });
         let Some(Ok(requests)) = requests else { return };
-        for request::Request { occurrence, by } in requests {
-            let Some(run) = occurrence.run else { continue };
-            if self.requests.contains(&run) {
-                continue;
-            }
-            if self.engine.enqueue(occurrence) {
-                self.requests.insert(run);
-                self.asked.note(run, by);
-            } else {
-                pgrx::log!("pg_tock: run {run} of job {} is not needed any more", occurrence.job);
-                self.records.answered(run);
-            }
+        for request in requests {
+            self.take_request(request);
         }
     }
 
@@ -175,6 +165,9 @@ impl Scheduler {
     pub(super) fn clock_was_set_back(&mut self, to: Timestamp) {
         pgrx::log!("pg_tock: the clock was set back, jobs go on from where it is now");
         self.records.set_back(to);
+        let jobs = &self.jobs;
+        self.retries
+            .set_back(|job| to.plus(jobs.get(job).map_or(0, |job| job.policy.retry.max_delay)));
         self.jobs.forget_instants();
         self.database.changes.push_everything();
         self.read_all_at = Timestamp(0);

@@ -114,10 +114,19 @@ impl Scheduler {
         if ![0, self.extension].contains(&current.extension) || !self.installed {
             return; // the ledger this run belongs to has been dropped
         }
-        if current.occurrence.is_nominal() {
-            self.note_if_over(current.occurrence.job);
+        let retry = self.next_attempt(current.run, &current.occurrence, &end);
+        let by_hand = matches!(current.occurrence.trigger, Trigger::Manual | Trigger::Backfill)
+            || self.retries.is_by_hand(current.run);
+        let last = current.occurrence;
+        let over = match last.trigger {
+            Trigger::Retry => !by_hand && self.engine.next_due(last.job).is_none(),
+            _ => last.is_nominal(),
+        };
+        if let Some(retry) = retry {
+            self.records.decided().push(retry);
+        } else if over {
+            self.note_if_over(last.job);
         }
-        let by_hand = matches!(current.occurrence.trigger, Trigger::Manual | Trigger::Backfill);
         if end.outcome == Outcome::Succeeded && !by_hand {
             let Occurrence { job, scheduled_for, .. } = current.occurrence;
             if self.jobs.get(job).is_some() && self.jobs.cover(job, scheduled_for) {
@@ -126,6 +135,7 @@ impl Scheduler {
         }
         self.asked.forget(current);
         if self.requests.remove(&current.run) {
+            self.retries.forget(current.run);
             self.records.answered(current.run);
         }
         let succeeded = end.outcome == Outcome::Succeeded;
@@ -266,6 +276,8 @@ impl Scheduler {
             self.engine.run_finished(id, now);
             return;
         };
+        let job = self.retries.as_asked(occurrence.run, job);
+        let claim = claim || self.retries.claims(occurrence.run);
         let local = job.key.database == self.oid && guc::log_run();
         if self.is_held(&occurrence, local) {
             self.engine.hold(job.id);
@@ -277,8 +289,9 @@ impl Scheduler {
             self.not_begun(id, occurrence, claim, now);
             return;
         };
-        // Without a ledger only the cursor tells that this has begun.
-        if !guc::log_run() && occurrence.is_nominal() && !Records::pass(occurrence) {
+        // Without a ledger only the cursor tells that this has begun, or that nobody asks any more.
+        let told = occurrence.is_nominal() || occurrence.run.is_some();
+        if !guc::log_run() && told && !Records::pass(occurrence) {
             self.not_begun(id, occurrence, claim, now);
             return;
         }
@@ -400,7 +413,11 @@ impl Scheduler {
             let Some(begun) = begun.filter(|begun| begun.run == current.run) else { continue };
             if executor.slot.advance(Phase::Unrecorded, Phase::Recording) {
                 let pid = Some(executor.slot.pid());
-                rows.push((*id, running_row(current, pid, begun.started_at)));
+                let mut row = running_row(current, pid, begun.started_at);
+                if executor.slot.progress.is_whole() {
+                    row.guarantee = Guarantee::ExactlyOnce; // should it die now, nothing has happened
+                }
+                rows.push((*id, row));
             }
         }
         if rows.is_empty() {

@@ -6,20 +6,17 @@ use pgrx::pg_sys;
 
 use super::Scheduler;
 use super::pool::{Current, Executor};
-use crate::catalog::{request, run, state};
+use crate::catalog::{run, state};
 use crate::pg::time::from_pg;
 use crate::pg::txn;
 use crate::shmem::slots::{self, State};
 
-/// Puts the tables in order: rows of runs nobody runs any more get an end, runs nobody has counted
-/// are counted. `alive`: the runs of executors that live.
+/// Puts the tables in order: rows of runs nobody runs any more get an end. `alive`: the runs of executors that live.
 pub(super) fn prepare(alive: &[i64]) -> Result<(), pgrx::spi::Error> {
     let closed = run::close_dead(alive)?;
     if closed > 0 {
         pgrx::log!("pg_tock: {closed} runs did not survive the last stop of the server");
     }
-    state::catch_up()?;
-    request::forget_answered()?;
     state::forget_strangers()
 }
 

@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 pub use dates::Dates;
 pub use forecast::{Forecast, ForecastJob, Forecasts, forecast};
+pub(crate) use jitter::splitmix;
 pub use window::{RunWindow, WindowError};
 
 use crate::engine::Occurrences;

@@ -1,0 +1,141 @@
+//! Attempts at occurrences: which failed ones nobody has looked at, and asking for the next one.
+//!
+//! Owns one invariant: an attempt has one follower at most, and none if its occurrence has
+//! succeeded. The unique keys of ledger and requests keep it; statements here make sure that they
+//! are not met as errors.
+
+use pg_tock_core::retry::Ended;
+use pg_tock_core::run::{Guarantee, Outcome};
+use pg_tock_core::time::{JobId, RunId, Timestamp};
+use pgrx::datum::DatumWithOid;
+use pgrx::prelude::*;
+use pgrx::spi::{self, SpiHeapTupleData};
+
+use crate::pg::time::{from_pg, to_pg};
+
+const COUNTED_BELOW: &str = "SELECT e.counted_below FROM cron.engine_state e";
+
+// Failed attempts without a follower. Those of a job that has been restored, or defined anew since,
+// are history.
+macro_rules! unfollowed {
+    ($from:literal) => {
+        concat!(
+            "SELECT d.jobid, d.scheduled_for, d.attempt, d.outcome, d.sqlstate, d.guarantee, \
+              d.end_time, EXISTS (SELECT FROM cron.job_run_details o \
+               WHERE o.jobid OPERATOR(pg_catalog.=) d.jobid \
+                AND o.scheduled_for OPERATOR(pg_catalog.=) d.scheduled_for \
+                AND o.trigger OPERATOR(pg_catalog.=) ANY (ARRAY['manual', 'backfill']) OFFSET 0) ",
+            $from,
+            " AND d.status OPERATOR(pg_catalog.=) 'failed' AND d.end_time IS NOT NULL \
+              AND d.scheduled_for IS NOT NULL AND d.attempt IS NOT NULL \
+              AND d.outcome OPERATOR(pg_catalog.=) ANY (ARRAY['failed', 'timeout', 'crashed']) \
+              AND NOT pg_catalog.starts_with(coalesce(d.reason, ''), 'resolved as ') \
+              AND EXISTS (SELECT FROM cron.job_state s \
+               WHERE s.jobid OPERATOR(pg_catalog.=) d.jobid \
+                AND s.effective_from OPERATOR(pg_catalog.<=) d.start_time OFFSET 0) \
+              AND NOT EXISTS (SELECT FROM cron.job_run_details o \
+               WHERE o.jobid OPERATOR(pg_catalog.=) d.jobid \
+                AND o.scheduled_for OPERATOR(pg_catalog.=) d.scheduled_for \
+                AND o.attempt OPERATOR(pg_catalog.>) d.attempt OFFSET 0) \
+              AND NOT EXISTS (SELECT FROM cron.run_request o \
+               WHERE o.jobid OPERATOR(pg_catalog.=) d.jobid \
+                AND o.scheduled_for OPERATOR(pg_catalog.=) d.scheduled_for \
+                AND o.attempt OPERATOR(pg_catalog.>) d.attempt OFFSET 0)"
+        )
+    };
+}
+
+// Two ways to have been overlooked: past the mark, or asked for by a request that is still there.
+const UNFOLLOWED: [&str; 2] = [
+    unfollowed!("FROM cron.job_run_details d WHERE d.runid OPERATOR(pg_catalog.>=) $1"),
+    unfollowed!(
+        "FROM cron.run_request r JOIN cron.job_run_details d \
+          ON d.runid OPERATOR(pg_catalog.=) r.runid WHERE d.runid OPERATOR(pg_catalog.<) $1"
+    ),
+];
+
+const ASK: &str = "INSERT INTO cron.run_request \
+     (jobid, scheduled_for, attempt, trigger, requested_by, not_before) \
+     SELECT j.jobid, $2, $3, 'retry', NULL, $4 FROM cron.job j \
+     WHERE j.jobid OPERATOR(pg_catalog.=) $1 AND NOT EXISTS (SELECT FROM cron.job_run_details d \
+       WHERE d.jobid OPERATOR(pg_catalog.=) $1 AND d.scheduled_for OPERATOR(pg_catalog.=) $2 \
+        AND (d.attempt OPERATOR(pg_catalog.>=) $3 OR d.status OPERATOR(pg_catalog.=) 'succeeded') \
+       OFFSET 0) \
+     ON CONFLICT ON CONSTRAINT run_request_occurrence DO NOTHING RETURNING runid";
+
+/// The next attempt at an occurrence.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Retry {
+    pub(crate) job: JobId,
+    pub(crate) scheduled_for: Timestamp,
+    pub(crate) attempt: u32,
+    /// When it is due.
+    pub(crate) at: Timestamp,
+    /// The occurrence is none of the job's schedule: somebody asked for it.
+    pub(crate) by_hand: bool,
+    /// The attempt before it crashed.
+    pub(crate) after_crash: bool,
+}
+
+/// A failed attempt that has no follower.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Unfollowed {
+    pub(crate) job: JobId,
+    pub(crate) scheduled_for: Timestamp,
+    pub(crate) ended: Ended,
+    pub(crate) ended_at: Timestamp,
+    pub(crate) by_hand: bool,
+}
+
+/// The failed attempts without a follower that may have been overlooked. In a transaction, as every
+/// function here.
+pub(crate) fn unfollowed() -> Result<Vec<Unfollowed>, spi::Error> {
+    Spi::connect(|client| {
+        let rows = client.select(COUNTED_BELOW, Some(1), &[])?;
+        let below = if rows.is_empty() { None } else { rows.first().get_one::<i64>()? };
+        let below = below.unwrap_or(1);
+        let mut found = Vec::new();
+        for statement in UNFOLLOWED {
+            for row in client.select(statement, None, &[below.into()])? {
+                found.extend(read(&row)?);
+            }
+        }
+        Ok(found)
+    })
+}
+
+fn read(row: &SpiHeapTupleData<'_>) -> Result<Option<Unfollowed>, spi::Error> {
+    let stamp = |at: Option<TimestampWithTimeZone>| at.map(|at| from_pg(at.into_inner()));
+    let outcome = row.get::<String>(4)?.and_then(|word| Outcome::parse(&word));
+    let guarantee = row.get::<String>(6)?.and_then(|word| Guarantee::parse(&word));
+    let attempt = row.get::<i32>(3)?.and_then(|attempt| u32::try_from(attempt).ok());
+    let (Some(outcome), Some(attempt)) = (outcome, attempt) else { return Ok(None) };
+    let (Some(scheduled_for), Some(ended_at)) = (stamp(row.get(2)?), stamp(row.get(7)?)) else {
+        return Ok(None);
+    };
+    let ended = Ended {
+        outcome,
+        sqlstate: row.get::<String>(5)?.and_then(|code| code.as_bytes().try_into().ok()),
+        guarantee: guarantee.unwrap_or(Guarantee::AtMostOnce),
+        attempt,
+    };
+    let job = JobId(row.get(1)?.unwrap_or_default());
+    let by_hand = row.get(8)?.unwrap_or(false);
+    Ok(Some(Unfollowed { job, scheduled_for, ended, ended_at, by_hand }))
+}
+
+/// Asks for a retry; None if the attempt has a follower, its occurrence has succeeded, or its job
+/// is gone. Otherwise the id of its run.
+pub(crate) fn ask(retry: &Retry) -> Result<Option<RunId>, spi::Error> {
+    let stamp = |at: Timestamp| TimestampWithTimeZone::try_from(to_pg(at)).ok();
+    let args: [DatumWithOid<'_>; 4] = [
+        retry.job.0.into(),
+        stamp(retry.scheduled_for).into(),
+        retry.attempt.cast_signed().into(),
+        stamp(retry.at).into(),
+    ];
+    Spi::connect_mut(|client| {
+        let rows = client.update(ASK, None, &args)?;
+        if rows.is_empty() { Ok(None) } else { Ok(rows.first().get_one::<i64>()?.map(RunId)) }
+    })
+}
