@@ -6,7 +6,7 @@
 --   1. In postgresql.conf, put pg_tock in the place of pg_cron in shared_preload_libraries. The
 --      settings cron.* stay as they are. Restart the server.
 --   2. In the database that has extension pg_cron, as a superuser:
---      psql -d … -v ON_ERROR_STOP=1 -f migrate_from_pg_cron.sql
+--      psql -d ... -v ON_ERROR_STOP=1 -f migrate_from_pg_cron.sql
 --
 -- Until step 2 no job runs; with its COMMIT they do. pg_cron's files may be gone by then. Every
 -- version of pg_cron from 1.0 on is fine.
