@@ -67,6 +67,7 @@ impl Scheduler {
             self.records.answered(current.run);
         }
         if current.occurrence.attempt > 1 {
+            settle(&mut self.engine, &current.occurrence, Settled::FailedForGood);
             if self.engine.next_due(job).is_none() {
                 self.note_if_over(job);
             }

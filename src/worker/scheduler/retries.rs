@@ -10,12 +10,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::ffi::CString;
 use std::rc::Rc;
 
-use pg_tock_core::engine::Occurrence;
+use pg_tock_core::engine::{Occurrence, Settled};
 use pg_tock_core::retry::{Ended, spread};
 use pg_tock_core::run::{Outcome, Trigger};
 use pg_tock_core::time::{JobId, RunId, Timestamp};
 
 use super::Scheduler;
+use super::company::settle;
 use super::jobs::Job;
 use super::runs::End;
 use crate::catalog::attempts::{self, Retry};
@@ -233,6 +234,9 @@ impl Scheduler {
             None => self.engine.enqueue(occurrence),
         };
         if taken {
+            if occurrence.trigger == Trigger::Retry && !by_hand {
+                settle(&mut self.engine, &occurrence, Settled::WillRetry);
+            }
             self.asked.note(run, request.by);
             self.requests.insert(run);
         } else {

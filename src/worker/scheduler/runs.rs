@@ -139,8 +139,14 @@ impl Scheduler {
             self.records.answered(current.run);
         }
         let succeeded = end.outcome == Outcome::Succeeded;
-        let how = if succeeded { Settled::Succeeded } else { Settled::FailedForGood };
-        settle(&mut self.engine, &current.occurrence, how);
+        let how = match (succeeded, retry) {
+            (true, _) => Settled::Succeeded,
+            (false, Some(_)) => Settled::WillRetry,
+            (false, None) => Settled::FailedForGood,
+        };
+        if last.trigger != Trigger::Retry || !by_hand {
+            settle(&mut self.engine, &last, how);
+        }
         #[allow(clippy::cast_precision_loss, reason = "milliseconds for people")]
         let ms = end.ended_at.since(end.started_at) as f64 / 1_000.0;
         if self.jobs.get(current.occurrence.job).is_some() {
