@@ -4,12 +4,16 @@
 //! Postgres style guide (capital letters, XX000 for a caller's mistake), and also in that they
 //! quote what the caller wrote as it is. Our own errors quote an excerpt.
 
+mod http;
+
 use pg_tock_core::options::OptionError;
 use pg_tock_core::quote::excerpt;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use crate::pg::text::for_message;
+
+pub(crate) use http::HttpError;
 
 /// What a function that SQL calls returns: anything but an [`ErrorReport`] would be reported
 /// with pgrx's SQLSTATE instead of ours.
@@ -132,6 +136,9 @@ pub(crate) enum Error {
     /// Jobs that wait for one another; `way` leads from the first upstream back to the job.
     #[error("job \"{}\" cannot run after itself", excerpt(.job))]
     Cycle { job: String, way: Vec<String> },
+    /// What is wrong with a request or a secret.
+    #[error("{0}")]
+    Http(#[from] HttpError),
     /// A job's stored schedule, zone or shape cannot be read; `what` of them, `why` is a sentence.
     #[error("job {jobid} has no valid {what}")]
     InvalidJob { jobid: i64, what: &'static str, why: String },
@@ -227,6 +234,7 @@ impl Error {
                 PgSqlErrorCode::ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED
             }
             Self::InRecovery(_) => PgSqlErrorCode::ERRCODE_READ_ONLY_SQL_TRANSACTION,
+            Self::Http(error) => error.sqlstate(),
             Self::Encoding(_) => PgSqlErrorCode::ERRCODE_CHARACTER_NOT_IN_REPERTOIRE,
             Self::ExtensionMissing
             | Self::RunState { .. }
@@ -254,6 +262,7 @@ impl Error {
     fn detail(&self) -> Option<String> {
         let detail: &str = match self {
             Self::Option(error) => return error.detail(),
+            Self::Http(error) => return error.detail(),
             Self::InvalidSchedule { detail, .. } => detail,
             Self::RoleCannotLogIn(_) | Self::RoleBarred(_) => {
                 "Jobs may only be run by roles that have the LOGIN attribute."
@@ -291,6 +300,7 @@ impl Error {
     fn hint(&self) -> Option<String> {
         let hint: &str = match self {
             Self::Option(error) => return error.hint(),
+            Self::Http(error) => return error.hint().map(str::to_owned),
             Self::InvalidSchedule { .. } => {
                 "Use cron format (e.g. 5 4 * * *), or interval format '[1-59] seconds'"
             }

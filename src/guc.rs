@@ -5,6 +5,7 @@
 //! a [`GucSetting`].
 
 pub(crate) mod defaults;
+pub(crate) mod secrets;
 
 use std::ffi::{CStr, CString};
 use std::time::Duration;
@@ -88,6 +89,7 @@ pub(crate) fn init() {
     init_limits();
     init_own();
     defaults::init();
+    secrets::init();
     crate::exec::context::define();
     settings::reserve_prefix();
 }

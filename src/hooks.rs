@@ -5,9 +5,11 @@
 
 use core::ffi::{CStr, c_char};
 
+use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::pg_sys::{self, NodeTag};
 use pgrx::{PgSqlErrorCode, pg_guard};
 
+use crate::catalog::secret;
 use crate::pg::{create_extension, lock, raw};
 use crate::shmem::{changes, databases, slots};
 
@@ -96,6 +98,10 @@ unsafe extern "C-unwind" fn after(run: Run) {
             changes::databases_changed();
         }
         Effect::Role(role) => changes::roles_changed(role),
+        Effect::RolesGone => {
+            changes::roles_changed(0);
+            forget_secrets(run.extension);
+        }
         Effect::Prepared => changes::prepared_committed(),
         // SAFETY: promised by the caller.
         Effect::Lock => unsafe { refuse_indirect_lock() },
@@ -114,6 +120,8 @@ enum Effect {
     Extension,
     /// This role changes; 0 = any number of roles, their settings or their rights.
     Role(u32),
+    /// Roles are dropped.
+    RolesGone,
     /// A prepared transaction is committed.
     Prepared,
     /// Tables are locked.
@@ -168,8 +176,8 @@ unsafe fn effect(node: *const pg_sys::Node) -> Effect {
             }
             NodeTag::T_CreateRoleStmt
             | NodeTag::T_AlterDatabaseSetStmt
-            | NodeTag::T_DropRoleStmt
             | NodeTag::T_GrantRoleStmt => Effect::Role(0),
+            NodeTag::T_DropRoleStmt => Effect::RolesGone,
             NodeTag::T_DropOwnedStmt => Effect::Extension,
             NodeTag::T_GrantStmt => {
                 let grant = node.cast::<pg_sys::GrantStmt>();
@@ -335,6 +343,16 @@ unsafe fn refuse_indirect_lock() {
         if lock::holds_more_than_row_exclusive(ledger) {
             refuse();
         }
+    }
+}
+
+/// A role that is dropped takes its secrets along, those of this database. The schedulers of others
+/// see to theirs when they start.
+fn forget_secrets(extension: u32) {
+    if extension != 0
+        && let Err(error) = secret::forget_the_gone()
+    {
+        ErrorReport::from(error).report(pgrx::PgLogLevel::ERROR);
     }
 }
 

@@ -38,9 +38,14 @@ extension_sql_file!(
     requires = ["inside_tables"]
 );
 extension_sql_file!(
+    "../sql/install/24_http_tables.sql",
+    name = "http_tables",
+    requires = ["control_tables"]
+);
+extension_sql_file!(
     "../sql/install/30_functions.sql",
     name = "functions",
-    requires = ["control_tables"]
+    requires = ["http_tables"]
 );
 extension_sql_file!(
     "../sql/install/31_inside_functions.sql",
@@ -68,6 +73,8 @@ extension_sql_file!(
     requires = ["occurrences"]
 );
 extension_sql_file!("../sql/install/50_views.sql", name = "views", requires = ["triggers"]);
+extension_sql_file!("../sql/install/60_http.sql", name = "http", requires = ["views"]);
+extension_sql_file!("../sql/install/61_secrets.sql", name = "secrets", requires = ["http"]);
 extension_sql_file!("../sql/install/90_grants.sql", name = "grants", finalize);
 
 /// Called by Postgres when the library is loaded.
@@ -82,5 +89,6 @@ pub extern "C-unwind" fn _PG_init() {
     guc::init();
     shmem::layout::install_hooks();
     hooks::install();
+    pg::conceal::install();
     worker::launcher::WORKER.register_static();
 }

@@ -3,6 +3,7 @@
 //! Owns two invariants: options are checked together, before anything is written, by both
 //! functions alike; and no job gets a role or a database its creator has no right to.
 
+use pg_tock_core::http::document::KEYS;
 use pg_tock_core::options::{Document, Interval, Options, Server, merge};
 use pg_tock_core::quote::excerpt;
 use pg_tock_core::schedule::Schedule;
@@ -17,6 +18,7 @@ use crate::pg::json::{self, to_server};
 use crate::pg::text::ServerText;
 use crate::pg::{settings, zone};
 
+use super::http::{self, Http};
 use super::rights::{self, JobRef};
 use super::schedules::{check_schedule, warn_if_passed};
 use super::{queues, upstream};
@@ -78,24 +80,29 @@ fn create(mut given: Json) -> Result<i64, Error> {
         Some(Json::String(name)) => name,
         Some(_) => return Err(Error::InvalidArgument("job_name must be text")),
     };
+    let http = http::of_new_job(&mut given)?;
     let options = Options::read(merge(Document::new(), given)?, &Postgres)?;
-    let document = authorize(&options, None)?;
+    let mut document = authorize(&options, None)?;
     let text = options.text("schedule").unwrap_or_default();
     warn_if_passed(text, &check_schedule(text)?, options.text("timezone"));
     keep_named(&options, &document, Some(&name), |_| true)?;
+    keep_request(http, &mut document, true)?;
     stored::put(ServerText::new(&to_server(&name)), &guc::host(), settings::port(), &document)
 }
 
 /// Changes those options of a job that the patch names.
-fn change(job: JobRef<'_>, patch: Json) -> Result<(), Error> {
+fn change(job: JobRef<'_>, mut patch: Json) -> Result<(), Error> {
     rights::refuse_in_recovery("cron.set_job()")?;
     let found = job.resolve()?;
     let no_such_job = || Error::NoSuchJob(found.jobid.to_string());
     let before = stored::get(found.jobid)?.ok_or_else(no_such_job)?;
+    let is_request = |key: &&str| patch.get(*key).is_some();
+    let new_request = KEYS.iter().any(is_request);
+    let http = http::of_change(&before, &mut patch)?;
     let named: Vec<String> =
         patch.as_object().map(|p| p.keys().cloned().collect()).unwrap_or_default();
     let options = Options::read(merge(before.clone(), patch)?, &Postgres)?;
-    let document = authorize(&options, Some(&before))?;
+    let mut document = authorize(&options, Some(&before))?;
     let is_named = |name: &str| named.iter().any(|other| other == name);
     let text = options.text("schedule").unwrap_or_default();
     let schedule = if is_named("schedule") {
@@ -109,6 +116,7 @@ fn change(job: JobRef<'_>, patch: Json) -> Result<(), Error> {
     }
     let name = before.get("jobname").and_then(Json::as_str);
     keep_named(&options, &document, name, is_named)?;
+    keep_request(http, &mut document, new_request || is_named("username"))?;
     if stored::set(found.jobid, &document)? { Ok(()) } else { Err(no_such_job()) }
 }
 
@@ -165,6 +173,18 @@ fn keep_named(
     if named("run_after") || named("username") {
         upstream::require(name, username, options.texts("run_after"))?;
     }
+    Ok(())
+}
+
+/// Puts the job's request among its options. If it or the owner is new, the owner has to have the
+/// right to its secrets, which then stay.
+fn keep_request(http: Option<Http>, document: &mut Document, new: bool) -> Result<(), Error> {
+    let Some(http) = http else { return Ok(()) };
+    if new {
+        let username = document.get("username").and_then(Json::as_str).unwrap_or_default();
+        http.require_secrets(ServerText::new(&to_server(username)))?;
+    }
+    document.insert("http".to_owned(), http.document.into());
     Ok(())
 }
 

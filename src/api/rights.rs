@@ -79,6 +79,15 @@ pub(super) fn may_change(
     owner_oid.map_or(Ok(false), |oid| role::may_become(caller.oid, oid))
 }
 
+/// Whether the caller may act as this role, which need not exist any more.
+pub(super) fn may_become(owner: pg_sys::Oid) -> Result<bool, Error> {
+    let caller = current_user();
+    if is_superuser() || caller.oid == owner {
+        return Ok(true);
+    }
+    role::may_become(caller.oid, owner)
+}
+
 /// The role a job is to run as: the caller, or one the caller may become.
 pub(super) fn require_role(caller: &CurrentUser, name: &[u8]) -> Result<pg_sys::Oid, Error> {
     let name = ServerText::new(name);

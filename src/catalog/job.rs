@@ -16,13 +16,14 @@ const INSERT: &str = "INSERT INTO cron.job \
      (schedule, command, nodename, nodeport, database, username, active) \
      VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING jobid";
 
-// A name again updates these three columns alone: a job that was switched off stays off, and the
+// A name again updates these three columns alone, and makes an HTTP job one that runs SQL: a job that was switched off stays off, and the
 // id drawn from the sequence for the row that was not inserted is lost. Both are pg_cron's ways.
 const UPSERT: &str = "INSERT INTO cron.job \
      (schedule, command, nodename, nodeport, database, username, active, jobname) \
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
      ON CONFLICT ON CONSTRAINT jobname_username_uniq DO UPDATE SET \
-     schedule = excluded.schedule, command = excluded.command, database = excluded.database \
+     schedule = excluded.schedule, command = excluded.command, database = excluded.database, \
+     http = NULL \
      RETURNING jobid";
 
 const ALTER: &str = "UPDATE cron.job SET \

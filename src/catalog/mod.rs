@@ -20,6 +20,7 @@ pub(crate) mod resolve;
 pub(crate) mod role;
 pub(crate) mod run;
 pub(crate) mod run_now;
+pub(crate) mod secret;
 pub(crate) mod state;
 pub(crate) mod upstream;
 

@@ -39,9 +39,10 @@ static SET: LazyLock<String> = LazyLock::new(|| {
 const GET: &str = "SELECT pg_catalog.convert_to(pg_catalog.to_jsonb(job)::pg_catalog.text, 'UTF8') \
      FROM cron.job AS job WHERE job.jobid OPERATOR(pg_catalog.=) $1 FOR NO KEY UPDATE";
 
-/// Every option's column, written in some way, separated by commas.
+/// The column of every option and that of the request, written in some way, separated by commas.
 fn columns(write: impl Fn(&str) -> String) -> String {
-    OPTIONS.iter().map(|option| write(option.name)).collect::<Vec<_>>().join(", ")
+    let names = OPTIONS.iter().map(|option| option.name).chain(["http"]);
+    names.map(write).collect::<Vec<_>>().join(", ")
 }
 
 /// Stores a job in place of the owner's job of that name, if there is one. Returns its id.

@@ -22,6 +22,12 @@ const MAY_EXECUTE: &str = "SELECT pg_catalog.has_function_privilege($1, \
      'cron.schedule_in_database(pg_catalog.text, pg_catalog.text, pg_catalog.text, \
       pg_catalog.text, pg_catalog.text, pg_catalog.bool)', 'EXECUTE')";
 
+// By name, whatever arguments it has.
+const MAY_CALL_URLS: &str = "SELECT coalesce(pg_catalog.bool_and( \
+     pg_catalog.has_function_privilege($1, p.oid, 'EXECUTE')), false) FROM pg_catalog.pg_proc p \
+     WHERE p.pronamespace OPERATOR(pg_catalog.=) 'cron'::pg_catalog.regnamespace \
+      AND p.proname OPERATOR(pg_catalog.=) 'create_http_job'";
+
 /// The right to act as another role, as `pg_has_role` has it.
 #[cfg(feature = "pg15")]
 const SET_ROLE: &str = "MEMBER";
@@ -88,6 +94,14 @@ pub(crate) fn may_become(role: pg_sys::Oid, other: pg_sys::Oid) -> Result<bool, 
     Spi::connect(|client| {
         let args = [role.into(), other.into(), SET_ROLE.into()];
         let rows = client.select(MAY_BECOME, Some(1), &args)?;
+        Ok(rows.first().get_one::<bool>()?.unwrap_or(false))
+    })
+}
+
+/// Whether a role may have jobs that call URLs.
+pub(crate) fn may_call_urls(role: pg_sys::Oid) -> Result<bool, Error> {
+    Spi::connect(|client| {
+        let rows = client.select(MAY_CALL_URLS, Some(1), &[role.into()])?;
         Ok(rows.first().get_one::<bool>()?.unwrap_or(false))
     })
 }

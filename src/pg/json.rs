@@ -20,16 +20,34 @@ pub(crate) fn argument(
 ) -> Option<Result<Value, serde_json::Error>> {
     // SAFETY: Postgres passed it to the function that passes it on, which has such an argument.
     let datum = unsafe { pgrx::fcinfo::pg_getarg_datum(fcinfo, place) }?;
-    // SAFETY: the argument is a jsonb; its output function answers with a C string.
+    Some(value(datum))
+}
+
+/// A value of type jsonb.
+///
+/// # Errors
+/// As [`argument`].
+pub(crate) fn value(datum: pg_sys::Datum) -> Result<Value, serde_json::Error> {
+    // SAFETY: it is a jsonb; its output function answers with a C string.
     let text =
-        unsafe { pgrx::fcinfo::direct_function_call_as_datum(pg_sys::jsonb_out, &[Some(datum)]) }?;
+        unsafe { pgrx::fcinfo::direct_function_call_as_datum(pg_sys::jsonb_out, &[Some(datum)]) };
+    let Some(text) = text else { return Ok(Value::Null) };
     // SAFETY: see above.
     let text = unsafe { CStr::from_ptr(text.cast_mut_ptr()) };
     let length = c_int::try_from(text.count_bytes()).unwrap_or(c_int::MAX);
     // SAFETY: a string of that length; the answer is it, or a C string with a copy.
     let utf8 = unsafe { pg_sys::pg_server_to_any(text.as_ptr(), length, UTF8) };
     // SAFETY: see above; it is read before anything can free it.
-    Some(serde_json::from_slice(unsafe { CStr::from_ptr(utf8) }.to_bytes()))
+    serde_json::from_slice(unsafe { CStr::from_ptr(utf8) }.to_bytes())
+}
+
+/// A value as a jsonb; an ERROR if the database's encoding lacks one of its characters.
+pub(crate) fn datum(value: &Value) -> Option<pg_sys::Datum> {
+    let mut text = to_server(&value.to_string());
+    text.push(0);
+    let text = pg_sys::Datum::from(text.as_ptr());
+    // SAFETY: a C string that lives during the call; the answer is a copy.
+    unsafe { pgrx::fcinfo::direct_function_call_as_datum(pg_sys::jsonb_in, &[Some(text)]) }
 }
 
 /// A text in the encoding of the database; an ERROR if that lacks one of its characters.

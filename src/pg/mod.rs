@@ -2,10 +2,12 @@
 
 pub(crate) mod bgw;
 pub(crate) mod catalog_scan;
+pub(crate) mod conceal;
 pub(crate) mod create_extension;
 pub(crate) mod identity;
 pub(crate) mod job_lock;
 pub(crate) mod json;
+pub(crate) mod keys;
 pub(crate) mod lock;
 pub(crate) mod mq;
 pub(crate) mod preload;
@@ -13,6 +15,7 @@ pub(crate) mod process;
 pub(crate) mod raw;
 pub(crate) mod settings;
 pub(crate) mod snapshot;
+pub(crate) mod table_row;
 pub(crate) mod text;
 pub(crate) mod time;
 #[allow(ffi_unwind_calls)] // it is what catches them

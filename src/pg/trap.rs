@@ -8,7 +8,7 @@ use core::ffi::{CStr, c_char, c_int};
 
 use pgrx::pg_sys;
 
-use super::raw;
+use super::{conceal, raw};
 
 /// Everything Postgres knows about an error.
 #[derive(Clone, Debug, Default)]
@@ -76,7 +76,7 @@ impl PgError {
             message: text(d.message).unwrap_or_else(|| "missing error text".to_owned()),
             detail: text(d.detail),
             hint: text(d.hint),
-            context: text(d.context),
+            context: text(d.context).filter(|context| !conceal::mentions(context.as_bytes())),
             schema: text(d.schema_name),
             table: text(d.table_name),
             column: text(d.column_name),

@@ -31,6 +31,7 @@ const EXAMPLES: [&str; 7] = [
     "README.md",
     "docs/control.md",
     "docs/differences-from-pg_cron.md",
+    "docs/http.md",
     "docs/inside-a-job.md",
     "docs/moving-from-pg_cron.md",
     "docs/reliability.md",
@@ -50,6 +51,11 @@ fn examples_of_control() {
 #[test]
 fn examples_of_differences_from_pg_cron() {
     run_page("docs/differences-from-pg_cron.md");
+}
+
+#[test]
+fn examples_of_http() {
+    run_page("docs/http.md");
 }
 
 #[test]

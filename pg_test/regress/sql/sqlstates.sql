@@ -71,6 +71,32 @@ SELECT cron.backfill('one', now(), now() - interval '1 day');
 SELECT cron.run_now('one', NULL);
 SELECT cron.run_now_tagged(NULL);
 
+-- 22023: requests and secrets
+SELECT cron.create_http_job('x', '* * * * *', 'ftp://example.com/');
+SELECT cron.create_http_job('x', '* * * * *', NULL);
+SELECT cron.create_job('{"job_name": "x", "schedule": "* * * * *", "command": "SELECT 1", "url": "https://example.com/"}');
+SELECT cron.set_job('one', '{"url": "https://example.com/"}');
+SELECT cron.set_secret('not a name', 'value');
+SELECT cron.set_secret('x', '');
+SELECT cron.set_secret('x', NULL);
+
+-- 42704: no such secret; 42501: not to be used, somebody else's; 2BP01: in use; 22023: the key is gone
+SELECT cron.create_http_job('x', '* * * * *', 'https://example.com/{{secret:nonesuch}}');
+SELECT cron.drop_secret('nonesuch');
+SELECT cron.set_secret('mine', 'value');
+SELECT cron.create_http_job('http', '* * * * *', 'https://example.com/{{secret:mine}}') > 0 AS stored;
+SELECT cron.drop_secret('mine');
+SET ROLE regress_tock_ann;
+SELECT cron.create_http_job('x', '* * * * *', 'https://example.com/{{secret:mine}}');
+SELECT cron.set_secret('mine', 'other');
+SELECT cron.grant_secret('mine', 'regress_tock_ann');
+SELECT cron.rotate_secrets();
+RESET ROLE;
+UPDATE cron.secret SET value = '\x01016b' || decode(repeat('00', 40), 'hex') WHERE name = 'mine';
+SELECT cron.rotate_secrets();
+SELECT cron.unschedule('http');
+SELECT cron.drop_secret('mine');
+
 -- 42704: no such job, role, calendar
 SELECT cron.set_job('nonesuch', '{}');
 SELECT cron.set_job(99, '{}');

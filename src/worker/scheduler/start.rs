@@ -6,7 +6,7 @@ use pgrx::pg_sys;
 
 use super::Scheduler;
 use super::pool::{Current, Executor};
-use crate::catalog::{run, state};
+use crate::catalog::{run, secret, state};
 use crate::pg::time::from_pg;
 use crate::pg::txn;
 use crate::shmem::slots::{self, State};
@@ -17,6 +17,7 @@ pub(super) fn prepare(alive: &[i64]) -> Result<(), pgrx::spi::Error> {
     if closed > 0 {
         pgrx::log!("pg_tock: {closed} runs did not survive the last stop of the server");
     }
+    secret::forget_strangers()?;
     state::forget_strangers()
 }
 

@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod address;
+pub mod document;
 pub mod gate;
 pub mod header;
 pub mod mask;

@@ -125,6 +125,12 @@ impl Request {
         })
     }
 
+    /// Its method.
+    #[must_use]
+    pub const fn method(&self) -> Method {
+        self.method
+    }
+
     /// The names of the secrets that it needs, sorted, each once.
     #[must_use]
     pub fn secrets(&self) -> Vec<&str> {

@@ -1,0 +1,131 @@
+//! A job's request as JSON has it: keys of `cron.set_job` and of `cron.create_job(jsonb)`, and
+//! column `http` of `cron.job`.
+//!
+//! Owns one invariant: a document that was [`read`] has every key with the type it must have, and
+//! reads as the same request again.
+
+use serde_json::{Map, Value as Json};
+
+use super::Refused;
+use super::request::{Arguments, Request};
+
+/// The keys of a request, in the order of the arguments of `cron.create_http_job`.
+pub const KEYS: [&str; 6] =
+    ["url", "method", "headers", "body", "expect_status", "follow_redirects"];
+
+/// Takes the keys of a request, `null`s included, out of the options of a job.
+#[must_use]
+pub fn take(options: &mut Map<String, Json>) -> Map<String, Json> {
+    KEYS.iter().filter_map(|key| options.remove_entry(*key)).collect()
+}
+
+/// Checks a request whose `null` and absent keys have their defaults, and returns it with the
+/// document to store.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn read(parts: &Map<String, Json>) -> Result<(Request, Map<String, Json>), Refused> {
+    if let Some(stranger) = parts.keys().find(|key| !KEYS.contains(&key.as_str())) {
+        let problem = format!("a request has no \"{}\"", crate::quote::excerpt(stranger));
+        return Err(Refused::new(
+            "http",
+            problem,
+            "The keys of a request are those of cron.set_job.",
+        ));
+    }
+    let given = |key: &str| parts.get(key).filter(|value| !value.is_null());
+    let none = Json::Object(Map::new());
+    let headers = given("headers").unwrap_or(&none);
+    let body =
+        given("body").map(|body| body.as_str().map_or_else(|| body.to_string(), str::to_owned));
+    let expect_status = text(given("expect_status"), "expect_status", "200-299")?;
+    let follow_redirects = match given("follow_redirects") {
+        None => false,
+        Some(Json::Bool(flag)) => *flag,
+        Some(_) => {
+            let problem = "follow_redirects must be true or false";
+            return Err(Refused::new("follow_redirects", problem, "Write it without quotes."));
+        }
+    };
+    let request = Request::check(Arguments {
+        method: text(given("method"), "method", "POST")?,
+        url: text(given("url"), "url", "")?,
+        headers,
+        body: body.as_deref(),
+        expect_status,
+        follow_redirects,
+    })?;
+    let mut document = Map::new();
+    document.insert("method".to_owned(), request.method().as_str().into());
+    document.insert("url".to_owned(), given("url").cloned().unwrap_or_default());
+    document.insert("headers".to_owned(), headers.clone());
+    document.insert("body".to_owned(), body.map_or(Json::Null, Json::String));
+    document.insert("expect_status".to_owned(), expect_status.into());
+    document.insert("follow_redirects".to_owned(), follow_redirects.into());
+    Ok((request, document))
+}
+
+fn text<'a>(
+    given: Option<&'a Json>,
+    key: &'static str,
+    default: &'a str,
+) -> Result<&'a str, Refused> {
+    let Some(given) = given else { return Ok(default) };
+    let problem = || Refused::new(key, format!("{key} must be text"), "Write it in quotes.");
+    given.as_str().ok_or_else(problem)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn map(json: &Json) -> Map<String, Json> {
+        json.as_object().unwrap().clone()
+    }
+
+    #[test]
+    fn what_is_not_given_has_its_default_and_reads_again() {
+        let (request, stored) =
+            read(&map(&json!({"url": "https://example.com/x", "body": null}))).unwrap();
+        assert_eq!(request.command(), "POST https://example.com/x");
+        let whole = json!({
+            "method": "POST", "url": "https://example.com/x", "headers": {}, "body": null,
+            "expect_status": "200-299", "follow_redirects": false,
+        });
+        assert_eq!(Json::Object(stored.clone()), whole);
+        assert_eq!(read(&stored).unwrap(), (request, stored));
+    }
+
+    #[test]
+    fn a_body_of_json_is_stored_as_its_text() {
+        let given = json!({"url": "http://h/", "method": "put", "body": {"a": ["{{run_id}}"]}});
+        let (request, stored) = read(&map(&given)).unwrap();
+        assert_eq!(stored["body"], json!("{\"a\":[\"{{run_id}}\"]}"));
+        assert_eq!(stored["method"], json!("PUT"));
+        assert_eq!(read(&stored).unwrap(), (request, stored));
+    }
+
+    #[test]
+    fn other_types_and_keys_are_refused() {
+        for (given, argument) in [
+            (json!({}), "url"),
+            (json!({"url": 1}), "url"),
+            (json!({"url": "http://h/", "method": ["GET"]}), "method"),
+            (json!({"url": "http://h/", "headers": []}), "headers"),
+            (json!({"url": "http://h/", "expect_status": 200}), "expect_status"),
+            (json!({"url": "http://h/", "follow_redirects": "yes"}), "follow_redirects"),
+            (json!({"url": "http://h/", "timeout": "1 s"}), "http"),
+        ] {
+            assert_eq!(read(&map(&given)).unwrap_err().argument(), argument, "{given}");
+        }
+    }
+
+    #[test]
+    fn the_keys_of_a_request_are_told_from_options() {
+        let mut options = map(&json!({"schedule": "@daily", "url": null, "body": "x"}));
+        assert_eq!(Json::Object(take(&mut options)), json!({"url": null, "body": "x"}));
+        assert_eq!(Json::Object(options), json!({"schedule": "@daily"}));
+    }
+}
