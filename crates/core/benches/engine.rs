@@ -31,6 +31,7 @@ fn limits() -> Limits {
     Limits {
         max_running: 32,
         max_running_per_role: 0,
+        http_max_requests: 100,
         max_queued_per_job: 100,
         idle_timeout: 3_600 * SEC,
         max_age: 0,

@@ -4,7 +4,7 @@
 //! second tick at the same instant does nothing.
 
 use super::state::{Phase, Pressure, Rank, Run};
-use super::types::{Action, ExecutorId};
+use super::types::{Action, ExecutorId, Occurrence};
 use super::{Engine, QUANTUM, RETRY, Totals};
 use crate::run::Overlap;
 
@@ -27,12 +27,13 @@ impl Engine {
             }
             let Some((_, job)) = self.keys[key].jobs.pop(&mut self.places.key_jobs) else { break };
             self.give_place_back(job);
-            if self.begin(job, executor, out).is_none() {
+            let Some((occurrence, claim)) = self.begin(job, executor) else {
                 // It was closed or paused while it waited.
                 self.refresh_key(key);
                 self.enter(job);
                 continue;
-            }
+            };
+            out.push(Action::Run { executor: ExecutorId(executor), occurrence, claim });
             self.turn += 1;
             self.owners[owner].turn = self.turn;
             self.owners[owner].served_at = Some(self.now);
@@ -44,7 +45,7 @@ impl Engine {
     }
 
     /// Takes what a job is to run out of its queue; `None` if nothing of it may start now.
-    fn begin(&mut self, job: u32, executor: u32, out: &mut Vec<Action>) -> Option<()> {
+    pub(super) fn begin(&mut self, job: u32, executor: u32) -> Option<(Occurrence, bool)> {
         let record = &self.jobs[job];
         let waiting = *self.next_waiting(record)?;
         let record = &mut self.jobs[job];
@@ -59,9 +60,7 @@ impl Engine {
         self.count_start(job);
         let record = &self.jobs[job];
         self.totals.queued -= 1;
-        let occurrence = record.occurrence(waiting);
-        out.push(Action::Run { executor: ExecutorId(executor), occurrence, claim: waiting.claim });
-        Some(())
+        Some((record.occurrence(waiting), waiting.claim))
     }
 
     /// Whether an idle executor that has work must leave all the same, because worker slots are

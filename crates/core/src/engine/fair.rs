@@ -79,6 +79,9 @@ impl Engine {
 
     /// Puts a key where it now belongs.
     pub(super) fn refresh_key(&mut self, number: u32) {
+        if self.keys[number].key.is_http() {
+            return self.refresh_http(number);
+        }
         let (need, head, short_at) = self.need_of(number);
         let key = &mut self.keys[number];
         let before = std::mem::replace(&mut key.need, need);

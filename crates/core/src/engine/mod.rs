@@ -41,6 +41,7 @@ mod pool;
 mod queues;
 mod requests;
 mod rules;
+mod send;
 mod simulate;
 mod slab;
 mod state;
@@ -57,6 +58,7 @@ use crate::run::SkipReason;
 use crate::time::{JobId, Timestamp};
 use heap::{Heap, Positions};
 use queues::Queue;
+use send::Send;
 use slab::Slab;
 use state::{EVER, Executor, Job, Key, Need, Owner, Phase, Pressure, Rank};
 
@@ -107,6 +109,7 @@ pub struct Engine {
     owners: Slab<Owner>,
     queues: Slab<Queue>,
     executors: Slab<Executor>,
+    sends: Slab<Send>,
     places: Places,
     /// Next instant of each job that is on.
     agenda: Heap<Timestamp>,
@@ -131,6 +134,8 @@ pub struct Engine {
     delayed: Heap<Timestamp>,
     /// When idle executors have to leave.
     expiry: Heap<Timestamp>,
+    /// Keys of HTTP requests by whose turn it is.
+    http_keys: Heap<Rank>,
     /// Owners by whose turn it is to get a run slot, and an executor.
     ready_owners: Heap<Rank>,
     want_owners: Heap<Rank>,
@@ -154,6 +159,7 @@ struct Places {
     delayed: Positions,
     expiry: Positions,
     ready_keys: Positions,
+    http_keys: Positions,
     want_keys: Positions,
     ready_owners: Positions,
     want_owners: Positions,
@@ -163,6 +169,8 @@ struct Places {
 struct Totals {
     queued: usize,
     busy: u32,
+    /// HTTP requests under way.
+    sent: u32,
     idle: u32,
     starting: u32,
     leaving: u32,
@@ -194,6 +202,7 @@ impl Engine {
             owners: Slab::default(),
             queues: Slab::default(),
             executors: Slab::default(),
+            sends: Slab::default(),
             places: Places::default(),
             agenda: Heap::default(),
             later: Heap::default(),
@@ -207,6 +216,7 @@ impl Engine {
             spaced: Heap::default(),
             delayed: Heap::default(),
             expiry: Heap::default(),
+            http_keys: Heap::default(),
             ready_owners: Heap::default(),
             want_owners: Heap::default(),
             pressure: None,
@@ -272,6 +282,7 @@ impl Engine {
             self.flush(out);
             self.end_delays();
             self.hand_out(out);
+            self.send_due(out);
             if self.inbox.is_empty() && self.spaced.peek().is_none_or(|(at, _)| at > self.now) {
                 break;
             }
@@ -321,9 +332,10 @@ impl Engine {
     #[must_use]
     pub fn counts(&self) -> Counts {
         Counts {
-            jobs: self.job_ids.len() - self.dropped_running(),
+            jobs: self.job_ids.len() - self.dropped_running() - self.dropped_sending(),
             waiting: self.totals.queued,
             running: self.totals.busy,
+            sending: self.totals.sent,
             idle: self.totals.idle,
             starting: self.totals.starting,
             leaving: self.totals.leaving,
@@ -429,6 +441,7 @@ impl Engine {
         self.clamp_starts();
         for key in self.keys.ids() {
             let record = &mut self.keys[key];
+            record.handed_at = record.handed_at.min(now);
             record.no_growth_before = record.no_growth_before.map(|at| at.min(now.plus(RETRY)));
             self.refresh_key(key);
         }

@@ -74,6 +74,9 @@ impl Engine {
     /// The executor has exited. If it ran something, that run is over.
     pub fn executor_gone(&mut self, id: ExecutorId, now: Timestamp) {
         self.hear(now);
+        if self.end_send(id) {
+            return;
+        }
         match self.executors.lookup(id.0).map(|record| record.phase) {
             None | Some(Phase::Absent) => {}
             Some(Phase::Starting) => self.executor_start_failed(id, now),
@@ -81,10 +84,11 @@ impl Engine {
         }
     }
 
-    /// The executor's run is over; it takes the next one.
+    /// The executor's run is over; it takes the next one. Or an HTTP request is over.
     pub fn run_finished(&mut self, id: ExecutorId, now: Timestamp) {
         self.hear(now);
-        if let Some(record) = self.executors.lookup(id.0)
+        if !self.end_send(id)
+            && let Some(record) = self.executors.lookup(id.0)
             && matches!(record.phase, Phase::Busy(_))
         {
             self.rest(id.0);
@@ -228,6 +232,11 @@ impl Engine {
         let owner = self.keys[self.executors[id].key].owner;
         self.owners[owner].served_at = Some(self.now);
         self.become_phase(id, Phase::Busy(None));
+        self.run_over(job, id);
+    }
+
+    /// A run of a job is over.
+    pub(super) fn run_over(&mut self, job: u32, id: u32) {
         self.jobs[job].runs.remove(id);
         self.count_end(job);
         self.note_moved(job);

@@ -151,7 +151,8 @@ impl Stage {
     fn obey(&mut self, actions: &mut Vec<Action>, now: Timestamp) {
         for action in actions.drain(..) {
             match action {
-                Action::Run { executor, occurrence, .. } => {
+                Action::Run { executor, occurrence, .. }
+                | Action::Send { executor, occurrence, .. } => {
                     let job = occurrence.job;
                     let what = What::Run { trigger: occurrence.trigger };
                     self.note(Event {

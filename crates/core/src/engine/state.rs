@@ -282,7 +282,7 @@ pub(super) struct Key {
     pub(super) jobs: Heap<Head>,
     /// Idle executors, most recently used last.
     pub(super) idle: Vec<u32>,
-    /// Executors that take further work, idle or busy.
+    /// Executors that take further work, idle or busy; of HTTP requests those under way.
     pub(super) live: u32,
     /// Executors on their way up, asked ones included.
     pub(super) starting: u32,
@@ -290,8 +290,9 @@ pub(super) struct Key {
     pub(super) asked: u32,
     /// A failed start is not repeated before, while others of the key live.
     pub(super) no_growth_before: Option<Timestamp>,
-    /// When a run of the key was handed out last.
+    /// When a run of the key was handed out last, and of requests which hand-out of all it was.
     pub(super) handed_at: Timestamp,
+    pub(super) turn: u64,
     /// Mean duration of its runs, in 1/16 microseconds, recent ones weighing more; 0 = unknown.
     pub(super) mean_run: i64,
     /// Idle executors have outlived their time because jobs wait.

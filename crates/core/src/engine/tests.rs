@@ -9,6 +9,7 @@ mod missed;
 mod order;
 mod overlap;
 mod pool;
+mod send;
 mod shaped;
 mod simulate;
 mod support;

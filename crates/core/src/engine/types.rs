@@ -48,18 +48,37 @@ pub trait Occurrences: Send + Sync + Debug {
 /// What an executor is bound to for life: one database, logged in as one role.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PoolKey {
-    /// The oid of the database.
+    /// The oid of the database; 0 = it does not exist.
     pub database: u32,
     /// The oid of the role, which is also the owner among whom run slots are shared fairly.
     pub role: u32,
 }
 
-/// The slot of an executor: small numbers, chosen and reused by the edge.
+impl PoolKey {
+    /// Stands for a place outside any database. The highest oid, which no database has as long as
+    /// the server has not used up all others.
+    const OUTSIDE: u32 = u32::MAX;
+
+    /// The key of runs that are HTTP requests: they need no executor.
+    #[must_use]
+    pub const fn http(role: u32) -> Self {
+        Self { database: Self::OUTSIDE, role }
+    }
+
+    /// Whether runs of this key are HTTP requests.
+    #[must_use]
+    pub const fn is_http(&self) -> bool {
+        self.database == Self::OUTSIDE
+    }
+}
+
+/// The slot of an executor: small numbers, chosen and reused by the edge. Larger ones than
+/// [`ExecutorId::MAX`] stand for runs that need no executor, and are chosen by the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ExecutorId(pub u32);
 
 impl ExecutorId {
-    /// Larger numbers are ignored; Postgres itself allows no more background workers.
+    /// The largest number of an executor; Postgres itself allows no more background workers.
     pub const MAX: u32 = 262_143;
 }
 
@@ -147,6 +166,8 @@ pub struct Limits {
     pub max_running_per_role: u32,
     /// Most occurrences of a job that wait behind the one that runs or is next to run.
     pub max_queued_per_job: u32,
+    /// Most HTTP requests at a time, beside the runs; 0 counts as 1.
+    pub http_max_requests: u32,
     /// Microseconds after which an idle executor leaves; 0 or less = never.
     pub idle_timeout: i64,
     /// Microseconds after which an executor leaves once it is idle; 0 or less = never.
@@ -167,6 +188,18 @@ pub enum Action {
         occurrence: Occurrence,
         /// Write the run's row, flushed, before handing it over: its instant was due before the
         /// server crashed, and may be what crashed it.
+        claim: bool,
+    },
+    /// Send the occurrence's HTTP request, having written the run's row. Ends with `run_finished`,
+    /// or as a run that has not begun.
+    Send {
+        /// Stands for the run: no executor's number.
+        executor: ExecutorId,
+        /// The job.
+        job: JobId,
+        /// What is to be sent.
+        occurrence: Occurrence,
+        /// Always true: the row comes first.
         claim: bool,
     },
     /// Start an executor. Must be answered before the next `tick`, with `executor_starting` or
@@ -228,8 +261,10 @@ pub struct Counts {
     pub jobs: usize,
     /// Occurrences that are due and not handed out, including those behind their own job's run.
     pub waiting: usize,
-    /// Runs handed out, adopted ones included.
+    /// Runs handed out to executors, adopted ones included.
     pub running: u32,
+    /// HTTP requests handed out, adopted ones included.
+    pub sending: u32,
     /// Executors that wait for work.
     pub idle: u32,
     /// Executors asked for or on their way up.

@@ -82,7 +82,9 @@ impl Engine {
         let Some(executor) = find(&self.jobs[number], occurrence) else { return (None, false) };
         let run = self.jobs[number].runs.remove(executor);
         self.count_end(number);
-        self.become_phase(executor, Phase::Busy(None));
+        if !self.part_send(executor) {
+            self.become_phase(executor, Phase::Busy(None));
+        }
         let Some(run) = run else { return (None, false) };
         (run.waiting, run.cancelled && self.jobs[number].on)
     }
@@ -90,8 +92,11 @@ impl Engine {
     /// A run turned out not to be one, for its job's condition for instance: it is over, and is
     /// [`Action::Skipped`]. To be called instead of `run_finished`.
     pub fn run_skipped(&mut self, id: ExecutorId, reason: SkipReason, now: Timestamp) {
-        let phase = self.executors.lookup(id.0).map(|record| record.phase);
-        if let Some(Phase::Busy(Some(number))) = phase
+        let job = match self.executors.lookup(id.0).map(|record| record.phase) {
+            Some(Phase::Busy(job)) => job,
+            _ => self.job_of_send(id),
+        };
+        if let Some(number) = job
             && !self.jobs[number].dropped
             && let Some(run) = self.jobs[number].runs.of(id.0).copied()
             && let Some(waiting) = run.waiting

@@ -12,7 +12,10 @@ use proptest::prelude::*;
 
 use super::shaped::Shaped;
 use super::support::*;
-use crate::engine::{Engine, ExecutorId, JobSpec, Limits, Occurrence, Occurrences, Rules};
+use crate::engine::{
+    Engine, ExecutorId, JobSpec, Limits, Occurrence, Occurrences, PoolKey, QueueId, QueueSpec,
+    Rules,
+};
 use crate::run::{MissedPolicy, Overlap, SkipReason};
 use crate::time::{JobId, RunId, Timestamp};
 
@@ -45,6 +48,16 @@ struct Job {
     back: BTreeMap<Timestamp, bool>,
 }
 
+/// What comes of a run.
+#[derive(Clone, Copy, Debug)]
+enum Turn {
+    Runs,
+    /// It has not begun; what its next try has to say of claims.
+    Unbegun(bool),
+    /// Its job's condition is not met.
+    Unmet,
+}
+
 /// What an executor has.
 #[derive(Clone, Copy, Debug)]
 struct Busy {
@@ -52,8 +65,7 @@ struct Busy {
     job: usize,
     occurrence: Occurrence,
     claim: bool,
-    /// How it turns out not to have begun: what its next try has to say of claims.
-    unbegun: Option<bool>,
+    turn: Turn,
     cancelled: bool,
 }
 
@@ -75,11 +87,16 @@ struct Ledger {
     seen: BTreeMap<String, u64>,
 }
 
-const LIMITS_HERE: Limits = Limits { max_queued_per_job: 3, idle_timeout: 0, ..LIMITS };
+const LIMITS_HERE: Limits =
+    Limits { max_queued_per_job: 3, idle_timeout: 0, http_max_requests: 2, ..LIMITS };
+const QUEUE: QueueId = QueueId(1);
+/// How many places the queue has.
+const PLACES: u32 = 1;
 const EXECUTORS: u32 = 3;
 
 fn engine(now: i64) -> Engine {
     let mut engine = Engine::new(LIMITS_HERE);
+    engine.put_queue(QUEUE, QueueSpec { max_running: Some(PLACES), start_interval: 0 });
     for id in 0..EXECUTORS {
         engine.executor_starting(key(7), ExecutorId(id), at(now));
         engine.executor_ready(ExecutorId(id), at(now));
@@ -138,22 +155,25 @@ impl Ledger {
         })
     }
 
-    fn random_rules(&mut self) -> Rules {
+    fn random_rules(&mut self, id: i64) -> Rules {
+        let waits = id > 0 && self.dice.roll(3) == 0;
         Rules {
             overlap: self.pick(Overlap::ALL),
             max_concurrency: self.pick(&[1, 2, 3]),
             priority: self.pick(&[0, 0, -3, 5]),
-            ..Rules::default()
+            queue: self.pick(&[None, None, Some(QUEUE)]),
+            after: if waits { Arc::from([JobId(0)]) } else { Arc::default() },
         }
     }
 
     fn random_spec(&mut self, id: i64) -> (JobSpec, Arc<Shaped>) {
         let times = self.random_times();
+        let place = self.pick(&[key(7), key(7), PoolKey::http(7)]);
         let spec = JobSpec {
             missed: self.pick(MissedPolicy::ALL),
             missed_window: self.pick(&[None, None, Some(900 * SEC)]),
-            rules: self.random_rules(),
-            ..JobSpec::new(JobId(id), key(7), Arc::clone(&times) as Arc<dyn Occurrences>)
+            rules: self.random_rules(id),
+            ..JobSpec::new(JobId(id), place, Arc::clone(&times) as Arc<dyn Occurrences>)
         };
         (spec, times)
     }
@@ -189,6 +209,8 @@ fn the_random_histories_are_varied() {
         "calendar",
         "cancel",
         "catch_up",
+        "condition",
+        "dependency",
         "held",
         "manual",
         "missed",
@@ -197,7 +219,9 @@ fn the_random_histories_are_varied() {
         "put back",
         "retry",
         "schedule",
+        "send",
         "server crashed",
+        "upstream",
         "window",
     ];
     assert_eq!(often, expected);

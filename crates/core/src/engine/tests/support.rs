@@ -13,6 +13,7 @@ pub(super) const SEC: i64 = 1_000_000;
 pub(super) const LIMITS: Limits = Limits {
     max_running: 32,
     max_running_per_role: 0,
+    http_max_requests: 100,
     max_queued_per_job: 100,
     idle_timeout: 60 * SEC,
     max_age: 0,

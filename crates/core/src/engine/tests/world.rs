@@ -370,6 +370,7 @@ impl World {
                 assert_eq!(queued, limit, "there was room");
             }
             Action::ClockBack { to } => self.put_again(to),
+            Action::Send { .. } => panic!("nobody has requests here"),
         }
     }
 

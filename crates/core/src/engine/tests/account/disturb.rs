@@ -49,7 +49,7 @@ impl Ledger {
 
     /// Other options, the same schedule.
     fn change_rules(&mut self, index: usize) {
-        let rules = self.random_rules();
+        let rules = self.random_rules(self.jobs[index].spec.id.0);
         let job = &mut self.jobs[index];
         job.spec.rules = rules;
         self.engine.put_job(job.spec.clone(), job.since);

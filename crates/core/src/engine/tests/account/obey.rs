@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::super::support::*;
-use super::{Busy, Fate, Ledger, done};
+use super::{Busy, Fate, LIMITS_HERE, Ledger, PLACES, Turn, done};
 use crate::cancel::Cause;
-use crate::engine::{Action, ExecutorId, LATE, Occurrence, Occurrences};
+use crate::engine::{Action, ExecutorId, JobSpec, LATE, Occurrence, Occurrences, Settled};
 use crate::run::{MissedPolicy, Overlap, SkipReason, Trigger};
 use crate::time::{JobId, Timestamp};
 
@@ -32,6 +32,17 @@ impl Ledger {
                 Action::Run { executor, occurrence, claim } => {
                     self.run(executor.0, occurrence, claim);
                 }
+                Action::Send { executor, occurrence, job, claim } => {
+                    assert!(claim && job == occurrence.job);
+                    assert!(self.spec(job).key.is_http());
+                    *self.seen.entry("send".to_owned()).or_default() += 1;
+                    self.run(executor.0, occurrence, claim);
+                    let sent = self.busy.keys().filter(|&&id| id > ExecutorId::MAX).count();
+                    assert!(sent <= LIMITS_HERE.http_max_requests as usize, "too many requests");
+                }
+                // A request that was none.
+                Action::Skipped { job, reason: SkipReason::Condition, first, .. }
+                    if self.spec(job).times.next_after(first.plus(-1)) != Some(first) => {}
                 Action::Skipped { job, reason, first, last, count, extends } => {
                     *self.seen.entry(reason.to_string()).or_default() += 1;
                     self.skip(
@@ -56,6 +67,11 @@ impl Ledger {
         let index = usize::try_from(occurrence.job.0).unwrap();
         *self.seen.entry(occurrence.trigger.to_string()).or_default() += 1;
         let now = at(self.now);
+        if let Some(queue) = self.jobs[index].spec.rules.queue {
+            let of_queue = self.jobs.iter().filter(|job| job.spec.rules.queue == Some(queue));
+            let running: u32 = of_queue.map(|job| job.running).sum();
+            assert!(running < PLACES, "no place left");
+        }
         let job = &mut self.jobs[index];
         job.running += 1;
         // Fewer may be allowed by now than when they began.
@@ -71,7 +87,10 @@ impl Ledger {
             let started = job.times.start(nominal).0 <= self.latest;
             assert!(started || job.changed, "too early: {occurrence:?}");
             let made_up = job.spec.missed != MissedPolicy::Skip;
-            assert!(made_up || occurrence.trigger == Trigger::Schedule, "{occurrence:?}");
+            let waited = occurrence.trigger == Trigger::Dependency;
+            assert!(!waited || !job.spec.rules.after.is_empty(), "waited for nobody");
+            let planned = waited || occurrence.trigger == Trigger::Schedule;
+            assert!(made_up || planned, "{occurrence:?}");
         }
         if occurrence.trigger != Trigger::Manual {
             assert_eq!(job.spec.times.opens(now), Some(now), "started while closed");
@@ -81,14 +100,20 @@ impl Ledger {
             );
         }
         let lost = occurrence.trigger == Trigger::CatchUp && nominal.0 <= self.dead_until;
+        let http = job.spec.key.is_http();
         match job.back.remove(&nominal) {
-            Some(expected) => assert_eq!(claim, expected, "forgot about the claim"),
-            None => assert!(!claim || (self.crashed && lost)),
+            Some(expected) => assert_eq!(claim, http || expected, "forgot about the claim"),
+            None => assert!(!claim || http || (self.crashed && lost)),
         }
         let ends = self.now + self.dice.up_to(self.longest_run);
-        let unbegun = (self.dice.roll(6) == 0).then(|| self.dice.roll(2) == 0);
+        let turn = match self.dice.roll(12) {
+            0 => Turn::Unbegun(true),
+            1 => Turn::Unbegun(false),
+            2 => Turn::Unmet,
+            _ => Turn::Runs,
+        };
         let cancelled = false;
-        let busy = Busy { ends, job: index, occurrence, claim, unbegun, cancelled };
+        let busy = Busy { ends, job: index, occurrence, claim, turn, cancelled };
         assert!(self.busy.insert(executor, busy).is_none(), "two runs on one executor");
     }
 
@@ -106,17 +131,24 @@ impl Ledger {
 
     /// An executor has nothing to do any more. It may not have begun.
     fn end(&mut self, id: u32) {
-        let Some(Busy { job, occurrence, claim, unbegun, cancelled, .. }) = self.busy.remove(&id)
+        let Some(Busy { job, occurrence, claim, turn, cancelled, .. }) = self.busy.remove(&id)
         else {
             return;
         };
         let job = &mut self.jobs[job];
         job.running -= 1;
-        if let Some(claims) = unbegun {
+        let (now, run, nominal) = (at(self.now), ExecutorId(id), occurrence.scheduled_for);
+        if let Turn::Unmet = turn {
+            if occurrence.run.is_none() {
+                assert_eq!(job.fates.remove(&nominal), Some(Fate::Ran));
+                job.checked = job.checked.min(nominal.plus(-1));
+            }
+            return self.engine.run_skipped(run, SkipReason::Condition, now);
+        }
+        if let Turn::Unbegun(claims) = turn {
             *self.seen.entry("put back".to_owned()).or_default() += 1;
             let replaced = cancelled && occurrence.run.is_none();
             assert_eq!(self.engine.put_back(occurrence, claims), !replaced);
-            let nominal = occurrence.scheduled_for;
             if !replaced {
                 assert!(!self.engine.put_back(occurrence, claims), "taken twice");
             }
@@ -126,8 +158,11 @@ impl Ledger {
                 None => assert_eq!(job.fates.remove(&nominal), Some(Fate::Ran)),
             }
             job.checked = job.checked.min(nominal.plus(-1));
+        } else if occurrence.trigger != Trigger::Manual {
+            let how = self.pick(&[Settled::Succeeded, Settled::FailedForGood]);
+            self.engine.settled(occurrence.job, nominal, how);
         }
-        self.engine.run_finished(ExecutorId(id), at(self.now));
+        self.engine.run_finished(run, now);
     }
 
     pub(super) fn skip(
@@ -150,10 +185,10 @@ impl Ledger {
             let before = job.fates.insert(nominal, Fate::Skipped(reason));
             assert_eq!(before, None, "{nominal:?} skipped for {reason} has its fate");
             // What an earlier schedule left may wait after a step back of the clock.
-            let left_over = job.changed && reason == SkipReason::Overlap;
+            let shaped = matches!(reason, SkipReason::Window | SkipReason::Calendar);
+            let left_over = job.changed && !shaped;
             if !of_old && exact && !left_over {
                 let closed = times.closed(nominal);
-                let shaped = matches!(reason, SkipReason::Window | SkipReason::Calendar);
                 assert_eq!(closed, Some(reason).filter(|_| shaped), "wrong reason");
                 if reason == SkipReason::Missed {
                     let start = times.start(nominal).0;
@@ -187,6 +222,10 @@ impl Ledger {
             self.engine.put_job(job.spec.clone(), after);
         }
         self.tick();
+    }
+
+    fn spec(&self, id: JobId) -> &JobSpec {
+        &self.jobs[usize::try_from(id.0).unwrap()].spec
     }
 
     /// Every instant up to the cursor has its fate.

@@ -31,6 +31,7 @@ impl World {
 pub(super) fn name(action: &Action) -> &'static str {
     match action {
         Action::Run { .. } => "run",
+        Action::Send { .. } => "send",
         Action::StartExecutor { .. } => "start",
         Action::Retire { .. } => "retire",
         Action::Cancel { .. } => "cancel",
