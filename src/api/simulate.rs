@@ -55,6 +55,7 @@ fn cron_simulate(
     let limits = Limits {
         max_running: u32::try_from(guc::max_running_jobs()).unwrap_or(u32::MAX),
         max_running_per_role: guc::max_running_jobs_per_role(),
+        http_max_requests: u32::MAX,
         max_queued_per_job: u32::try_from(guc::max_queued_runs()).unwrap_or(u32::MAX),
         idle_timeout: 0,
         max_age: 0,

@@ -195,6 +195,8 @@ fn limits() -> Limits {
         max_running: small(guc::max_running_jobs()),
         max_running_per_role: guc::max_running_jobs_per_role(),
         max_queued_per_job: small(guc::max_queued_runs()),
+        // Whoever sends them has as many places as the setting says.
+        http_max_requests: u32::MAX,
         idle_timeout: micros(guc::executor_idle_timeout()),
         max_age: micros(guc::executor_max_age()),
         launch: guc::launch_active_jobs(),

@@ -247,6 +247,10 @@ impl Scheduler {
                 Action::Run { executor, occurrence, claim } => {
                     self.hand_over(executor, occurrence, claim, now);
                 }
+                // No job has such a key before there is somebody to send its requests.
+                Action::Send { executor, occurrence, claim, .. } => {
+                    self.not_begun(executor, occurrence, claim, now);
+                }
                 Action::StartExecutor { key } => self.start_executor(key, now),
                 Action::Retire { executor } => self.retire(executor),
                 Action::Cancel { executor, .. } => self.cancel(executor, now),
