@@ -15,6 +15,7 @@ mod crates;
 mod drain;
 mod idle;
 mod lag;
+mod memory;
 mod process;
 mod report;
 mod server;
@@ -25,7 +26,7 @@ use report::Report;
 /// Name, what it measures, and how.
 type Measurement = (&'static str, &'static str, fn(&mut Report));
 
-const MEASUREMENTS: [Measurement; 9] = [
+const MEASUREMENTS: [Measurement; 10] = [
     ("select", "recorded runs of select 1 per second", |report| {
         sustained::measure(report, "select 1", "select 1", sustained::select_jobs());
     }),
@@ -42,6 +43,7 @@ const MEASUREMENTS: [Measurement; 9] = [
     ("lag", "start lag with 1, 100 and 1,000 jobs due at one instant", lag::measure),
     ("idle", "0, 10,000 and 100,000 jobs of which none is due; one changed", idle::pg_tock),
     ("idle-pg_cron", "the same for Debian's pg_cron", idle::pg_cron),
+    ("memory", "memory over a million runs", memory::measure),
     ("next", "the next instant of a cron expression", crates::next),
     ("http", "HTTP requests per second", crates::http),
 ];

@@ -78,7 +78,8 @@ WHERE c.relnamespace = 'cron'::regnamespace AND c.relkind IN ('r', 'v') AND a.at
 SELECT t.tgname AS without_comment FROM pg_trigger t
 WHERE NOT t.tgisinternal AND t.tgrelid::regclass::text LIKE 'cron.%' AND obj_description(t.oid, 'pg_trigger') IS NULL;
 SELECT k.conname AS without_comment FROM pg_constraint k
-WHERE k.connamespace = 'cron'::regnamespace AND obj_description(k.oid, 'pg_constraint') IS NULL;
+WHERE k.connamespace = 'cron'::regnamespace AND obj_description(k.oid, 'pg_constraint') IS NULL
+    AND k.contype <> 'n'; -- from 18 on each NOT NULL is a constraint with a name of its own
 SELECT p.polname AS without_comment FROM pg_policy p
 WHERE obj_description(p.oid, 'pg_policy') IS NULL AND p.polrelid::regclass::text LIKE 'cron.%';
 SELECT c.relname AS without_comment FROM pg_class c
