@@ -207,27 +207,6 @@ impl Scheduler {
         self.told(id, end, now);
     }
 
-    /// An executor is gone and nothing of it is left to record.
-    pub(super) fn free(&mut self, id: ExecutorId, now: Timestamp) {
-        self.engine.executor_gone(id, now);
-        if let Some(executor) = self.executors.remove(&id) {
-            executor.slot.free();
-        }
-        self.count_slots();
-    }
-
-    /// An executor did not get as far as being ready.
-    fn start_failed(&mut self, id: ExecutorId, now: Timestamp) {
-        let Some(executor) = self.executors.remove(&id) else { return };
-        let words = executor.slot.last_words();
-        let (sqlstate, message) = words.unwrap_or_else(|| {
-            (*b"58000", "executor could not be started; see the server log".to_owned())
-        });
-        self.refusals.insert(executor.key, (sqlstate, message));
-        executor.slot.free();
-        self.engine.executor_start_failed(id, now);
-    }
-
     /// Does what the engine has decided.
     pub(super) fn act(&mut self, now: Timestamp) {
         let mut actions = std::mem::take(&mut self.actions);
