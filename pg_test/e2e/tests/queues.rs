@@ -26,8 +26,8 @@ fn crowd(cluster: &Cluster, count: i64, role: &str, options: &str) {
 
 fn wait_all(cluster: &Cluster, count: i64) {
     poll_until("all runs", PATIENCE, || {
-        let done: i64 = cluster
-            .one("select count(*) from cron.job_run_details where status = 'succeeded'");
+        let done: i64 =
+            cluster.one("select count(*) from cron.job_run_details where status = 'succeeded'");
         (done == count).then_some(())
     });
 }
