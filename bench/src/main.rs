@@ -13,6 +13,7 @@
 
 mod crates;
 mod drain;
+mod http;
 mod idle;
 mod lag;
 mod memory;
@@ -46,6 +47,7 @@ const MEASUREMENTS: [Measurement; 10] = [
     ("memory", "memory over a million runs", memory::measure),
     ("next", "the next instant of a cron expression", crates::next),
     ("http", "HTTP requests per second", crates::http),
+    ("http-runs", "HTTP requests per second, claimed, sent and recorded", http::measure),
 ];
 
 fn main() {
