@@ -24,7 +24,7 @@ use pg_tock_core::run::{Guarantee, Outcome, Trigger};
 use pg_tock_core::time::{JobId, RunId, Timestamp};
 use pgrx::pg_sys;
 
-use super::slots::CurrentRun;
+use super::slots::{CurrentRun, Lasting};
 use super::{databases, layout};
 use crate::pg::process;
 
@@ -303,6 +303,7 @@ impl HttpSlot {
             trigger: Trigger::from_u8(self.trigger.load(Ordering::Relaxed))
                 .unwrap_or(Trigger::Schedule),
             window: None,
+            lasting: Lasting { began: 0, timeout: None, stuck_after: None },
         }
     }
 

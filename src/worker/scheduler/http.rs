@@ -26,7 +26,7 @@ use crate::catalog::run::RunRow;
 use crate::guc;
 use crate::pg::time;
 use crate::shmem::http::{self, Handed, HttpSlot, Phase};
-use crate::shmem::slots::CurrentRun;
+use crate::shmem::slots::{CurrentRun, Lasting};
 
 /// How long to wait before a locked ledger, or a worker that cannot start, is tried again.
 const LOCK_RETRY: i64 = Timestamp::SECOND / 10;
@@ -277,6 +277,7 @@ impl Scheduler {
                     attempt: occurrence.attempt,
                     trigger: occurrence.trigger,
                     window: None,
+                    lasting: Lasting { began: 0, timeout: None, stuck_after: None },
                 },
                 scheduler: self.oid,
                 role: job.key.role,
