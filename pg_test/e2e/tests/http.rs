@@ -1,4 +1,11 @@
 //! HTTP jobs against real servers: what is sent, and what becomes of every kind of answer.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a helper whose expectation is broken fails the scenario"
+)]
 
 mod web;
 

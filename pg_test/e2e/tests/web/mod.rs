@@ -1,4 +1,11 @@
 //! Servers for HTTP jobs, and jobs that call them.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a helper whose expectation is broken fails the scenario"
+)]
 #![allow(dead_code, reason = "each scenario file uses a part")]
 
 use std::net::SocketAddr;
