@@ -4,7 +4,7 @@
 //! long as this scheduler lives, and for each job with `run_after` the ids those names stand for in
 //! the rows as they were read last.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use pg_tock_core::engine::{Engine, Occurrence, QueueId, QueueSpec, Settled};
@@ -20,7 +20,9 @@ use crate::pg::txn;
 pub(crate) struct Company {
     queues: HashMap<String, QueueId>,
     /// Queues the engine was told of.
-    put: Vec<QueueId>,
+    put: HashSet<QueueId>,
+    /// The number of the next queue.
+    next: u32,
     after: HashMap<JobId, Arc<[JobId]>>,
     /// Some job may wait for others.
     awaited: bool,
@@ -32,7 +34,8 @@ impl Company {
         if let Some(&id) = self.queues.get(name) {
             return id;
         }
-        let id = QueueId(u32::try_from(self.queues.len()).unwrap_or(u32::MAX));
+        let id = QueueId(self.next);
+        self.next = self.next.wrapping_add(1);
         self.queues.insert(name.to_owned(), id);
         id
     }
@@ -48,11 +51,13 @@ impl Company {
         for (name, most, rate) in queues {
             let id = self.queue(&name);
             engine.put_queue(id, spec(most, rate));
-            self.put.push(id);
+            self.put.insert(id);
         }
-        for id in before.into_iter().filter(|id| !self.put.contains(id)) {
+        for &id in before.difference(&self.put) {
             engine.drop_queue(id);
         }
+        // A name that comes back gets a new number; jobs that have it are read again, too.
+        self.queues.retain(|_, id| self.put.contains(id));
     }
 
     /// Notes whether any of these rows waits for others.
