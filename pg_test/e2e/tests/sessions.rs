@@ -1,7 +1,7 @@
 //! An executor is a session that serves one run after another: what it shows while it does, what it
 //! must forget in between, and what happens when somebody cancels or terminates it.
 
-use pg_tock_test::{Cluster, is_alive};
+use pg_tock_test::{Cluster, PATIENCE, is_alive, poll_until};
 
 #[test]
 fn nothing_leaks_from_a_run_to_the_next() {
@@ -165,4 +165,30 @@ fn a_temporary_replication_slot_goes_with_its_run() {
         // 42710 if the slot of the run before were still there
         let _ = run.must_have_failed_with("22012");
     }
+}
+
+#[test]
+fn executors_terminated_while_they_start_fail_nobody() {
+    let cluster = Cluster::start();
+    cluster.role("ann");
+    cluster.wait_known();
+    // Every session that starts reads this table, and nobody else does.
+    let mut locker = cluster.client();
+    locker.batch_execute("begin; lock table pg_db_role_setting in access exclusive mode").unwrap();
+    let job = cluster.create_job(&serde_json::json!({
+        "job_name": "tick", "schedule": "1 second", "command": "select 1", "username": "ann"
+    }));
+    let waiting = || -> Vec<i32> {
+        cluster.column(
+            "select pid from pg_locks where relation = 'pg_db_role_setting'::regclass and not granted",
+        )
+    };
+    for _ in 0..3 {
+        let starting = poll_until("an executor on its way", PATIENCE, || waiting().pop());
+        cluster.terminate(starting);
+    }
+    locker.batch_execute("commit").unwrap();
+    let runs = cluster.finished_runs(job, 3);
+    assert!(runs.iter().all(|run| run.status == "succeeded"), "{runs:#?}");
+    assert_eq!(cluster.skipped(job), Vec::<String>::new());
 }

@@ -223,6 +223,14 @@ impl Scheduler {
         let (sqlstate, message) = words.unwrap_or_else(|| {
             (*b"58000", "executor could not be started; see the server log".to_owned())
         });
+        if sqlstate == *b"57P01" {
+            // Somebody ended it on its way. That says nothing about the role or the database, so nobody
+            // who waits has failed: as if it had been ready and left, which makes room for another.
+            executor.slot.free();
+            self.engine.executor_ready(id, now);
+            self.engine.executor_gone(id, now);
+            return;
+        }
         self.refusals.insert(executor.key, (sqlstate, message));
         executor.slot.free();
         self.engine.executor_start_failed(id, now);
