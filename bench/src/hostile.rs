@@ -10,7 +10,10 @@ pub(crate) fn measure(report: &mut Report) {
     let seconds: u64 = std::env::var("BENCH_HOSTILE_SECONDS")
         .map_or(30, |seconds| seconds.parse().expect("a number of seconds"));
     let cluster = server::pg_tock();
-    cluster.conf("log_min_messages", &std::env::var("BENCH_LOG").unwrap_or_else(|_| "fatal".to_owned()));
+    cluster.conf(
+        "log_min_messages",
+        &std::env::var("BENCH_LOG").unwrap_or_else(|_| "fatal".to_owned()),
+    );
     cluster.conf("log_min_error_statement", "panic");
     cluster.reload();
     report.about(&cluster.one::<String>("select split_part(version(), ' on ', 1)"));

@@ -5,6 +5,7 @@
 //! holds no snapshot and no transaction while it sleeps, waits for no lock, and does nothing at
 //! all while nothing is due.
 
+mod arrivals;
 mod asked;
 mod company;
 mod conclude;
@@ -16,6 +17,7 @@ mod pool;
 mod records;
 mod resume;
 mod retries;
+mod rows;
 mod runs;
 mod shared;
 mod start;
@@ -129,6 +131,8 @@ struct Scheduler {
     executors: HashMap<ExecutorId, Executor>,
     /// Why executors of a key could not be started lately.
     refusals: HashMap<PoolKey, ([u8; 5], String)>,
+    /// How many executors were ended on their way since one arrived.
+    cut_off: HashMap<PoolKey, u32>,
     records: Records,
     /// How many holds had ended when everything was tried last.
     holds_seen: u64,
@@ -216,7 +220,12 @@ impl Scheduler {
             jobs: Jobs::default(),
             executors: HashMap::new(),
             refusals: HashMap::new(),
+<<<<<<< HEAD
             records: Records::new(database.oid()),
+=======
+            cut_off: HashMap::new(),
+            records: Records::default(),
+>>>>>>> 61e70e7 (A row that cannot be written costs the others a few transactions, not one each; executors ended before they could speak fail nobody at once; runs that ended ahead of the clock)
             holds_seen: 0,
             slots: 0,
             retries: retries::Retries::default(),

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use pg_tock_core::engine::{Action, ExecutorId, Occurrence, PoolKey, Settled};
+use pg_tock_core::engine::{Action, ExecutorId, Occurrence, Settled};
 use pg_tock_core::run::{Condition, Guarantee, Outcome, Overlap, Trigger};
 use pg_tock_core::time::{JobId, RunId, Timestamp};
 use pg_tock_core::wire::{RunOrder, RunReport};
@@ -66,6 +66,8 @@ impl Scheduler {
         }
         if !executor.ready {
             if executor.has_become_ready() {
+                let key = executor.key;
+                self.cut_off.remove(&key);
                 self.engine.executor_ready(id, now);
             } else if executor.is_gone(now) {
                 self.start_failed(id, now);
@@ -216,26 +218,6 @@ impl Scheduler {
         self.count_slots();
     }
 
-    /// An executor did not get as far as being ready.
-    fn start_failed(&mut self, id: ExecutorId, now: Timestamp) {
-        let Some(executor) = self.executors.remove(&id) else { return };
-        let words = executor.slot.last_words();
-        let (sqlstate, message) = words.unwrap_or_else(|| {
-            (*b"58000", "executor could not be started; see the server log".to_owned())
-        });
-        if sqlstate == *b"57P01" {
-            // Somebody ended it on its way. That says nothing about the role or the database, so nobody
-            // who waits has failed: as if it had been ready and left, which makes room for another.
-            executor.slot.free();
-            self.engine.executor_ready(id, now);
-            self.engine.executor_gone(id, now);
-            return;
-        }
-        self.refusals.insert(executor.key, (sqlstate, message));
-        executor.slot.free();
-        self.engine.executor_start_failed(id, now);
-    }
-
     /// Does what the engine has decided.
     pub(super) fn act(&mut self, now: Timestamp) {
         let mut actions = std::mem::take(&mut self.actions);
@@ -364,52 +346,6 @@ impl Scheduler {
         executor.current = Some(current);
         // An executor that is gone is noticed, with its run, when it is looked after next.
         let _ = executor.send(bytes);
-    }
-
-    /// A run that could not even start.
-    fn fail(&mut self, occurrence: Occurrence, key: PoolKey, now: Timestamp) {
-        let Some(job) = self.jobs.get(occurrence.job).map(Rc::clone) else { return };
-        let Some(run) = occurrence.run.or_else(|| self.records.next_id()) else { return };
-        let (sqlstate, words) = self
-            .refusals
-            .get(&key)
-            .cloned()
-            .unwrap_or((*b"58000", "executor could not be started".to_owned()));
-        let words = if key.database == 0 {
-            format!("database \"{}\" does not exist", job.database.to_string_lossy())
-        } else {
-            words
-        };
-        let end = End {
-            outcome: Outcome::Failed,
-            guarantee: Guarantee::ExactlyOnce,
-            recorded: false,
-            held: None,
-            condition: Condition::Met,
-            again: false,
-            reaches_outside: false,
-            started_at: now,
-            ended_at: now,
-            row_count: None,
-            sqlstate: Some(sqlstate),
-            message: format!("FATAL:  {words}\n"),
-            error: None,
-            reason: Some("executor could not start"),
-        };
-        let handed_at = now;
-        let current = Current {
-            occurrence,
-            run,
-            job,
-            handed_at,
-            claim: false,
-            local: false,
-            record_at: None,
-            extension: self.extension,
-            cancel_at: None,
-            requested_by: self.asked.by(run),
-        };
-        self.account(&current, 0, end, now);
     }
 
     /// Gives every run that goes on for more than a second its `running` row.
