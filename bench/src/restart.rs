@@ -15,6 +15,9 @@ fn rows() -> i64 {
 
 pub(crate) fn measure(report: &mut Report) {
     let cluster = server::pg_tock();
+    // The history is gigabytes already.
+    cluster.conf("max_wal_size", "1GB");
+    cluster.reload();
     report.about(&cluster.one::<String>("select split_part(version(), ' on ', 1)"));
     // Each minute some of them, spread over the day; and one that is always due.
     cluster.sql(&format!(
@@ -51,7 +54,7 @@ fn fill(cluster: &Cluster, rows: i64) {
              select 1 + n % {JOBS}, n - {rows}, 1, 'postgres', 'postgres', 'select 1', 'succeeded', '1 row', at, at, \
                'daily ' || 1 + n % {JOBS}, at, 1, 'schedule', 'succeeded', 'exactly_once', 1 \
              from generate_series({first}, {} - 1) n, \
-               lateral (select now() - interval '1 day' - ({rows} - n) * interval '1 second' at) t",
+               lateral (select now() - interval '1 day' - ({rows} - n) * interval '1 second' AS at) t",
             (first + 1_000_000).min(rows)
         ));
     }
