@@ -220,12 +220,8 @@ impl Scheduler {
             jobs: Jobs::default(),
             executors: HashMap::new(),
             refusals: HashMap::new(),
-<<<<<<< HEAD
             records: Records::new(database.oid()),
-=======
             cut_off: HashMap::new(),
-            records: Records::default(),
->>>>>>> 61e70e7 (A row that cannot be written costs the others a few transactions, not one each; executors ended before they could speak fail nobody at once; runs that ended ahead of the clock)
             holds_seen: 0,
             slots: 0,
             retries: retries::Retries::default(),
