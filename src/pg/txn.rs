@@ -62,7 +62,12 @@ pub(crate) fn attempt<T>(what: &str, body: impl FnOnce() -> T) -> Result<T, Fail
         let (message, code) = (report.message().to_owned(), report.sql_error_code() as i32);
         // SAFETY: PgTryBuilder has taken the error off Postgres's error stack.
         unsafe { pg_sys::AbortCurrentTransaction() };
-        pgrx::log!("pg_tock: {what} failed: {message}");
+        if code == pg_sys::errcodes::PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE as i32 {
+            // A table is locked; whoever asked comes again.
+            pgrx::debug1!("pg_tock: {what} has to wait: {message}");
+        } else {
+            pgrx::log!("pg_tock: {what} failed: {message}");
+        }
         Err(if code & CATEGORY == DATA { Failure::Data } else { Failure::Other })
     })
     .execute();

@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 /// Pages with examples. `pages_with_examples_are_run` compares this with what there is.
-const EXAMPLES: [&str; 7] = [
+const EXAMPLES: [&str; 8] = [
     "README.md",
     "docs/control.md",
     "docs/differences-from-pg_cron.md",

@@ -1,4 +1,5 @@
 //! What one role, or one bad run, must not be able to do to everybody else.
+#![allow(clippy::unwrap_used, reason = "helpers of scenarios, which fail by panicking")]
 
 use pg_tock_test::{Cluster, PATIENCE, poll_until, sqlstate};
 

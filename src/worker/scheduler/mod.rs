@@ -11,6 +11,7 @@ mod company;
 mod conclude;
 mod held;
 mod jobs;
+mod long;
 mod news;
 mod policy;
 mod pool;

@@ -21,7 +21,7 @@ use crate::pg::time;
 use crate::shmem::slots::Phase;
 
 /// How long a local run goes on without a row.
-const UNRECORDED: i64 = Timestamp::SECOND;
+pub(super) const UNRECORDED: i64 = Timestamp::SECOND;
 /// How long to wait before a cancel signal is sent again.
 const CANCEL_AGAIN: i64 = Timestamp::SECOND / 10;
 
@@ -347,46 +347,6 @@ impl Scheduler {
         // An executor that is gone is noticed, with its run, when it is looked after next.
         let _ = executor.send(bytes);
     }
-
-    /// Gives every run that goes on for more than a second its `running` row.
-    pub(super) fn record_long_runs(&mut self, now: Timestamp) {
-        let mut rows: Vec<(ExecutorId, RunRow)> = Vec::new();
-        for (id, executor) in &mut self.executors {
-            if !executor.wants_row(now) {
-                let asking = executor.slot.phase() == Phase::Asking;
-                if let Some(current) = &mut executor.current {
-                    let later = asking.then_some(now.plus(UNRECORDED));
-                    current.record_at =
-                        current.record_at.and_then(|at| if at > now { Some(at) } else { later });
-                }
-                continue;
-            }
-            let begun = executor.slot.current();
-            let Some(current) = &mut executor.current else { continue };
-            current.record_at = None;
-            let Some(begun) = begun.filter(|begun| begun.run == current.run) else { continue };
-            if executor.slot.advance(Phase::Unrecorded, Phase::Recording) {
-                let pid = Some(executor.slot.pid());
-                let mut row = running_row(current, pid, begun.started_at);
-                if executor.slot.progress.is_whole() {
-                    row.guarantee = Guarantee::ExactlyOnce; // should it die now, nothing has happened
-                }
-                rows.push((*id, row));
-            }
-        }
-        if rows.is_empty() {
-            return;
-        }
-        let written = Records::write_some(rows.iter().map(|(_, row)| row)) == Some(true);
-        let next = if written { Phase::Recorded } else { Phase::Unrecorded };
-        for (id, _) in rows {
-            let Some(executor) = self.executors.get_mut(&id) else { continue };
-            executor.slot.advance(Phase::Recording, next);
-            if let Some(current) = executor.current.as_mut().filter(|_| !written) {
-                current.record_at = Some(now.plus(UNRECORDED));
-            }
-        }
-    }
 }
 
 /// The row of a run that is over.
@@ -405,7 +365,7 @@ pub(super) fn final_row(current: &Current, pid: i32, end: End) -> RunRow {
 }
 
 /// The row of a run under way.
-fn running_row(current: &Current, pid: Option<i32>, started_at: Timestamp) -> RunRow {
+pub(super) fn running_row(current: &Current, pid: Option<i32>, started_at: Timestamp) -> RunRow {
     let job: &Job = &current.job;
     RunRow {
         job: current.occurrence.job,

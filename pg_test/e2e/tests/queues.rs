@@ -1,0 +1,120 @@
+//! Limits that jobs share: queues, a role's limit, the server's; and who goes first within them.
+#![allow(clippy::unwrap_used, reason = "helpers of scenarios, which fail by panicking")]
+
+use pg_tock_test::{Cluster, poll_until};
+use serde_json::json;
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Jobs that are due at one instant, some seconds from now.
+fn crowd(cluster: &Cluster, count: i64, role: &str, options: &str) {
+    let mut client = cluster.client_as(role);
+    client
+        .execute(
+            &format!(
+                "select cron.create_job(jsonb_build_object('job_name', '{role} ' || n, \
+                  'schedule', 'at ' || to_char((now() + '4 seconds') at time zone 'UTC', \
+                   'YYYY-MM-DD HH24:MI:SS'), 'timezone', 'UTC', \
+                  'command', 'select pg_sleep(0.002)') || '{options}') \
+                 from generate_series(1, $1) n"
+            ),
+            &[&count],
+        )
+        .unwrap();
+}
+
+fn wait_all(cluster: &Cluster, count: i64) {
+    poll_until("all runs", PATIENCE, || {
+        let done: i64 =
+            cluster.one("select count(*) from cron.job_run_details where status = 'succeeded'");
+        (done == count).then_some(())
+    });
+}
+
+/// The most runs that were under way at one time, among those for which the condition holds.
+fn most_at_once(cluster: &Cluster, which: &str) -> i64 {
+    cluster.one(&format!(
+        "select max(sum) from (select sum(step) over (order by at, step)::bigint from ( \
+           select start_time, 1 from cron.job_run_details where {which} union all \
+           select end_time, -1 from cron.job_run_details where {which}) moves (at, step)) sums"
+    ))
+}
+
+#[test]
+fn a_thousand_due_at_once_never_exceed_a_limit() {
+    let cluster = Cluster::builder()
+        .conf("cron.max_running_jobs", "6")
+        .conf("cron.max_running_jobs_per_role", "4")
+        .max_worker_processes(20)
+        .start();
+    cluster.role("ann");
+    cluster.role("bob");
+    cluster.sql("select cron.create_queue('narrow', 3, shared => true)");
+    crowd(&cluster, 500, "ann", r#"{"queue": "narrow"}"#);
+    crowd(&cluster, 500, "bob", "{}");
+    wait_all(&cluster, 1_000);
+    assert!(most_at_once(&cluster, "username = 'ann'") <= 3);
+    assert!(most_at_once(&cluster, "username = 'bob'") <= 4);
+    assert!(most_at_once(&cluster, "true") <= 6);
+    cluster.audit();
+}
+
+#[test]
+fn starts_are_spread_as_the_queue_says() {
+    let cluster = Cluster::start();
+    cluster.sql("select cron.create_queue('slow', max_start_rate => 4)");
+    crowd(&cluster, 9, "postgres", r#"{"queue": "slow"}"#);
+    wait_all(&cluster, 9);
+    // Eight gaps of a quarter of a second each.
+    let spread: bool = cluster.one(
+        "select max(start_time) - min(scheduled_for) >= '2 seconds' from cron.job_run_details",
+    );
+    assert!(spread);
+    cluster.audit();
+}
+
+#[test]
+fn a_changed_queue_takes_effect_at_once() {
+    let cluster = Cluster::builder().max_worker_processes(16).start();
+    cluster.sql("select cron.create_queue('gate', 1)");
+    let mut gate = cluster.client();
+    gate.batch_execute("select pg_advisory_lock(7)").unwrap();
+    for n in 1..=3 {
+        cluster.create_job(&json!({
+            "job_name": format!("waits {n}"), "schedule": "1 second", "queue": "gate",
+            "command": "select pg_advisory_xact_lock_shared(7)",
+        }));
+    }
+    cluster.wait_for("(select count(*) from cron.running) = 1");
+    cluster.sql("select cron.create_queue('gate', 2)");
+    cluster.wait_for("(select count(*) from cron.running) = 2");
+    cluster.sql("select cron.create_queue('gate')");
+    cluster.wait_for("(select count(*) from cron.running) = 3");
+    drop(gate);
+    cluster.stop_all_jobs();
+    cluster.audit();
+}
+
+#[test]
+fn those_with_a_higher_priority_go_first() {
+    let cluster = Cluster::builder().conf("cron.max_running_jobs", "1").start();
+    let mut gate = cluster.client();
+    gate.batch_execute("select pg_advisory_lock(7)").unwrap();
+    let blocker = cluster.schedule("blocker", "1 second", "select pg_advisory_xact_lock(7)");
+    let _ = cluster.executor_of(blocker);
+    for (name, priority) in [("low", -5), ("middle", 0), ("high", 5)] {
+        cluster.create_job(&json!({
+            "job_name": name, "schedule": "0 0 29 2 *", "command": "select 1", "priority": priority,
+        }));
+        cluster.sql(&format!("select cron.run_now('{name}')"));
+    }
+    cluster.wait_known();
+    cluster.unschedule(blocker);
+    drop(gate);
+    wait_all(&cluster, 3);
+    let order: Vec<String> = cluster.column(
+        "select jobname from cron.job_run_details where trigger = 'manual' order by start_time",
+    );
+    assert_eq!(order, ["high", "middle", "low"]);
+}
