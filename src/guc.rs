@@ -30,6 +30,7 @@ static MATCH_DOM_AND_DOW: GucSetting<bool> = GucSetting::<bool>::new(false);
 static EXECUTOR_IDLE_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(60);
 static EXECUTOR_MAX_AGE: GucSetting<i32> = GucSetting::<i32>::new(3600);
 static MAX_QUEUED_RUNS: GucSetting<i32> = GucSetting::<i32>::new(1000);
+static CANCEL_GRACE: GucSetting<i32> = GucSetting::<i32>::new(10_000);
 static MAX_RUNNING_JOBS_PER_ROLE: GucSetting<i32> = GucSetting::<i32>::new(0);
 
 /// A message level as `log_min_messages` takes it.
@@ -229,6 +230,15 @@ fn init_own() {
         GucFlags::empty(),
     );
     settings::define_int(
+        c"cron.cancel_grace",
+        c"Time a run that is cancelled gets to end by itself.",
+        c"When it is over, the run's process is terminated. It holds for every cancel, whatever its cause.",
+        &CANCEL_GRACE,
+        (10_000, 0, i32::MAX),
+        GucContext::Sighup,
+        GucFlags::UNIT_MS,
+    );
+    settings::define_int(
         c"cron.max_running_jobs_per_role",
         c"Maximum number of jobs of one role that can run concurrently.",
         c"Runs beyond it wait for their turn. 0 is no limit.",
@@ -339,6 +349,11 @@ pub(crate) fn executor_max_age() -> Duration {
 /// How many occurrences of one job may wait for its run under way.
 pub(crate) fn max_queued_runs() -> usize {
     usize::try_from(MAX_QUEUED_RUNS.get()).unwrap_or(0)
+}
+
+/// How long a run that is cancelled gets to end by itself, in microseconds.
+pub(crate) fn cancel_grace() -> i64 {
+    i64::from(CANCEL_GRACE.get()).saturating_mul(1_000)
 }
 
 /// How many runs of one role may be under way at once; 0 is no limit.

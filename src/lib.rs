@@ -63,9 +63,14 @@ extension_sql_file!(
     requires = ["control_functions"]
 );
 extension_sql_file!(
+    "../sql/install/34_cancel_functions.sql",
+    name = "cancel_functions",
+    requires = ["run_functions"]
+);
+extension_sql_file!(
     "../sql/install/39_occurrences.sql",
     name = "occurrences",
-    requires = ["run_functions"]
+    requires = ["cancel_functions"]
 );
 extension_sql_file!(
     "../sql/install/40_triggers.sql",

@@ -10,7 +10,7 @@ mod tests {
 
     use crate::pg::job_lock::{JobLock, Mode};
     use crate::pg_test::backend::{Taken, assignment};
-    use crate::shmem::slots::{CurrentRun, Slot};
+    use crate::shmem::slots::{CurrentRun, Lasting, Slot};
     use crate::shmem::{databases, mine};
 
     /// A run, begun in a slot of this database's scheduler.
@@ -25,6 +25,7 @@ mod tests {
             attempt: 3,
             trigger: Trigger::Retry,
             window,
+            lasting: Lasting::default(),
         };
         assert!(slot.begin(&run));
         slot
@@ -67,7 +68,7 @@ mod tests {
         let mut taken = Taken::none();
         let slot = begun(&mut taken, None);
         mine::take(slot);
-        assert_eq!(slot.progress.last(), None);
+        assert_eq!((slot.progress.last(), slot.progress.heard_at()), (None, None));
         Spi::run("SELECT cron.heartbeat()").unwrap();
         let first = slot.progress.last().unwrap();
         assert_eq!((first.percent, first.note.as_slice()), (None, b"".as_slice()));
@@ -97,6 +98,7 @@ mod tests {
             attempt: 1,
             trigger: Trigger::Schedule,
             window: None,
+            lasting: Lasting::default(),
         }
     }
 

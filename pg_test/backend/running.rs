@@ -9,7 +9,7 @@ mod tests {
     use pgrx::prelude::*;
 
     use crate::pg_test::backend::{Taken, assignment, oid_of_role};
-    use crate::shmem::slots::CurrentRun;
+    use crate::shmem::slots::{CurrentRun, Lasting};
 
     const SEEN: &str = "SELECT string_agg(format('%s %s %s %s %s %s %s %s %s', jobid, runid, \
          job_pid, database, username, extract(epoch FROM scheduled_for), \
@@ -46,6 +46,7 @@ mod tests {
                 attempt: n.unsigned_abs(),
                 trigger: if n == 1 { Trigger::Retry } else { Trigger::Startup },
                 window: None,
+                lasting: Lasting::default(),
             });
         }
         let bob = "12 22 4000002 pgrx_tests tock_bob 1800000000.500000 1800000000.000002 startup 2";
@@ -76,6 +77,7 @@ mod tests {
             attempt: 1,
             trigger: Trigger::Schedule,
             window: None,
+            lasting: Lasting::default(),
         });
         assert_eq!(Spi::get_one::<String>(SEEN).unwrap(), None);
     }

@@ -1,11 +1,14 @@
 //! `shmem::slots`: the life of an executor's slot and of the run in it.
 
+use pg_tock_core::cancel::Cause;
 use pg_tock_core::run::{Guarantee, Outcome, Trigger};
 use pg_tock_core::time::{JobId, RunId, Timestamp};
 use pgrx::prelude::*;
 
 use super::Taken;
-use crate::shmem::slots::{Assignment, CurrentRun, Left};
+use crate::shmem::cancel::{Asked, REASON};
+use crate::shmem::left::Left;
+use crate::shmem::slots::{Assignment, CurrentRun, Lasting};
 
 /// A database no server has: its slots are nobody's but the test's.
 const NOWHERE: u32 = u32::MAX - 1;
@@ -24,22 +27,29 @@ fn run(n: u32) -> CurrentRun {
         started_at: Timestamp(wide + 3),
         attempt: n,
         trigger: if n.is_multiple_of(2) { Trigger::Schedule } else { Trigger::Retry },
+        lasting: Lasting {
+            began: wide + 6,
+            timeout: n.is_multiple_of(2).then_some(wide + 7),
+            stuck_after: (!n.is_multiple_of(5)).then_some(wide + 8),
+        },
         window: (!n.is_multiple_of(3)).then_some((Timestamp(wide + 4), Timestamp(wide + 5))),
     }
 }
 
-type Figures = (i64, i64, i64, i64, u32, Trigger, Option<(Timestamp, Timestamp)>);
+type Figures = (i64, i64, i64, i64, u32, Trigger, Option<(Timestamp, Timestamp)>, Lasting);
 
 /// A report with nothing special about it.
 fn left(outcome: Outcome) -> Left {
     let (guarantee, ended_at) = (Guarantee::AtMostOnce, Timestamp(5));
-    Left { outcome, guarantee, ended_at, row_count: Some(3) }
+    let cause = (outcome == Outcome::Timeout).then_some(Cause::Timeout);
+    Left { outcome, cause, guarantee, ended_at, row_count: Some(3) }
 }
 
 /// Everything a run consists of.
 fn figures(run: &CurrentRun) -> Figures {
-    let CurrentRun { job, run, scheduled_for, started_at, attempt, trigger, window } = *run;
-    (job.0, run.0, scheduled_for.0, started_at.0, attempt, trigger, window)
+    let CurrentRun { job, run, scheduled_for, started_at, attempt, trigger, window, lasting } =
+        *run;
+    (job.0, run.0, scheduled_for.0, started_at.0, attempt, trigger, window, lasting)
 }
 
 #[pg_schema]
@@ -71,7 +81,7 @@ mod tests {
         let (again, slot) = taken.one(assignment(2)).unwrap();
         assert_eq!((again, slot.database(), slot.state()), (index, 2, State::Starting));
         assert!(slot.current().is_none() && slot.last_words().is_none());
-        assert!(!slot.must_retire() && !slot.is_cancelled());
+        assert!(!slot.must_retire());
         assert_eq!((slot.left(), slot.pid()), (None, 0));
     }
 
@@ -125,12 +135,38 @@ mod tests {
     fn a_run_is_read_as_it_was_written_and_a_cancel_is_not_the_next_run_s() {
         let mut taken = Taken::none();
         let (_, slot) = taken.one(assignment(1)).unwrap();
+        let mut before = RunId(0);
         for n in [3, u32::MAX, 4] {
-            assert!(slot.begin(&run(n)));
-            assert!(!slot.is_cancelled());
-            assert_eq!(figures(&slot.current().unwrap()), figures(&run(n)));
-            slot.cancel(); // no process has arrived, so nobody gets the signal
-            assert!(slot.is_cancelled());
+            let run = run(n);
+            assert!(slot.begin(&run));
+            assert_eq!(figures(&slot.current().unwrap()), figures(&run));
+            assert_eq!((slot.cancel.cause(run.run), slot.cancel.reason(run.run)), (None, None));
+            let ask = |run, cause, why| slot.want_end(run, cause, 7, why);
+            assert_eq!(ask(before, Cause::Dropped, b"late"), Asked::OtherRun);
+            assert_eq!(slot.cancel.cause(run.run), None);
+            assert_eq!(ask(run.run, Cause::Requested, b"first"), Asked::Noted);
+            assert_eq!(ask(run.run, Cause::Timeout, b"second"), Asked::Before);
+            assert_eq!(slot.cancel.cause(run.run), Some(Cause::Requested));
+            assert_eq!(slot.cancel.asked_at(run.run), Some(7));
+            assert_eq!(slot.cancel.reason(run.run).as_deref(), Some(b"first".as_slice()));
+            assert_eq!(slot.cancel.cause(before), None);
+            assert!(!slot.has_committed());
+            slot.committed();
+            assert!(slot.has_committed());
+            slot.end();
+            before = run.run;
+        }
+    }
+
+    #[pg_test]
+    fn a_long_reason_is_cut_and_leaves_nothing_to_the_next() {
+        let mut taken = Taken::none();
+        let (_, slot) = taken.one(assignment(1)).unwrap();
+        for (n, why, kept) in [(1, vec![b'x'; REASON + 9], REASON), (2, b"y".to_vec(), 1)] {
+            let run = run(n);
+            assert!(slot.begin(&run));
+            assert_eq!(slot.want_end(run.run, Cause::Requested, 1, &why), Asked::Noted);
+            assert_eq!(slot.cancel.reason(run.run).as_deref(), why.get(..kept));
             slot.end();
         }
     }

@@ -99,7 +99,9 @@ CREATE FUNCTION cron.running_runs(
     OUT attempt int,
     OUT progress double precision,
     OUT note text,
-    OUT heartbeat_at timestamptz)
+    OUT heartbeat_at timestamptz,
+    OUT stuck boolean,
+    OUT deadline timestamptz)
 RETURNS SETOF record
 LANGUAGE C VOLATILE STRICT
 AS 'MODULE_PATHNAME', 'running_runs_wrapper';

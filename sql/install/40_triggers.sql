@@ -34,6 +34,12 @@ CREATE TRIGGER cron_run_requested
 ALTER TABLE cron.run_request ENABLE ALWAYS TRIGGER cron_run_requested;
 COMMENT ON TRIGGER cron_run_requested ON cron.run_request IS 'reports which job somebody wants a run of';
 
+CREATE TRIGGER cron_run_cancelled
+    AFTER INSERT ON cron.run_cancel
+    FOR EACH ROW EXECUTE FUNCTION cron.job_changed();
+ALTER TABLE cron.run_cancel ENABLE ALWAYS TRIGGER cron_run_cancelled;
+COMMENT ON TRIGGER cron_run_cancelled ON cron.run_cancel IS 'reports which job somebody does not want a run of any more';
+
 -- Which jobs name a calendar is not looked up: all of them are read again.
 CREATE TRIGGER cron_calendar_changed
     AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON cron.calendar

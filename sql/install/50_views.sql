@@ -117,7 +117,9 @@ SELECT
     run.attempt,
     run.progress,
     run.note,
-    run.heartbeat_at
+    run.heartbeat_at,
+    run.stuck,
+    run.deadline
 FROM cron.running_runs() AS run
 LEFT JOIN cron.job AS job ON job.jobid = run.jobid;
 
@@ -136,6 +138,8 @@ COMMENT ON COLUMN cron.running.attempt IS 'which attempt at this occurrence, fro
 COMMENT ON COLUMN cron.running.progress IS 'how much it has done, in percent, as it said with cron.heartbeat';
 COMMENT ON COLUMN cron.running.note IS 'what it noted with cron.heartbeat';
 COMMENT ON COLUMN cron.running.heartbeat_at IS 'when it called cron.heartbeat last';
+COMMENT ON COLUMN cron.running.stuck IS 'true if it has given no heartbeat for as long as its job''s stuck_after says';
+COMMENT ON COLUMN cron.running.deadline IS 'when it is cancelled, if its job has a timeout';
 
 CREATE VIEW cron.recent_runs WITH (security_invoker = true, security_barrier = true) AS
 SELECT

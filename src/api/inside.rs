@@ -4,20 +4,18 @@
 //! Owns one invariant: a run is found by the process it is executed in, so these can say nothing
 //! about, and write nothing for, any other.
 
-use core::ffi::c_int;
-
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use crate::catalog::inside;
 use crate::error::{Error, SqlResult};
 use crate::exec::context;
-use crate::pg::text::ServerText;
+use crate::pg::text::{ServerText, clip};
 use crate::pg::time::to_pg;
 use crate::pg::{process, time};
-use crate::shmem::mine;
 use crate::shmem::progress::NOTE;
 use crate::shmem::slots::{CurrentRun, Slot};
+use crate::shmem::{databases, mine};
 
 /// The levels of `cron.log`.
 const LEVELS: [&str; 5] = ["debug", "info", "notice", "warning", "error"];
@@ -76,17 +74,12 @@ fn cron_heartbeat(progress: Option<f64>, note: Option<&[u8]>) -> SqlResult<()> {
         }
         .into());
     }
-    slot.progress.beat(time::now(), progress, note.map(clip));
+    if slot.progress.beat(time::now(), progress, note.map(|note| clip(note, NOTE)))
+        && let Some(database) = databases::find(slot.scheduler())
+    {
+        database.wake();
+    }
     Ok(())
-}
-
-/// As much of a note as is kept, in whole letters.
-fn clip(note: &[u8]) -> &[u8] {
-    let len = c_int::try_from(note.len()).unwrap_or(c_int::MAX);
-    let limit = c_int::try_from(NOTE).unwrap_or(c_int::MAX);
-    // SAFETY: text of that length in the database's encoding.
-    let kept = unsafe { pg_sys::pg_mbcliplen(note.as_ptr().cast(), len, limit) };
-    note.get(..usize::try_from(kept).unwrap_or(0)).unwrap_or(note)
 }
 
 #[pg_extern(sql = false)]

@@ -7,6 +7,7 @@
 
 mod backfill;
 mod calendars;
+mod cancel;
 mod flush;
 mod forecast;
 mod hold;

@@ -1,9 +1,10 @@
 //! `cron.running_runs()`: what runs now, read from shared memory.
 
+use pg_tock_core::watch::Watch;
 use pgrx::prelude::*;
 
 use crate::pg::text::ServerText;
-use crate::pg::time::to_pg;
+use crate::pg::time::{monotonic, to_pg};
 use crate::pg::{identity, process};
 use crate::shmem::slots::{self, Phase};
 
@@ -25,9 +26,12 @@ fn running_runs() -> TableIterator<
         name!(progress, Option<f64>),
         name!(note, Option<String>),
         name!(heartbeat_at, Option<TimestampWithTimeZone>),
+        name!(stuck, bool),
+        name!(deadline, Option<TimestampWithTimeZone>),
     ),
 > {
     let stamp = |at| TimestampWithTimeZone::try_from(to_pg(at)).ok();
+    let now = monotonic();
     let rows: Vec<_> = slots::of_scheduler(process::database().to_u32())
         .filter_map(|(_, slot)| {
             let run = slot.current().filter(|_| slot.phase() != Phase::Reported)?;
@@ -35,6 +39,13 @@ fn running_runs() -> TableIterator<
                 return None;
             }
             let beat = slot.progress.last();
+            let lasting = run.lasting;
+            let watch = Watch {
+                began: lasting.began,
+                stuck_after: lasting.stuck_after,
+                beat: slot.progress.heard_at(),
+                ..Watch::default()
+            };
             let note = beat.as_ref().filter(|beat| !beat.note.is_empty());
             Some((
                 run.job.0,
@@ -49,6 +60,8 @@ fn running_runs() -> TableIterator<
                 beat.as_ref().and_then(|beat| beat.percent),
                 note.map(|beat| ServerText::new(&beat.note).readable().into_owned()),
                 beat.as_ref().and_then(|beat| stamp(beat.at)),
+                watch.is_stuck(now),
+                lasting.timeout.and_then(|limit| stamp(run.started_at.plus(limit))),
             ))
         })
         .collect();

@@ -29,8 +29,10 @@ macro_rules! requests {
                SELECT FROM cron.job_run_details d \
                WHERE d.jobid OPERATOR(pg_catalog.=) r.jobid \
                 AND d.scheduled_for OPERATOR(pg_catalog.=) r.scheduled_for \
-                AND d.outcome OPERATOR(pg_catalog.=) 'crashed' OFFSET 0) \
-             FROM cron.run_request r WHERE ",
+                AND d.outcome OPERATOR(pg_catalog.=) 'crashed' OFFSET 0), \
+              pg_catalog.convert_to(c.reason, pg_catalog.getdatabaseencoding()) \
+             FROM cron.run_request r LEFT JOIN cron.run_cancel c \
+              ON c.runid OPERATOR(pg_catalog.=) r.runid WHERE ",
             $where,
             " ORDER BY r.runid"
         )
@@ -43,14 +45,19 @@ const ALL: &str = requests!(
 );
 const SOME: &str = requests!("r.jobid OPERATOR(pg_catalog.=) ANY ($1)");
 
-const FORGET: &str = "DELETE FROM cron.run_request WHERE runid OPERATOR(pg_catalog.=) ANY ($1)";
+const FORGET: [&str; 2] = [
+    "DELETE FROM cron.run_request WHERE runid OPERATOR(pg_catalog.=) ANY ($1)",
+    "DELETE FROM cron.run_cancel WHERE runid OPERATOR(pg_catalog.=) ANY ($1)",
+];
 
-// Those of jobs that are gone, and those whose run is over.
-const FORGET_ANSWERED: [&str; 2] = [
+// Those of jobs that are gone, and those whose run is over; what was taken back and is not there.
+const FORGET_ANSWERED: [&str; 3] = [
     "DELETE FROM cron.run_request r WHERE NOT EXISTS \
       (SELECT FROM cron.job j WHERE j.jobid OPERATOR(pg_catalog.=) r.jobid)",
     "DELETE FROM cron.run_request r USING cron.job_run_details d \
       WHERE d.runid OPERATOR(pg_catalog.=) r.runid AND d.end_time IS NOT NULL",
+    "DELETE FROM cron.run_cancel c WHERE NOT EXISTS \
+      (SELECT FROM cron.run_request r WHERE r.runid OPERATOR(pg_catalog.=) c.runid)",
 ];
 
 /// A run that was asked for.
@@ -68,6 +75,8 @@ pub(crate) struct Request {
     pub(crate) by_hand: bool,
     /// An earlier attempt crashed.
     pub(crate) after_crash: bool,
+    /// Somebody has taken it back: who and why, as its row is to say.
+    pub(crate) taken_back: Option<Vec<u8>>,
 }
 
 /// All requests whose runs are not over, oldest first. In a transaction, as every function here.
@@ -106,13 +115,16 @@ fn read(row: &SpiHeapTupleData<'_>) -> Result<Request, spi::Error> {
         command: row.get(8)?.map(text),
         by_hand: row.get(9)?.unwrap_or(false),
         after_crash: row.get(10)?.unwrap_or(false),
+        taken_back: row.get::<Vec<u8>>(11)?,
     })
 }
 
 /// Forgets requests.
 pub(crate) fn forget(runs: &[i64]) -> Result<(), spi::Error> {
     Spi::connect_mut(|client| {
-        client.update(FORGET, None, &[runs.to_vec().into()])?;
+        for statement in FORGET {
+            client.update(statement, None, &[runs.to_vec().into()])?;
+        }
         Ok(())
     })
 }

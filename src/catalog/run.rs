@@ -88,7 +88,8 @@ pub(crate) struct RunRow {
     pub(crate) trigger: Trigger,
     /// None while it runs.
     pub(crate) outcome: Option<Outcome>,
-    pub(crate) reason: Option<&'static str>,
+    /// In the database's encoding.
+    pub(crate) reason: Option<Vec<u8>>,
     pub(crate) guarantee: Guarantee,
     pub(crate) sqlstate: Option<[u8; 5]>,
     pub(crate) error: Option<String>,
@@ -154,7 +155,7 @@ fn values(row: &RunRow) -> [DatumWithOid<'_>; 21] {
         row.attempt.cast_signed().into(),
         row.trigger.as_str().into(),
         row.outcome.map(Outcome::as_str).into(),
-        row.reason.into(),
+        crate::pg::text::param(row.reason.as_deref().map(ServerText::new)),
         row.guarantee.as_str().into(),
         sqlstate.into(),
         row.error.as_deref().and_then(json).into(),

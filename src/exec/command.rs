@@ -62,6 +62,13 @@ pub(crate) trait Observer {
     /// # Safety
     /// Inside [`trap::catch`], in a transaction.
     unsafe fn before_commit(&mut self, progress: &Progress);
+    /// The last statement has ended a transaction block, which is about to be committed or rolled
+    /// back.
+    fn before_end_of_block(&mut self);
+    /// Whether somebody wants the execution to end, and the words of the error it then ends with.
+    /// Asked before each statement, and before the commit that ends the text: what caught the
+    /// cancel and went on comes this far and no further.
+    fn unwanted(&self) -> Option<&'static CStr>;
 }
 
 /// Executes `sql`. An ERROR leaves by `longjmp`.
@@ -133,6 +140,7 @@ unsafe fn run_statement<O: Observer>(
             raw::BeginImplicitTransactionBlock();
         }
         check_interrupts();
+        refuse_unwanted(observer);
         let mut own_context: pg_sys::MemoryContext = core::ptr::null_mut();
         if !last {
             own_context = raw::AllocSetContextCreateInternal(
@@ -154,7 +162,10 @@ unsafe fn run_statement<O: Observer>(
             // The command has done its work in time; waiting for the ledger is not its fault.
             stop_statement_timeout();
             if progress.in_transaction_command && !raw::IsTransactionBlock() {
+                refuse_unwanted(observer);
                 observer.before_commit(progress);
+            } else if (*(*statement).stmt).type_ == NodeTag::T_TransactionStmt {
+                observer.before_end_of_block();
             }
             finish(progress);
         } else if (*(*statement).stmt).type_ == NodeTag::T_TransactionStmt {
@@ -166,6 +177,17 @@ unsafe fn run_statement<O: Observer>(
         if !own_context.is_null() {
             raw::MemoryContextDelete(own_context);
         }
+    }
+}
+
+/// Raises the ERROR with which an execution ends that somebody does not want any more.
+///
+/// # Safety
+/// As [`execute`].
+unsafe fn refuse_unwanted<O: Observer>(observer: &O) {
+    if let Some(words) = observer.unwanted() {
+        // SAFETY: as above.
+        unsafe { trap::raise(PgSqlErrorCode::ERRCODE_QUERY_CANCELED, words, None) };
     }
 }
 

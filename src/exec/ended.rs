@@ -2,20 +2,24 @@
 
 use std::ffi::CStr;
 
-use pg_tock_core::message::{ErrorFields, result_message};
+use pg_tock_core::cancel::Cause;
+use pg_tock_core::message::{ErrorFields, psql_error, result_message};
 use pg_tock_core::run::{Condition, Guarantee, Outcome};
 use pg_tock_core::time::Timestamp;
 use pg_tock_core::wire::{RunOrder, RunReport};
 
 use super::command::Progress;
 use crate::pg::raw;
-use crate::pg::trap::PgError;
-use crate::shmem::slots::{Left, Slot};
+use crate::pg::trap::{Interrupt, PgError};
+use crate::shmem::left::Left;
+use crate::shmem::slots::Slot;
 
 /// How a run ended, owning its texts.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(super) outcome: Outcome,
+    /// Why it was made to end, if it was.
+    pub(super) cause: Option<Cause>,
     pub(super) guarantee: Guarantee,
     pub(super) recorded: bool,
     /// Somebody holds the job and the run did not begin: how many holds had ended before it tried.
@@ -38,6 +42,7 @@ impl Ended {
     pub(super) fn held(at: Timestamp, holds_ended: u64) -> Self {
         Self {
             outcome: Outcome::Cancelled,
+            cause: None,
             guarantee: Guarantee::ExactlyOnce,
             recorded: false,
             held: Some(holds_ended),
@@ -71,8 +76,8 @@ impl Ended {
 
     /// Keeps the end of the run where whoever has to write its row finds it.
     pub(crate) fn leave(&self, slot: &Slot) {
-        let &Self { outcome, guarantee, ended_at, row_count, .. } = self;
-        let left = Left { outcome, guarantee, ended_at, row_count };
+        let &Self { outcome, cause, guarantee, ended_at, row_count, .. } = self;
+        let left = Left { outcome, cause, guarantee, ended_at, row_count };
         slot.leave_report(&left, self.sqlstate, &self.message);
         slot.report();
     }
@@ -94,6 +99,7 @@ impl Ended {
             run: order.run,
             job: order.job,
             outcome: self.outcome,
+            cause: self.cause,
             guarantee: self.guarantee,
             recorded: self.recorded,
             held: self.held,
@@ -164,13 +170,33 @@ pub(super) fn describe(progress: &Progress) -> (String, Option<i64>) {
     (text, if counted { i64::try_from(progress.rows).ok() } else { None })
 }
 
-/// How an error counts: a cancel by a person and a timeout are no fault of the command.
-pub(super) fn outcome_of(error: &PgError) -> Outcome {
-    match &error.sqlstate {
-        b"57014" if error.statement_timeout => Outcome::Timeout,
-        b"57014" => Outcome::Cancelled,
-        _ => Outcome::Failed,
+/// How an error counts that ended a run nobody of ours wanted to end: one the server raised because
+/// somebody has signalled the process, or because of `statement_timeout`, is no fault of the
+/// command. A command cannot raise these itself.
+pub(super) const fn outcome_of(error: &PgError) -> Outcome {
+    match error.interrupt {
+        Some(Interrupt::StatementTimeout) => Outcome::Timeout,
+        Some(Interrupt::Cancel) => Outcome::Cancelled,
+        None => Outcome::Failed,
     }
+}
+
+/// What `return_message` says of a run that was made to end. An error of the command's own, raised
+/// on the way, is its DETAIL.
+pub(super) fn cancelled_message(cause: Cause, error: &PgError) -> String {
+    if cause.stands_alone() {
+        return cause.message().to_owned();
+    }
+    let own = error.interrupt.is_none() && error.message != cause.message();
+    let detail = own.then(|| format!("The command ended with: {}", error.message));
+    let fields = ErrorFields {
+        severity: "ERROR",
+        message: cause.message(),
+        detail: detail.as_deref(),
+        context: error.context.as_deref(),
+        ..ErrorFields::default()
+    };
+    psql_error(&fields, "")
 }
 
 /// The error's fields, as they are printed.

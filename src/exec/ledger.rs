@@ -37,7 +37,7 @@ pub(crate) struct Row<'a> {
     pub(crate) attempt: u32,
     pub(crate) trigger: &'a str,
     pub(crate) outcome: Option<&'a str>,
-    pub(crate) reason: Option<&'a str>,
+    pub(crate) reason: Option<&'a [u8]>,
     pub(crate) guarantee: &'a str,
     pub(crate) sqlstate: Option<[u8; 5]>,
     pub(crate) error: Option<&'a CStr>,
@@ -426,7 +426,10 @@ unsafe fn value(column: &[u8], row: &Row<'_>) -> Value {
             b"attempt" => Value::Is(Datum::from(row.attempt.cast_signed())),
             b"trigger" => text(Some(row.trigger.as_bytes())),
             b"outcome" => optional(row.outcome),
-            b"reason" => optional(row.reason),
+            b"reason" => match row.reason {
+                Some(reason) => text(Some(reason)),
+                None => Value::Null,
+            },
             b"guarantee" => text(Some(row.guarantee.as_bytes())),
             b"sqlstate" => match &row.sqlstate {
                 Some(code) => text(Some(code)),

@@ -8,6 +8,7 @@
 
 mod checkpoint;
 pub(crate) mod command;
+mod commits;
 pub(crate) mod condition;
 pub(crate) mod context;
 pub(crate) mod ended;

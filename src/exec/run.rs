@@ -2,9 +2,9 @@
 //! its effects, record a failure in one of its own.
 
 use std::borrow::Cow;
-use std::ffi::CString;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::ffi::{CStr, CString};
 
+use pg_tock_core::cancel::Cause;
 use pg_tock_core::message::psql_error;
 use pg_tock_core::run::{Condition, Guarantee, Outcome};
 use pg_tock_core::time::Timestamp;
@@ -13,9 +13,10 @@ use pgrx::pg_sys;
 
 use super::checkpoint;
 use super::command::{self, Observer, Progress};
+use super::commits;
 use super::condition;
 use super::context;
-use super::ended::{Ended, Text, describe, fields, json, outcome_of, status_of};
+use super::ended::{Ended, Text, cancelled_message, describe, fields, json, outcome_of, status_of};
 use super::kind::Kind;
 use super::ledger::{self, Row, Write};
 use super::libraries;
@@ -45,19 +46,6 @@ impl Session {
     }
 }
 
-/// Transactions this session has committed.
-static COMMITS: AtomicU64 = AtomicU64::new(0);
-
-/// Counts commits. Called by Postgres inside CommitTransaction, where nothing may fail.
-unsafe extern "C-unwind" fn count_commit(
-    event: pg_sys::XactEvent::Type,
-    _arg: *mut core::ffi::c_void,
-) {
-    if event == pg_sys::XactEvent::XACT_EVENT_COMMIT {
-        COMMITS.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
 /// Prepares a session for runs; once, after it has connected.
 pub(crate) fn prepare_session() {
     // SAFETY: the context lives as long as the process, the callback is a plain function.
@@ -69,8 +57,8 @@ pub(crate) fn prepare_session() {
             8 * 1024,
             8 * 1024 * 1024,
         );
-        pg_sys::RegisterXactCallback(Some(count_commit), core::ptr::null_mut());
     }
+    commits::begin_session();
     libraries::begin_session();
 }
 
@@ -166,7 +154,7 @@ impl Flight<'_> {
             self.reaches_outside |= libraries::reach_outside();
             self.ended_at = time::now();
             self.describe(progress);
-            let committed = COMMITS.load(Ordering::Relaxed) != self.commits_before;
+            let committed = commits::count() != self.commits_before;
             let apart = committed || self.reaches_outside || alone && progress.statements > 0;
             self.guarantee = if apart { Guarantee::AtMostOnce } else { Guarantee::ExactlyOnce };
             // Nothing of the job's is lost with the row, so its commit need not wait for the disk.
@@ -184,7 +172,7 @@ impl Flight<'_> {
             };
             ledger::write(self.session.ledger, &row, how);
         }
-        self.commits_at_settle = COMMITS.load(Ordering::Relaxed);
+        self.commits_at_settle = commits::count();
         self.settled = true;
     }
 
@@ -256,7 +244,7 @@ impl Observer for Flight<'_> {
             slot.advance(Phase::Claiming, Phase::Recorded);
             self.has_row = slot.phase() == Phase::Recorded;
         }
-        self.commits_before = COMMITS.load(Ordering::Relaxed);
+        self.commits_before = commits::count();
         true
     }
 
@@ -270,6 +258,15 @@ impl Observer for Flight<'_> {
                 self.forget_checkpoint();
             }
         }
+        commits::next_is_last(true);
+    }
+
+    fn before_end_of_block(&mut self) {
+        commits::next_is_last(true);
+    }
+
+    fn unwanted(&self) -> Option<&'static CStr> {
+        self.session.slot.cancel.cause(self.order.run).map(Cause::c_message)
     }
 }
 
@@ -280,7 +277,7 @@ pub(crate) fn run(session: &Session, order: &RunOrder<'_>) -> Ended {
         order,
         lock: RunLock::new(session.slot.scheduler(), order),
         started_at: time::now(),
-        commits_before: COMMITS.load(Ordering::Relaxed),
+        commits_before: commits::count(),
         commits_at_settle: 0,
         settled: false,
         has_row: false,
@@ -291,6 +288,7 @@ pub(crate) fn run(session: &Session, order: &RunOrder<'_>) -> Ended {
         row_count: None,
         condition: Condition::Met,
     };
+    commits::next_is_last(false);
     let mut progress = Progress::new();
     let presets = match context::presets(order) {
         Ok(presets) => presets,
@@ -327,7 +325,7 @@ pub(crate) fn run(session: &Session, order: &RunOrder<'_>) -> Ended {
         return Ended::held(flight.started_at, holds_ended);
     }
     // Settled and committed is final, whatever went wrong afterwards (a log line interrupted).
-    let committed = COMMITS.load(Ordering::Relaxed) > flight.commits_at_settle;
+    let committed = commits::count() > flight.commits_at_settle;
     let executed = if flight.settled && committed { Ok(()) } else { executed };
     let executed = executed.and_then(|()| close_transaction());
     let lock = flight.lock;
@@ -395,6 +393,7 @@ fn succeeded(mut flight: Flight<'_>, progress: &Progress) -> Ended {
     flight.reaches_outside |= libraries::reach_outside();
     Ended {
         outcome: Outcome::Succeeded,
+        cause: None,
         guarantee: flight.guarantee,
         recorded: flight.settled,
         held: None,
@@ -412,24 +411,26 @@ fn succeeded(mut flight: Flight<'_>, progress: &Progress) -> Ended {
 
 /// The command failed, or its commit did: its effects are gone, what is left is to say so.
 fn failed(mut flight: Flight<'_>, error: &PgError) -> Ended {
+    commits::next_is_last(false);
     let asked = flight.order.run_if.filter(|_| flight.condition == Condition::Failed);
     let command = asked.map_or_else(|| flight.order.command.to_string_lossy(), Cow::Borrowed);
-    let outcome = outcome_of(error);
+    // Noted before the command could hear of it, whatever it made of that.
+    let cause = flight.session.slot.cancel.cause(flight.order.run);
+    let outcome = cause.map_or_else(|| outcome_of(error), Cause::outcome);
     flight.reaches_outside |= libraries::reach_outside();
-    let committed = COMMITS.load(Ordering::Relaxed) != flight.commits_before;
+    let committed = commits::count() != flight.commits_before;
     flight.guarantee = if flight.order.local && !committed && !flight.reaches_outside {
         Guarantee::ExactlyOnce
     } else {
         Guarantee::AtMostOnce
     };
-    let dropped = outcome == Outcome::Cancelled && flight.session.slot.is_cancelled();
-    let message = if dropped {
-        "job canceled".to_owned()
-    } else {
-        psql_error(&fields(error), &command).replace('\0', "")
+    let message = match cause {
+        Some(cause) => cancelled_message(cause, error),
+        None => psql_error(&fields(error), &command),
     };
     let mut ended = Ended {
         outcome,
+        cause,
         guarantee: flight.guarantee,
         recorded: false,
         held: None,
@@ -440,7 +441,7 @@ fn failed(mut flight: Flight<'_>, error: &PgError) -> Ended {
         ended_at: time::now(),
         row_count: None,
         sqlstate: Some(error.sqlstate),
-        message,
+        message: message.replace('\0', ""),
         error_json: Some(json(error)),
     };
     if flight.order.local {
@@ -453,6 +454,9 @@ fn failed(mut flight: Flight<'_>, error: &PgError) -> Ended {
 fn record_failure(flight: &mut Flight<'_>, ended: &Ended) -> bool {
     let error = ended.error_json.as_deref().and_then(|json| CString::new(json).ok());
     let error = error.as_deref();
+    let reason = ended.cause.and_then(|_| flight.session.slot.cancel.reason(flight.order.run));
+    let asked = (ended.condition == Condition::Failed).then_some(condition::CONDITION.as_bytes());
+    let reason = reason.as_deref().or(asked);
     // SAFETY: outside a transaction; the closure only borrows.
     let recorded = unsafe {
         let synchronous_commit = pg_sys::synchronous_commit;
@@ -466,7 +470,7 @@ fn record_failure(flight: &mut Flight<'_>, ended: &Ended) -> bool {
                 outcome: Some(ended.outcome.as_str()),
                 return_message: Some(ended.message.as_bytes()),
                 end_time: Some(ended.ended_at),
-                reason: (ended.condition == Condition::Failed).then_some(condition::CONDITION),
+                reason,
                 sqlstate: ended.sqlstate,
                 error,
                 ..flight.row()

@@ -4,6 +4,7 @@
 //! text into `&str` and refuses whatever is no UTF-8, so functions that take names and commands
 //! take bytes (a text argument reads as `&[u8]` just like bytea) and wrap them here.
 
+use core::ffi::c_int;
 use std::borrow::Cow;
 
 use pgrx::datum::DatumWithOid;
@@ -54,6 +55,15 @@ pub(crate) fn for_message(text: String) -> String {
 fn is_utf8_database() -> bool {
     // SAFETY: reads a variable that is set before the session runs anything.
     unsafe { pg_sys::GetDatabaseEncoding() == pg_sys::pg_enc::PG_UTF8.cast_signed() }
+}
+
+/// As much of a text in the database's encoding as has room in so many bytes, cut between letters.
+pub(crate) fn clip(text: &[u8], room: usize) -> &[u8] {
+    let len = c_int::try_from(text.len()).unwrap_or(c_int::MAX);
+    let room = c_int::try_from(room).unwrap_or(c_int::MAX);
+    // SAFETY: text of that length in the database's encoding.
+    let kept = unsafe { pg_sys::pg_mbcliplen(text.as_ptr().cast(), len, room) };
+    text.get(..usize::try_from(kept).unwrap_or(0)).unwrap_or(text)
 }
 
 /// `text` as a statement's parameter, NULL if there is none.

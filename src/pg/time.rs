@@ -35,3 +35,12 @@ pub(crate) fn shown(at: Timestamp) -> String {
     // SAFETY: raises nothing; a C string in a static buffer, copied at once.
     unsafe { CStr::from_ptr(pg_sys::timestamptz_to_str(to_pg(at))) }.to_string_lossy().into_owned()
 }
+
+/// Microseconds of a clock that nobody sets and that all processes of the machine share; it counts
+/// from some instant before the machine started. Never 0.
+pub(crate) fn monotonic() -> i64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: writes to the local.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    (now.tv_sec * 1_000_000 + now.tv_nsec / 1_000).max(1)
+}

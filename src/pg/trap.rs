@@ -29,8 +29,17 @@ pub(crate) struct PgError {
     pub(crate) position: i32,
     /// Characters into the internal query, from 1; 0 when unknown.
     pub(crate) internal_position: i32,
-    /// Whether `statement_timeout` raised it, whatever language messages are in.
-    pub(crate) statement_timeout: bool,
+    /// What the server was told to interrupt the command for, whatever language messages are in.
+    pub(crate) interrupt: Option<Interrupt>,
+}
+
+/// What interrupts a command, as Postgres tells it; no command can raise these errors itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Interrupt {
+    /// A cancel signal.
+    Cancel,
+    /// `statement_timeout`.
+    StatementTimeout,
 }
 
 /// Most bytes of one field of an error that are kept: it goes to the ledger, to the scheduler and to
@@ -85,7 +94,11 @@ impl PgError {
             internal_query: text(d.internalquery),
             position: d.cursorpos,
             internal_position: d.internalpos,
-            statement_timeout: id == "canceling statement due to statement timeout",
+            interrupt: match id.as_str() {
+                "canceling statement due to user request" => Some(Interrupt::Cancel),
+                "canceling statement due to statement timeout" => Some(Interrupt::StatementTimeout),
+                _ => None,
+            },
         }
     }
 }

@@ -7,6 +7,8 @@ use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, 
 
 use pg_tock_core::time::Timestamp;
 
+use crate::pg::time::monotonic;
+
 /// Most bytes of a note that are kept.
 pub(crate) const NOTE: usize = 200;
 
@@ -20,6 +22,10 @@ pub(crate) struct Progress {
     version: AtomicU64,
     /// 0 = there was none.
     at: AtomicI64,
+    /// The same on the monotonic clock.
+    heard_at: AtomicI64,
+    /// The scheduler has said that the run is stuck, and wants to hear of the next heartbeat.
+    awaited: AtomicBool,
     /// The bits of a percentage.
     percent: AtomicU64,
     note_len: AtomicU32,
@@ -43,6 +49,8 @@ impl Progress {
     pub(crate) fn reset(&self) {
         self.change(|| {
             self.at.store(0, Ordering::Relaxed);
+            self.heard_at.store(0, Ordering::Relaxed);
+            self.awaited.store(false, Ordering::Relaxed);
             self.percent.store(NO_PROGRESS, Ordering::Relaxed);
             self.note_len.store(0, Ordering::Relaxed);
         });
@@ -60,10 +68,12 @@ impl Progress {
     }
 
     /// The run says something; what it leaves out stays as it was. A note is cut to [`NOTE`] bytes,
-    /// which the caller has seen to where the cut must not go through a letter.
-    pub(crate) fn beat(&self, at: Timestamp, percent: Option<f64>, note: Option<&[u8]>) {
+    /// which the caller has seen to where the cut must not go through a letter. Says whether the
+    /// scheduler waits for it.
+    pub(crate) fn beat(&self, at: Timestamp, percent: Option<f64>, note: Option<&[u8]>) -> bool {
         self.change(|| {
             self.at.store(at.0, Ordering::Relaxed);
+            self.heard_at.store(monotonic(), Ordering::SeqCst);
             if let Some(percent) = percent {
                 self.percent.store(percent.to_bits(), Ordering::Relaxed);
             }
@@ -76,6 +86,19 @@ impl Progress {
                 self.note_len.store(len, Ordering::Relaxed);
             }
         });
+        self.awaited.swap(false, Ordering::SeqCst)
+    }
+
+    /// Wants the process that gives the next heartbeat to wake the scheduler, unless one has come
+    /// since `last`; says whether it has not.
+    pub(crate) fn await_beat(&self, last: Option<i64>) -> bool {
+        self.awaited.store(true, Ordering::SeqCst);
+        self.heard_at() == last
+    }
+
+    /// When the run gave its last heartbeat, on the monotonic clock.
+    pub(crate) fn heard_at(&self) -> Option<i64> {
+        Some(self.heard_at.load(Ordering::SeqCst)).filter(|&at| at != 0)
     }
 
     /// The last heartbeat; None if the run has given none.

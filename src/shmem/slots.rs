@@ -19,25 +19,24 @@
 //! its own) writing a `running` row, `Recorded` means that row is committed. The loser never
 //! inserts.
 
+use core::ffi::c_int;
 use core::sync::atomic::{
     AtomicBool, AtomicI32, AtomicI64, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering,
 };
 
-use pg_tock_core::run::{Guarantee, Outcome, Trigger};
+use pg_tock_core::cancel::Cause;
+use pg_tock_core::run::Trigger;
 use pg_tock_core::time::{JobId, RunId, Timestamp};
 use pgrx::pg_sys;
 
+use super::cancel::{Asked, Cancel};
 use super::layout;
+use super::left::{Leaving, Left};
 use super::progress::Progress;
-
-/// Bytes of an executor's last words that are kept.
-const LAST_WORDS: usize = 1_000;
+use super::words::Words;
 
 /// The process id of a process nobody waits for any more.
 const GIVEN_UP: i32 = -1;
-
-/// Rows of a statement that counts none.
-const NO_ROWS: i64 = -1;
 
 /// One executor.
 #[repr(C, align(64))]
@@ -74,18 +73,19 @@ pub(crate) struct Slot {
     again: AtomicBool,
     /// What the run says about itself.
     pub(crate) progress: Progress,
-    /// The scheduler wants this run to end.
-    cancelled: AtomicBool,
-    /// How the run ended, plus one, if the scheduler could not be told; 0 = nothing to tell.
-    left_outcome: AtomicU8,
+    /// When the run began on the monotonic clock, and its limits; 0 = none.
+    began: AtomicI64,
+    timeout: AtomicI64,
+    stuck_after: AtomicI64,
+    /// Whether somebody wants the run to end, and why.
+    pub(crate) cancel: Cancel,
+    /// The run's last transaction has been committed.
+    committed: AtomicBool,
+    /// How the run ended, if the scheduler could not be told.
+    left: Leaving,
     /// The process went having loaded what reaches outside its session.
     outside: AtomicBool,
-    left_guarantee: AtomicU8,
-    left_ended_at: AtomicI64,
-    left_rows: AtomicI64,
-    words_len: AtomicU32,
-    words_state: [AtomicU8; 5],
-    words: [AtomicU8; LAST_WORDS],
+    words: Words,
 }
 
 /// How far an executor is.
@@ -145,16 +145,15 @@ pub(crate) struct CurrentRun {
     pub(crate) trigger: Trigger,
     /// The data it is for: what is later than the first instant, up to the second.
     pub(crate) window: Option<(Timestamp, Timestamp)>,
+    pub(crate) lasting: Lasting,
 }
 
-/// How a run ended, as it is kept for the scheduler.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Left {
-    pub(crate) outcome: Outcome,
-    pub(crate) guarantee: Guarantee,
-    pub(crate) ended_at: Timestamp,
-    /// Rows of the last statement, where it counts any.
-    pub(crate) row_count: Option<i64>,
+/// How long a run has been going on, and may. Microseconds; the beginning on the monotonic clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Lasting {
+    pub(crate) began: i64,
+    pub(crate) timeout: Option<i64>,
+    pub(crate) stuck_after: Option<i64>,
 }
 
 /// What an executor is for.
@@ -186,10 +185,9 @@ pub(crate) fn reserve(assignment: Assignment) -> Option<(u32, &'static Slot)> {
         slot.life.fetch_add(1, Ordering::Relaxed);
         slot.pid.store(0, Ordering::Relaxed);
         slot.latch.store(core::ptr::null_mut(), Ordering::Relaxed);
-        slot.words_len.store(0, Ordering::Relaxed);
-        slot.left_outcome.store(0, Ordering::Relaxed);
+        slot.words.clear();
+        slot.left.clear();
         slot.run.store(0, Ordering::Relaxed);
-        slot.cancelled.store(false, Ordering::Relaxed);
         slot.outside.store(false, Ordering::Relaxed);
         slot.ledger.store(assignment.ledger, Ordering::Relaxed);
         slot.database.store(assignment.database, Ordering::Relaxed);
@@ -346,9 +344,13 @@ impl Slot {
         self.window_start.store(start.0, Ordering::Relaxed);
         self.window_end.store(end.0, Ordering::Relaxed);
         self.again.store(false, Ordering::Relaxed);
+        self.began.store(run.lasting.began, Ordering::Relaxed);
+        self.timeout.store(run.lasting.timeout.unwrap_or(0), Ordering::Relaxed);
+        self.stuck_after.store(run.lasting.stuck_after.unwrap_or(0), Ordering::Relaxed);
         self.progress.reset();
-        self.cancelled.store(false, Ordering::Relaxed);
-        self.left_outcome.store(0, Ordering::Relaxed);
+        self.cancel.open(run.run);
+        self.committed.store(false, Ordering::Relaxed);
+        self.left.clear();
         self.version.fetch_add(1, Ordering::AcqRel);
         self.advance(before, Phase::Unrecorded)
     }
@@ -409,6 +411,11 @@ impl Slot {
                     let load = |at: &AtomicI64| Timestamp(at.load(Ordering::Relaxed));
                     (load(&self.window_start), load(&self.window_end))
                 }),
+                lasting: Lasting {
+                    began: self.began.load(Ordering::Relaxed),
+                    timeout: limit(&self.timeout),
+                    stuck_after: limit(&self.stuck_after),
+                },
             };
             core::sync::atomic::fence(Ordering::Acquire);
             if self.version.load(Ordering::Relaxed) == version {
@@ -417,15 +424,27 @@ impl Slot {
         }
     }
 
-    /// The scheduler wants this run to end, and sends the signal that ends it.
-    pub(crate) fn cancel(&self) {
-        self.cancelled.store(true, Ordering::Release);
-        crate::pg::process::signal(self.pid(), libc::SIGINT);
+    /// Notes that this run is to end, for this cause; `at` on the monotonic clock, `reason` as its
+    /// row will have it. Whoever wants that first says why. No signal is sent: only the scheduler
+    /// knows that the run it is meant for is the one that would get it.
+    pub(crate) fn want_end(&self, run: RunId, cause: Cause, at: i64, reason: &[u8]) -> Asked {
+        self.cancel.ask(run, cause, at, reason)
     }
 
-    /// Whether it was the scheduler that wanted the run to end.
-    pub(crate) fn is_cancelled(&self) -> bool {
-        self.cancelled.load(Ordering::Acquire)
+    /// Sends the process a signal.
+    pub(crate) fn signal(&self, signal: c_int) {
+        crate::pg::process::signal(self.pid(), signal);
+    }
+
+    /// The run's last transaction has been committed: it has succeeded, whatever comes. Called
+    /// where nothing may fail.
+    pub(crate) fn committed(&self) {
+        self.committed.store(true, Ordering::Release);
+    }
+
+    /// Whether the last transaction of the run it began last has been committed.
+    pub(crate) fn has_committed(&self) -> bool {
+        self.committed.load(Ordering::Acquire)
     }
 
     /// The run wants to be followed by another one.
@@ -433,7 +452,7 @@ impl Slot {
         self.again.store(true, Ordering::Release);
     }
 
-    /// Whether the run it began last wants to be followed by another one.
+    /// Whether the run it began last wants that.
     pub(crate) fn wants_again(&self) -> bool {
         self.again.load(Ordering::Acquire)
     }
@@ -441,53 +460,29 @@ impl Slot {
     /// Keeps how the run ended until a scheduler, this or the next, has recorded it.
     pub(crate) fn leave_report(&self, left: &Left, sqlstate: Option<[u8; 5]>, message: &str) {
         self.keep_last_words(sqlstate.unwrap_or(*b"00000"), message.as_bytes());
-        self.left_guarantee.store(left.guarantee.as_u8(), Ordering::Relaxed);
-        self.left_ended_at.store(left.ended_at.0, Ordering::Relaxed);
-        self.left_rows.store(left.row_count.unwrap_or(NO_ROWS), Ordering::Relaxed);
-        self.left_outcome.store(left.outcome.as_u8().saturating_add(1), Ordering::Release);
+        self.left.keep(left);
     }
 
     /// How the run ended, if a report was left.
     pub(crate) fn left(&self) -> Option<Left> {
-        let outcome = self.left_outcome.load(Ordering::Acquire).checked_sub(1)?;
-        let guarantee = Guarantee::from_u8(self.left_guarantee.load(Ordering::Relaxed))?;
-        let rows = self.left_rows.load(Ordering::Relaxed);
-        Some(Left {
-            outcome: Outcome::from_u8(outcome)?,
-            guarantee,
-            ended_at: Timestamp(self.left_ended_at.load(Ordering::Relaxed)),
-            row_count: Some(rows).filter(|&rows| rows != NO_ROWS),
-        })
+        self.left.get()
     }
 
     /// Keeps what the executor had to say when it died. Called from an error hook: allocates
     /// nothing and cannot fail.
     pub(crate) fn keep_last_words(&self, sqlstate: [u8; 5], message: &[u8]) {
-        for (to, from) in self.words_state.iter().zip(sqlstate) {
-            to.store(from, Ordering::Relaxed);
-        }
-        let mut len = 0;
-        for (to, from) in self.words.iter().zip(message) {
-            to.store(*from, Ordering::Relaxed);
-            len += 1;
-        }
-        self.words_len.store(len, Ordering::Release);
+        self.words.keep(sqlstate, message);
     }
 
     /// The executor's last words, if it had any.
     pub(crate) fn last_words(&self) -> Option<([u8; 5], String)> {
-        let len = self.words_len.load(Ordering::Acquire) as usize;
-        if len == 0 {
-            return None;
-        }
-        let words: Vec<u8> =
-            self.words.iter().take(len).map(|byte| byte.load(Ordering::Relaxed)).collect();
-        let mut sqlstate = [0; 5];
-        for (to, from) in sqlstate.iter_mut().zip(&self.words_state) {
-            *to = from.load(Ordering::Relaxed);
-        }
-        Some((sqlstate, String::from_utf8_lossy(&words).into_owned()))
+        self.words.get()
     }
+}
+
+/// A limit as it is kept.
+fn limit(kept: &AtomicI64) -> Option<i64> {
+    Some(kept.load(Ordering::Relaxed)).filter(|&micros| micros != 0)
 }
 
 /// A role (0 = all), its settings or rights changed: its executors leave after the run they have,

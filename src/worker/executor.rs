@@ -19,7 +19,7 @@ use crate::guc;
 use crate::pg::bgw::Worker;
 use crate::pg::mq::{Receiver, Sender};
 use crate::pg::{process, time, trap};
-use crate::shmem::slots::{self, CurrentRun, Slot};
+use crate::shmem::slots::{self, CurrentRun, Lasting, Slot};
 use crate::shmem::{databases, mine};
 
 /// Bytes of each of the two queues in an executor's segment.
@@ -224,6 +224,11 @@ fn obey(session: &Session, order: &RunOrder<'_>) -> Option<Ended> {
         attempt: order.attempt,
         trigger: order.trigger,
         window: order.window,
+        lasting: Lasting {
+            began: time::monotonic(),
+            timeout: order.timeout,
+            stuck_after: order.stuck_after,
+        },
     });
     if !begun {
         return None;

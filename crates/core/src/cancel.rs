@@ -3,6 +3,7 @@
 //! This module owns the rule that outcome, message and reason of a run somebody ended follow the
 //! cause, which is noted before the run hears of it, and never the error the run ends with.
 
+use std::ffi::CStr;
 use std::fmt::Write;
 
 use crate::run::{Outcome, words};
@@ -34,13 +35,19 @@ impl Cause {
 
     /// The primary message of the error such a run ends with.
     #[must_use]
-    pub const fn message(self) -> &'static str {
+    pub fn message(self) -> &'static str {
+        self.c_message().to_str().unwrap_or_default()
+    }
+
+    /// The same, for where errors are raised.
+    #[must_use]
+    pub const fn c_message(self) -> &'static CStr {
         match self {
             // pg_cron's words, which stand alone in return_message
-            Self::Dropped => "job canceled",
-            Self::Replaced => "canceling statement due to a newer run of the job",
-            Self::Requested => "canceling statement due to cron.cancel_run",
-            Self::Timeout => "canceling statement due to timeout of the job",
+            Self::Dropped => c"job canceled",
+            Self::Replaced => c"canceling statement due to a newer run of the job",
+            Self::Requested => c"canceling statement due to cron.cancel_run",
+            Self::Timeout => c"canceling statement due to timeout of the job",
         }
     }
 
@@ -119,6 +126,7 @@ mod tests {
             let wanted =
                 if cause == Cause::Timeout { Outcome::Timeout } else { Outcome::Cancelled };
             assert_eq!(cause.outcome(), wanted, "{cause}");
+            assert!(!cause.message().is_empty());
             assert_eq!(cause.stands_alone(), cause == Cause::Dropped);
         }
     }

@@ -11,6 +11,7 @@
 
 use std::ffi::CStr;
 
+use crate::cancel::Cause;
 use crate::run::{Condition, Guarantee, Outcome, Trigger};
 use crate::time::{JobId, RunId, Timestamp};
 
@@ -80,6 +81,10 @@ pub struct RunOrder<'a> {
     pub requested_by: Option<&'a CStr>,
     /// A boolean expression; if it is not true the command does not run.
     pub run_if: Option<&'a str>,
+    /// How long the run may take, in microseconds.
+    pub timeout: Option<i64>,
+    /// After how many microseconds without a heartbeat it counts as stuck.
+    pub stuck_after: Option<i64>,
     /// What to set before the command, as a JSON object of names and values.
     pub settings: Option<&'a str>,
     /// The job's name, if it has one.
@@ -101,7 +106,7 @@ impl<'a> RunOrder<'a> {
         let asker = self.requested_by.unwrap_or_default();
         let asker_len = check_len("requested_by", asker.count_bytes())?;
         let texts = self.job_name.map_or(0, CStr::count_bytes) + self.command.count_bytes();
-        out.reserve(80 + texts + self.settings.map_or(0, str::len));
+        out.reserve(96 + texts + self.settings.map_or(0, str::len));
         out.push(ORDER_TAG);
         out.extend_from_slice(&self.run.0.to_le_bytes());
         out.extend_from_slice(&self.job.0.to_le_bytes());
@@ -125,6 +130,12 @@ impl<'a> RunOrder<'a> {
         }
         put_optional_text(out, self.requested_by.map(CStr::to_bytes), asker_len);
         put_optional_text(out, self.run_if.map(str::as_bytes), condition_len);
+        for limit in [self.timeout, self.stuck_after] {
+            out.push(u8::from(limit.is_some()));
+            if let Some(micros) = limit {
+                out.extend_from_slice(&micros.to_le_bytes());
+            }
+        }
         put_optional_text(out, self.settings.map(str::as_bytes), settings_len);
         put_optional_text(out, self.job_name.map(CStr::to_bytes), name_len);
         put_text(out, self.command.to_bytes(), command_len);
@@ -157,6 +168,8 @@ impl<'a> RunOrder<'a> {
             dry_run: if reader.flag("dry_run")? { Some(reader.u32()?) } else { None },
             requested_by: reader.optional_c_text("requested_by")?,
             run_if: reader.optional_text("run_if")?,
+            timeout: if reader.flag("timeout")? { Some(reader.i64()?) } else { None },
+            stuck_after: if reader.flag("stuck_after")? { Some(reader.i64()?) } else { None },
             settings: reader.optional_text("settings")?,
             job_name: reader.optional_c_text("job_name")?,
             command: reader.c_text("command")?,
@@ -175,6 +188,8 @@ pub struct RunReport<'a> {
     pub job: JobId,
     /// How it ended.
     pub outcome: Outcome,
+    /// Why it was made to end, if it was.
+    pub cause: Option<Cause>,
     /// What the outcome is worth.
     pub guarantee: Guarantee,
     /// Whether the executor wrote the ledger row; otherwise the scheduler has to.
@@ -215,6 +230,7 @@ impl<'a> RunReport<'a> {
         out.extend_from_slice(&self.run.0.to_le_bytes());
         out.extend_from_slice(&self.job.0.to_le_bytes());
         out.push(self.outcome.as_u8());
+        out.push(self.cause.map_or(0, Cause::as_u8));
         out.push(self.guarantee.as_u8());
         out.push(u8::from(self.recorded));
         out.push(u8::from(self.held.is_some()));
@@ -249,6 +265,7 @@ impl<'a> RunReport<'a> {
             run: RunId(reader.i64()?),
             job: JobId(reader.i64()?),
             outcome: reader.code("outcome", Outcome::from_u8)?,
+            cause: reader.optional_code("cause", Cause::from_u8)?,
             guarantee: reader.code("guarantee", Guarantee::from_u8)?,
             recorded: reader.flag("recorded")?,
             held: if reader.flag("held")? { Some(reader.u64()?) } else { None },
@@ -345,6 +362,18 @@ impl<'a> Reader<'a> {
     ) -> Result<T, WireError> {
         let value = self.u8()?;
         from_u8(value).ok_or(WireError::Code { field, value })
+    }
+
+    /// A code, or 0 for none.
+    fn optional_code<T>(
+        &mut self,
+        field: &'static str,
+        from_u8: fn(u8) -> Option<T>,
+    ) -> Result<Option<T>, WireError> {
+        match self.u8()? {
+            0 => Ok(None),
+            value => from_u8(value).map(Some).ok_or(WireError::Code { field, value }),
+        }
     }
 
     /// A text in whatever encoding, as a C string in place.

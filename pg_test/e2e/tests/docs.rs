@@ -27,10 +27,11 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 /// Pages with examples. `pages_with_examples_are_run` compares this with what there is.
-const EXAMPLES: [&str; 8] = [
+const EXAMPLES: [&str; 9] = [
     "README.md",
     "docs/control.md",
     "docs/differences-from-pg_cron.md",
+    "docs/ending-runs.md",
     "docs/http.md",
     "docs/inside-a-job.md",
     "docs/moving-from-pg_cron.md",
@@ -51,6 +52,11 @@ fn examples_of_control() {
 #[test]
 fn examples_of_differences_from_pg_cron() {
     run_page("docs/differences-from-pg_cron.md");
+}
+
+#[test]
+fn examples_of_ending_runs() {
+    run_page("docs/ending-runs.md");
 }
 
 #[test]

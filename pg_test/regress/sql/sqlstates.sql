@@ -70,6 +70,7 @@ SELECT cron.forecast('-1 day');
 SELECT cron.backfill('one', now(), now() - interval '1 day');
 SELECT cron.run_now('one', NULL);
 SELECT cron.run_now_tagged(NULL);
+SELECT cron.cancel_run(NULL);
 
 -- 22023: requests and secrets
 SELECT cron.create_http_job('x', '* * * * *', 'ftp://example.com/');
@@ -97,12 +98,13 @@ SELECT cron.rotate_secrets();
 SELECT cron.unschedule('http');
 SELECT cron.drop_secret('mine');
 
--- 42704: no such job, role, calendar
+-- 42704: no such job, run, role, calendar
 SELECT cron.set_job('nonesuch', '{}');
 SELECT cron.set_job(99, '{}');
 SELECT cron.pause('nonesuch');
 SELECT cron.resume(99);
 SELECT cron.run_now(99);
+SELECT cron.cancel_run(99);
 SELECT cron.job_next_runs('nonesuch');
 SELECT cron.set_job('one', '{"username": "regress tock nobody"}');
 SELECT cron.set_job('one', '{"skip_on": ["nonesuch"]}');
@@ -127,7 +129,8 @@ SELECT cron.pause('two');
 SELECT cron.create_job('two', '0 1 * * *', 'SELECT 1') > 0 AS stored;
 SELECT cron.set_job('two', '{"username": "regress_tock_ann"}');
 
--- 42501: somebody else's job, role, calendar, or a database that is out of reach
+-- 42501: somebody else's job, run, role, calendar, or a database that is out of reach
+SELECT cron.run_now(1) AS run \gset
 SET ROLE regress_tock_ann;
 SELECT cron.set_job(1, '{}');
 SELECT cron.pause(1);
@@ -135,6 +138,7 @@ SELECT cron.resume(1);
 SELECT cron.job_next_runs(1);
 SELECT cron.backfill(1, now(), now());
 SELECT cron.run_now(1);
+SELECT cron.cancel_run(:run);
 SELECT cron.create_job('x', '0 1 * * *', 'SELECT 1', username => 'postgres');
 SELECT cron.set_job('two', '{"username": "postgres"}');
 SELECT cron.create_job('x', '0 1 * * *', 'SELECT 1', database => 'regress_tock_db');

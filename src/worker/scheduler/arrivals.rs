@@ -12,6 +12,7 @@ use pg_tock_core::time::Timestamp;
 use super::Scheduler;
 use super::pool::Current;
 use super::runs::End;
+use super::watch::Watched;
 
 /// So many executors of a key may be ended on their way, one after another, before those who wait fail.
 const CUT_OFF: u32 = 10;
@@ -44,6 +45,9 @@ impl Scheduler {
     /// A run that could not even start.
     pub(super) fn fail(&mut self, occurrence: Occurrence, key: PoolKey, now: Timestamp) {
         let Some(job) = self.jobs.get(occurrence.job).map(Rc::clone) else { return };
+        if occurrence.run.is_some_and(|run| self.is_taken_back(run)) {
+            return;
+        }
         let Some(run) = occurrence.run.or_else(|| self.records.next_id()) else { return };
         let (sqlstate, words) = self
             .refusals
@@ -69,7 +73,8 @@ impl Scheduler {
             sqlstate: Some(sqlstate),
             message: format!("FATAL:  {words}\n"),
             error: None,
-            reason: Some("executor could not start"),
+            cause: None,
+            reason: Some(b"executor could not start".to_vec()),
         };
         let handed_at = now;
         let current = Current {
@@ -81,8 +86,8 @@ impl Scheduler {
             local: false,
             record_at: None,
             extension: self.extension,
-            cancel_at: None,
             requested_by: self.asked.by(run),
+            watched: Watched::default(),
         };
         self.account(&current, 0, end, now);
     }

@@ -5,16 +5,21 @@
 
 use std::collections::HashMap;
 use std::ffi::CString;
+use std::rc::Rc;
 
-use pg_tock_core::engine::{ExecutorId, Settled};
-use pg_tock_core::run::SkipReason;
+use pg_tock_core::cancel::Cause;
+use pg_tock_core::engine::{ExecutorId, Occurrence, Settled};
+use pg_tock_core::run::{Condition, Guarantee, Outcome, SkipReason};
 use pg_tock_core::time::{JobId, RunId, Timestamp};
 
 use super::Scheduler;
 use super::company::settle;
 use super::pool::Current;
+use super::runs::End;
+use super::watch::Watched;
 use crate::catalog::state::Skip;
 use crate::guc;
+use crate::pg::time;
 
 /// What is known of runs that were asked for.
 #[derive(Debug, Default)]
@@ -23,6 +28,8 @@ pub(super) struct Asked {
     by: HashMap<RunId, CString>,
     /// The instant of a job that was skipped last, for its condition, with nothing since.
     unmet: HashMap<JobId, Timestamp>,
+    /// Runs that were taken back while the engine had them waiting: what they were for.
+    taken_back: HashMap<RunId, (JobId, Timestamp)>,
 }
 
 impl Asked {
@@ -42,13 +49,68 @@ impl Asked {
         self.unmet.remove(&current.occurrence.job);
     }
 
-    /// Occurrences of a job have been skipped for another reason, or the job is gone.
+    /// Whether a run that was taken back still waits for the instant of another one.
+    pub(super) fn is_in_the_way(&self, occurrence: &Occurrence) -> bool {
+        let instant = (occurrence.job, occurrence.scheduled_for);
+        self.taken_back.values().any(|taken_back| *taken_back == instant)
+    }
+
+    /// A job is gone.
+    pub(super) fn gone(&mut self, job: JobId) {
+        self.unmet.remove(&job);
+        self.taken_back.retain(|_, (of, _)| *of != job);
+    }
+
+    /// Occurrences of a job have been skipped for another reason.
     pub(super) fn skipped(&mut self, job: JobId) {
         self.unmet.remove(&job);
     }
 }
 
 impl Scheduler {
+    /// Somebody has taken a request back: its run is recorded as cancelled, or ended if it is under
+    /// way.
+    pub(super) fn take_back(
+        &mut self,
+        run: RunId,
+        occurrence: Occurrence,
+        by: Option<CString>,
+        reason: Vec<u8>,
+    ) {
+        let mut currents = self.executors.values_mut().filter_map(|e| e.current.as_mut());
+        if let Some(current) = currents.find(|current| current.run == run) {
+            current.watched.want_end(Cause::Requested, reason);
+            return;
+        }
+        let Some(job) = self.jobs.get(occurrence.job).map(Rc::clone) else { return };
+        let job = self.retries.as_asked(Some(run), job);
+        let now = time::now();
+        if !self.requests.insert(run) {
+            // The engine has it, until its turn comes.
+            self.asked.taken_back.insert(run, (occurrence.job, occurrence.scheduled_for));
+        }
+        let current = Current {
+            occurrence,
+            run,
+            job,
+            handed_at: now,
+            local: false,
+            record_at: None,
+            claim: false,
+            extension: self.extension,
+            watched: Watched::default(),
+            requested_by: by,
+        };
+        self.account(&current, 0, not_begun(reason, now), now);
+    }
+
+    /// Whether a run whose turn has come was taken back. Its instant is free again then.
+    pub(super) fn is_taken_back(&mut self, run: RunId) -> bool {
+        let Some((job, _)) = self.asked.taken_back.remove(&run) else { return false };
+        self.database.changes.push(job.0);
+        true
+    }
+
     /// The condition of a run's job was not met, and the run has not begun.
     pub(super) fn unmet(&mut self, id: ExecutorId, now: Timestamp) {
         self.engine.run_finished(id, now);
@@ -83,5 +145,26 @@ impl Scheduler {
         if current.occurrence.is_nominal() {
             self.note_if_over(job);
         }
+    }
+}
+
+/// The end of a run that was taken back before it began.
+fn not_begun(reason: Vec<u8>, now: Timestamp) -> End {
+    End {
+        outcome: Outcome::Cancelled,
+        guarantee: Guarantee::ExactlyOnce,
+        recorded: false,
+        held: None,
+        condition: Condition::Met,
+        again: false,
+        reaches_outside: false,
+        started_at: now,
+        ended_at: now,
+        row_count: None,
+        sqlstate: None,
+        message: "run canceled before it began".to_owned(),
+        error: None,
+        cause: Some(Cause::Requested),
+        reason: Some(reason),
     }
 }

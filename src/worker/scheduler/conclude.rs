@@ -8,11 +8,14 @@
 use pg_tock_core::engine::ExecutorId;
 use pg_tock_core::run::{Condition, Guarantee, Outcome};
 use pg_tock_core::time::Timestamp;
+use pg_tock_core::wire::RunReport;
 
 use super::Scheduler;
 use super::pool::Current;
 use super::records::Records;
 use super::runs::{End, final_row};
+use super::watch;
+use crate::exec::condition::CONDITION;
 use crate::guc;
 use crate::shmem::slots::{Phase, Slot, State};
 
@@ -29,7 +32,7 @@ pub(crate) struct Told {
 
 impl Scheduler {
     /// A run has ended. If its row is still to be written, `conclude` does that.
-    pub(super) fn told(&mut self, id: ExecutorId, end: End, now: Timestamp) {
+    pub(super) fn told(&mut self, id: ExecutorId, mut end: End, now: Timestamp) {
         if let Some(holds_ended) = end.held {
             self.put_off(id, holds_ended, now);
             return;
@@ -39,6 +42,9 @@ impl Scheduler {
             return;
         }
         let Some(executor) = self.executors.get_mut(&id) else { return };
+        if let Some(current) = executor.current.as_ref().filter(|_| end.cause.is_some()) {
+            end.reason = executor.slot.cancel.reason(current.run);
+        }
         if executor.current.is_some() && !end.recorded {
             executor.told = Some(Told { end, retry_at: now });
         } else {
@@ -139,11 +145,12 @@ pub(super) fn last_will(
         sqlstate: None,
         message: "executor ended unexpectedly".to_owned(),
         error: None,
+        cause: None,
         reason: None,
     };
     if let Some(left) = slot.left() {
         let (sqlstate, message) = words.unwrap_or((*b"00000", String::new()));
-        end.outcome = left.outcome;
+        (end.outcome, end.cause) = (left.outcome, left.cause);
         end.again = left.outcome == Outcome::Succeeded && slot.wants_again();
         end.guarantee = left.guarantee;
         end.ended_at = left.ended_at;
@@ -152,7 +159,14 @@ pub(super) fn last_will(
         end.message = message;
         return end;
     }
-    end.reason = Some("executor ended");
+    if slot.has_committed() {
+        // It was ended between its last commit and its report. A row it has settled is there.
+        end.outcome = Outcome::Succeeded;
+        end.again = slot.wants_again();
+        end.message = "command completed".to_owned();
+        return end;
+    }
+    end.reason = Some(b"executor ended".to_vec());
     if current.local && slot.phase() != Phase::Recorded && !end.reaches_outside {
         end.guarantee = Guarantee::ExactlyOnce;
     }
@@ -166,5 +180,38 @@ pub(super) fn last_will(
         end.message = format!("FATAL:  {message}\n");
         end.sqlstate = Some(sqlstate);
     }
+    if let Some(cause) = slot.cancel.cause(current.run) {
+        end.cause = Some(cause);
+        end.outcome = cause.outcome();
+        end.message = watch::terminated_message(cause);
+    }
     end
+}
+
+/// A report as an end; None if it cannot be read.
+pub(super) fn end_of(bytes: &[u8]) -> Option<End> {
+    let report = match RunReport::decode(bytes) {
+        Ok(report) => report,
+        Err(error) => {
+            pgrx::log!("pg_tock: a report cannot be read: {error}");
+            return None;
+        }
+    };
+    Some(End {
+        outcome: report.outcome,
+        guarantee: report.guarantee,
+        recorded: report.recorded,
+        held: report.held,
+        condition: report.condition,
+        again: report.again,
+        reaches_outside: report.reaches_outside,
+        started_at: report.started_at,
+        ended_at: report.ended_at,
+        row_count: report.row_count,
+        sqlstate: report.sqlstate,
+        message: report.message.to_owned(),
+        error: report.error_json.map(str::to_owned),
+        cause: report.cause,
+        reason: (report.condition == Condition::Failed).then(|| CONDITION.as_bytes().to_vec()),
+    })
 }

@@ -22,6 +22,7 @@ mod rows;
 mod runs;
 mod shared;
 mod start;
+mod watch;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -304,9 +305,10 @@ impl Scheduler {
         }
         let engine = self.engine.next_wake();
         let executors = self.executors.values().filter_map(Executor::next_look).min();
+        let lasting = watch::next_look(self.executors.values());
         let records = if self.installed { self.records.next_look() } else { None };
         let retries = self.retries.next_look();
-        [engine, executors, records, retries, self.read_at].into_iter().flatten().min()
+        [engine, executors, lasting, records, retries, self.read_at].into_iter().flatten().min()
     }
 
     /// The lowest id among the runs that go on.

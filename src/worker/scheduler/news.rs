@@ -63,7 +63,7 @@ impl Scheduler {
     /// Acts upon news. False if that has to wait.
     fn read(&mut self, news: &News) -> bool {
         if news.everything || news.roles {
-            return self.read_all();
+            return self.read_all() && (!news.ledger || !self.installed || self.put_in_order());
         }
         if !self.installed {
             // Jobs that change say that the extension is there, whatever was seen before.
@@ -213,7 +213,7 @@ impl Scheduler {
         self.forget_requests(job);
         self.records.gone(job);
         self.outside.remove(&job);
-        self.asked.skipped(job);
+        self.asked.gone(job);
     }
 
     /// The extension is not there, or not any more.

@@ -10,6 +10,7 @@ use pgrx::{PgTryBuilder, pg_sys};
 use super::Scheduler;
 use super::conclude::Told;
 use super::jobs::Job;
+use super::watch::Watched;
 use crate::pg::bgw::{Handle, Life};
 use crate::pg::mq::{Detached, Receiver, Sender};
 use crate::pg::settings;
@@ -38,10 +39,10 @@ pub(crate) struct Current {
     pub(crate) record_at: Option<Timestamp>,
     /// The extension this run belongs to: one that was dropped and created again is another.
     pub(crate) extension: u32,
-    /// When to send the cancel signal again; None if the run may go on.
-    pub(crate) cancel_at: Option<Timestamp>,
     /// Who asked for it.
     pub(crate) requested_by: Option<CString>,
+    /// What is done about it while it lasts.
+    pub(crate) watched: Watched,
 }
 
 /// One executor.
@@ -209,8 +210,7 @@ impl Executor {
         }
         let current = self.current.as_ref();
         let record_at = current.and_then(|current| current.record_at);
-        let cancel_at = current.and_then(|current| current.cancel_at);
-        [record_at, cancel_at, self.give_up_at].into_iter().flatten().min()
+        [record_at, self.give_up_at].into_iter().flatten().min()
     }
 
     /// Whether the run has no row, and one should be written.
@@ -239,6 +239,15 @@ impl Scheduler {
                 self.executors.insert(executor.id, executor);
             }
             None => self.engine.executor_refused(key, now),
+        }
+        self.count_slots();
+    }
+
+    /// An executor is gone and nothing of it is left to record.
+    pub(super) fn free(&mut self, id: ExecutorId, now: Timestamp) {
+        self.engine.executor_gone(id, now);
+        if let Some(executor) = self.executors.remove(&id) {
+            executor.slot.free();
         }
         self.count_slots();
     }

@@ -206,6 +206,7 @@ impl Scheduler {
                 command: None,
                 by_hand: retry.by_hand,
                 after_crash: retry.after_crash,
+                taken_back: None,
             });
         }
     }
@@ -214,14 +215,22 @@ impl Scheduler {
     pub(super) fn take_request(&mut self, request: Request) {
         let occurrence = request.occurrence;
         let Some(run) = occurrence.run else { return };
-        let known = self.requests.contains(&run) || self.records.is_answered(run);
-        if known || self.waits_for_its_job(&request) {
+        if self.records.is_answered(run) {
+            return;
+        }
+        let known = self.requests.contains(&run);
+        let waits = || self.asked.is_in_the_way(&occurrence) || self.waits_for_its_job(&request);
+        if request.taken_back.is_none() && (known || waits()) {
             return;
         }
         let (by_hand, claim) = (request.by_hand, request.after_crash);
         let special = Special { job: occurrence.job, command: request.command, by_hand, claim };
-        if special.command.is_some() || by_hand || claim {
+        if !known && (special.command.is_some() || by_hand || claim) {
             self.retries.special.insert(run, special);
+        }
+        if let Some(reason) = request.taken_back {
+            self.take_back(run, occurrence, request.by, reason);
+            return;
         }
         let mut runs = self.executors.values().filter_map(|executor| executor.current.as_ref());
         if runs.any(|current| current.run == run) {

@@ -2,28 +2,27 @@
 
 use std::rc::Rc;
 
+use pg_tock_core::cancel::{Cause, DROPPED, REPLACED};
 use pg_tock_core::engine::{Action, ExecutorId, Occurrence, Settled};
 use pg_tock_core::run::{Condition, Guarantee, Outcome, Overlap, Trigger};
-use pg_tock_core::time::{JobId, RunId, Timestamp};
-use pg_tock_core::wire::{RunOrder, RunReport};
+use pg_tock_core::time::{JobId, Timestamp};
+use pg_tock_core::wire::RunOrder;
 
 use super::Scheduler;
 use super::company::settle;
-use super::conclude::last_will;
+use super::conclude::{end_of, last_will};
 use super::jobs::Job;
 use super::pool::Current;
 use super::records::Records;
+use super::watch::{self, Watched};
 use crate::catalog::run::RunRow;
 use crate::catalog::state::Skip;
-use crate::exec::condition::CONDITION;
 use crate::guc;
 use crate::pg::time;
 use crate::shmem::slots::Phase;
 
 /// How long a local run goes on without a row.
 pub(super) const UNRECORDED: i64 = Timestamp::SECOND;
-/// How long to wait before a cancel signal is sent again.
-const CANCEL_AGAIN: i64 = Timestamp::SECOND / 10;
 
 /// How a run ended, from whatever told it.
 #[derive(Clone, Debug)]
@@ -44,7 +43,10 @@ pub(super) struct End {
     pub(super) sqlstate: Option<[u8; 5]>,
     pub(super) message: String,
     pub(super) error: Option<String>,
-    pub(super) reason: Option<&'static str>,
+    /// Why it was made to end, if it was.
+    pub(super) cause: Option<Cause>,
+    /// In the database's encoding.
+    pub(super) reason: Option<Vec<u8>>,
 }
 
 impl Scheduler {
@@ -92,10 +94,8 @@ impl Scheduler {
             self.buried(id, now);
             return;
         }
-        let again = |current: &&mut Current| current.cancel_at.is_some_and(|at| at <= now);
-        if let Some(current) = executor.current.as_mut().filter(again) {
-            current.cancel_at = Some(now.plus(CANCEL_AGAIN));
-            executor.slot.cancel();
+        if let Some(current) = &mut executor.current {
+            watch::look(current, executor.slot);
         }
     }
 
@@ -209,15 +209,6 @@ impl Scheduler {
         self.told(id, end, now);
     }
 
-    /// An executor is gone and nothing of it is left to record.
-    pub(super) fn free(&mut self, id: ExecutorId, now: Timestamp) {
-        self.engine.executor_gone(id, now);
-        if let Some(executor) = self.executors.remove(&id) {
-            executor.slot.free();
-        }
-        self.count_slots();
-    }
-
     /// Does what the engine has decided.
     pub(super) fn act(&mut self, now: Timestamp) {
         let mut actions = std::mem::take(&mut self.actions);
@@ -243,7 +234,7 @@ impl Scheduler {
                 }
                 Action::StartExecutor { key } => self.start_executor(key, now),
                 Action::Retire { executor } => self.retire(executor),
-                Action::Cancel { executor, .. } => self.cancel(executor, now),
+                Action::Cancel { executor, cause, .. } => self.cancel(executor, cause),
                 Action::Fail { occurrence, key } => self.fail(occurrence, key, now),
                 Action::Skipped { job, reason, first, last, count, extends } => {
                     self.asked.skipped(job);
@@ -262,11 +253,15 @@ impl Scheduler {
         }
     }
 
-    fn cancel(&mut self, id: ExecutorId, now: Timestamp) {
+    fn cancel(&mut self, id: ExecutorId, cause: Cause) {
         let Some(executor) = self.executors.get_mut(&id) else { return };
         if let Some(current) = &mut executor.current {
-            current.cancel_at = Some(now.plus(CANCEL_AGAIN));
-            executor.slot.cancel();
+            let reason = match cause {
+                Cause::Replaced => REPLACED,
+                _ => DROPPED,
+            };
+            current.watched.want_end(cause, reason.as_bytes().to_vec());
+            watch::look(current, executor.slot);
         }
     }
 
@@ -276,6 +271,10 @@ impl Scheduler {
             self.engine.run_finished(id, now);
             return;
         };
+        if occurrence.run.is_some_and(|run| self.is_taken_back(run)) {
+            self.engine.run_finished(id, now);
+            return;
+        }
         let job = self.retries.as_asked(occurrence.run, job);
         let claim = claim || self.retries.claims(occurrence.run);
         let local = job.key.database == self.oid && guc::log_run();
@@ -304,8 +303,8 @@ impl Scheduler {
             local,
             record_at: local.then_some(now.plus(UNRECORDED)),
             extension: self.extension,
-            cancel_at: None,
             requested_by: self.asked.by(run),
+            watched: Watched::new(job.policy.timeout, job.policy.stuck_after),
         };
         let flush_lsn = if local || !guc::log_run() {
             0
@@ -332,6 +331,8 @@ impl Scheduler {
             dry_run: None,
             requested_by: current.requested_by.as_deref(),
             run_if: job.policy.run_if.as_deref(),
+            timeout: job.policy.timeout,
+            stuck_after: job.policy.stuck_after,
             settings: job.settings.as_deref(),
             job_name: job.name.as_deref(),
             command: &job.command,
@@ -389,32 +390,4 @@ pub(super) fn running_row(current: &Current, pid: Option<i32>, started_at: Times
         row_count: None,
         requested_by: current.requested_by.clone(),
     }
-}
-
-/// A report as an end; None if it cannot be read.
-fn end_of(bytes: &[u8]) -> Option<End> {
-    let report = match RunReport::decode(bytes) {
-        Ok(report) => report,
-        Err(error) => {
-            pgrx::log!("pg_tock: a report cannot be read: {error}");
-            return None;
-        }
-    };
-    let _: RunId = report.run;
-    Some(End {
-        outcome: report.outcome,
-        guarantee: report.guarantee,
-        recorded: report.recorded,
-        held: report.held,
-        condition: report.condition,
-        again: report.again,
-        reaches_outside: report.reaches_outside,
-        started_at: report.started_at,
-        ended_at: report.ended_at,
-        row_count: report.row_count,
-        sqlstate: report.sqlstate,
-        message: report.message.to_owned(),
-        error: report.error_json.map(str::to_owned),
-        reason: (report.condition == Condition::Failed).then_some(CONDITION),
-    })
 }

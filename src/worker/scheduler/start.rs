@@ -6,6 +6,7 @@ use pgrx::pg_sys;
 
 use super::Scheduler;
 use super::pool::{Current, Executor};
+use super::watch::Watched;
 use crate::catalog::{run, secret, state};
 use crate::pg::time::from_pg;
 use crate::pg::txn;
@@ -54,8 +55,8 @@ impl Scheduler {
                 local: slot.database() == self.oid,
                 record_at: None,
                 extension: 0,
-                cancel_at: None,
                 requested_by: None,
+                watched: Watched::adopted(),
             });
             let now = crate::pg::time::now();
             let executor = Executor::adopt(index, slot, current, now);

@@ -6,21 +6,29 @@
 //!
 //! Invariants it owns:
 //! - every instant that comes due while a job is on leads to exactly one of [`Action::Run`],
-//!   [`Action::Fail`] or [`Action::Skipped`], or waits; only dropping or
-//!   deactivating its job removes a waiting one;
+//!   [`Action::Send`], [`Action::Fail`] or [`Action::Skipped`], or waits; only dropping or
+//!   deactivating its job, or a later instant of a job that wants only the latest, removes a
+//!   waiting one; what was handed out and did not begin waits again in its old place;
 //! - of a job's instants from where its schedule began up to its cursor each has exactly one fate:
 //!   it was handed out, a `Skipped` covers it, or it had a row already; none runs twice, and those
 //!   without a fate lie after the cursor (`tests/account.rs` keeps the account);
-//! - a job has at most one run at a time, and at most `max_running` runs are handed out;
+//! - a job has at most one run at a time, or as many as it allows; no more runs are handed out than
+//!   `max_running`, than an owner may have, than a queue has places, and no more requests than
+//!   `http_max_requests`;
+//! - an instant of a job that waits for others is handed out only when those have succeeded for it,
+//!   and nothing is handed out of a job somebody holds;
 //! - after a tick nothing more can be done at that instant, and [`Engine::next_wake`] names the
 //!   first instant at which something can, so sleeping until then loses nothing and spins never.
 //!
 //! # Parts
 //! `agenda` knows when to look at which job. `due` takes instants and decides what becomes of them:
 //! downtime, stalls, steps of the clock and pauses are one kind of gap to it. `close` ends a
-//! schedule that gives way to another. `fair` knows for each key what it lacks and for
+//! schedule that gives way to another, `policies` what gives way to a later instant of its job.
+//! `waiting` is what waits of one job, `requests` what comes to wait without being due, `unrun` what
+//! was handed out in vain. `queues` are limits that jobs share, `after` is jobs that wait for others.
+//! `fair` knows for each key what it lacks and for
 //! each owner whose turn it is. `pool` follows the executors through their lives. `decide` hands
-//! out runs, starts executors and makes room for them. All orders are kept in heaps whose members
+//! out runs, starts executors and makes room for them; `send` hands out requests, which need none. All orders are kept in heaps whose members
 //! can be found (`heap`), so every change costs O(log n).
 //!
 //! # Fairness

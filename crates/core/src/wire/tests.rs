@@ -9,7 +9,8 @@ use super::*;
 prop_compose! {
     fn heads()(run: i64, job: i64, at: i64, attempt: u32, trigger in 0u8..7, local: bool,
                flush_lsn: u64, shares_lock: bool, fresh: bool,
-               window: Option<(i64, i64)>) -> RunOrder<'static> {
+               window: Option<(i64, i64)>, timeout: Option<i64>,
+               stuck_after: Option<i64>) -> RunOrder<'static> {
         RunOrder {
             run: RunId(run),
             job: JobId(job),
@@ -26,6 +27,8 @@ prop_compose! {
             dry_run: flush_lsn.is_multiple_of(2).then_some(attempt),
             requested_by: None,
             run_if: None,
+            timeout,
+            stuck_after,
             settings: None,
             job_name: None,
             command: c"",
@@ -55,6 +58,8 @@ fn order_bytes(command: &CStr) -> Vec<u8> {
         dry_run: Some(5),
         requested_by: Some(c"ann"),
         run_if: Some("true"),
+        timeout: Some(4),
+        stuck_after: None,
         settings: Some("{}"),
         job_name: Some(c"nightly"),
         command,
@@ -69,6 +74,7 @@ fn report() -> RunReport<'static> {
         run: RunId(7),
         job: JobId(3),
         outcome: Outcome::Failed,
+        cause: None,
         guarantee: Guarantee::AtMostOnce,
         recorded: false,
         held: None,
@@ -142,13 +148,15 @@ proptest! {
     }
 
     #[test]
-    fn reports_come_back_unchanged(outcome in 0u8..5, guarantee in 0u8..3, recorded: bool,
-                                   held: Option<u64>, again: bool, condition in 0u8..3,
+    fn reports_come_back_unchanged(outcome in 0u8..5, cause in 0u8..5, guarantee in 0u8..3,
+                                   recorded: bool, held: Option<u64>, again: bool,
+                                   condition in 0u8..3,
                                    row_count: Option<i64>, sqlstate: Option<[u8; 5]>,
                                    message in texts(),
                                    error in proptest::option::of(texts())) {
         let report = RunReport {
             outcome: Outcome::from_u8(outcome).unwrap(),
+            cause: Cause::from_u8(cause),
             guarantee: Guarantee::from_u8(guarantee).unwrap(),
             recorded,
             held,

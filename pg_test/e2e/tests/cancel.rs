@@ -1,0 +1,220 @@
+//! `cron.cancel_run`: who may end which run, and what is recorded of that.
+
+use pg_tock_test::{Cluster, PATIENCE, Run, poll_until, signal, sqlstate};
+use postgres::Client;
+use rustix::process::Signal;
+
+/// The run a job has now.
+fn run_now(cluster: &Cluster, job: i64) -> i64 {
+    poll_until(&format!("a run of job {job}"), PATIENCE, || {
+        cluster
+            .rows("select runid from cron.running where jobid = $1", &[&job])
+            .first()
+            .map(|row| row.get(0))
+    })
+}
+
+fn cancel(client: &mut Client, run: i64, reason: Option<&str>) -> Result<bool, postgres::Error> {
+    client.query_one("select cron.cancel_run($1, $2)", &[&run, &reason]).map(|row| row.get(0))
+}
+
+fn closed(cluster: &Cluster, job: i64, run: i64) -> Run {
+    poll_until(&format!("run {run} is closed"), PATIENCE, || {
+        cluster.finished_runs_of(job).into_iter().find(|row| row.runid == run)
+    })
+}
+
+#[track_caller]
+fn assert_cancelled(run: &Run, reason: &str) {
+    let outcome = (run.status.as_str(), run.outcome.as_deref(), run.reason.as_deref());
+    assert_eq!(outcome, ("failed", Some("cancelled"), Some(reason)), "{run:#?}");
+    assert!(run.end_time.is_some(), "{run:#?}");
+}
+
+#[test]
+fn owners_members_and_superusers_end_a_run_and_say_why() {
+    let cluster = Cluster::start();
+    for role in ["ann", "bob", "eve"] {
+        cluster.role(role);
+    }
+    cluster.sql("grant ann to bob; create table effect (n int); grant insert on effect to ann");
+    let command = "insert into effect values (1); select pg_sleep(3600)";
+    let job = cluster.schedule_as("ann", "nap", "1 second", command);
+    let run = run_now(&cluster, job);
+    let error = cancel(&mut cluster.client_as("eve"), run, None).unwrap_err();
+    assert_eq!(sqlstate(&error), "42501");
+
+    for (role, why, reason) in [
+        ("ann", None, "cancelled by ann"),
+        ("bob", Some("too slow"), "cancelled by bob: too slow"),
+        ("postgres", Some("höher"), "cancelled by postgres: höher"),
+    ] {
+        let run = run_now(&cluster, job);
+        assert!(cancel(&mut cluster.client_as(role), run, why).unwrap());
+        let row = closed(&cluster, job, run);
+        assert_cancelled(&row, reason);
+        assert_eq!(row.return_message, "ERROR:  canceling statement due to cron.cancel_run\n");
+        assert_eq!(row.sqlstate.as_deref(), Some("57014"), "{row:#?}");
+        // It is over, for everybody who may know.
+        assert!(!cancel(&mut cluster.client_as("ann"), run, None).unwrap());
+        let error = cancel(&mut cluster.client_as("eve"), run, None).unwrap_err();
+        assert_eq!(sqlstate(&error), "42501");
+        poll_until("the next run", PATIENCE, || (run_now(&cluster, job) != run).then_some(()));
+    }
+    let mut ann = cluster.client_as("ann");
+    assert_eq!(sqlstate(&cancel(&mut ann, 999_999, None).unwrap_err()), "42704");
+    let null = ann.query_one("select cron.cancel_run(null)", &[]).unwrap_err();
+    assert_eq!(sqlstate(&null), "22023");
+    cluster.stop_all_jobs();
+    assert_eq!(cluster.one::<i64>("select count(*) from effect"), 0);
+}
+
+#[test]
+fn the_first_who_asks_is_recorded() {
+    let cluster = Cluster::start();
+    let job = cluster.schedule("nap", "1 second", "select pg_sleep(3600)");
+    let run = run_now(&cluster, job);
+    // The executor cannot take the signal yet.
+    let executor = cluster.executor_of(job);
+    signal(executor, Signal::STOP);
+    let mut client = cluster.client();
+    assert!(cancel(&mut client, run, Some("first")).unwrap());
+    assert!(cancel(&mut client, run, Some("second")).unwrap(), "it is ending, as asked");
+    cluster.unschedule(job);
+    signal(executor, Signal::CONT);
+    assert_cancelled(&closed(&cluster, job, run), "cancelled by postgres: first");
+}
+
+#[test]
+fn a_run_that_goes_on_is_terminated() {
+    let cluster = Cluster::builder().conf("cron.cancel_grace", "200ms").start();
+    cluster.sql("create database other");
+    let stubborn = "do $$ begin loop begin perform pg_sleep(3600); \
+         exception when query_canceled then null; end; end loop; end $$";
+    for database in ["postgres", "other"] {
+        let job: i64 = cluster.one_with(
+            "select cron.schedule_in_database($1, '1 second', $2, $1)",
+            &[&database, &stubborn],
+        );
+        let run = run_now(&cluster, job);
+        assert!(cancel(&mut cluster.client(), run, Some("enough")).unwrap());
+        let row = closed(&cluster, job, run);
+        cluster.unschedule(job);
+        assert_cancelled(&row, "cancelled by postgres: enough");
+        assert_eq!(row.sqlstate.as_deref(), Some("57P01"), "{row:#?}");
+        assert!(row.return_message.contains("00:00:00.2 after it was canceled"), "{row:#?}");
+    }
+}
+
+#[test]
+fn a_run_in_another_database_is_ended() {
+    let cluster = Cluster::start();
+    cluster.sql("create database other");
+    let job: i64 = cluster.one(
+        "select cron.schedule_in_database('far', '1 second', 'select pg_sleep(3600)', 'other')",
+    );
+    let run = run_now(&cluster, job);
+    assert!(cancel(&mut cluster.client(), run, None).unwrap());
+    assert_cancelled(&closed(&cluster, job, run), "cancelled by postgres");
+}
+
+#[test]
+fn a_job_that_is_dropped_or_switched_off_says_so() {
+    let cluster = Cluster::start();
+    for end in ["cron.unschedule($1::bigint)", "cron.alter_job($1, active => false) is null"] {
+        let job = cluster.schedule("nap", "1 second", "select pg_sleep(3600)");
+        let run = run_now(&cluster, job);
+        let _: bool = cluster.one_with(&format!("select {end}"), &[&job]);
+        let row = closed(&cluster, job, run);
+        assert_cancelled(&row, "job dropped or inactive");
+        assert_eq!(row.return_message, "job canceled");
+    }
+}
+
+#[test]
+fn a_request_that_waits_is_taken_back() {
+    let cluster = Cluster::start();
+    cluster.role("ann");
+    cluster.role("eve");
+    cluster.sql("create table effect (n int); grant insert on effect to ann");
+    let job = cluster.schedule_as("ann", "rare", "0 0 1 1 *", "insert into effect values (1)");
+    let mut ann = cluster.client_as("ann");
+    ann.execute("select cron.hold('rare')", &[]).unwrap();
+    let request = |client: &mut Client| -> i64 {
+        client.query_one("select cron.run_now('rare')", &[]).unwrap().get(0)
+    };
+    let (first, second) = (request(&mut ann), request(&mut ann));
+    let error = cancel(&mut cluster.client_as("eve"), first, None).unwrap_err();
+    assert_eq!(sqlstate(&error), "42501");
+
+    // What is rolled back has not happened.
+    let mut transaction = ann.transaction().unwrap();
+    let taken: bool =
+        transaction.query_one("select cron.cancel_run($1, 'no')", &[&first]).unwrap().get(0);
+    assert!(taken);
+    transaction.rollback().unwrap();
+    assert!(cluster.runs_of(job).is_empty());
+
+    assert!(cancel(&mut ann, first, Some("not needed")).unwrap());
+    let row = closed(&cluster, job, first);
+    assert_cancelled(&row, "cancelled by ann: not needed");
+    assert_eq!(row.return_message, "run canceled before it began");
+    assert_eq!((row.trigger.as_str(), row.attempt), ("manual", 1), "{row:#?}");
+    assert!(!cancel(&mut ann, first, None).unwrap());
+
+    ann.execute("select cron.release('rare')", &[]).unwrap();
+    let _ = closed(&cluster, job, second).must_have_succeeded();
+    cluster.wait_for("not exists (select from cron.run_request)");
+    assert_eq!(cluster.one::<i64>("select count(*) from effect"), 1);
+    assert_eq!(cluster.runs_of(job).len(), 2);
+    cluster.wait_for("not exists (select from cron.run_cancel)");
+    cluster.wait_for(&format!(
+        "(select total_runs = 2 and failed_runs = 1 from cron.job_stats where jobid = {job})"
+    ));
+}
+
+#[test]
+fn a_cancel_never_makes_a_committed_run_a_cancelled_one() {
+    let cluster = Cluster::builder().conf("cron.cancel_grace", "0").start();
+    cluster.sql("create table effect (run bigint)");
+    let job = cluster.schedule(
+        "quick",
+        "1 second",
+        "insert into effect values (current_setting('cron.run_id')::bigint)",
+    );
+    // Runs are so short that cancels, and here the signal that ends the process with them, meet
+    // them at every stage: before, in and after their commit.
+    let mut client = cluster.client();
+    client
+        .batch_execute(
+            "do $$ declare run bigint; asked int := 0; begin
+             while asked < 150 loop
+                 insert into cron.run_request (jobid, scheduled_for, trigger)
+                 select jobid, clock_timestamp(), 'manual' from cron.job;
+                 commit;
+                 for i in 1 .. 2000 loop
+                     select runid into run from cron.running_runs();
+                     exit when found;
+                 end loop;
+                 if run is not null then
+                     perform cron.cancel_run(run, 'race');
+                     asked := asked + 1;
+                 end if;
+                 run := null;
+             end loop; end $$",
+        )
+        .unwrap();
+    cluster.sql(&format!("select cron.unschedule({job}::bigint)"));
+    cluster.wait_quiet();
+    let rows = cluster.rows(
+        "select count(*) filter (where outcome = 'succeeded'), \
+         count(*) filter (where outcome = 'cancelled'), \
+         count(*) filter (where outcome not in ('succeeded', 'cancelled')), \
+         count(*) filter (where (outcome = 'succeeded') <> (e.run is not null)) \
+         from cron.job_run_details d left join effect e on e.run = d.runid",
+        &[],
+    );
+    let counts: Vec<i64> = (0..4).map(|at| rows[0].get(at)).collect();
+    assert_eq!(&counts[2..], [0, 0], "{counts:?}");
+    assert!(counts[0] > 0 && counts[1] > 0, "both come about: {counts:?}");
+}

@@ -1,0 +1,142 @@
+//! Runs that last: their limits, and ending those that are to end.
+//!
+//! What has to be done is decided by [`Watch`]; here it is done. Everything it is decided by is in
+//! the run's slot, so that the next scheduler goes on with it. Instants are on the monotonic clock:
+//! setting the server's clock neither ends a run nor lets it go on.
+
+use pg_tock_core::cancel::{self, Cause};
+use pg_tock_core::time::Timestamp;
+use pg_tock_core::watch::{Step, Watch};
+
+use super::pool::{Current, Executor};
+use crate::guc;
+use crate::pg::time;
+use crate::pg::time::monotonic;
+use crate::shmem::cancel::Asked;
+use crate::shmem::slots::{Phase, Slot};
+
+/// How long to wait for an executor to begin what it was given, in microseconds.
+const NOT_BEGUN: i64 = Timestamp::SECOND / 50;
+
+/// What is done about one run while it lasts.
+#[derive(Debug, Default)]
+pub(crate) struct Watched {
+    /// When to look at it; None if it has no limits and nobody wants it to end.
+    look_at: Option<i64>,
+    /// It is to end for this cause, which is not noted in its slot yet.
+    wanted: Option<(Cause, Vec<u8>)>,
+    signalled: bool,
+    terminated: bool,
+    stuck_since: Option<i64>,
+}
+
+impl Watched {
+    /// A run that is handed over now.
+    pub(super) fn new(timeout: Option<i64>, stuck_after: Option<i64>) -> Self {
+        let first = [timeout, stuck_after].into_iter().flatten().min();
+        Self { look_at: first.map(|limit| monotonic().saturating_add(limit)), ..Self::default() }
+    }
+
+    /// A run an earlier scheduler has handed over: it may be late already.
+    pub(super) fn adopted() -> Self {
+        Self { look_at: Some(0), ..Self::default() }
+    }
+
+    /// Somebody wants the run to end; `reason` is what its row is to say.
+    pub(super) fn want_end(&mut self, cause: Cause, reason: Vec<u8>) {
+        self.wanted.get_or_insert((cause, reason));
+        self.look_at = Some(0);
+    }
+}
+
+/// Does what there is to be done about a run. Costs one look at its slot as long as that is nothing.
+pub(super) fn look(current: &mut Current, slot: &Slot) {
+    let watched = &current.watched;
+    let asked = !watched.signalled && slot.cancel.cause(current.run).is_some();
+    let spoke = watched.stuck_since.is_some_and(|sign| Some(sign) < slot.progress.heard_at());
+    if watched.look_at.is_none() && !asked && !spoke {
+        return;
+    }
+    let now = monotonic();
+    if !asked && !spoke && watched.look_at.is_some_and(|at| at > now) {
+        return;
+    }
+    current.watched.look_at = match slot.current() {
+        Some(run) if run.run == current.run && slot.phase() != Phase::Reported => {
+            let watch = Watch {
+                began: run.lasting.began,
+                timeout: run.lasting.timeout,
+                stuck_after: run.lasting.stuck_after,
+                ..Watch::default()
+            };
+            watch_run(current, slot, watch, now)
+        }
+        // It is over, and its report on the way; or the order is.
+        _ if slot.last_begun() == current.run => None,
+        _ => Some(now.saturating_add(NOT_BEGUN)),
+    };
+}
+
+/// A run that has begun and is not over; says when to look again.
+fn watch_run(current: &mut Current, slot: &Slot, limits: Watch, now: i64) -> Option<i64> {
+    if let Some((cause, reason)) = current.watched.wanted.take() {
+        slot.want_end(current.run, cause, now, &reason);
+    }
+    loop {
+        let watched = &mut current.watched;
+        let watch = Watch {
+            beat: slot.progress.heard_at(),
+            cancelled: slot.cancel.asked_at(current.run),
+            signalled: watched.signalled,
+            terminated: watched.terminated,
+            stuck_since: watched.stuck_since,
+            ..limits
+        };
+        match watch.step(now, guc::cancel_grace()) {
+            Step::Wait(next) => return next,
+            Step::Expire => {
+                let reason = cancel::timeout_reason(limits.timeout.unwrap_or(0));
+                let asked = slot.want_end(current.run, Cause::Timeout, now, reason.as_bytes());
+                if asked != Asked::Noted && slot.cancel.asked_at(current.run).is_none() {
+                    // Somebody is about to note another cause.
+                    return Some(now.saturating_add(NOT_BEGUN));
+                }
+            }
+            Step::Cancel => {
+                watched.signalled = true;
+                slot.signal(libc::SIGINT);
+            }
+            Step::Terminate => {
+                watched.terminated = true;
+                slot.signal(libc::SIGTERM);
+            }
+            Step::Stuck(sign) => {
+                watched.stuck_since = Some(sign);
+                if slot.progress.await_beat(watch.beat) {
+                    let silence = cancel::span(limits.stuck_after.unwrap_or(0));
+                    pgrx::warning!(
+                        "pg_tock: run {} of job {} is stuck: no heartbeat for {silence}",
+                        current.run,
+                        current.occurrence.job
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// The next instant at which something has to be done about a run that lasts.
+pub(super) fn next_look<'a>(executors: impl Iterator<Item = &'a Executor>) -> Option<Timestamp> {
+    let running = executors.filter(|executor| executor.told.is_none());
+    let first = running.filter_map(|executor| executor.current.as_ref()?.watched.look_at).min()?;
+    Some(time::now().plus(first.saturating_sub(monotonic()).max(0)))
+}
+
+/// What `return_message` says of a run whose process had to be terminated.
+pub(super) fn terminated_message(cause: Cause) -> String {
+    if cause.stands_alone() {
+        return cause.message().to_owned();
+    }
+    let detail = cancel::terminated_detail(guc::cancel_grace());
+    format!("ERROR:  {}\nDETAIL:  {detail}\n", cause.message())
+}
