@@ -5,6 +5,7 @@
 //! a [`GucSetting`].
 
 pub(crate) mod defaults;
+pub(crate) mod http;
 pub(crate) mod secrets;
 
 use std::ffi::{CStr, CString};
@@ -90,6 +91,7 @@ pub(crate) fn init() {
     init_limits();
     init_own();
     defaults::init();
+    http::init();
     secrets::init();
     crate::exec::context::define();
     settings::reserve_prefix();

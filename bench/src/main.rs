@@ -15,6 +15,7 @@ mod by_hand;
 mod crates;
 mod drain;
 mod hostile;
+mod http;
 mod idle;
 mod lag;
 mod memory;
@@ -51,6 +52,7 @@ const MEASUREMENTS: [Measurement; 10] = [
     ("memory", "memory over a million runs", memory::measure),
     ("next", "the next instant of a cron expression", crates::next),
     ("http", "HTTP requests per second", crates::http),
+    ("http-runs", "HTTP requests per second, claimed, sent and recorded", http::measure),
 ];
 
 fn main() {

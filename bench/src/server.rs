@@ -20,7 +20,14 @@ fn common(library: &str) -> Builder {
 
 /// A server with pg_tock.
 pub(crate) fn pg_tock() -> Cluster {
-    let cluster = common("pg_tock").start();
+    pg_tock_with(&[])
+}
+
+/// A server with pg_tock and these settings.
+pub(crate) fn pg_tock_with(settings: &[(&str, &str)]) -> Cluster {
+    let builder = common("pg_tock");
+    let with = |builder: Builder, (name, value): &(&str, &str)| builder.conf(name, value);
+    let cluster = settings.iter().fold(builder, with).start();
     cluster.sql("create extension pg_tock");
     cluster.wait_scheduler();
     cluster

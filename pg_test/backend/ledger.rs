@@ -36,6 +36,7 @@ mod tests {
             error: None,
             row_count: None,
             requested_by: Some(c"ann".to_owned()),
+            http: None,
         }
     }
 

@@ -15,6 +15,7 @@ use crate::pg::text::clip;
 use crate::pg::{process, time};
 use crate::shmem::cancel::{Asked, REASON};
 use crate::shmem::databases;
+use crate::shmem::http::{self, HttpSlot};
 use crate::shmem::slots::{self, Phase, Slot};
 
 use super::rights::{may_become, may_change, refuse_in_recovery};
@@ -36,6 +37,13 @@ fn cancel_run(runid: i64, why: Option<&[u8]>) -> Result<bool, Error> {
         if end(slot, RunId(runid), reason) {
             return Ok(true);
         }
+    }
+    if let Some((slot, job)) = sending(RunId(runid)) {
+        if !may_become(slot.role().into())? {
+            return Err(Error::NotJobOwner(job.0));
+        }
+        slot.cancel();
+        return Ok(true);
     }
     if let Some(jobid) = cancel::requested(runid)? {
         let job = lookup::by_id(jobid)?;
@@ -59,6 +67,14 @@ fn under_way(run: RunId) -> Option<(&'static Slot, JobId)> {
     slots::of_scheduler(process::database().to_u32()).find_map(|(_, slot)| {
         let current = slot.current().filter(|current| current.run == run)?;
         (slot.phase() != Phase::Reported).then_some((slot, current.job))
+    })
+}
+
+/// The slot of an HTTP run of this database's jobs, and its job.
+fn sending(run: RunId) -> Option<(&'static HttpSlot, JobId)> {
+    http::of_scheduler(process::database().to_u32()).find_map(|(_, slot)| {
+        let under_way = slot.run() == run && slot.phase() != http::Phase::Over;
+        under_way.then(|| (slot, slot.current().job))
     })
 }
 

@@ -6,6 +6,7 @@ use pgrx::prelude::*;
 use crate::pg::text::ServerText;
 use crate::pg::time::{monotonic, to_pg};
 use crate::pg::{identity, process};
+use crate::shmem::http;
 use crate::shmem::slots::{self, Phase};
 
 /// The runs of this database's scheduler that the caller may see: his own, all for a superuser.
@@ -32,7 +33,30 @@ fn running_runs() -> TableIterator<
 > {
     let stamp = |at| TimestampWithTimeZone::try_from(to_pg(at)).ok();
     let now = monotonic();
-    let rows: Vec<_> = slots::of_scheduler(process::database().to_u32())
+    let here = process::database().to_u32();
+    let requests: Vec<_> = http::of_scheduler(here)
+        .filter(|(_, slot)| slot.phase() != http::Phase::Over && identity::may_see(slot.role()))
+        .map(|(_, slot)| {
+            let run = slot.current();
+            (
+                run.job.0,
+                run.run.0,
+                http::worker_pid(),
+                identity::database_name(here),
+                identity::role_name(slot.role()),
+                stamp(run.scheduled_for),
+                stamp(run.started_at),
+                run.trigger.as_str(),
+                run.attempt.cast_signed(),
+                None,
+                None,
+                None,
+                false,
+                None,
+            )
+        })
+        .collect();
+    let rows: Vec<_> = slots::of_scheduler(here)
         .filter_map(|(_, slot)| {
             let run = slot.current().filter(|_| slot.phase() != Phase::Reported)?;
             if !identity::may_see(slot.role()) {
@@ -64,6 +88,7 @@ fn running_runs() -> TableIterator<
                 lasting.timeout.and_then(|limit| stamp(run.started_at.plus(limit))),
             ))
         })
+        .chain(requests)
         .collect();
     TableIterator::new(rows)
 }

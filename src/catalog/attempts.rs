@@ -24,7 +24,8 @@ macro_rules! unfollowed {
               d.end_time, EXISTS (SELECT FROM cron.job_run_details o \
                WHERE o.jobid OPERATOR(pg_catalog.=) d.jobid \
                 AND o.scheduled_for OPERATOR(pg_catalog.=) d.scheduled_for \
-                AND o.trigger OPERATOR(pg_catalog.=) ANY (ARRAY['manual', 'backfill']) OFFSET 0) ",
+                AND o.trigger OPERATOR(pg_catalog.=) ANY (ARRAY['manual', 'backfill']) OFFSET 0), \
+              d.http OPERATOR(pg_catalog.->) 'transient' OPERATOR(pg_catalog.=) 'true'::pg_catalog.jsonb ",
             $from,
             " AND d.status OPERATOR(pg_catalog.=) 'failed' AND d.end_time IS NOT NULL \
               AND d.scheduled_for IS NOT NULL AND d.attempt IS NOT NULL \
@@ -118,6 +119,8 @@ fn read(row: &SpiHeapTupleData<'_>) -> Result<Option<Unfollowed>, spi::Error> {
         sqlstate: row.get::<String>(5)?.and_then(|code| code.as_bytes().try_into().ok()),
         guarantee: guarantee.unwrap_or(Guarantee::AtMostOnce),
         attempt,
+        transient: row.get(9)?,
+        retry_after: None,
     };
     let job = JobId(row.get(1)?.unwrap_or_default());
     let by_hand = row.get(8)?.unwrap_or(false);

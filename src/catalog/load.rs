@@ -45,6 +45,8 @@ pub(crate) struct JobRow {
     pub(crate) options: Option<String>,
     /// `settings`, as JSON in UTF-8.
     pub(crate) settings: Option<String>,
+    /// `http`, as JSON; None for a job that runs SQL.
+    pub(crate) http: Option<String>,
 }
 
 macro_rules! bytes {
@@ -85,7 +87,9 @@ const JOBS: &str = concat!(
     utf8!("{options}"),
     ", ",
     utf8!("j.settings::pg_catalog.text"),
-    ", s.window_start FROM cron.job j ",
+    ", s.window_start, ",
+    utf8!("j.http::pg_catalog.text"),
+    " FROM cron.job j ",
     "LEFT JOIN pg_catalog.pg_database d ",
     "ON d.datname::pg_catalog.text OPERATOR(pg_catalog.=) j.database ",
     "LEFT JOIN pg_catalog.pg_roles r ",
@@ -278,5 +282,6 @@ fn read(row: &SpiHeapTupleData<'_>) -> Result<JobRow, spi::Error> {
         options: optional(17)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
         settings: optional(18)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
         window_start: row.get::<TimestampWithTimeZone>(19)?.map(|at| from_pg(at.into_inner())),
+        http: optional(20)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
     })
 }

@@ -9,6 +9,7 @@ use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
 use pgrx::{JsonB, spi};
 
+use super::http::HttpAnswer;
 use crate::pg::text::ServerText;
 use crate::pg::time::to_pg;
 
@@ -61,6 +62,27 @@ pub(crate) const PARAMETERS: [(&[u8], pg_sys::BuiltinOid); 21] = {
     ]
 };
 
+/// As [`WRITE`], for a row with the columns of an answer as further parameters.
+const WRITE_HTTP: &str = "INSERT INTO cron.job_run_details AS d \
+     (jobid, runid, job_pid, database, username, command, status, return_message, start_time, \
+      end_time, jobname, scheduled_for, attempt, trigger, outcome, reason, guarantee, sqlstate, \
+      error, row_count, requested_by, http_status, response, http) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, \
+      $19, $20, $21, $22, $23, $24) \
+     ON CONFLICT ON CONSTRAINT job_run_details_pkey DO UPDATE SET \
+      job_pid = excluded.job_pid, status = excluded.status, \
+      return_message = excluded.return_message, start_time = excluded.start_time, \
+      end_time = excluded.end_time, outcome = excluded.outcome, reason = excluded.reason, \
+      guarantee = excluded.guarantee, sqlstate = excluded.sqlstate, \
+      http_status = excluded.http_status, response = excluded.response, http = excluded.http \
+     WHERE d.end_time IS NULL";
+
+/// The types of the further parameters of [`WRITE_HTTP`].
+const HTTP_PARAMETERS: [pg_sys::BuiltinOid; 3] = {
+    use pg_sys::BuiltinOid::{INT4OID, JSONBOID, TEXTOID};
+    [INT4OID, TEXTOID, JSONBOID]
+};
+
 const CLOSE: &str = "UPDATE cron.job_run_details SET status = 'failed', \
       return_message = coalesce(return_message, 'server restarted'), \
       end_time = greatest(pg_catalog.clock_timestamp(), start_time), \
@@ -96,6 +118,8 @@ pub(crate) struct RunRow {
     pub(crate) row_count: Option<i64>,
     /// Who asked for it.
     pub(crate) requested_by: Option<CString>,
+    /// What came of the request of an HTTP run.
+    pub(crate) http: Option<Box<HttpAnswer>>,
 }
 
 /// The ledger's oid, if there is one. In a transaction, as every function here.
@@ -117,18 +141,31 @@ pub(crate) fn draw_ids(count: i32) -> Result<Vec<i64>, spi::Error> {
 /// Writes rows; those that have an end already stay as they are.
 pub(crate) fn write<'a>(rows: impl Iterator<Item = &'a RunRow>) -> Result<(), spi::Error> {
     Spi::connect_mut(|client| {
-        let mut plan = None;
+        let (mut plain, mut http) = (None, None);
         for row in rows {
-            let plan = match &plan {
-                Some(plan) => plan,
-                None => plan.insert(
-                    client.prepare_mut(WRITE, &PARAMETERS.map(|(_, kind)| PgOid::BuiltIn(kind)))?,
-                ),
+            let Some(answer) = &row.http else {
+                let plan = match &plain {
+                    Some(plan) => plan,
+                    None => plain.insert(client.prepare_mut(WRITE, &types(&[]))?),
+                };
+                client.update(plan, None, &values(row))?;
+                continue;
             };
-            client.update(plan, None, &values(row))?;
+            let plan = match &http {
+                Some(plan) => plan,
+                None => http.insert(client.prepare_mut(WRITE_HTTP, &types(&HTTP_PARAMETERS))?),
+            };
+            let all: Vec<_> = values(row).into_iter().chain(answer.values()).collect();
+            client.update(plan, None, &all)?;
         }
         Ok(())
     })
+}
+
+/// The types of the parameters of [`WRITE`], and of further ones.
+fn types(further: &[pg_sys::BuiltinOid]) -> Vec<PgOid> {
+    let further = further.iter().copied();
+    PARAMETERS.map(|(_, kind)| kind).into_iter().chain(further).map(PgOid::BuiltIn).collect()
 }
 
 fn values(row: &RunRow) -> [DatumWithOid<'_>; 21] {

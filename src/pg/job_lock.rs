@@ -7,6 +7,8 @@
 use core::ffi::c_int;
 
 use pg_tock_core::time::JobId;
+use pgrx::PgTryBuilder;
+use pgrx::pg_sys::panic::CaughtError;
 use pgrx::pg_sys::{self, LOCKTAG, LockAcquireResult};
 
 use super::raw;
@@ -163,5 +165,25 @@ impl JobLock {
             got != LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
                 && pg_sys::LockRelease(&raw const self.tag, mode, true)
         }
+    }
+
+    /// Takes it and keeps it until it is given back with [`Self::release`], unless that needs
+    /// waiting. Outside a transaction, in a process that runs no SQL.
+    ///
+    /// # Errors
+    /// The server's table of locks is full.
+    pub(crate) fn try_keep(&self) -> Result<bool, String> {
+        // SAFETY: taken for the session, so no transaction is needed.
+        PgTryBuilder::new(|| unsafe {
+            let got = pg_sys::LockAcquire(&raw const self.tag, self.mode.number(), true, true);
+            Ok(got != LockAcquireResult::LOCKACQUIRE_NOT_AVAIL)
+        })
+        .catch_others(|error| match error {
+            CaughtError::PostgresError(report) | CaughtError::ErrorReport(report) => {
+                Err(report.message().to_owned())
+            }
+            CaughtError::RustPanic { ereport, .. } => Err(ereport.message().to_owned()),
+        })
+        .execute()
     }
 }

@@ -12,6 +12,7 @@ pub(crate) mod lock;
 pub(crate) mod mq;
 pub(crate) mod preload;
 pub(crate) mod process;
+pub(crate) mod queues;
 pub(crate) mod raw;
 pub(crate) mod settings;
 pub(crate) mod snapshot;

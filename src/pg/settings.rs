@@ -3,6 +3,7 @@
 use core::ffi::{CStr, c_char, c_void};
 use std::ffi::CString;
 
+use pg_tock_core::http::access::AccessList;
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, pg_guard, pg_sys};
 
 /// `max_connections` of this server.
@@ -63,6 +64,51 @@ pub(crate) fn define_time_zone(
             None,
         );
     }
+}
+
+/// Defines a string setting that is a list of hosts and networks; anything else is refused.
+pub(crate) fn define_access_list(
+    name: &'static CStr,
+    short: &'static CStr,
+    long: &'static CStr,
+    setting: &'static GucSetting<Option<CString>>,
+    flags: GucFlags,
+) {
+    let context = GucContext::Sighup;
+    let check = Some(check_access_list as _);
+    // SAFETY: the check hook is guarded and keeps to the rules of such hooks.
+    unsafe {
+        GucRegistry::define_string_guc_with_hooks(
+            name, short, long, setting, context, flags, check, None, None,
+        );
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn check_access_list(
+    value: *mut *mut c_char,
+    _extra: *mut *mut c_void,
+    _source: pg_sys::GucSource::Type,
+) -> bool {
+    // SAFETY: Postgres passes the address of the proposed value.
+    let proposed = unsafe { *value };
+    if proposed.is_null() {
+        return true;
+    }
+    // SAFETY: a proposed value that is not null is a C string.
+    let text = unsafe { CStr::from_ptr(proposed) }.to_string_lossy();
+    let Err(refused) = text.parse::<AccessList>() else { return true };
+    let copy = |text: String| {
+        let text = CString::new(text).unwrap_or_default();
+        // SAFETY: a C string; the copy is freed with the memory context of the error.
+        unsafe { pg_sys::pstrdup(text.as_ptr()) }
+    };
+    // SAFETY: what such hooks set before they refuse a value.
+    unsafe {
+        pg_sys::GUC_check_errdetail_string = copy(format!("{refused}."));
+        pg_sys::GUC_check_errhint_string = copy(refused.hint().to_owned());
+    }
+    false
 }
 
 /// Gives the prefix `cron.` to this extension: settings nobody defined are reported.

@@ -35,21 +35,7 @@ impl Alarm {
         if timer < 0 {
             return Err(std::io::Error::last_os_error());
         }
-        // SAFETY: the set lives until the process ends; the latch is this process's own.
-        let set = unsafe {
-            #[cfg(any(feature = "pg15", feature = "pg16"))]
-            let set = pg_sys::CreateWaitEventSet(pg_sys::TopMemoryContext, 3);
-            #[cfg(any(feature = "pg17", feature = "pg18"))]
-            let set = pg_sys::CreateWaitEventSet(core::ptr::null_mut(), 3);
-            let none = core::ptr::null_mut();
-            pg_sys::AddWaitEventToSet(set, pg_sys::WL_LATCH_SET, -1, pg_sys::MyLatch, none);
-            let death = pg_sys::WL_EXIT_ON_PM_DEATH;
-            pg_sys::AddWaitEventToSet(set, death, -1, core::ptr::null_mut(), none);
-            let readable = pg_sys::WL_SOCKET_READABLE;
-            pg_sys::AddWaitEventToSet(set, readable, timer, core::ptr::null_mut(), none);
-            set
-        };
-        Ok(Self { timer, set, armed: None })
+        Ok(Self { timer, set: latch_and(timer), armed: None })
     }
 
     /// Sleeps until `at` (None: for as long as nobody sets the latch) or until the latch is set,
@@ -99,5 +85,47 @@ impl Alarm {
         // SAFETY: eight bytes, as timerfd_create(2) asks for; does not block.
         unsafe { libc::read(self.timer, (&raw mut count).cast(), 8) };
         self.armed = None;
+    }
+}
+
+/// Sleeping until a descriptor is readable, the latch is set or the postmaster dies.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    set: *mut pg_sys::WaitEventSet,
+}
+
+impl Watch {
+    /// `descriptor` stays open as long as this is used.
+    pub(crate) fn new(descriptor: c_int) -> Self {
+        Self { set: latch_and(descriptor) }
+    }
+
+    /// Sleeps until something happens, and resets the latch.
+    pub(crate) fn sleep(&self) {
+        // SAFETY: a plain C struct, for which all zeroes is a valid value; room for one event; the
+        // set and the latch are this process's own.
+        unsafe {
+            let mut event: pg_sys::WaitEvent = core::mem::zeroed();
+            pg_sys::WaitEventSetWait(self.set, -1, &raw mut event, 1, pg_sys::PG_WAIT_EXTENSION);
+            pg_sys::ResetLatch(pg_sys::MyLatch);
+        }
+    }
+}
+
+/// A set of this process's latch, the postmaster's death, and that descriptor.
+fn latch_and(descriptor: c_int) -> *mut pg_sys::WaitEventSet {
+    // SAFETY: the set lives until the process ends; the latch is this process's own.
+    unsafe {
+        #[cfg(any(feature = "pg15", feature = "pg16"))]
+        let set = pg_sys::CreateWaitEventSet(pg_sys::TopMemoryContext, 3);
+        #[cfg(any(feature = "pg17", feature = "pg18"))]
+        let set = pg_sys::CreateWaitEventSet(core::ptr::null_mut(), 3);
+        let none = core::ptr::null_mut();
+        pg_sys::AddWaitEventToSet(set, pg_sys::WL_LATCH_SET, -1, pg_sys::MyLatch, none);
+        let death = pg_sys::WL_EXIT_ON_PM_DEATH;
+        pg_sys::AddWaitEventToSet(set, death, -1, core::ptr::null_mut(), none);
+        let readable = pg_sys::WL_SOCKET_READABLE;
+        pg_sys::AddWaitEventToSet(set, readable, descriptor, core::ptr::null_mut(), none);
+        set
     }
 }

@@ -12,7 +12,7 @@ use pg_tock_core::time::Timestamp;
 use pgrx::pg_sys;
 
 use super::changes::Changes;
-use super::layout;
+use super::{http, layout};
 
 /// One database.
 #[repr(C)]
@@ -36,6 +36,8 @@ pub(crate) struct Database {
     flush_skips: AtomicBool,
     /// How many holds of jobs have ended.
     holds_ended: AtomicU64,
+    /// Its scheduler's queues to the HTTP worker.
+    pub(crate) http: http::Link,
     /// Jobs that changed.
     pub(crate) changes: Changes,
 }
@@ -106,6 +108,7 @@ impl Database {
     /// This process stops being the scheduler.
     pub(crate) fn release(&self, pid: i32) {
         if self.pid() == pid {
+            self.http.withdraw();
             self.latch.store(core::ptr::null_mut(), Ordering::Release);
             self.wake_at.store(0, Ordering::Relaxed);
             self.gone_at.store(crate::pg::time::now().0, Ordering::Relaxed);
@@ -116,6 +119,7 @@ impl Database {
     /// The database is gone: the entry can be used for another.
     pub(crate) fn forget(&self) {
         self.changes.clear();
+        http::forget(self.oid());
         self.set_absent(false);
         self.gone_at.store(0, Ordering::Relaxed);
         self.oid.store(0, Ordering::Release);

@@ -8,7 +8,9 @@ use core::sync::atomic::{AtomicI32, AtomicI64, AtomicPtr, AtomicU32, AtomicU64};
 use pgrx::pg_sys;
 
 use super::databases::Database;
+use super::http::{Http, HttpSlot};
 use super::slots::Slot;
+use crate::guc;
 
 /// Most databases with a scheduler at a time.
 pub(crate) const MAX_DATABASES: usize = 64;
@@ -27,6 +29,8 @@ pub(crate) struct Header {
     pub(crate) launcher_news: AtomicU64,
     /// Reserved for a server-wide figure; keeps what follows aligned to a cache line.
     pub(crate) started_at: AtomicI64,
+    /// The HTTP worker.
+    pub(crate) http: Http,
     /// One entry for each database with a scheduler.
     pub(crate) databases: [Database; MAX_DATABASES],
 }
@@ -38,9 +42,19 @@ fn slot_count() -> usize {
     usize::try_from(unsafe { pg_sys::max_worker_processes }).unwrap_or(0)
 }
 
-fn size() -> usize {
-    size_of::<Header>() + slot_count() * size_of::<Slot>()
+/// Runs the HTTP worker can have: those it sends at a time, and as many that wait for their host.
+fn http_slot_count() -> usize {
+    guc::http::max_requests().saturating_mul(2)
 }
+
+fn size() -> usize {
+    size_of::<Header>()
+        + slot_count() * size_of::<Slot>()
+        + http_slot_count() * size_of::<HttpSlot>()
+}
+
+/// What each HTTP run may take of the server's table of locks, which was not made for so many.
+const LOCK: usize = 512;
 
 static mut PREVIOUS_REQUEST: pg_sys::shmem_request_hook_type = None;
 static mut PREVIOUS_STARTUP: pg_sys::shmem_startup_hook_type = None;
@@ -65,6 +79,7 @@ unsafe extern "C-unwind" fn request() {
             previous();
         }
         pg_sys::RequestAddinShmemSpace(size());
+        pg_sys::RequestAddinShmemSpace(http_slot_count() * LOCK);
     }
 }
 
@@ -87,6 +102,9 @@ unsafe extern "C-unwind" fn startup() {
         let count = u32::try_from(slot_count()).unwrap_or(u32::MAX);
         // SAFETY: initialised just now.
         unsafe { &*header }.slot_count.store(count, core::sync::atomic::Ordering::Relaxed);
+        let count = u32::try_from(http_slot_count()).unwrap_or(u32::MAX);
+        // SAFETY: as above.
+        unsafe { &*header }.http.slot_count.store(count, core::sync::atomic::Ordering::Relaxed);
     }
     BASE.store(header, core::sync::atomic::Ordering::Release);
 }
@@ -110,4 +128,18 @@ pub(crate) fn slots() -> &'static [Slot] {
     }
 }
 
+/// All slots of HTTP runs; empty in a server that does not preload the library.
+pub(crate) fn http_slots() -> &'static [HttpSlot] {
+    let Some(header) = header() else { return &[] };
+    let count = header.http.slot_count.load(core::sync::atomic::Ordering::Relaxed) as usize;
+    let slots = slots();
+    // SAFETY: `startup` allocated that many behind the executors' slots, whose size is a multiple
+    // of their alignment; all parts are atomics.
+    unsafe {
+        let first = slots.as_ptr().add(slots.len()).cast::<HttpSlot>();
+        core::slice::from_raw_parts(first, count)
+    }
+}
+
+const _: () = assert!(size_of::<Slot>().is_multiple_of(align_of::<HttpSlot>()));
 const _: () = assert!(size_of::<Header>().is_multiple_of(align_of::<Slot>()));

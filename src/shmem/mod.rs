@@ -4,12 +4,14 @@
 //! can be left locked by a process that dies. `layout` places it, `slots` tells the life of an
 //! executor and of its run (`progress` what the run says about itself, `cancel` that it is to end and
 //! why, `left` how it ended, `words` what its
-//! process said last, `mine` which slot is this process's own), `databases` that of a scheduler, `changes` carries news of changed
+//! process said last, `mine` which slot is this process's own), `databases` that of a scheduler,
+//! `http` that of the HTTP worker and its runs, `changes` carries news of changed
 //! jobs from COMMIT to the scheduler.
 
 pub(crate) mod cancel;
 pub(crate) mod changes;
 pub(crate) mod databases;
+pub(crate) mod http;
 pub(crate) mod layout;
 pub(crate) mod left;
 pub(crate) mod mine;

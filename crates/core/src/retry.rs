@@ -73,6 +73,12 @@ pub struct Ended {
     pub guarantee: Guarantee,
     /// Which attempt it was, from 1.
     pub attempt: u32,
+    /// What an HTTP run knows of its failure: whether another attempt may have more luck, whatever
+    /// its SQLSTATE. `None` for a run of SQL.
+    pub transient: Option<bool>,
+    /// How long the receiver of an HTTP request wants to be left alone, in microseconds, at most
+    /// the policy's `max_delay`.
+    pub retry_after: Option<i64>,
 }
 
 /// The number that spreads the attempts after this one, for [`RetryPolicy::next_attempt`]: a hash,
@@ -94,14 +100,16 @@ impl RetryPolicy {
     pub fn next_attempt(&self, ended: Ended, random: u64) -> Option<i64> {
         let wanted = match ended.outcome {
             Outcome::Succeeded | Outcome::Cancelled => false,
-            Outcome::Crashed => ended.guarantee == Guarantee::ExactlyOnce || self.on_crash,
-            Outcome::Timeout => self.on == RetryOn::Any,
+            Outcome::Crashed => ended.guarantee != Guarantee::AtMostOnce || self.on_crash,
+            Outcome::Timeout => self.on == RetryOn::Any || ended.transient == Some(true),
             Outcome::Failed => {
-                self.on == RetryOn::Any || ended.sqlstate.is_some_and(|code| is_transient(&code))
+                let by_code = || ended.sqlstate.is_some_and(|code| is_transient(&code));
+                self.on == RetryOn::Any || ended.transient.unwrap_or_else(by_code)
             }
         };
+        let after = ended.retry_after.map_or(0, |after| after.clamp(0, self.max_delay.max(0)));
         (wanted && ended.attempt < self.max_attempts)
-            .then(|| self.delay_after(ended.attempt, random))
+            .then(|| self.delay_after(ended.attempt, random).max(after))
     }
 
     #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "clamped")]
@@ -147,6 +155,8 @@ mod tests {
             sqlstate: Some(*sqlstate),
             guarantee: Guarantee::ExactlyOnce,
             attempt,
+            transient: None,
+            retry_after: None,
         }
     }
 
@@ -170,11 +180,16 @@ mod tests {
 
     #[test]
     fn a_crash_is_repeated_only_where_that_is_safe() {
-        let crashed =
-            |guarantee| Ended { outcome: Outcome::Crashed, sqlstate: None, guarantee, attempt: 1 };
+        let crashed = |guarantee| Ended {
+            outcome: Outcome::Crashed,
+            guarantee,
+            sqlstate: None,
+            ..failed(b"XX000", 1)
+        };
         assert!(three().next_attempt(crashed(Guarantee::ExactlyOnce), 0).is_some());
         assert_eq!(three().next_attempt(crashed(Guarantee::AtMostOnce), 0), None);
-        assert_eq!(three().next_attempt(crashed(Guarantee::AtLeastOnce), 0), None);
+        // It was promised nothing else.
+        assert!(three().next_attempt(crashed(Guarantee::AtLeastOnce), 0).is_some());
         let anyway = RetryPolicy { on_crash: true, ..three() };
         assert!(anyway.next_attempt(crashed(Guarantee::AtMostOnce), 0).is_some());
     }
@@ -189,6 +204,26 @@ mod tests {
         let timeout = Ended { outcome: Outcome::Timeout, ..failed(b"57014", 1) };
         assert_eq!(three().next_attempt(timeout, 0), None);
         assert!(any.next_attempt(timeout, 0).is_some());
+    }
+
+    #[test]
+    fn http_runs_know_better_than_their_sqlstate() {
+        let ended = |outcome, transient| Ended {
+            outcome,
+            transient: Some(transient),
+            ..failed(if transient { b"57014" } else { b"08006" }, 1)
+        };
+        for outcome in [Outcome::Failed, Outcome::Timeout] {
+            assert!(three().next_attempt(ended(outcome, true), 0).is_some());
+            assert_eq!(three().next_attempt(ended(outcome, false), 0), None);
+        }
+        let busy =
+            Ended { retry_after: Some(60 * Timestamp::SECOND), ..ended(Outcome::Failed, true) };
+        assert_eq!(three().next_attempt(busy, 0), Some(60 * Timestamp::SECOND));
+        let soon = Ended { retry_after: Some(1), ..busy };
+        assert!(three().next_attempt(soon, 0).unwrap() > Timestamp::SECOND);
+        let never = Ended { retry_after: Some(i64::MAX), ..busy };
+        assert_eq!(three().next_attempt(never, 0), Some(three().max_delay));
     }
 
     #[test]

@@ -74,6 +74,7 @@ fn preparing() -> f64 {
     let value = Secret::new("sk_live_0123456789abcdef".to_owned());
     let stored = keys.seal("key", &value).unwrap();
     let message = HttpOrder {
+        slot: 0,
         run: 1,
         job: 1,
         job_name: "bench".to_owned(),
@@ -82,6 +83,7 @@ fn preparing() -> f64 {
         scheduled_for: 0,
         attempt: 1,
         retries: false,
+        shares_lock: false,
         flush_lsn: 0,
         method: "POST".to_owned(),
         url: "https://example.com/functions/v1/daily-sync".to_owned(),

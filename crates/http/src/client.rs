@@ -232,6 +232,11 @@ impl Client {
     /// is left to the end of the process.
     #[must_use]
     pub fn shutdown(mut self, patience: Duration) -> Vec<Event> {
+        self.end(patience)
+    }
+
+    /// As [`Client::shutdown`], for an owner that cannot give the client away. It runs no more.
+    pub fn end(&mut self, patience: Duration) -> Vec<Event> {
         self.stop(patience);
         let mut events = Vec::new();
         self.take(&mut events);

@@ -54,6 +54,29 @@ impl Run {
         })
     }
 
+    /// The report of a run that has not begun, because somebody held its job; `holds_ended`: how
+    /// many holds had ended before that was seen.
+    #[must_use]
+    pub fn put_off(&self, holds_ended: u64) -> HttpReport {
+        let message = "job is held".to_owned();
+        let unsent = Completion::unsent(0, Failure::Cancelled, message);
+        HttpReport { held: Some(holds_ended), ..self.report(&unsent) }
+    }
+
+    /// The report of a run whose request could not be sent, for want of something here.
+    #[must_use]
+    pub fn refused(&self, message: &str) -> HttpReport {
+        self.report(&Completion::unsent(0, Failure::Resources, message.to_owned()))
+    }
+
+    /// The report of a run whose request was under way when whoever sent it ended; nobody knows what
+    /// became of it.
+    #[must_use]
+    pub fn lost(&self, message: &str) -> HttpReport {
+        let unsent = Completion::unsent(0, Failure::Shutdown, message.to_owned());
+        self.report(&Completion { sent: true, ..unsent })
+    }
+
     /// The report of a run that is over.
     #[must_use]
     pub fn report(&self, done: &Completion) -> HttpReport {
@@ -61,12 +84,15 @@ impl Run {
         let outcome = match failure {
             _ if done.verdict == Verdict::Succeeded => Outcome::Succeeded,
             Some(Failure::Timeout | Failure::HeldBack) => Outcome::Timeout,
-            Some(Failure::Cancelled | Failure::Shutdown) => Outcome::Cancelled,
+            Some(Failure::Cancelled) => Outcome::Cancelled,
+            // The process goes, and the request with it.
+            Some(Failure::Shutdown) => Outcome::Crashed,
             _ => Outcome::Failed,
         };
         HttpReport {
             run: self.run,
             job: self.job,
+            held: None,
             outcome,
             guarantee: if self.retries { Guarantee::AtLeastOnce } else { Guarantee::AtMostOnce },
             transient: done.verdict == Verdict::Transient,
@@ -145,6 +171,7 @@ fn details(done: &Completion) -> Value {
     }
     let mut details = json!({
         "times_ms": times, "sent": done.sent, "redirects": done.redirects,
+        "transient": done.verdict == Verdict::Transient,
     });
     let optional = [
         ("kind", done.failure.as_ref().map(|(failure, _)| json!(failure.as_str()))),

@@ -75,6 +75,7 @@ impl Scheduler {
             error: None,
             cause: None,
             reason: Some(b"executor could not start".to_vec()),
+            http: None,
         };
         let handed_at = now;
         let current = Current {

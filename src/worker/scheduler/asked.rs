@@ -166,5 +166,6 @@ fn not_begun(reason: Vec<u8>, now: Timestamp) -> End {
         error: None,
         cause: Some(Cause::Requested),
         reason: Some(reason),
+        http: None,
     }
 }

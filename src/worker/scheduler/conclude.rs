@@ -147,6 +147,7 @@ pub(super) fn last_will(
         error: None,
         cause: None,
         reason: None,
+        http: None,
     };
     if let Some(left) = slot.left() {
         let (sqlstate, message) = words.unwrap_or((*b"00000", String::new()));
@@ -213,5 +214,6 @@ pub(super) fn end_of(bytes: &[u8]) -> Option<End> {
         error: report.error_json.map(str::to_owned),
         cause: report.cause,
         reason: (report.condition == Condition::Failed).then(|| CONDITION.as_bytes().to_vec()),
+        http: None,
     })
 }

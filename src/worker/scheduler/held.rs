@@ -17,12 +17,18 @@ impl Scheduler {
     pub(super) fn put_off(&mut self, id: ExecutorId, holds_ended: u64, now: Timestamp) {
         let executor = self.executors.get_mut(&id);
         if let Some(current) = executor.and_then(|executor| executor.current.take()) {
-            if self.database.holds_ended() == holds_ended {
-                self.engine.hold(current.occurrence.job);
-            }
-            self.try_again(&current);
+            self.was_held(&current, holds_ended);
         }
         self.engine.run_finished(id, now);
+    }
+
+    /// The job of a run was held when it was to begin: it is due again. Whoever had it is still to
+    /// be reported as finished.
+    pub(super) fn was_held(&mut self, current: &Current, holds_ended: u64) {
+        if self.database.holds_ended() == holds_ended {
+            self.engine.hold(current.occurrence.job);
+        }
+        self.try_again(current);
     }
 
     /// Whether it is seen before anything is written that the job is held.

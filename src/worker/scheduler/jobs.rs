@@ -12,10 +12,10 @@ use pg_tock_core::run::MissedPolicy;
 use pg_tock_core::schedule::{DayRule, DstPolicy, Kind, Schedule, Zone};
 use pg_tock_core::time::{JobId, Timestamp};
 
+use crate::catalog::http::HttpJob;
 use crate::catalog::load::{Calendar, JobRow};
 use crate::catalog::state::Effective;
 use crate::guc::{self, defaults};
-use crate::shmem::slots::Slot;
 
 use super::company::Company;
 use super::policy::Policy;
@@ -36,6 +36,8 @@ pub(crate) struct Job {
     pub(crate) settings: Option<Box<str>>,
     /// How its runs are to be treated.
     pub(crate) policy: Rc<Policy>,
+    /// What an HTTP job asks for; None for one that runs SQL.
+    pub(crate) http: Option<Box<HttpJob>>,
     /// What makes its schedule the same schedule, and what shapes it.
     definition: Rc<str>,
     options: Option<Box<str>>,
@@ -54,6 +56,11 @@ impl Job {
     /// The schedule's text if its only instant makes the job be over.
     pub(crate) fn once(&self) -> Option<&str> {
         self.times.once().then(|| self.definition.splitn(4, '|').nth(3)).flatten()
+    }
+
+    /// Whether an occurrence of it may be tried again.
+    pub(crate) fn retries(&self) -> bool {
+        self.policy.retry.max_attempts > 1
     }
 }
 
@@ -205,6 +212,10 @@ impl Jobs {
         } else {
             Rc::new(Policy::read(&options))
         };
+        let http = row.http.as_deref().map(HttpJob::read).transpose();
+        let http = http
+            .map_err(|error| format!("the request of job {} cannot be read: {error}", row.id))?
+            .map(Box::new);
         let spec = JobSpec {
             id,
             key,
@@ -249,6 +260,7 @@ impl Jobs {
             active: row.active,
             settings: row.settings.map(String::into_boxed_str),
             policy,
+            http,
             definition,
             options: row.options.map(String::into_boxed_str),
             made_with,
@@ -342,10 +354,10 @@ impl Jobs {
 
     /// The job of a run an earlier scheduler has handed out: what is known of it before the jobs
     /// are read.
-    pub(crate) fn stranger(&self, id: JobId, slot: &Slot) -> Rc<Job> {
+    pub(crate) fn stranger(&self, id: JobId, key: PoolKey) -> Rc<Job> {
         Rc::new(Job {
             id,
-            key: PoolKey { database: slot.database(), role: slot.role() },
+            key,
             name: None,
             command: CString::default(),
             database: Rc::default(),
@@ -354,6 +366,7 @@ impl Jobs {
             active: true,
             settings: None,
             policy: Rc::new(Policy::read(&Stored::default())),
+            http: None,
             definition: Rc::from(""),
             options: None,
             made_with: MadeWith::default(),
@@ -404,6 +417,9 @@ fn place(row: &JobRow) -> Result<PoolKey, String> {
             "skipping job {} since superuser jobs are currently disallowed",
             row.id
         ));
+    }
+    if row.http.is_some() {
+        return Ok(PoolKey::http(role));
     }
     // A database that does not exist has the oid 0: its runs fail, and say why.
     Ok(PoolKey { database: row.database_oid.unwrap_or(0), role })

@@ -10,6 +10,10 @@ mod asked;
 mod company;
 mod conclude;
 mod held;
+mod http;
+mod http_claim;
+mod http_link;
+mod http_order;
 mod jobs;
 mod long;
 mod news;
@@ -44,7 +48,7 @@ use crate::shmem::databases::{self, Database};
 use crate::shmem::slots::{self, Phase};
 use jobs::Jobs;
 use policy::Policy;
-use pool::Executor;
+use pool::{Current, Executor};
 use records::Records;
 
 /// What a scheduler is to the postmaster; its argument is the oid of its database.
@@ -141,6 +145,7 @@ struct Scheduler {
     /// Worker slots the engine was told of.
     slots: u32,
     retries: retries::Retries,
+    http: http::Http,
     actions: Vec<Action>,
     /// Room for a list of executors.
     ids: Vec<ExecutorId>,
@@ -201,8 +206,8 @@ fn limits() -> Limits {
         max_running: small(guc::max_running_jobs()),
         max_running_per_role: guc::max_running_jobs_per_role(),
         max_queued_per_job: small(guc::max_queued_runs()),
-        // Whoever sends them has as many places as the setting says.
-        http_max_requests: u32::MAX,
+        // Those that are sent, and as many that wait for their host.
+        http_max_requests: small(crate::shmem::layout::http_slots().len()),
         idle_timeout: micros(guc::executor_idle_timeout()),
         max_age: micros(guc::executor_max_age()),
         launch: guc::launch_active_jobs(),
@@ -227,6 +232,7 @@ impl Scheduler {
             holds_seen: 0,
             slots: 0,
             retries: retries::Retries::default(),
+            http: http::Http::default(),
             actions: Vec::new(),
             ids: Vec::new(),
             order: Vec::new(),
@@ -286,12 +292,15 @@ impl Scheduler {
     /// Everything there is to do now; says when there will be more.
     fn turn(&mut self) -> Option<Timestamp> {
         self.look_after_executors();
+        self.look_after_http();
         self.take_released();
         let now = time::now();
         self.conclude(now);
         self.release_retries(now);
+        self.conclude_http(now);
         self.engine.tick(now, &mut self.actions);
         self.act(now);
+        self.send_requests(now);
         if self.installed {
             self.record_long_runs(now);
             self.note_moves();
@@ -308,12 +317,20 @@ impl Scheduler {
         let lasting = watch::next_look(self.executors.values());
         let records = if self.installed { self.records.next_look() } else { None };
         let retries = self.retries.next_look();
-        [engine, executors, lasting, records, retries, self.read_at].into_iter().flatten().min()
+        let http = self.http.next_look();
+        let nexts = [engine, executors, lasting, http, records, retries, self.read_at];
+        nexts.into_iter().flatten().min()
     }
 
     /// The lowest id among the runs that go on.
     fn oldest_run(&self) -> Option<RunId> {
-        self.executors.values().filter_map(|e| Some(e.current.as_ref()?.run)).min()
+        self.currents().map(|current| current.run).min()
+    }
+
+    /// The runs that go on.
+    fn currents(&self) -> impl Iterator<Item = &Current> {
+        let executors = self.executors.values().filter_map(|executor| executor.current.as_ref());
+        executors.chain(self.http.currents())
     }
 
     /// Sends this process's statistics when it goes to sleep, at most once a second.
@@ -350,8 +367,11 @@ impl Scheduler {
 
     /// The latest instant of its schedule a job's runs under way are for.
     fn handed_over(&self, job: JobId) -> Option<Timestamp> {
-        let runs = self.engine.runs_of(job).filter_map(|id| self.executors.get(&id));
-        let occurrences = runs.filter_map(|executor| Some(executor.current.as_ref()?.occurrence));
+        let occurrence = |id: ExecutorId| match self.executors.get(&id) {
+            Some(executor) => Some(executor.current.as_ref()?.occurrence),
+            None => Some(self.http.runs.get(&id)?.current.occurrence),
+        };
+        let occurrences = self.engine.runs_of(job).filter_map(occurrence);
         let nominal = occurrences.filter(Occurrence::is_nominal);
         nominal.map(|occurrence| occurrence.scheduled_for).max()
     }
@@ -372,7 +392,9 @@ impl Scheduler {
         for executor in self.executors.values() {
             executor.slot.ask_to_retire();
         }
+        self.look_after_http();
         self.conclude(time::now());
+        self.conclude_http(time::now());
         if self.installed && self.flush_everything(true) {
             let now = time::now();
             txn::run("leaving", || state::leave(now));

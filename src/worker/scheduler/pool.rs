@@ -5,14 +5,14 @@ use std::rc::Rc;
 
 use pg_tock_core::engine::{ExecutorId, Occurrence, PoolKey};
 use pg_tock_core::time::{RunId, Timestamp};
-use pgrx::{PgTryBuilder, pg_sys};
 
 use super::Scheduler;
 use super::conclude::Told;
 use super::jobs::Job;
 use super::watch::Watched;
 use crate::pg::bgw::{Handle, Life};
-use crate::pg::mq::{Detached, Receiver, Sender};
+use crate::pg::mq::Detached;
+use crate::pg::queues::{self, Queues};
 use crate::pg::settings;
 use crate::shmem::databases;
 use crate::shmem::slots::{self, Assignment, Phase, Slot, State};
@@ -65,27 +65,15 @@ pub(crate) struct Executor {
 /// What ties an executor to the scheduler that started it; one of an earlier scheduler has none.
 #[derive(Debug)]
 struct Link {
+    queues: Queues,
     handle: Handle,
-    orders: Sender,
-    reports: Receiver,
-    segment: *mut pg_sys::dsm_segment,
-}
-
-impl Drop for Link {
-    fn drop(&mut self) {
-        self.orders.detach();
-        self.reports.detach();
-        // SAFETY: created by `start`, detached once; the queues are not used afterwards.
-        unsafe { pg_sys::dsm_detach(self.segment) };
-    }
 }
 
 impl Executor {
     /// Starts one; None when no worker slot is free.
     pub(crate) fn start(scheduler: u32, ledger: u32, key: PoolKey) -> Option<Self> {
-        let (segment, orders, reports) = make_queues()?;
-        // SAFETY: just created.
-        let dsm = unsafe { pg_sys::dsm_segment_handle(segment) };
+        let made = queues::make(QUEUE)?;
+        let dsm = made.handle();
         let assignment =
             Assignment { scheduler, ledger, database: key.database, role: key.role, dsm };
         let reserved = slots::reserve(assignment);
@@ -97,20 +85,11 @@ impl Executor {
             }
         });
         let Some((index, slot, handle)) = started else {
-            // SAFETY: nobody else knows the segment.
-            unsafe { pg_sys::dsm_detach(segment) };
+            made.discard();
             return None;
         };
-        // SAFETY: both queues lie in the segment, which stays mapped while the link lives.
-        let (orders, reports) = unsafe {
-            let old = pg_sys::CurrentMemoryContext;
-            pg_sys::CurrentMemoryContext = pg_sys::TopMemoryContext;
-            let orders = pg_sys::shm_mq_attach(orders, segment, handle.as_ptr());
-            let reports = pg_sys::shm_mq_attach(reports, segment, handle.as_ptr());
-            pg_sys::CurrentMemoryContext = old;
-            (Sender::new(orders), Receiver::new(reports))
-        };
-        let link = Link { handle, orders, reports, segment };
+        let queues = made.attach(Some(&handle));
+        let link = Link { handle, queues };
         Some(Self {
             id: ExecutorId(index),
             key,
@@ -184,7 +163,7 @@ impl Executor {
     /// Sends what did not fit.
     pub(crate) fn send_rest(&mut self) -> Result<(), Detached> {
         let (Some(order), Some(link)) = (&self.unsent, &mut self.link) else { return Ok(()) };
-        if link.orders.try_send(order)? {
+        if link.queues.orders.try_send(order)? {
             self.unsent = None;
         }
         Ok(())
@@ -193,7 +172,7 @@ impl Executor {
     /// Its next report, if there is one.
     pub(crate) fn receive(&mut self) -> Result<Option<&[u8]>, Detached> {
         match &mut self.link {
-            Some(link) => link.reports.try_receive(),
+            Some(link) => link.queues.reports.try_receive(),
             None => Ok(None),
         }
     }
@@ -262,33 +241,5 @@ impl Scheduler {
         if std::mem::replace(&mut self.slots, slots) != slots {
             self.engine.set_slots(slots);
         }
-    }
-}
-
-/// A DSM segment with two queues; None when there is no room for one.
-fn make_queues() -> Option<(*mut pg_sys::dsm_segment, *mut pg_sys::shm_mq, *mut pg_sys::shm_mq)> {
-    // SAFETY: without a resource owner the mapping lasts until it is detached; the segment has
-    // room for two queues, which begin at addresses aligned for them.
-    unsafe {
-        let old_context = pg_sys::CurrentMemoryContext;
-        let old_owner = pg_sys::CurrentResourceOwner;
-        pg_sys::CurrentMemoryContext = pg_sys::TopMemoryContext;
-        pg_sys::CurrentResourceOwner = core::ptr::null_mut();
-        let flags = pg_sys::DSM_CREATE_NULL_IF_MAXSEGMENTS.cast_signed();
-        // A full /dev/shm is an ERROR: no segment, no executor, for the time being.
-        let segment = PgTryBuilder::new(|| pg_sys::dsm_create(2 * QUEUE, flags))
-            .catch_others(|_| core::ptr::null_mut())
-            .execute();
-        pg_sys::CurrentResourceOwner = old_owner;
-        pg_sys::CurrentMemoryContext = old_context;
-        if segment.is_null() {
-            return None;
-        }
-        let base = pg_sys::dsm_segment_address(segment).cast::<u8>();
-        let orders = pg_sys::shm_mq_create(base.cast(), QUEUE);
-        let reports = pg_sys::shm_mq_create(base.add(QUEUE).cast(), QUEUE);
-        pg_sys::shm_mq_set_sender(orders, pg_sys::MyProc);
-        pg_sys::shm_mq_set_receiver(reports, pg_sys::MyProc);
-        Some((segment, orders, reports))
     }
 }

@@ -124,7 +124,7 @@ impl Scheduler {
             // A run that is handed out again settles on the same key, and fails.
             _ => pgrx::log!("pg_tock: what has run already is not known"),
         }
-        for current in self.executors.values().filter_map(|executor| executor.current.as_ref()) {
+        for current in self.currents() {
             let occurrence = current.occurrence;
             done.entry(occurrence.job).or_default().push(occurrence.scheduled_for);
         }

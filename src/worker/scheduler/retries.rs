@@ -139,6 +139,8 @@ impl Scheduler {
             sqlstate: end.sqlstate,
             guarantee: end.guarantee,
             attempt: last.attempt,
+            transient: end.http.as_ref().map(|answer| answer.transient),
+            retry_after: end.http.as_ref().and_then(|answer| answer.retry_after),
         };
         let by_hand = matches!(last.trigger, Trigger::Manual | Trigger::Backfill)
             || self.retries.is_by_hand(run);
@@ -232,8 +234,8 @@ impl Scheduler {
             self.take_back(run, occurrence, request.by, reason);
             return;
         }
-        let mut runs = self.executors.values().filter_map(|executor| executor.current.as_ref());
-        if runs.any(|current| current.run == run) {
+        let goes_on = self.currents().any(|current| current.run == run);
+        if goes_on {
             self.asked.note(run, request.by);
             self.requests.insert(run); // handed out by an earlier scheduler, and under way
             return;

@@ -15,6 +15,7 @@ use super::jobs::Job;
 use super::pool::Current;
 use super::records::Records;
 use super::watch::{self, Watched};
+use crate::catalog::http::HttpAnswer;
 use crate::catalog::run::RunRow;
 use crate::catalog::state::Skip;
 use crate::guc;
@@ -47,6 +48,8 @@ pub(super) struct End {
     pub(super) cause: Option<Cause>,
     /// In the database's encoding.
     pub(super) reason: Option<Vec<u8>>,
+    /// What came of the request of an HTTP run.
+    pub(super) http: Option<Box<HttpAnswer>>,
 }
 
 impl Scheduler {
@@ -213,9 +216,9 @@ impl Scheduler {
     pub(super) fn act(&mut self, now: Timestamp) {
         let mut actions = std::mem::take(&mut self.actions);
         let needs_id = |action: &&Action| match action {
-            Action::Run { occurrence, .. } | Action::Fail { occurrence, .. } => {
-                occurrence.run.is_none()
-            }
+            Action::Run { occurrence, .. }
+            | Action::Send { occurrence, .. }
+            | Action::Fail { occurrence, .. } => occurrence.run.is_none(),
             _ => false,
         };
         let needed = actions.iter().filter(needs_id).count();
@@ -228,9 +231,8 @@ impl Scheduler {
                 Action::Run { executor, occurrence, claim } => {
                     self.hand_over(executor, occurrence, claim, now);
                 }
-                // No job has such a key before there is somebody to send its requests.
                 Action::Send { executor, occurrence, claim, .. } => {
-                    self.not_begun(executor, occurrence, claim, now);
+                    self.http.decided(executor, occurrence, claim);
                 }
                 Action::StartExecutor { key } => self.start_executor(key, now),
                 Action::Retire { executor } => self.retire(executor),
@@ -254,7 +256,9 @@ impl Scheduler {
     }
 
     fn cancel(&mut self, id: ExecutorId, cause: Cause) {
-        let Some(executor) = self.executors.get_mut(&id) else { return };
+        let Some(executor) = self.executors.get_mut(&id) else {
+            return self.cancel_http(id, time::now());
+        };
         if let Some(current) = &mut executor.current {
             let reason = match cause {
                 Cause::Replaced => REPLACED,
@@ -361,6 +365,7 @@ pub(super) fn final_row(current: &Current, pid: i32, end: End) -> RunRow {
         sqlstate: end.sqlstate,
         error: end.error,
         row_count: end.row_count,
+        http: end.http,
         ..running_row(current, Some(pid).filter(|&pid| pid > 0), end.started_at)
     }
 }
@@ -389,5 +394,6 @@ pub(super) fn running_row(current: &Current, pid: Option<i32>, started_at: Times
         error: None,
         row_count: None,
         requested_by: current.requested_by.clone(),
+        http: None,
     }
 }

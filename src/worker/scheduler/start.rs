@@ -1,6 +1,6 @@
 //! What a new scheduler finds: runs that died, runs that go on, a server that has just started.
 
-use pg_tock_core::engine::Occurrence;
+use pg_tock_core::engine::{Occurrence, PoolKey};
 use pg_tock_core::time::Timestamp;
 use pgrx::pg_sys;
 
@@ -10,7 +10,7 @@ use super::watch::Watched;
 use crate::catalog::{run, secret, state};
 use crate::pg::time::from_pg;
 use crate::pg::txn;
-use crate::shmem::slots::{self, State};
+use crate::shmem::slots::{self, Slot, State};
 
 /// Puts the tables in order: rows of runs nobody runs any more get an end. `alive`: the runs of executors that live.
 pub(super) fn prepare(alive: &[i64]) -> Result<(), pgrx::spi::Error> {
@@ -34,6 +34,10 @@ pub(super) fn first_time_since_start() -> Option<Timestamp> {
     matches!(first, Some(Ok(true))).then_some(start)
 }
 
+fn executor_key(slot: &Slot) -> PoolKey {
+    PoolKey { database: slot.database(), role: slot.role() }
+}
+
 impl Scheduler {
     /// Takes over what an earlier scheduler has left: executors in the middle of a run go on, and
     /// their jobs count as running; the others leave by themselves.
@@ -49,7 +53,7 @@ impl Scheduler {
                     run: None,
                 },
                 run: run.run,
-                job: self.jobs.stranger(run.job, slot),
+                job: self.jobs.stranger(run.job, executor_key(slot)),
                 handed_at: run.started_at,
                 claim: false,
                 local: slot.database() == self.oid,
@@ -68,10 +72,11 @@ impl Scheduler {
             }
             self.executors.insert(executor.id, executor);
         }
+        self.adopt_http();
     }
 
     /// The runs of executors that live.
     pub(super) fn live_runs(&self) -> Vec<i64> {
-        self.executors.values().filter_map(|e| Some(e.current.as_ref()?.run.0)).collect()
+        self.currents().map(|current| current.run.0).collect()
     }
 }

@@ -26,6 +26,8 @@ pub enum HttpWireError {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HttpOrder {
+    /// The run's slot in shared memory.
+    pub slot: u32,
     /// The run's key in the ledger.
     pub run: i64,
     /// The job it belongs to.
@@ -42,6 +44,8 @@ pub struct HttpOrder {
     pub attempt: u32,
     /// Whether the occurrence may be tried again: then the guarantee is `at_least_once`.
     pub retries: bool,
+    /// Whether runs of the job share its lock (`on_overlap = 'allow'`).
+    pub shares_lock: bool,
     /// WAL position that must be on disk before anything is sent: that of the claim.
     pub flush_lsn: u64,
     /// As `cron.create_http_job` got it.
@@ -86,6 +90,8 @@ pub struct HttpReport {
     pub run: i64,
     /// The job it belongs to.
     pub job: i64,
+    /// Nothing was sent, because somebody held the job: how many holds had ended by then.
+    pub held: Option<u64>,
     /// How it ended.
     #[serde(with = "outcome")]
     pub outcome: Outcome,
@@ -214,6 +220,7 @@ mod tests {
         HttpReport {
             run: 7,
             job: 3,
+            held: status.map(u64::from),
             outcome,
             guarantee: Guarantee::AtMostOnce,
             transient: true,
@@ -230,6 +237,7 @@ mod tests {
 
     fn order(text: String, stored: Vec<u8>, number: i64) -> HttpOrder {
         HttpOrder {
+            slot: 4,
             run: number,
             job: 3,
             job_name: text.clone(),
@@ -238,6 +246,7 @@ mod tests {
             scheduled_for: i64::MIN,
             attempt: 1,
             retries: true,
+            shares_lock: false,
             flush_lsn: u64::MAX,
             method: "POST".to_owned(),
             url: "https://h/".to_owned(),

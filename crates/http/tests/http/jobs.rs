@@ -19,6 +19,7 @@ fn keys() -> Keyring {
 fn order(url: String) -> HttpOrder {
     let stored = keys().seal("key", &Secret::new(SECRET.to_owned())).unwrap();
     HttpOrder {
+        slot: 1,
         run: 77,
         job: 3,
         job_name: "daily-sync".to_owned(),
@@ -27,6 +28,7 @@ fn order(url: String) -> HttpOrder {
         scheduled_for: 1_700_000_000_000_000,
         attempt: 2,
         retries: true,
+        shares_lock: false,
         flush_lsn: 0,
         method: "POST".to_owned(),
         url,
