@@ -11,17 +11,22 @@
     reason = "a program for the terminal, run by hand"
 )]
 
+mod by_hand;
 mod crates;
 mod drain;
+mod hostile;
 mod http;
 mod idle;
 mod lag;
 mod memory;
 mod process;
 mod report;
+mod restart;
 mod server;
+mod soak;
 mod sustained;
 
+use by_hand::BY_HAND;
 use report::Report;
 
 /// Name, what it measures, and how.
@@ -52,17 +57,20 @@ const MEASUREMENTS: [Measurement; 10] = [
 
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
-    let unknown = wanted.iter().find(|name| !MEASUREMENTS.iter().any(|(known, ..)| known == name));
+    let all = || MEASUREMENTS.iter().chain(&BY_HAND);
+    let unknown = wanted.iter().find(|name| !all().any(|(known, ..)| known == name));
     if let Some(unknown) = unknown {
         println!("unknown measurement {unknown}; there are:");
-        for (name, what, _) in MEASUREMENTS {
+        for (name, what, _) in all() {
             println!("  {name:<14} {what}");
         }
+        println!("Without a name, all are made but the last {}.", BY_HAND.len());
         std::process::exit(2);
     }
+    let by_name = |name: &str| wanted.iter().any(|one| one == name);
     let mut report = Report::new();
-    for (name, what, measure) in MEASUREMENTS {
-        if wanted.is_empty() || wanted.iter().any(|one| one == name) {
+    for (at, (name, what, measure)) in all().enumerate() {
+        if by_name(name) || wanted.is_empty() && at < MEASUREMENTS.len() {
             println!("==> {what}");
             measure(&mut report);
         }

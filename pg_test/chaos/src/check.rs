@@ -62,14 +62,14 @@ const SUCCEEDED_TWICE: &str = "select format('job %s at %s: runs %s', jobid, sch
 #[track_caller]
 pub(crate) fn all_run_on(world: &World) {
     let owners = STEADY.map(|role| format!("'{role}'")).join(", ");
-    let since: String = world.cluster.one("select clock_timestamp()::text");
+    let since: i64 = world.cluster.one("select coalesce(max(runid), 0) from cron.job_run_details");
     let mut silent: Vec<String> = Vec::new();
     let started = std::time::Instant::now();
     poll_until("every job has run again", PATIENCE * 3, || {
         silent = world.cluster.column(&format!(
             "select format('%s (job %s)', jobname, jobid) from cron.job where active and paused_until is null \
              and username in ({owners}, 'victim') and schedule ~ 'second' and jobname !~ '^(closed|window)' \
-             and not exists (select from cron.job_run_details d where d.jobid = job.jobid and start_time > '{since}')"
+             and not exists (select from cron.job_run_details d where d.jobid = job.jobid and runid > {since})"
         ));
         (silent.is_empty() || started.elapsed() > PATIENCE * 2).then_some(())
     });

@@ -97,3 +97,22 @@ fn history_is_deleted_and_the_server_crashes() {
         cluster.story(job).into_iter().filter(|run| run.as_str() < "10:21").collect();
     assert_eq!(again, Vec::<String>::new(), "what ran is not run again because its rows are gone");
 }
+
+#[test]
+fn jobs_made_while_the_clock_was_ahead_run_once_it_is_right() {
+    let (cluster, _) = server();
+    cluster.step_clock(86_400);
+    cluster.wait_for(UP_TO_DATE);
+    let job = cluster.schedule("seconds", "1 second", "select 1");
+    let odd = cluster.schedule("odd", "every 7 seconds", "select 1");
+    let _ = (cluster.finished_run(job), cluster.finished_run(odd));
+    cluster.step_clock(-86_400);
+    cluster.flush();
+    for job in [job, odd] {
+        cluster.wait_for(&format!(
+            "(select count(*) >= 2 from cron.job_run_details \
+             where jobid = {job} and status = 'succeeded' and start_time < '2026-06-02')"
+        ));
+        assert_eq!(cluster.found_by_audit_of(job), Vec::<String>::new());
+    }
+}

@@ -1,7 +1,7 @@
 //! An executor is a session that serves one run after another: what it shows while it does, what it
 //! must forget in between, and what happens when somebody cancels or terminates it.
 
-use pg_tock_test::{Cluster, is_alive};
+use pg_tock_test::{Cluster, PATIENCE, is_alive, poll_until};
 
 #[test]
 fn nothing_leaks_from_a_run_to_the_next() {
@@ -165,4 +165,29 @@ fn a_temporary_replication_slot_goes_with_its_run() {
         // 42710 if the slot of the run before were still there
         let _ = run.must_have_failed_with("22012");
     }
+}
+
+#[test]
+fn executors_terminated_while_they_start_fail_nobody() {
+    let cluster = Cluster::builder().conf("cron.executor_idle_timeout", "1s").start();
+    let job = cluster.schedule("tick", "4 seconds", "select 1");
+    let _ = cluster.finished_run(job);
+    // Every session that starts reads this table; the executor has left when the job is due again.
+    let mut locker = cluster.client();
+    locker.batch_execute("begin; lock table pg_db_role_setting in access exclusive mode").unwrap();
+    // A process is in `pg_stat_activity` once it has started.
+    let starting = || -> Vec<i32> {
+        cluster.column(
+            "select l.pid from pg_locks l left join pg_stat_activity a on a.pid = l.pid \
+             where relation = 'pg_db_role_setting'::regclass and not granted and a.backend_type is null",
+        )
+    };
+    for _ in 0..2 {
+        let starting = poll_until("an executor on its way", PATIENCE, || starting().pop());
+        cluster.terminate(starting);
+    }
+    locker.batch_execute("commit").unwrap();
+    let runs = cluster.finished_runs(job, 3);
+    assert!(runs.iter().all(|run| run.status == "succeeded"), "{runs:#?}");
+    assert_eq!(cluster.skipped(job), Vec::<String>::new());
 }

@@ -146,6 +146,17 @@ impl Cluster {
         self.column(&format!("select row_to_json(found)::text from ({}) found", documented_audit()))
     }
 
+    /// What it finds of one job.
+    #[must_use]
+    #[track_caller]
+    pub fn found_by_audit_of(&self, job: i64) -> Vec<String> {
+        self.flush();
+        self.column(&format!(
+            "select row_to_json(found)::text from ({} and job.jobid = {job}) found",
+            documented_audit()
+        ))
+    }
+
     /// The documented audit finds nothing, and that says something: there are jobs whose cursor has
     /// moved.
     ///

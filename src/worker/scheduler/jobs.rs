@@ -5,7 +5,7 @@ use std::ffi::{CStr, CString};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use pg_tock_core::engine::{JobSpec, Occurrences, PoolKey, Rules};
+use pg_tock_core::engine::{JobSpec, LATE, Occurrences, PoolKey, Rules};
 use pg_tock_core::options::Stored;
 use pg_tock_core::plan::{Dates, Plan, RunWindow, Shape};
 use pg_tock_core::run::MissedPolicy;
@@ -178,8 +178,10 @@ impl Jobs {
         let definition = definition(&row, options.dst_policy.as_deref());
         let known = self.jobs.get(&id).filter(|job| *job.definition == *definition).cloned();
         let stored = row.effective_from.filter(|_| row.definition.as_ref() == Some(&definition));
-        // What is known here may not be stored yet.
-        let (since, new) = match known.as_ref().map(|job| job.since).or(stored) {
+        // What is known here may not be stored yet. A job that took effect while the clock was far ahead
+        // would not be due before the clock gets there again: it begins anew.
+        let since = known.as_ref().map(|job| job.since).or(stored);
+        let (since, new) = match since.filter(|since| since.since(now) <= LATE) {
             Some(since) => (since, false),
             None => (now, true),
         };
@@ -187,7 +189,8 @@ impl Jobs {
         let same = known.filter(|job| {
             // Without options it names no calendar.
             let calendars = job.options.is_none() || job.made_with.calendars == made_with.calendars;
-            job.options.as_deref() == row.options.as_deref()
+            job.since == since
+                && job.options.as_deref() == row.options.as_deref()
                 && calendars
                 && job.made_with.rules == made_with.rules
         });

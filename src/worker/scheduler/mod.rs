@@ -5,6 +5,7 @@
 //! holds no snapshot and no transaction while it sleeps, waits for no lock, and does nothing at
 //! all while nothing is due.
 
+mod arrivals;
 mod asked;
 mod company;
 mod conclude;
@@ -21,6 +22,7 @@ mod pool;
 mod records;
 mod resume;
 mod retries;
+mod rows;
 mod runs;
 mod shared;
 mod start;
@@ -135,6 +137,8 @@ struct Scheduler {
     executors: HashMap<ExecutorId, Executor>,
     /// Why executors of a key could not be started lately.
     refusals: HashMap<PoolKey, ([u8; 5], String)>,
+    /// How many executors were ended on their way since one arrived.
+    cut_off: HashMap<PoolKey, u32>,
     records: Records,
     /// How many holds had ended when everything was tried last.
     holds_seen: u64,
@@ -224,6 +228,7 @@ impl Scheduler {
             executors: HashMap::new(),
             refusals: HashMap::new(),
             records: Records::new(database.oid()),
+            cut_off: HashMap::new(),
             holds_seen: 0,
             slots: 0,
             retries: retries::Retries::default(),

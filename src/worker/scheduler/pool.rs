@@ -231,18 +231,6 @@ impl Scheduler {
         self.count_slots();
     }
 
-    /// An executor did not get as far as being ready.
-    pub(super) fn start_failed(&mut self, id: ExecutorId, now: Timestamp) {
-        let Some(executor) = self.executors.remove(&id) else { return };
-        let words = executor.slot.last_words();
-        let (sqlstate, message) = words.unwrap_or_else(|| {
-            (*b"58000", "executor could not be started; see the server log".to_owned())
-        });
-        self.refusals.insert(executor.key, (sqlstate, message));
-        executor.slot.free();
-        self.engine.executor_start_failed(id, now);
-    }
-
     /// Tells the engine how many worker slots its executors may take: all but what others have of
     /// them. Whatever else the server starts is found out when a slot is refused.
     pub(super) fn count_slots(&mut self) {

@@ -25,9 +25,6 @@ const COUNT_PAUSE: i64 = Timestamp::SECOND / 10;
 const LOCK_RETRY: i64 = Timestamp::SECOND / 10;
 /// Most rows that wait. Beyond that the oldest are given up, with a line in the server log.
 const MOST_ROWS: usize = 100_000;
-/// How often a row is tried on its own, and how many may fail in one go.
-const MOST_TRIES: u32 = 20;
-const MOST_FAILURES: u32 = 3;
 /// So many jobs make it worth while to see to it that memory is given back.
 const MANY_JOBS: usize = 10_000;
 
@@ -51,7 +48,9 @@ struct Progress {
 #[derive(Debug, Default)]
 pub(crate) struct Records {
     /// Rows, and how often each could not be written.
-    rows: VecDeque<(RunRow, u32)>,
+    pub(super) rows: VecDeque<(RunRow, u32)>,
+    /// Rows are left that can be written at once.
+    pub(super) more: bool,
     effective: HashMap<JobId, Effective>,
     gone: HashSet<i64>,
     /// Jobs to switch off, with their schedules.
@@ -238,7 +237,8 @@ impl Records {
         }
         self.retry_at = None;
         if self.wants_writing() && !self.write_rows() {
-            self.retry_at = Some(time::now().plus(LOCK_RETRY));
+            // At once, after others had their turn, or once a lock may be gone.
+            self.retry_at = (!self.more).then(|| time::now().plus(LOCK_RETRY));
             return;
         }
         if self.count_at.is_some_and(|at| at <= now) {
@@ -332,51 +332,6 @@ impl Records {
         done
     }
 
-    /// Writes rows of the ledger: all in one transaction, or, if one of them is in the way of the
-    /// others, one by one.
-    fn write_ledger(&mut self) -> bool {
-        match Self::write_some(self.rows.iter().map(|(row, _)| row)) {
-            Some(true) => {
-                self.rows.clear();
-                return true;
-            }
-            Some(false) => return false,
-            None => {}
-        }
-        let mut failures = 0;
-        for _ in 0..self.rows.len() {
-            let Some((row, tries)) = self.rows.pop_front() else { break };
-            if Self::write_some(core::iter::once(&row)) == Some(true) {
-                continue;
-            }
-            failures += 1;
-            if tries < MOST_TRIES {
-                self.rows.push_back((row, tries + 1));
-            } else {
-                pgrx::log!("pg_tock: the row of run {} cannot be written and is given up", row.run);
-            }
-            if failures >= MOST_FAILURES {
-                break;
-            }
-        }
-        self.rows.is_empty()
-    }
-
-    /// Writes rows in one transaction, unless the ledger is locked. `Some(false)`: the ledger is locked; None: an ERROR.
-    pub(super) fn write_some<'a>(rows: impl Iterator<Item = &'a RunRow>) -> Option<bool> {
-        let written = txn::run("writing the ledger", || {
-            let Some(ledger) = run::ledger()? else { return Ok(false) };
-            if !lock::try_lock_table(ledger) {
-                return Ok(false);
-            }
-            run::write(rows).map(|()| true)
-        });
-        match written {
-            Some(Ok::<bool, pgrx::spi::Error>(written)) => Some(written),
-            _ => None,
-        }
-    }
-
     /// Moves a job's cursor past an occurrence that is about to run, or deletes the request for it. WAL
     /// is ordered: effects of the run are not on disk before this is. False if it could not be written.
     pub(crate) fn pass(occurrence: Occurrence) -> bool {
@@ -467,7 +422,10 @@ impl Records {
     /// False if something could not be written.
     pub(crate) fn flush_all(&mut self, oldest: Option<RunId>) -> bool {
         self.retry_at = None;
-        let written = self.write_rows();
+        let mut written = self.write_rows();
+        while !written && self.more {
+            written = self.write_rows();
+        }
         if self.count_at.is_some() {
             self.count(oldest, usize::MAX);
         }

@@ -143,7 +143,8 @@ impl Scheduler {
             job.spec.last_success = self.jobs.covered(id);
             if job.spec.times.after_completion().is_some() {
                 let end = txn::run("looking when a job ended", || state::last_end(id));
-                job.spec.last_end = end.and_then(Result::ok).flatten();
+                // A clock that was set back since makes it lie ahead.
+                job.spec.last_end = end.and_then(Result::ok).flatten().map(|end| end.min(now));
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use pg_tock_core::cancel::{Cause, DROPPED, REPLACED};
-use pg_tock_core::engine::{Action, ExecutorId, Occurrence, PoolKey, Settled};
+use pg_tock_core::engine::{Action, ExecutorId, Occurrence, Settled};
 use pg_tock_core::run::{Condition, Guarantee, Outcome, Overlap, Trigger};
 use pg_tock_core::time::{JobId, Timestamp};
 use pg_tock_core::wire::RunOrder;
@@ -71,6 +71,8 @@ impl Scheduler {
         }
         if !executor.ready {
             if executor.has_become_ready() {
+                let key = executor.key;
+                self.cut_off.remove(&key);
                 self.engine.executor_ready(id, now);
             } else if executor.is_gone(now) {
                 self.start_failed(id, now);
@@ -349,57 +351,6 @@ impl Scheduler {
         executor.current = Some(current);
         // An executor that is gone is noticed, with its run, when it is looked after next.
         let _ = executor.send(bytes);
-    }
-
-    /// A run that could not even start.
-    fn fail(&mut self, occurrence: Occurrence, key: PoolKey, now: Timestamp) {
-        let Some(job) = self.jobs.get(occurrence.job).map(Rc::clone) else { return };
-        if occurrence.run.is_some_and(|run| self.is_taken_back(run)) {
-            return;
-        }
-        let Some(run) = occurrence.run.or_else(|| self.records.next_id()) else { return };
-        let (sqlstate, words) = self
-            .refusals
-            .get(&key)
-            .cloned()
-            .unwrap_or((*b"58000", "executor could not be started".to_owned()));
-        let words = if key.database == 0 {
-            format!("database \"{}\" does not exist", job.database.to_string_lossy())
-        } else {
-            words
-        };
-        let end = End {
-            outcome: Outcome::Failed,
-            guarantee: Guarantee::ExactlyOnce,
-            recorded: false,
-            held: None,
-            condition: Condition::Met,
-            again: false,
-            reaches_outside: false,
-            started_at: now,
-            ended_at: now,
-            row_count: None,
-            sqlstate: Some(sqlstate),
-            message: format!("FATAL:  {words}\n"),
-            error: None,
-            cause: None,
-            reason: Some(b"executor could not start".to_vec()),
-            http: None,
-        };
-        let handed_at = now;
-        let current = Current {
-            occurrence,
-            run,
-            job,
-            handed_at,
-            claim: false,
-            local: false,
-            record_at: None,
-            extension: self.extension,
-            requested_by: self.asked.by(run),
-            watched: Watched::default(),
-        };
-        self.account(&current, 0, end, now);
     }
 }
 

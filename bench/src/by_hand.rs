@@ -1,0 +1,18 @@
+//! Measurements that take minutes and gigabytes, made when they are asked for by name.
+
+use crate::Measurement;
+use crate::{hostile, restart, soak};
+
+pub(crate) const BY_HAND: [Measurement; 3] = [
+    ("soak", "memory over 1,000,000 runs (BENCH_SOAK_RUNS)", soak::measure),
+    (
+        "restart",
+        "first run after a restart with 100,000 jobs and 10 million rows",
+        restart::measure,
+    ),
+    (
+        "hostile",
+        "start lag of one user's job while another user tries everything",
+        hostile::measure,
+    ),
+];

@@ -1,0 +1,55 @@
+//! Somebody without special rights tries everything, all at once, while another user's job is due
+//! each second: it runs for every second, soon after it.
+
+use pg_tock_test::{Cluster, MALLORY, under_attack};
+use std::time::Duration;
+
+/// Later than this no run of a neighbour may start, on a machine however busy with tests.
+const LATEST: Duration = Duration::from_secs(15);
+
+#[test]
+fn one_user_tries_everything_and_another_ones_job_runs_each_second() {
+    let cluster = Cluster::builder()
+        .conf("log_min_messages", "fatal")
+        .conf("log_min_error_statement", "panic")
+        .start();
+    cluster.role(MALLORY);
+    cluster.role("ann");
+    cluster.sql("create table effect (run bigint); grant insert on effect to ann");
+    let job = cluster.schedule_as(
+        "ann",
+        "tick",
+        "1 second",
+        "insert into effect select runid from cron.current_run()",
+    );
+    let _ = cluster.finished_run(job);
+    let scheduler = cluster.wait_scheduler();
+    under_attack(&cluster, Duration::from_secs(20));
+    let during = cluster.finished_runs_of(job).len();
+    let runs = cluster.finished_runs(job, during + 2);
+    assert_eq!(cluster.wait_scheduler(), scheduler, "it is still the same scheduler");
+    for run in &runs {
+        assert_eq!(run.status, "succeeded", "{run:#?}");
+        let lag = run
+            .start_time
+            .zip(run.scheduled_for)
+            .map(|(start, due)| start.duration_since(due).unwrap_or_default());
+        assert!(lag.is_some_and(|lag| lag < LATEST), "{run:#?}");
+    }
+    cluster.flush();
+    assert_eq!(cluster.skipped(job), Vec::<String>::new());
+    let seconds: i64 = cluster.one_with(
+        "select count(*) from cron.job_state, cron.occurrences(jobid, effective_from, cursor) where jobid = $1",
+        &[&job],
+    );
+    assert!(seconds >= 20, "{seconds} seconds");
+    let lost: Vec<String> = cluster.found_by_audit_of(job);
+    assert!(lost.is_empty(), "{lost:#?}");
+    // One snapshot, as it goes on.
+    let differing: i64 = cluster.one_with(
+        "select count(*) from effect full join (select runid from cron.job_run_details \
+           where jobid = $1 and status = 'succeeded') d on run = runid where run is null or runid is null",
+        &[&job],
+    );
+    assert_eq!(differing, 0, "its effects are its succeeded runs");
+}
