@@ -12,12 +12,14 @@ use crate::pg::time::{from_pg, to_pg};
 const SERVER_START: &str = "SELECT server_start, timeline FROM cron.engine_state";
 const SET_SERVER_START: &str = "UPDATE cron.engine_state SET server_start = $1, timeline = $2";
 
+// A job that begins anew because the clock was set back has accounted for nothing after that.
 const EFFECTIVE: &str = "INSERT INTO cron.job_state AS s (jobid, effective_from, definition) \
      SELECT u.jobid, u.effective_from, u.definition FROM \
       ROWS FROM (pg_catalog.unnest($1::bigint[]), pg_catalog.unnest($2::timestamptz[]), \
        pg_catalog.unnest($3::text[])) AS u (jobid, effective_from, definition) \
      ON CONFLICT ON CONSTRAINT job_state_pkey DO UPDATE SET \
-      effective_from = excluded.effective_from, definition = excluded.definition";
+      effective_from = excluded.effective_from, definition = excluded.definition, \
+      cursor = least(s.cursor, excluded.effective_from)";
 
 const COUNT: &str = "INSERT INTO cron.job_stat AS s (jobid, total_runs, successful_runs, \
       failed_runs, total_ms, max_ms, last_run_at, last_runid, last_status, last_error, last_end) \
