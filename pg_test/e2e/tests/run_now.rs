@@ -1,4 +1,4 @@
-//! Runs by hand: `cron.run_now` and `cron.run_now_tagged`.
+//! Runs by hand: `cron.run_now` and `cron.run_now_tagged`. Those that are waited for are in `waiting`.
 #![allow(clippy::unwrap_used, reason = "helpers of scenarios, which fail by panicking")]
 
 use std::time::Duration;
