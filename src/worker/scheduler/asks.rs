@@ -118,6 +118,11 @@ impl Scheduler {
         ask.free();
     }
 
+    /// A run is over, and its row is written.
+    pub(super) fn tell_waiters(&self, run: RunId) {
+        asks::tell(self.oid, State::Ended, |ask| ask.run() == Some(run));
+    }
+
     /// A dry run is over. False if it was none.
     pub(super) fn dry_run_over(&mut self, current: &Current, end: &End) -> bool {
         if !current.dry {

@@ -145,6 +145,9 @@ impl Scheduler {
         if self.requests.remove(&current.run) {
             self.retries.forget(current.run);
             self.records.answered(current.run);
+        } else if current.occurrence.trigger == Trigger::Manual {
+            // Its row was there before its request was read: nothing else will be said of it.
+            self.tell_waiters(current.run);
         }
         let succeeded = end.outcome == Outcome::Succeeded;
         let how = match (succeeded, retry) {
