@@ -145,6 +145,21 @@ pub(crate) enum Error {
     /// A job that may not be run by hand now; `why` and `hint` are sentences.
     #[error("job {jobid} may not run now")]
     MayNotRun { jobid: i64, why: String, hint: &'static str },
+    /// A call that waits for a run, where it may not.
+    #[error("{function} cannot wait {place}")]
+    CannotWait { function: &'static str, place: &'static str },
+    /// A call that waits for a run, in a database where none runs.
+    #[error("this database has no scheduler")]
+    NoScheduler,
+    /// A job that was dropped while somebody waited for its run.
+    #[error("job {0} was dropped, or cannot run any more, before its run had ended")]
+    JobGone(i64),
+    /// A request of somebody who waits that could not be written.
+    #[error("could not ask for a run of job {0}")]
+    NotAsked(i64),
+    /// A `run_if` that is none; `at` counts characters from 1, 0 = unknown.
+    #[error("{problem}")]
+    Condition { problem: String, at: i32 },
     /// A call asks for more than one call may; `hint` is a sentence.
     #[error("{problem}")]
     TooMuch { problem: String, hint: &'static str },
@@ -222,6 +237,8 @@ impl Error {
             | Self::NoSuchRun(_)
             | Self::JobOfRunGone { .. }
             | Self::NoUpstream { .. } => PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
+            Self::CannotWait { .. } => PgSqlErrorCode::ERRCODE_ACTIVE_SQL_TRANSACTION,
+            Self::Condition { .. } => PgSqlErrorCode::ERRCODE_SYNTAX_ERROR,
             Self::AmbiguousJob(_) => PgSqlErrorCode::ERRCODE_AMBIGUOUS_FUNCTION,
             Self::CalendarExists(_) => PgSqlErrorCode::ERRCODE_DUPLICATE_OBJECT,
             Self::CalendarUsed { .. } | Self::QueueUsed { .. } => {
@@ -242,6 +259,9 @@ impl Error {
             | Self::HoldInside
             | Self::InvalidJob { .. }
             | Self::MayNotRun { .. }
+            | Self::NoScheduler
+            | Self::JobGone(_)
+            | Self::NotAsked(_)
             | Self::NoOccurrences(_) => PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             // pg_cron's SQLSTATE for these, or a bug of ours
             Self::NullArgument(_)
@@ -263,6 +283,10 @@ impl Error {
         let detail: &str = match self {
             Self::Option(error) => return error.detail(),
             Self::Http(error) => return error.detail(),
+            Self::Condition { at, .. } if *at > 0 => {
+                return Some(format!("It is at character {at} of the expression."));
+            }
+            Self::CannotWait { .. } => "The run would begin before this transaction has ended.",
             Self::InvalidSchedule { detail, .. } => detail,
             Self::RoleCannotLogIn(_) | Self::RoleBarred(_) => {
                 "Jobs may only be run by roles that have the LOGIN attribute."
@@ -301,6 +325,9 @@ impl Error {
         let hint: &str = match self {
             Self::Option(error) => return error.hint(),
             Self::Http(error) => return error.hint().map(str::to_owned),
+            Self::Condition { .. } => "Give one boolean expression, as after WHERE.",
+            Self::NoScheduler => "Setting cron.database_name names those that have one.",
+            Self::NotAsked(_) => "The server log says why.",
             Self::InvalidSchedule { .. } => {
                 "Use cron format (e.g. 5 4 * * *), or interval format '[1-59] seconds'"
             }

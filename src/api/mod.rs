@@ -8,6 +8,8 @@
 mod backfill;
 mod calendars;
 mod cancel;
+mod condition;
+mod dry_run;
 mod flush;
 mod forecast;
 mod hold;
@@ -30,3 +32,4 @@ mod simulate;
 mod triggers;
 mod upstream;
 mod views;
+mod waiting;

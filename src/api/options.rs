@@ -21,7 +21,7 @@ use crate::pg::{settings, zone};
 use super::http::{self, Http};
 use super::rights::{self, JobRef};
 use super::schedules::{check_schedule, warn_if_passed};
-use super::{queues, upstream};
+use super::{condition, queues, upstream};
 
 /// `cron.create_job(options jsonb)`: what the function with many arguments calls, too.
 #[pg_extern(sql = false)]
@@ -154,7 +154,7 @@ fn authorize(options: &Options, before: Option<&Document>) -> Result<Document, E
 }
 
 /// Makes sure that what the options named refer to by name is there, and may be used by the job's
-/// role. A new role has to have the right to what the old one used.
+/// role, and that its condition is one. A new role has to have the right to what the old one used.
 fn keep_named(
     options: &Options,
     document: &Document,
@@ -162,6 +162,11 @@ fn keep_named(
     named: impl Fn(&str) -> bool,
 ) -> Result<(), Error> {
     keep_calendars(options, &named)?;
+    if let Some(text) = options.text("run_if")
+        && named("run_if")
+    {
+        condition::check(text)?;
+    }
     let username = document.get("username").and_then(Json::as_str).unwrap_or_default();
     let username = to_server(username);
     let username = ServerText::new(&username);

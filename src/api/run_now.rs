@@ -5,7 +5,7 @@
 
 use pg_tock_core::plan::Plan;
 use pg_tock_core::run::{SkipReason, Verdict};
-use pg_tock_core::time::Timestamp as Instant;
+use pg_tock_core::time::{JobId, Timestamp as Instant};
 use pgrx::PgLogLevel;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
@@ -18,9 +18,11 @@ use crate::guc;
 use crate::pg::identity::current_user;
 use crate::pg::text::{ServerText, for_message};
 use crate::pg::time;
+use crate::shmem::asks::Wanted;
 
 use super::outlook::Calendars;
 use super::rights::{JobRef, may_change, refuse_in_recovery, refuse_superuser};
+use super::waiting;
 
 /// The most instants one call tries before it finds one that is free.
 const TRIES: usize = 1_000;
@@ -28,13 +30,17 @@ const TRIES: usize = 1_000;
 const FORCE: &str = "Use force => true to run it all the same.";
 
 #[pg_extern(sql = false)]
-fn cron_run_now(job: Option<i64>, force: Option<bool>) -> SqlResult<i64> {
-    Ok(run_now(JobRef::id(job)?, force)?)
+fn cron_run_now(job: Option<i64>, force: Option<bool>, wait: Option<bool>) -> SqlResult<i64> {
+    Ok(run_now(JobRef::id(job)?, force, wait)?)
 }
 
 #[pg_extern(sql = false)]
-fn cron_run_now_named(job: Option<&[u8]>, force: Option<bool>) -> SqlResult<i64> {
-    Ok(run_now(JobRef::name(job)?, force)?)
+fn cron_run_now_named(
+    job: Option<&[u8]>,
+    force: Option<bool>,
+    wait: Option<bool>,
+) -> SqlResult<i64> {
+    Ok(run_now(JobRef::name(job)?, force, wait)?)
 }
 
 #[pg_extern(sql = false)]
@@ -45,11 +51,25 @@ fn cron_run_now_tagged(
     Ok(SetOfIterator::new(tagged(tag, force)?))
 }
 
-fn run_now(job: JobRef<'_>, force: Option<bool>) -> Result<i64, Error> {
+fn run_now(job: JobRef<'_>, force: Option<bool>, wait: Option<bool>) -> Result<i64, Error> {
     refuse_in_recovery("cron.run_now()")?;
     let force = force.ok_or(Error::Null("force"))?;
+    let wait = wait.ok_or(Error::Null("wait"))?;
+    if wait {
+        waiting::refuse_here("cron.run_now()")?;
+    }
     let ready = Ready::find(&job.resolve()?, force)?;
-    ready.request(force)
+    if !wait {
+        return ready.request(force);
+    }
+    let run = waiting::wait(&Wanted {
+        job: ready.job(),
+        scheduled_for: ready.instant(),
+        force,
+        role: current_user().oid.to_u32(),
+        dry: None,
+    })?;
+    Ok(run.0)
 }
 
 fn tagged(tag: Option<&[u8]>, force: Option<bool>) -> Result<Vec<i64>, Error> {
@@ -88,14 +108,14 @@ fn tagged(tag: Option<&[u8]>, force: Option<bool>) -> Result<Vec<i64>, Error> {
 }
 
 /// A job that may be run by hand.
-struct Ready {
+pub(super) struct Ready {
     jobid: i64,
     plan: Plan,
 }
 
 impl Ready {
     /// The job as far as a run by hand depends on it, or why there is to be none.
-    fn find(job: &Found, force: bool) -> Result<Self, Error> {
+    pub(super) fn find(job: &Found, force: bool) -> Result<Self, Error> {
         let jobid = job.jobid;
         if job.owner_oid.is_none() {
             return Err(Error::NoSuchRole(job.owner().readable().into_owned()));
@@ -118,16 +138,33 @@ impl Ready {
         }
     }
 
+    /// The job.
+    pub(super) const fn job(&self) -> JobId {
+        JobId(self.jobid)
+    }
+
+    /// Now, or right after, if the job is due now.
+    pub(super) fn instant(&self) -> Instant {
+        self.free(time::now())
+    }
+
+    /// The first instant from `at` at which the schedule has none.
+    fn free(&self, mut at: Instant) -> Instant {
+        while self.plan.next(at.plus(-1)) == Some(at) {
+            at = at.plus(1);
+        }
+        at
+    }
+
     /// Asks for a run, at an instant that is nobody else's.
     fn request(&self, force: bool) -> Result<i64, Error> {
         let caller = current_user();
-        let mut at = time::now();
+        let mut at = self.instant();
         for _ in 0..TRIES {
-            let its_own = self.plan.next(at.plus(-1)) == Some(at);
-            if !its_own && let Some(run) = stored::request(self.jobid, at, force, caller.name())? {
+            if let Some(run) = stored::request(self.jobid, at, force, caller.name())? {
                 return Ok(run);
             }
-            at = at.plus(1);
+            at = self.free(at.plus(1));
         }
         Err(Error::TooMuch {
             problem: format!("job {} has been asked for too often at one instant", self.jobid),

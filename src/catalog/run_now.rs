@@ -1,13 +1,15 @@
 //! Runs asked for by hand, and the jobs of a tag.
 
 use pg_tock_core::run::Trigger;
-use pg_tock_core::time::Timestamp;
+use pg_tock_core::time::{RunId, Timestamp};
 use pgrx::prelude::*;
+use pgrx::spi;
 
 use crate::error::Error;
 use crate::pg::identity::as_role;
 use crate::pg::text::ServerText;
 use crate::pg::time::timestamptz;
+use crate::shmem::asks::Wanted;
 
 use super::role::extension_owner;
 
@@ -41,6 +43,72 @@ pub(crate) fn request(
             if rows.is_empty() { Ok(None) } else { Ok(rows.first().get_one()?) }
         })
     })
+}
+
+// Who asks is known by oid; a role that is gone meanwhile is named by it.
+const PUT: &str = "INSERT INTO cron.run_request \
+     (runid, jobid, scheduled_for, trigger, force, requested_by) \
+     SELECT $1, $2, $3, $4, $5, \
+      coalesce((SELECT r.rolname::pg_catalog.text FROM pg_catalog.pg_roles r \
+        WHERE r.oid OPERATOR(pg_catalog.=) $6), $6::pg_catalog.text) \
+     WHERE NOT EXISTS (SELECT FROM cron.job_run_details d \
+       WHERE d.jobid OPERATOR(pg_catalog.=) $2 AND d.scheduled_for OPERATOR(pg_catalog.=) $3) \
+     ON CONFLICT ON CONSTRAINT run_request_occurrence DO NOTHING RETURNING runid";
+
+const IS_THERE: &str = "SELECT EXISTS (SELECT FROM cron.run_request r \
+      WHERE r.runid OPERATOR(pg_catalog.=) $1) \
+     OR EXISTS (SELECT FROM cron.job_run_details d WHERE d.runid OPERATOR(pg_catalog.=) $1)";
+
+const HAS_JOB: &str =
+    "SELECT EXISTS (SELECT FROM cron.job j WHERE j.jobid OPERATOR(pg_catalog.=) $1)";
+
+const SENDS: &str = "SELECT j.http IS NOT NULL FROM cron.job j \
+     WHERE j.jobid OPERATOR(pg_catalog.=) $1";
+
+/// Whether a job sends an HTTP request.
+pub(crate) fn sends_a_request(jobid: i64) -> Result<bool, Error> {
+    let owner = extension_owner()?;
+    as_role(owner, || {
+        Spi::connect(|client| {
+            let rows = client.select(SENDS, Some(1), &[jobid.into()])?;
+            if rows.is_empty() { Ok(false) } else { Ok(rows.first().get_one()?.unwrap_or(false)) }
+        })
+    })
+}
+
+/// Writes the request of a session that waits, as the scheduler, in a transaction. It may be there
+/// already. False if there is no such job.
+pub(crate) fn put(run: RunId, wanted: &Wanted) -> Result<bool, spi::Error> {
+    let holds = |query: &str, id: i64| {
+        Spi::connect(|client| {
+            client.select(query, Some(1), &[id.into()])?.first().get_one::<bool>()
+        })
+    };
+    if holds(IS_THERE, run.0)? == Some(true) {
+        return Ok(true);
+    }
+    if holds(HAS_JOB, wanted.job.0)? != Some(true) {
+        return Ok(false);
+    }
+    let trigger = Trigger::Manual.as_str();
+    let mut at = wanted.scheduled_for;
+    loop {
+        let role = pg_sys::Oid::from(wanted.role);
+        let args = [
+            run.0.into(),
+            wanted.job.0.into(),
+            timestamptz(at).into(),
+            trigger.into(),
+            wanted.force.into(),
+            role.into(),
+        ];
+        let written =
+            Spi::connect_mut(|client| Ok::<_, spi::Error>(client.update(PUT, None, &args)?.len()))?;
+        if written > 0 {
+            return Ok(true);
+        }
+        at = at.plus(1);
+    }
 }
 
 /// The jobs that have this tag, whoever owns them, by their ids, with their quoted names.

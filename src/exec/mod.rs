@@ -4,13 +4,15 @@
 //! straight into the table, `run` puts the two together into one run, `reset` leaves nothing of it
 //! behind; `ended` puts the end of a run into words. `lock` is the lock a run holds on its job,
 //! `context` what it can read of itself, `checkpoint` what it forgets when it succeeds, `condition`
-//! what says whether it begins at all.
+//! what says whether it begins at all, `dry` a run that is
+//! rolled back.
 
 mod checkpoint;
 pub(crate) mod command;
 mod commits;
 pub(crate) mod condition;
 pub(crate) mod context;
+mod dry;
 pub(crate) mod ended;
 pub(crate) mod kind;
 pub(crate) mod ledger;

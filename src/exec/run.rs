@@ -16,6 +16,7 @@ use super::command::{self, Observer, Progress};
 use super::commits;
 use super::condition;
 use super::context;
+use super::dry;
 use super::ended::{Ended, Text, cancelled_message, describe, fields, json, outcome_of, status_of};
 use super::kind::Kind;
 use super::ledger::{self, Row, Write};
@@ -272,6 +273,9 @@ impl Observer for Flight<'_> {
 
 /// Does what `order` says.
 pub(crate) fn run(session: &Session, order: &RunOrder<'_>) -> Ended {
+    if order.dry_run.is_some() {
+        return done(session, dry::run(session, order));
+    }
     let mut flight = Flight {
         session,
         order,

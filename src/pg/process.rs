@@ -143,6 +143,18 @@ pub(crate) fn nap(millis: i64) {
     pgrx::check_for_interrupts!();
 }
 
+/// Sleeps until something happens to this session; acts on interrupts. Returns at once if something
+/// has since the last call.
+pub(crate) fn sleep() {
+    let events = pg_sys::WL_LATCH_SET | pg_sys::WL_EXIT_ON_PM_DEATH;
+    // SAFETY: this process's own latch.
+    unsafe {
+        pg_sys::WaitLatch(pg_sys::MyLatch, events.cast_signed(), -1, pg_sys::PG_WAIT_EXTENSION);
+        pg_sys::ResetLatch(pg_sys::MyLatch);
+    }
+    pgrx::check_for_interrupts!();
+}
+
 /// Wakes the process whose latch this is.
 ///
 /// # Safety

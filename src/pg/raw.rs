@@ -20,6 +20,7 @@ use pgrx::pg_sys::{
 unsafe extern "C-unwind" {
     // tcop/postgres.c, tcop/pquery.c, tcop/utility.c, tcop/dest.c
     pub(crate) fn pg_parse_query(query: *const c_char) -> *mut List;
+    pub(crate) fn AfterTriggerFireDeferred();
     pub(crate) fn raw_parser(query: *const c_char, mode: RawParseMode::Type) -> *mut List;
     pub(crate) fn pg_analyze_and_rewrite_fixedparams(
         parsetree: *mut RawStmt,

@@ -38,6 +38,8 @@ pub(crate) struct Database {
     holds_ended: AtomicU64,
     /// Its scheduler's queues to the HTTP worker.
     pub(crate) http: http::Link,
+    /// Somebody waits for a run, or does not any more.
+    asked: AtomicBool,
     /// Jobs that changed.
     pub(crate) changes: Changes,
 }
@@ -77,6 +79,17 @@ impl Database {
     pub(crate) fn hold_ended(&self) {
         self.holds_ended.fetch_add(1, Ordering::AcqRel);
         self.wake();
+    }
+
+    /// Somebody waits for a run, or does not any more.
+    pub(crate) fn somebody_asks(&self) {
+        self.asked.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    /// Whether that is so since the last call.
+    pub(crate) fn take_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed) && self.asked.swap(false, Ordering::AcqRel)
     }
 
     /// How many holds of jobs have ended. Who finds a job held after having read this, and hears

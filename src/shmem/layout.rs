@@ -1,12 +1,14 @@
 //! Where things stand in shared memory.
 //!
-//! One segment: a header, then one [`Slot`] for each worker process the server can have. All zeroes
+//! One segment: a header, then one [`Slot`] for each worker process the
+//! server can have, then one [`Ask`] for each process. All zeroes
 //! is the empty state of everything, so initialisation is one `memset`.
 
 use core::sync::atomic::{AtomicI32, AtomicI64, AtomicPtr, AtomicU32, AtomicU64};
 
 use pgrx::pg_sys;
 
+use super::asks::Ask;
 use super::databases::Database;
 use super::http::{Http, HttpSlot};
 use super::slots::Slot;
@@ -23,6 +25,8 @@ pub(crate) struct Header {
     pub(crate) launcher_pid: AtomicI32,
     /// Number of slots behind the header.
     pub(crate) slot_count: AtomicU32,
+    /// Number of entries for those who wait behind the slots.
+    pub(crate) ask_count: AtomicU32,
     /// The launcher's latch.
     pub(crate) launcher_latch: AtomicPtr<pg_sys::Latch>,
     /// Counts the reasons the launcher had to look again.
@@ -47,10 +51,16 @@ fn http_slot_count() -> usize {
     guc::http::max_requests().saturating_mul(2)
 }
 
+fn ask_count() -> usize {
+    // SAFETY: set before shared memory is asked for, constant afterwards.
+    usize::try_from(unsafe { pg_sys::MaxBackends }).unwrap_or(0)
+}
+
 fn size() -> usize {
     size_of::<Header>()
         + slot_count() * size_of::<Slot>()
         + http_slot_count() * size_of::<HttpSlot>()
+        + ask_count() * size_of::<Ask>()
 }
 
 /// What each HTTP run may take of the server's table of locks, which was not made for so many.
@@ -105,6 +115,9 @@ unsafe extern "C-unwind" fn startup() {
         let count = u32::try_from(http_slot_count()).unwrap_or(u32::MAX);
         // SAFETY: as above.
         unsafe { &*header }.http.slot_count.store(count, core::sync::atomic::Ordering::Relaxed);
+        let count = u32::try_from(ask_count()).unwrap_or(u32::MAX);
+        // SAFETY: as above.
+        unsafe { &*header }.ask_count.store(count, core::sync::atomic::Ordering::Relaxed);
     }
     BASE.store(header, core::sync::atomic::Ordering::Release);
 }
@@ -142,4 +155,15 @@ pub(crate) fn http_slots() -> &'static [HttpSlot] {
 }
 
 const _: () = assert!(size_of::<Slot>().is_multiple_of(align_of::<HttpSlot>()));
+
+/// The entries of those who wait for runs; none in a server that does not preload the library.
+pub(crate) fn asks() -> &'static [Ask] {
+    let Some(header) = header() else { return &[] };
+    let count = header.ask_count.load(core::sync::atomic::Ordering::Relaxed) as usize;
+    // SAFETY: `startup` allocated that many right behind the HTTP slots, whose size is a multiple
+    // of their alignment; all parts are atomics.
+    unsafe { core::slice::from_raw_parts(http_slots().as_ptr_range().end.cast::<Ask>(), count) }
+}
+
+const _: () = assert!(size_of::<HttpSlot>().is_multiple_of(align_of::<Ask>()));
 const _: () = assert!(size_of::<Header>().is_multiple_of(align_of::<Slot>()));

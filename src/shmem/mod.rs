@@ -6,8 +6,9 @@
 //! why, `left` how it ended, `words` what its
 //! process said last, `mine` which slot is this process's own), `databases` that of a scheduler,
 //! `http` that of the HTTP worker and its runs, `changes` carries news of changed
-//! jobs from COMMIT to the scheduler.
+//! jobs from COMMIT to the scheduler, `asks` those who wait for runs.
 
+pub(crate) mod asks;
 pub(crate) mod cancel;
 pub(crate) mod changes;
 pub(crate) mod databases;

@@ -64,6 +64,27 @@ END $$;
 SELECT cron.run_now('daily', true) > 0 AS forced;
 SELECT cron.set_job('daily', '{"run_window": null}');
 
+-- Waiting and trying: not where it could wait for itself, and not without a scheduler
+SELECT cron.run_now('daily', wait => true);
+SELECT * FROM cron.dry_run('daily');
+BEGIN;
+SELECT cron.run_now('daily', wait => true);
+ROLLBACK;
+BEGIN;
+SELECT * FROM cron.dry_run(:id);
+ROLLBACK;
+SELECT pg_current_xact_id() IS NOT NULL AS written, cron.run_now('daily', wait => true);
+DO $$ BEGIN
+    INSERT INTO cron.job_skip VALUES (0, 'condition', now(), now(), 1);
+    PERFORM cron.run_now('daily', wait => true);
+END $$;
+SELECT cron.run_now('daily', wait => NULL);
+SELECT cron.dry_run(NULL::bigint);
+SELECT cron.dry_run('nonesuch');
+SET ROLE regress_tock_bob;
+SELECT cron.dry_run('daily');
+RESET ROLE;
+
 -- By tag: the caller's jobs, those that may not run are named
 SELECT cron.create_job('weekly', '0 3 * * 0', 'SELECT 1', username => 'regress_tock_ann', tags => '{night}') AS weekly \gset
 SELECT cron.create_job('team', '0 3 * * 0', 'SELECT 1', username => 'regress_tock_team', tags => '{night}') AS team \gset
@@ -114,6 +135,10 @@ ROLLBACK;
 SELECT cron.run_now('daily');
 SELECT cron.run_now('nonesuch');
 SELECT cron.run_now('team');
+SELECT cron.dry_run('daily');
+BEGIN;
+SELECT cron.dry_run('daily');
+ROLLBACK;
 \set VERBOSITY default
 
 DROP EXTENSION pg_tock;

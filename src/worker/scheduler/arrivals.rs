@@ -89,6 +89,7 @@ impl Scheduler {
             extension: self.extension,
             requested_by: self.asked.by(run),
             watched: Watched::default(),
+            dry: self.asked.is_dry(run),
         };
         self.account(&current, 0, end, now);
     }

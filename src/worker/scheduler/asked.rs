@@ -16,7 +16,6 @@ use super::Scheduler;
 use super::company::settle;
 use super::pool::Current;
 use super::runs::End;
-use super::watch::Watched;
 use crate::catalog::state::Skip;
 use crate::guc;
 use crate::pg::time;
@@ -30,6 +29,10 @@ pub(super) struct Asked {
     unmet: HashMap<JobId, Timestamp>,
     /// Runs that were taken back while the engine had them waiting: what they were for.
     taken_back: HashMap<RunId, (JobId, Timestamp)>,
+    /// Dry runs that are not over, and where to leave what they did; None = nobody waits any more.
+    dry: HashMap<RunId, Option<u32>>,
+    /// Jobs that have been switched off.
+    switched_off: Vec<JobId>,
 }
 
 impl Asked {
@@ -47,6 +50,52 @@ impl Asked {
     pub(super) fn forget(&mut self, current: &Current) {
         self.by.remove(&current.run);
         self.unmet.remove(&current.occurrence.job);
+    }
+
+    /// A run is to be rolled back, and what it did to be left there.
+    pub(super) fn dry_run(&mut self, run: RunId, segment: u32) {
+        self.dry.insert(run, Some(segment));
+    }
+
+    /// Nobody waits for a dry run any more.
+    pub(super) fn withdraw(&mut self, run: RunId) {
+        if let Some(segment) = self.dry.get_mut(&run) {
+            *segment = None;
+        }
+    }
+
+    /// Where to leave what a dry run did; `Some(None)` for a real run, None for a dry run that is not
+    /// to begin because nobody waits for it.
+    pub(super) fn segment(&mut self, occurrence: &Occurrence) -> Option<Option<u32>> {
+        let Some(run) = occurrence.run else { return Some(None) };
+        match self.dry.get(&run) {
+            None => Some(None),
+            Some(Some(segment)) => Some(Some(*segment)),
+            Some(None) => {
+                self.dry.remove(&run);
+                None
+            }
+        }
+    }
+
+    /// Whether a run is a dry one.
+    pub(super) fn is_dry(&self, run: RunId) -> bool {
+        self.dry.contains_key(&run)
+    }
+
+    /// A dry run is over. Returns where to leave what it did, if somebody waits for it.
+    pub(super) fn dry_run_over(&mut self, run: RunId) -> Option<u32> {
+        self.dry.remove(&run).flatten()
+    }
+
+    /// A job has been switched off.
+    pub(super) fn switched_off(&mut self, job: JobId) {
+        self.switched_off.push(job);
+    }
+
+    /// The jobs that have been switched off since this was asked last.
+    pub(super) fn take_switched_off(&mut self) -> Vec<JobId> {
+        std::mem::take(&mut self.switched_off)
     }
 
     /// Whether a run that was taken back still waits for the instant of another one.
@@ -89,18 +138,8 @@ impl Scheduler {
             // The engine has it, until its turn comes.
             self.asked.taken_back.insert(run, (occurrence.job, occurrence.scheduled_for));
         }
-        let current = Current {
-            occurrence,
-            run,
-            job,
-            handed_at: now,
-            local: false,
-            record_at: None,
-            claim: false,
-            extension: self.extension,
-            watched: Watched::default(),
-            requested_by: by,
-        };
+        let mut current = Current::unstarted(occurrence, run, job, self.extension, now);
+        current.requested_by = by;
         self.account(&current, 0, not_begun(reason, now), now);
     }
 

@@ -45,7 +45,7 @@ impl Scheduler {
         if let Some(current) = executor.current.as_ref().filter(|_| end.cause.is_some()) {
             end.reason = executor.slot.cancel.reason(current.run);
         }
-        if executor.current.is_some() && !end.recorded {
+        if executor.current.as_ref().is_some_and(|current| !current.dry) && !end.recorded {
             executor.told = Some(Told { end, retry_at: now });
         } else {
             self.over(id, end, now);

@@ -140,6 +140,7 @@ impl Scheduler {
                 extension: 0,
                 watched: Watched::adopted(),
                 requested_by: None,
+                dry: false,
             };
             let retries = slot.guarantee() == Guarantee::AtLeastOnce;
             self.http.insert(id, HttpRun { current, slot, retries, link: 0, told: false });
@@ -251,6 +252,9 @@ impl Scheduler {
         while claims.len() < BATCH
             && let Some((id, occurrence, claim)) = self.http.due.pop_front()
         {
+            if self.refuse_dry_run(id, &occurrence, now) {
+                continue;
+            }
             let Some(job) = self.jobs.get(occurrence.job).map(Rc::clone) else {
                 self.engine.run_finished(id, now);
                 continue;
@@ -299,6 +303,7 @@ impl Scheduler {
                 extension: self.extension,
                 watched: Watched::default(),
                 requested_by: self.asked.by(run),
+                dry: false,
             };
             let mut row = running_row(&current, Some(http::worker_pid()), now);
             row.guarantee = guarantee(retries);

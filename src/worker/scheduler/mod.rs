@@ -7,6 +7,7 @@
 
 mod arrivals;
 mod asked;
+mod asks;
 mod company;
 mod conclude;
 mod held;
@@ -257,6 +258,7 @@ impl Scheduler {
     fn run(mut self, mut alarm: Alarm) {
         self.adopt();
         self.count_slots();
+        self.adopt_asks();
         self.database.changes.push_everything();
         loop {
             process::check_interrupts();
@@ -296,6 +298,8 @@ impl Scheduler {
         self.take_released();
         let now = time::now();
         self.conclude(now);
+        self.give_up_requests(now);
+        self.answer_asks(now);
         self.release_retries(now);
         self.conclude_http(now);
         self.engine.tick(now, &mut self.actions);

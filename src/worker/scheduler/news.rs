@@ -14,6 +14,7 @@ use super::{Scheduler, start};
 use crate::catalog::load::{self, JobRow};
 use crate::pg::txn::{self, Failure};
 use crate::pg::{lock, process, time};
+use crate::shmem::asks::{self, State};
 use crate::shmem::changes::News;
 
 /// How long to wait before asking for a locked `cron.job` again.
@@ -86,6 +87,9 @@ impl Scheduler {
             Some(Ok(Some(installed))) => installed,
             Some(Ok(None)) => {
                 self.uninstalled();
+                if self.looked_again {
+                    asks::tell(self.oid, State::Gone, |_| true);
+                }
                 return true;
             }
             Some(Err(_)) | None => return false,
@@ -138,7 +142,9 @@ impl Scheduler {
         if first && !self.look_again() {
             self.database.changes.push_ledger();
         }
-        self.take_requests(None);
+        if self.take_requests(None) {
+            self.settle_asks();
+        }
         process::give_memory_back();
         self.read_all_at = time::now();
         if first {
@@ -213,7 +219,7 @@ impl Scheduler {
         self.forget_requests(job);
         self.records.gone(job);
         self.outside.remove(&job);
-        self.asked.gone(job);
+        self.nobody_waits_for(job);
     }
 
     /// The extension is not there, or not any more.

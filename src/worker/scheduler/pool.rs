@@ -43,6 +43,33 @@ pub(crate) struct Current {
     pub(crate) requested_by: Option<CString>,
     /// What is done about it while it lasts.
     pub(crate) watched: Watched,
+    /// It is rolled back, and leaves nothing.
+    pub(crate) dry: bool,
+}
+
+impl Current {
+    /// A run that no executor has.
+    pub(crate) fn unstarted(
+        occurrence: Occurrence,
+        run: RunId,
+        job: Rc<Job>,
+        extension: u32,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            occurrence,
+            run,
+            job,
+            handed_at: now,
+            claim: false,
+            local: false,
+            record_at: None,
+            extension,
+            requested_by: None,
+            watched: Watched::default(),
+            dry: false,
+        }
+    }
 }
 
 /// One executor.

@@ -14,6 +14,7 @@ use crate::catalog::state::{self, Effective, Reached, Skip, Tally};
 use crate::catalog::{load, request};
 use crate::guc;
 use crate::pg::{lock, process, time, txn};
+use crate::shmem::asks::{self, State};
 
 /// How long statistics wait for company.
 const COUNT_DELAY: i64 = 2 * Timestamp::SECOND;
@@ -305,6 +306,10 @@ impl Records {
         let done = txn::run("answering requests", || request::forget(&self.answered));
         let done = matches!(done, Some(Ok::<(), pgrx::spi::Error>(())));
         if done {
+            let database = process::database().to_u32();
+            asks::tell(database, State::Ended, |ask| {
+                ask.run().is_some_and(|run| self.answered.contains(&run.0))
+            });
             self.answered.clear();
         }
         done

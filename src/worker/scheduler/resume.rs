@@ -66,6 +66,9 @@ impl Scheduler {
         self.jobs.company.look(&rows);
         for row in rows {
             let id = JobId(row.id);
+            if !row.active && self.jobs.get(id).is_some_and(|job| job.active) {
+                self.asked.switched_off(id);
+            }
             let cursor = self.records.cursor(id);
             if row.reaches_outside {
                 self.outside.insert(id);
@@ -73,7 +76,10 @@ impl Scheduler {
             match self.jobs.take(row, cursor, now) {
                 Taken::Job { spec, after, fresh: true } => puts.0.push(Fresh { spec, after }),
                 Taken::Job { spec, after, fresh: false } => self.engine.put_job(spec, after),
-                Taken::Refused => self.engine.drop_job(id),
+                Taken::Refused => {
+                    self.engine.drop_job(id);
+                    self.nobody_waits_for(id);
+                }
             }
         }
     }
@@ -149,16 +155,17 @@ impl Scheduler {
         }
     }
 
-    /// Takes the runs that were asked for, of these jobs or of all.
-    pub(super) fn take_requests(&mut self, jobs: Option<&[i64]>) {
+    /// Takes the runs that were asked for, of these jobs or of all. False if they could not be read.
+    pub(super) fn take_requests(&mut self, jobs: Option<&[i64]>) -> bool {
         let requests = txn::run("reading requests", || match jobs {
             Some(ids) => request::of_jobs(ids),
             None => request::all(),
         });
-        let Some(Ok(requests)) = requests else { return };
+        let Some(Ok(requests)) = requests else { return false };
         for request in requests {
             self.take_request(request);
         }
+        true
     }
 
     /// The clock was set back by a lot: every job goes on from now, but does not run again what it

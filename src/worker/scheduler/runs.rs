@@ -116,6 +116,9 @@ impl Scheduler {
 
     /// Counts a run, and writes its row unless that has been done.
     pub(super) fn account(&mut self, current: &Current, pid: i32, end: End, now: Timestamp) {
+        if self.dry_run_over(current, &end) {
+            return;
+        }
         if ![0, self.extension].contains(&current.extension) || !self.installed {
             return; // the ledger this run belongs to has been dropped
         }
@@ -142,6 +145,9 @@ impl Scheduler {
         if self.requests.remove(&current.run) {
             self.retries.forget(current.run);
             self.records.answered(current.run);
+        } else if current.occurrence.trigger == Trigger::Manual {
+            // Its row was there before its request was read: nothing else will be said of it.
+            self.tell_waiters(current.run);
         }
         let succeeded = end.outcome == Outcome::Succeeded;
         let how = match (succeeded, retry) {
@@ -255,7 +261,7 @@ impl Scheduler {
         }
     }
 
-    fn cancel(&mut self, id: ExecutorId, cause: Cause) {
+    pub(super) fn cancel(&mut self, id: ExecutorId, cause: Cause) {
         let Some(executor) = self.executors.get_mut(&id) else {
             return self.cancel_http(id, time::now());
         };
@@ -281,7 +287,12 @@ impl Scheduler {
         }
         let job = self.retries.as_asked(occurrence.run, job);
         let claim = claim || self.retries.claims(occurrence.run);
-        let local = job.key.database == self.oid && guc::log_run();
+        let Some(dry_run) = self.asked.segment(&occurrence) else {
+            self.engine.run_finished(id, now);
+            return;
+        };
+        let dry = dry_run.is_some();
+        let local = job.key.database == self.oid && guc::log_run() && !dry;
         if self.is_held(&occurrence, local) {
             self.engine.hold(job.id);
             self.not_begun(id, occurrence, claim, now);
@@ -309,8 +320,9 @@ impl Scheduler {
             extension: self.extension,
             requested_by: self.asked.by(run),
             watched: Watched::new(job.policy.timeout, job.policy.stuck_after),
+            dry,
         };
-        let flush_lsn = if local || !guc::log_run() {
+        let flush_lsn = if local || dry || !guc::log_run() {
             0
         } else {
             let pid = self.executors.get(&id).map(|executor| executor.slot.pid());
@@ -332,7 +344,7 @@ impl Scheduler {
             shares_lock: shares,
             fresh: job.policy.fresh,
             window: window.filter(|_| !shares),
-            dry_run: None,
+            dry_run,
             requested_by: current.requested_by.as_deref(),
             run_if: job.policy.run_if.as_deref(),
             timeout: job.policy.timeout,

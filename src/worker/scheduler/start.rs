@@ -10,6 +10,7 @@ use super::watch::Watched;
 use crate::catalog::{run, secret, state};
 use crate::pg::time::from_pg;
 use crate::pg::txn;
+use crate::shmem::asks;
 use crate::shmem::slots::{self, Slot, State};
 
 /// Puts the tables in order: rows of runs nobody runs any more get an end. `alive`: the runs of executors that live.
@@ -61,6 +62,8 @@ impl Scheduler {
                 extension: 0,
                 requested_by: None,
                 watched: Watched::adopted(),
+                dry: asks::of_scheduler(self.oid)
+                    .any(|ask| ask.run() == Some(run.run) && ask.wanted().dry.is_some()),
             });
             let now = crate::pg::time::now();
             let executor = Executor::adopt(index, slot, current, now);

@@ -1,0 +1,213 @@
+//! Sessions that wait for runs: what they ask for, and what they are told.
+//!
+//! Invariant: a session that waits is told of an end exactly when there will be no other: its request
+//! is answered, its job is gone, or its dry run is over. A dry run nobody waits for any more does not
+//! begin, and never runs as anything else.
+
+use pg_tock_core::cancel::{Cause, DROPPED};
+use pg_tock_core::engine::{ExecutorId, Occurrence};
+use pg_tock_core::run::{Condition, Guarantee, Outcome, Trigger};
+use pg_tock_core::time::{JobId, RunId, Timestamp};
+use serde_json::json;
+
+use super::Scheduler;
+use super::pool::Current;
+use super::runs::End;
+use crate::catalog::{request, run_now};
+use crate::pg::{letter, txn};
+use crate::shmem::asks::{self, Ask, State};
+
+impl Scheduler {
+    /// Takes over those who have asked an earlier scheduler.
+    pub(super) fn adopt_asks(&mut self) {
+        for ask in asks::of_scheduler(self.oid) {
+            let wanted = ask.wanted();
+            // A dry run that goes on ends with its executor; one that waited has to be asked for anew.
+            let goes_on = ask.run().is_some_and(|run| self.has_run(run));
+            if ask.state() == State::Waiting && wanted.dry.is_some() && !goes_on {
+                ask.advance(State::Waiting, State::Asked);
+            }
+            ask.advance(State::Taken, State::Asked);
+        }
+        self.database.somebody_asks();
+    }
+
+    /// Whether an executor has a run.
+    pub(super) fn has_run(&self, run: RunId) -> bool {
+        self.currents().any(|current| current.run == run)
+    }
+
+    /// All requests have been read: whoever waits for one that is not there waits for nothing.
+    pub(super) fn settle_asks(&self) {
+        asks::tell(self.oid, State::Ended, |ask| {
+            let run = ask.run().unwrap_or(RunId(0));
+            ask.wanted().dry.is_none() && !self.requests.contains(&run) && !self.has_run(run)
+        });
+    }
+
+    /// Answers those who ask, and hears of those who do not wait any longer.
+    pub(super) fn answer_asks(&mut self, now: Timestamp) {
+        if !self.installed || !self.database.take_asked() {
+            return;
+        }
+        for ask in asks::of_scheduler(self.oid) {
+            match ask.state() {
+                State::Asked if ask.advance(State::Asked, State::Taken) => self.answer(ask, now),
+                State::Withdrawn => self.withdraw(ask),
+                _ => {}
+            }
+        }
+    }
+
+    fn answer(&mut self, ask: &Ask, now: Timestamp) {
+        let to = match self.begin_asked(ask, now) {
+            Some(true) => State::Waiting,
+            Some(false) => State::Gone,
+            None => State::Refused,
+        };
+        if !ask.advance(State::Taken, to) {
+            self.withdraw(ask);
+        } else if to != State::Waiting {
+            ask.wake();
+        }
+    }
+
+    /// Brings what is asked for under way. False if its job is gone, None if it could not be written.
+    fn begin_asked(&mut self, ask: &Ask, now: Timestamp) -> Option<bool> {
+        let wanted = ask.wanted();
+        let run = match ask.run() {
+            Some(run) => run,
+            None => {
+                self.records.provide_ids(1, now);
+                let run = self.records.next_id()?;
+                ask.set_run(run);
+                run
+            }
+        };
+        if let Some(segment) = wanted.dry {
+            // A request cannot be rolled back.
+            if self.jobs.get(wanted.job).is_some_and(|job| job.http.is_some()) {
+                return None;
+            }
+            self.asked.dry_run(run, segment);
+            let occurrence = Occurrence {
+                job: wanted.job,
+                scheduled_for: wanted.scheduled_for,
+                trigger: Trigger::Manual,
+                attempt: 1,
+                run: Some(run),
+            };
+            return Some(self.engine.enqueue(occurrence));
+        }
+        // News of the job bring it to the engine, as if the session had written it.
+        txn::run("writing a request", || run_now::put(run, &wanted))?.ok()
+    }
+
+    /// Nobody waits any more. A real run that was asked for goes on, a dry run does not.
+    fn withdraw(&mut self, ask: &Ask) {
+        if let Some(run) = ask.run().filter(|_| ask.wanted().dry.is_some()) {
+            self.asked.withdraw(run);
+            let runs = self.executors.values().filter(|executor| {
+                executor.current.as_ref().is_some_and(|current| current.run == run)
+            });
+            let ids: Vec<_> = runs.map(|executor| executor.id).collect();
+            for id in ids {
+                self.cancel(id, Cause::Requested);
+            }
+        }
+        ask.free();
+    }
+
+    /// A run is over, and its row is written.
+    pub(super) fn tell_waiters(&self, run: RunId) {
+        asks::tell(self.oid, State::Ended, |ask| ask.run() == Some(run));
+    }
+
+    /// A dry run is over. False if it was none.
+    pub(super) fn dry_run_over(&mut self, current: &Current, end: &End) -> bool {
+        if !current.dry {
+            return false;
+        }
+        let segment = self.asked.dry_run_over(current.run);
+        if let Some(segment) = segment.filter(|_| !end.recorded) {
+            // Its executor has not said what it came to.
+            let answer = json!({"status": "failed", "return_message": end.message});
+            letter::write(segment, &answer.to_string());
+        }
+        asks::tell(self.oid, State::Ended, |ask| ask.run() == Some(current.run));
+        true
+    }
+
+    /// A dry run whose job has come to send requests does not begin. False if it is none.
+    pub(super) fn refuse_dry_run(
+        &mut self,
+        id: ExecutorId,
+        occurrence: &Occurrence,
+        now: Timestamp,
+    ) -> bool {
+        let Some(run) = occurrence.run.filter(|&run| self.asked.is_dry(run)) else { return false };
+        self.engine.run_finished(id, now);
+        let _ = self.asked.dry_run_over(run);
+        asks::tell(self.oid, State::Refused, |ask| ask.run() == Some(run));
+        true
+    }
+
+    /// A job is gone, and with it what was asked of it.
+    pub(super) fn nobody_waits_for(&mut self, job: JobId) {
+        self.asked.gone(job);
+        asks::tell(self.oid, State::Gone, |ask| ask.wanted().job == job);
+    }
+
+    /// Jobs have been switched off, which empties their queues: runs that were asked for and have not
+    /// begun are over. Dry runs are none of the job's.
+    pub(super) fn give_up_requests(&mut self, now: Timestamp) {
+        for id in self.asked.take_switched_off() {
+            let read = txn::run("reading requests", || request::of_jobs(&[id.0]));
+            let Some(Ok(requests)) = read else { continue };
+            let Some(job) = self.jobs.get(id).map(std::rc::Rc::clone) else { continue };
+            for request::Request { occurrence, by, .. } in requests {
+                let Some(run) = occurrence.run.filter(|&run| !self.has_run(run)) else { continue };
+                // The scheduler's own wait; the others may have come after it was switched off.
+                if by.is_none() || !self.requests.contains(&run) {
+                    continue;
+                }
+                let job = std::rc::Rc::clone(&job);
+                let mut current = Current::unstarted(occurrence, run, job, self.extension, now);
+                current.requested_by = by;
+                self.account(&current, 0, never_begun(now), now);
+            }
+            let dry = |ask: &&Ask| {
+                let wanted = ask.wanted();
+                wanted.job == id && wanted.dry.is_some() && ask.state() == State::Waiting
+            };
+            for ask in asks::of_scheduler(self.oid).filter(dry) {
+                if !ask.run().is_some_and(|run| self.has_run(run)) {
+                    ask.advance(State::Waiting, State::Asked);
+                    self.database.somebody_asks();
+                }
+            }
+        }
+    }
+}
+
+/// The end of a run whose job was switched off before it could begin.
+fn never_begun(now: Timestamp) -> End {
+    End {
+        outcome: Outcome::Cancelled,
+        guarantee: Guarantee::ExactlyOnce,
+        recorded: false,
+        held: None,
+        condition: Condition::Met,
+        again: false,
+        reaches_outside: false,
+        started_at: now,
+        ended_at: now,
+        row_count: None,
+        sqlstate: None,
+        message: "job canceled".to_owned(),
+        error: None,
+        cause: Some(Cause::Dropped),
+        http: None,
+        reason: Some(DROPPED.as_bytes().to_vec()),
+    }
+}
