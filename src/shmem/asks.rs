@@ -1,0 +1,180 @@
+//! Sessions that wait for a run they asked for, and how it is going.
+//!
+//! A session that wants to see the end of a run cannot commit its request first: it is in the middle
+//! of a statement. So it asks the scheduler here, in an entry of its own, and sleeps on its latch.
+//!
+//! `Free → Filling → Asked → Taken → Waiting → Ended | Gone | Refused → Free`. The session takes and
+//! frees an entry; from `Asked` on the scheduler moves it. A session that gives up sets `Withdrawn`
+//! where the scheduler has to hear of it, and the scheduler frees the entry. A scheduler that dies
+//! leaves everything here to the next one.
+
+use core::sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU32, Ordering};
+
+use pg_tock_core::time::{JobId, RunId, Timestamp};
+use pgrx::pg_sys;
+
+use super::{databases, layout};
+
+/// One session's question.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub(crate) struct Ask {
+    state: AtomicU32,
+    /// The database of the scheduler that is asked.
+    scheduler: AtomicU32,
+    /// Who asks.
+    role: AtomicU32,
+    /// Where to leave what a dry run did.
+    segment: AtomicU32,
+    job: AtomicI64,
+    /// The run; 0 until the scheduler has drawn its id.
+    run: AtomicI64,
+    scheduled_for: AtomicI64,
+    force: AtomicBool,
+    dry: AtomicBool,
+    latch: AtomicPtr<pg_sys::Latch>,
+}
+
+/// How far an entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum State {
+    Free = 0,
+    Filling = 1,
+    /// The scheduler is to look.
+    Asked = 2,
+    /// It looks.
+    Taken = 3,
+    /// The run is on its way.
+    Waiting = 4,
+    /// The run is over.
+    Ended = 5,
+    /// The job has been dropped.
+    Gone = 6,
+    /// The request could not be written.
+    Refused = 7,
+    /// Nobody waits any more.
+    Withdrawn = 8,
+}
+
+/// What a session asks for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) job: JobId,
+    pub(crate) scheduled_for: Timestamp,
+    pub(crate) force: bool,
+    /// The role that asks.
+    pub(crate) role: u32,
+    /// The DSM segment for what a dry run did; None for a real run.
+    pub(crate) dry: Option<u32>,
+}
+
+/// The entries of one scheduler's database.
+pub(crate) fn of_scheduler(database: u32) -> impl Iterator<Item = &'static Ask> {
+    layout::asks().iter().filter(move |ask| {
+        ask.state() as u32 >= State::Asked as u32
+            && ask.scheduler.load(Ordering::Relaxed) == database
+    })
+}
+
+/// The sessions that wait for runs `pick` likes hear of their end.
+pub(crate) fn tell(database: u32, end: State, pick: impl Fn(&Ask) -> bool) {
+    for ask in of_scheduler(database) {
+        if ask.state() == State::Waiting && pick(ask) && ask.advance(State::Waiting, end) {
+            ask.wake();
+        }
+    }
+}
+
+/// Asks the scheduler of a database; None if as many sessions wait as there can be.
+pub(crate) fn ask(
+    database: u32,
+    wanted: &Wanted,
+    latch: *mut pg_sys::Latch,
+) -> Option<&'static Ask> {
+    let ask = layout::asks().iter().find(|ask| ask.advance(State::Free, State::Filling))?;
+    ask.scheduler.store(database, Ordering::Relaxed);
+    ask.role.store(wanted.role, Ordering::Relaxed);
+    ask.segment.store(wanted.dry.unwrap_or(0), Ordering::Relaxed);
+    ask.dry.store(wanted.dry.is_some(), Ordering::Relaxed);
+    ask.job.store(wanted.job.0, Ordering::Relaxed);
+    ask.run.store(0, Ordering::Relaxed);
+    ask.scheduled_for.store(wanted.scheduled_for.0, Ordering::Relaxed);
+    ask.force.store(wanted.force, Ordering::Relaxed);
+    ask.latch.store(latch, Ordering::Relaxed);
+    ask.state.store(State::Asked as u32, Ordering::Release);
+    if let Some(database) = databases::find(database) {
+        database.somebody_asks();
+    }
+    Some(ask)
+}
+
+impl Ask {
+    /// How far it is.
+    pub(crate) fn state(&self) -> State {
+        match self.state.load(Ordering::Acquire) {
+            1 => State::Filling,
+            2 => State::Asked,
+            3 => State::Taken,
+            4 => State::Waiting,
+            5 => State::Ended,
+            6 => State::Gone,
+            7 => State::Refused,
+            8 => State::Withdrawn,
+            _ => State::Free,
+        }
+    }
+
+    /// Moves it on if it is where the caller thinks; tells whether it did.
+    pub(crate) fn advance(&self, from: State, to: State) -> bool {
+        self.state
+            .compare_exchange(from as u32, to as u32, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+    }
+
+    /// The session that asked has its answer.
+    pub(crate) fn free(&self) {
+        self.latch.store(core::ptr::null_mut(), Ordering::Relaxed);
+        self.state.store(State::Free as u32, Ordering::Release);
+    }
+
+    /// The session that asked does not wait any longer, for whatever reason.
+    pub(crate) fn give_up(&self) {
+        let heard = self.advance(State::Taken, State::Withdrawn)
+            || self.advance(State::Waiting, State::Withdrawn);
+        if !heard {
+            return self.free();
+        }
+        if let Some(database) = databases::find(self.scheduler.load(Ordering::Relaxed)) {
+            database.somebody_asks();
+        }
+    }
+
+    /// What is wanted.
+    pub(crate) fn wanted(&self) -> Wanted {
+        let segment = self.segment.load(Ordering::Relaxed);
+        Wanted {
+            job: JobId(self.job.load(Ordering::Relaxed)),
+            scheduled_for: Timestamp(self.scheduled_for.load(Ordering::Relaxed)),
+            force: self.force.load(Ordering::Relaxed),
+            role: self.role.load(Ordering::Relaxed),
+            dry: self.dry.load(Ordering::Relaxed).then_some(segment),
+        }
+    }
+
+    /// The run, once the scheduler has drawn its id.
+    pub(crate) fn run(&self) -> Option<RunId> {
+        Some(RunId(self.run.load(Ordering::Acquire))).filter(|run| run.0 != 0)
+    }
+
+    /// The scheduler has drawn the run's id.
+    pub(crate) fn set_run(&self, run: RunId) {
+        self.run.store(run.0, Ordering::Release);
+    }
+
+    /// Wakes the session that asked.
+    pub(crate) fn wake(&self) {
+        // SAFETY: latches of PGPROCs stay in shared memory.
+        unsafe { crate::pg::process::set_latch(self.latch.load(Ordering::Acquire)) };
+    }
+}
