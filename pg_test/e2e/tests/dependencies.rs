@@ -33,7 +33,6 @@ fn a_job_runs_once_those_it_waits_for_have_succeeded() {
     let second = job(&cluster, "second", "select pg_sleep(0.1)", &["first"]);
     let third = job(&cluster, "third", "select 1", &["first", "second"]);
     let _ = cluster.finished_runs(third, 3);
-    cluster.stop_all_jobs();
     for (upstream, job) in [(first, second), (first, third), (second, third)] {
         let runs = cluster.finished_runs_of(job);
         assert!(!runs.is_empty());
@@ -63,7 +62,6 @@ fn what_an_upstream_failed_for_is_skipped() {
     }
     cluster.sql("select cron.set_job('first', '{\"command\": \"select 1\"}')");
     let _ = cluster.finished_run(third).must_have_succeeded();
-    cluster.stop_all_jobs();
     cluster.audit();
 }
 
@@ -72,7 +70,7 @@ fn an_upstream_that_is_tried_again_is_waited_for() {
     let cluster = Cluster::start();
     cluster.sql("create sequence tries");
     let first = cluster.create_job(&json!({
-        "job_name": "first", "schedule": "at 2000-01-01", "max_attempts": 3,
+        "job_name": "first", "schedule": "at 2000-01-01 00:00", "max_attempts": 3,
         "retry_delay": "1 second", "retry_on": "any",
         "command": "select 1 / (nextval('tries') - 1)",
     }));
@@ -109,7 +107,6 @@ fn a_wait_survives_a_restart() {
     for run in runs {
         let _ = run.must_have_succeeded();
     }
-    cluster.stop_all_jobs();
     cluster.audit();
 }
 

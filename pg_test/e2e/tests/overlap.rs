@@ -54,7 +54,6 @@ fn skip_leaves_out_what_is_due_meanwhile_and_says_so() {
     let _ = runs[0].clone().must_have_succeeded();
     let gap = runs[1].scheduled_for.unwrap().duration_since(runs[0].scheduled_for.unwrap());
     assert!(gap.unwrap() >= Duration::from_secs(3), "nothing had waited: {runs:#?}");
-    cluster.stop_all_jobs();
     cluster.audit();
 }
 
@@ -72,7 +71,6 @@ fn queue_lets_them_wait_up_to_a_number() {
         at.duration_since(first.scheduled_for.unwrap()).unwrap().as_secs()
     };
     assert_eq!((apart(1), apart(2)), (1, 2), "the two that waited ran: {runs:#?}");
-    cluster.stop_all_jobs();
     cluster.audit();
 }
 
@@ -96,7 +94,6 @@ fn allow_runs_as_many_as_it_says_and_no_more() {
     for run in cluster.finished_runs(job, 6) {
         let _ = run.must_have_succeeded();
     }
-    cluster.stop_all_jobs();
     cluster.audit();
 }
 
@@ -117,6 +114,5 @@ fn replace_ends_the_run_under_way_for_the_next_one() {
     poll_until("a run that gets through", PATIENCE, || {
         cluster.finished_runs_of(job).iter().any(|run| run.status == "succeeded").then_some(())
     });
-    cluster.stop_all_jobs();
     cluster.audit();
 }
