@@ -87,11 +87,11 @@ fn a_job_runs_after_those_it_waits_for_and_not_if_they_fail() {
     let cluster = Cluster::start();
     cluster.sql("create table gate (open boolean); insert into gate values (true)");
     let first = cluster.create_job(&json!({
-        "job_name": "first", "schedule": "1 second",
+        "job_name": "first", "schedule": "seconds: * * * * * *",
         "command": "select pg_sleep(0.2); select 1 / open::int from gate",
     }));
     let second = cluster.create_job(&json!({
-        "job_name": "second", "schedule": "1 second", "command": "select 2",
+        "job_name": "second", "schedule": "seconds: * * * * * *", "command": "select 2",
         "run_after": ["first"],
     }));
     cluster.wait_for(&format!(
