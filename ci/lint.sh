@@ -25,6 +25,12 @@ if [ -n "$found" ]; then
   die "wait for a condition with poll_until instead"
 fi
 
+# A database in another encoding than UTF-8 has to read the install script too.
+say "install scripts in ASCII"
+if git ls-files -z -- 'sql/*.sql' pg_tock.control | xargs -0 grep -nP '[^\x00-\x7F]'; then
+  die "write these characters in ASCII"
+fi
+
 if command -v shellcheck >/dev/null; then
   say "shellcheck"
   git ls-files -z -- 'ci/*.sh' 'demo/*.sh' 'bench/*.sh' .ci/run | xargs -0 shellcheck -x -S warning

@@ -191,7 +191,7 @@ COMMENT ON COLUMN cron.job_stat.last_run_at IS 'start of the newest run';
 COMMENT ON COLUMN cron.job_stat.last_runid IS 'id of the newest run';
 COMMENT ON COLUMN cron.job_stat.last_status IS 'status of the newest run';
 COMMENT ON COLUMN cron.job_stat.last_error IS 'message of the newest run that failed';
-COMMENT ON COLUMN cron.job_stat.last_end IS 'end of the newest run; every … after completion counts from it';
+COMMENT ON COLUMN cron.job_stat.last_end IS 'end of the newest run; every ... after completion counts from it';
 COMMENT ON CONSTRAINT job_stat_pkey ON cron.job_stat IS 'one row for each job';
 
 CREATE TABLE cron.job_skip (
