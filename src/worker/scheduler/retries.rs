@@ -221,6 +221,10 @@ impl Scheduler {
             return;
         }
         let known = self.requests.contains(&run);
+        if self.jobs.get(occurrence.job).is_none() {
+            // The job came after the jobs were read: it is read next, and this request with it.
+            return;
+        }
         let waits = || self.asked.is_in_the_way(&occurrence) || self.waits_for_its_job(&request);
         if request.taken_back.is_none() && (known || waits()) {
             return;

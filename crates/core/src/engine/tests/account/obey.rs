@@ -89,7 +89,10 @@ impl Ledger {
             let made_up = job.spec.missed != MissedPolicy::Skip;
             let waited = occurrence.trigger == Trigger::Dependency;
             // For whom it waited may have been taken back since.
-            assert!(!waited || job.changed || !job.spec.rules.after.is_empty(), "waited for nobody");
+            assert!(
+                !waited || job.changed || !job.spec.rules.after.is_empty(),
+                "waited for nobody"
+            );
             let planned = waited || occurrence.trigger == Trigger::Schedule;
             assert!(made_up || planned, "{occurrence:?}");
         }
