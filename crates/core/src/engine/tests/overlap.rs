@@ -51,6 +51,25 @@ fn allow_runs_beside_and_queues_beyond_its_number() {
 }
 
 #[test]
+fn what_waits_for_an_executor_keeps_to_the_number_of_the_day() {
+    for JobSpec { rules, .. } in [every(1, Overlap::Allow, 1), every(1, Overlap::Queue, 2)] {
+        let mut story = Story::new(LIMITS);
+        story.up(7, 0);
+        let before = every(1, Overlap::Allow, 2);
+        story.put([before.clone()]);
+        assert_eq!(story.tick(SEC), [run(0, 1, SEC)]);
+        // A second run may begin, and stands for want of an executor.
+        assert_eq!(story.tick(2 * SEC), []);
+        assert_eq!(story.tick(2 * SEC + 1_000), [start(7)]);
+        story.put([JobSpec { rules, ..before }]);
+        story.up(7, 1);
+        assert_eq!(story.tick(2 * SEC + 2_000), []);
+        story.finished(0);
+        assert_eq!(story.tick(2 * SEC + 3_000), [run(0, 1, 2 * SEC)]);
+    }
+}
+
+#[test]
 fn replace_cancels_the_run_and_starts_the_latest_when_it_has_ended() {
     let mut story = Story::new(LIMITS);
     story.up(7, 0);
