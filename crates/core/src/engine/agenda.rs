@@ -42,12 +42,15 @@ impl Engine {
         job.dropped = false;
         job.active = spec.active;
         job.missed = spec.missed;
-        job.places = spec.rules.places();
+        let places = std::mem::replace(&mut job.places, spec.rules.places());
         if std::mem::replace(&mut job.overlap, spec.rules.overlap) != spec.rules.overlap {
             // A row of what is skipped from now on does not reach over what waits.
             job.skipped = None;
         }
-        if std::mem::replace(&mut job.priority, spec.rules.priority) != spec.rules.priority {
+        let fewer = job.places < places;
+        if std::mem::replace(&mut job.priority, spec.rules.priority) != spec.rules.priority || fewer
+        {
+            // What stands to run may have to wait for a run that has begun under other rules.
             self.leave(number);
         }
         self.join_queue(number, spec.rules.queue);

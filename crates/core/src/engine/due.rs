@@ -375,6 +375,7 @@ impl Engine {
     ) {
         if let Some(fold) = fold
             && fold.reason == reason
+            && self.jobs[number].is_of_one(fold.last, at)
         {
             (fold.last, fold.count) = (at, fold.count + 1);
             return;
@@ -387,8 +388,8 @@ impl Engine {
     pub(super) fn emit(&mut self, number: u32, fold: &mut Option<Fold>, out: &mut Vec<Action>) {
         let Some(Fold { reason, first, last, count }) = fold.take() else { return };
         let job = &mut self.jobs[number];
-        let before = job.skipped.replace((reason, last));
-        let extends = before.filter(|(other, _)| *other == reason).map(|(_, last)| last);
+        let before = job.skipped.replace((reason, last)).filter(|(other, _)| *other == reason);
+        let extends = before.map(|(_, last)| last).filter(|&last| job.is_of_one(last, first));
         out.push(Action::Skipped { job: job.id, reason, first, last, count, extends });
         self.note_moved(number);
         self.note_dependents(number);

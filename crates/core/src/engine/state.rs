@@ -222,6 +222,12 @@ impl Job {
         self.taken = at;
     }
 
+    /// Whether two instants are of one schedule. What an earlier one left may wait, and of what
+    /// lay between the two the present one knows nothing: they share no row.
+    pub(super) const fn is_of_one(&self, one: Timestamp, other: Timestamp) -> bool {
+        (one.0 > self.since.0) == (other.0 > self.since.0)
+    }
+
     /// Whether an instant has a row already.
     pub(super) fn is_done(&self, nominal: Timestamp) -> bool {
         self.rare().done.as_deref().is_some_and(|done| done.binary_search(&nominal).is_ok())

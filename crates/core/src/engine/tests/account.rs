@@ -33,6 +33,10 @@ struct Job {
     times: Arc<Shaped>,
     /// From where its present schedule counts.
     since: Timestamp,
+    /// From where the engine was told that it counts.
+    from: Timestamp,
+    /// Instants up to here may have waited for other jobs, although it waits for none now.
+    awaited: Timestamp,
     /// Instants of it up to here are known to have their fates.
     checked: Timestamp,
     fates: BTreeMap<Timestamp, Fate>,
@@ -130,6 +134,8 @@ impl Ledger {
                 spec,
                 times,
                 since,
+                from: since,
+                awaited: at(i64::MIN),
                 checked: since,
                 fates,
                 skipped: BTreeSet::new(),
