@@ -240,16 +240,29 @@ pub(crate) fn queues() -> Result<Vec<Queue>, spi::Error> {
 }
 
 // A name that is no job's of the same owner keeps nobody waiting.
-const UPSTREAM: &str = "SELECT j.jobid, pg_catalog.array_agg(u.jobid ORDER BY u.jobid) \
-     FROM cron.job j CROSS JOIN LATERAL pg_catalog.unnest(j.run_after) n (name) \
-     JOIN cron.job u ON u.jobname OPERATOR(pg_catalog.=) n.name \
-      AND u.username OPERATOR(pg_catalog.=) j.username \
-     WHERE j.run_after IS NOT NULL GROUP BY j.jobid";
+macro_rules! upstream {
+    ($of:literal) => {
+        concat!(
+            "SELECT j.jobid, pg_catalog.array_agg(u.jobid ORDER BY u.jobid) \
+             FROM cron.job j CROSS JOIN LATERAL pg_catalog.unnest(j.run_after) n (name) \
+             JOIN cron.job u ON u.jobname OPERATOR(pg_catalog.=) n.name \
+              AND u.username OPERATOR(pg_catalog.=) j.username \
+             WHERE j.run_after IS NOT NULL ",
+            $of,
+            " GROUP BY j.jobid"
+        )
+    };
+}
+const UPSTREAM: &str = upstream!("");
+const UPSTREAM_OF: &str = upstream!("AND j.jobid OPERATOR(pg_catalog.=) ANY ($1)");
 
-/// The jobs that wait for others, and for which.
-pub(crate) fn upstream() -> Result<Vec<(i64, Vec<i64>)>, spi::Error> {
+/// The jobs that wait for others, and for which; `of` these jobs, or of all.
+pub(crate) fn upstream(of: Option<&[i64]>) -> Result<Vec<(i64, Vec<i64>)>, spi::Error> {
     Spi::connect(|client| {
-        let rows = client.select(UPSTREAM, None, &[])?;
+        let rows = match of {
+            Some(ids) => client.select(UPSTREAM_OF, None, &[ids.to_vec().into()])?,
+            None => client.select(UPSTREAM, None, &[])?,
+        };
         rows.map(|row| Ok((row.get(1)?.unwrap_or_default(), row.get(2)?.unwrap_or_default())))
             .collect()
     })

@@ -50,12 +50,15 @@ const FORGET: [&str; 2] = [
     "DELETE FROM cron.run_cancel WHERE runid OPERATOR(pg_catalog.=) ANY ($1)",
 ];
 
-// Those of jobs that are gone, and those whose run is over; what was taken back and is not there.
-const FORGET_ANSWERED: [&str; 3] = [
+// Those whose run is over, but for $1.
+const FORGET_OVER: &str = "DELETE FROM cron.run_request r USING cron.job_run_details d \
+      WHERE d.runid OPERATOR(pg_catalog.=) r.runid AND d.end_time IS NOT NULL \
+       AND r.runid OPERATOR(pg_catalog.<>) ALL ($1)";
+
+// Those of jobs that are gone; what was taken back and is not there.
+const FORGET_STRAY: [&str; 2] = [
     "DELETE FROM cron.run_request r WHERE NOT EXISTS \
       (SELECT FROM cron.job j WHERE j.jobid OPERATOR(pg_catalog.=) r.jobid)",
-    "DELETE FROM cron.run_request r USING cron.job_run_details d \
-      WHERE d.runid OPERATOR(pg_catalog.=) r.runid AND d.end_time IS NOT NULL",
     "DELETE FROM cron.run_cancel c WHERE NOT EXISTS \
       (SELECT FROM cron.run_request r WHERE r.runid OPERATOR(pg_catalog.=) c.runid)",
 ];
@@ -129,10 +132,12 @@ pub(crate) fn forget(runs: &[i64]) -> Result<(), spi::Error> {
     })
 }
 
-/// Forgets the requests that need nothing any more.
-pub(crate) fn forget_answered() -> Result<(), spi::Error> {
+/// Forgets the requests that need nothing any more. Those for `kept` stay: what follows from the end
+/// of these runs is not written yet.
+pub(crate) fn forget_answered(kept: Vec<i64>) -> Result<(), spi::Error> {
     Spi::connect_mut(|client| {
-        for statement in FORGET_ANSWERED {
+        client.update(FORGET_OVER, None, &[kept.into()])?;
+        for statement in FORGET_STRAY {
             client.update(statement, None, &[])?;
         }
         Ok(())

@@ -252,11 +252,13 @@ pub(crate) fn count(
 }
 
 /// Counts the runs an earlier scheduler had no time to count. `oldest`: the lowest id of a run that
-/// goes on.
-pub(crate) fn catch_up(oldest: Option<RunId>) -> Result<(), spi::Error> {
+/// goes on. `mark`: what follows from those that are over is written, too.
+pub(crate) fn catch_up(oldest: Option<RunId>, mark: bool) -> Result<(), spi::Error> {
     Spi::connect_mut(|client| {
         client.update(CATCH_UP, None, &[])?;
-        client.update(MARK_CAUGHT_UP, None, &[oldest.map(|run| run.0).into()])?;
+        if mark {
+            client.update(MARK_CAUGHT_UP, None, &[oldest.map(|run| run.0).into()])?;
+        }
         Ok(())
     })
 }

@@ -3,7 +3,7 @@
 //! Invariant: an occurrence that did not run because of its condition has a record of that and no row,
 //! neighbours share one record, and a request for it is answered.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::CString;
 use std::rc::Rc;
 
@@ -33,6 +33,8 @@ pub(super) struct Asked {
     dry: HashMap<RunId, Option<u32>>,
     /// Jobs that have been switched off.
     switched_off: Vec<JobId>,
+    /// What was asked of some of them could not be read: when to try again.
+    look_at: Option<Timestamp>,
 }
 
 impl Asked {
@@ -94,8 +96,44 @@ impl Asked {
     }
 
     /// The jobs that have been switched off since this was asked last.
-    pub(super) fn take_switched_off(&mut self) -> Vec<JobId> {
+    pub(super) fn take_switched_off(&mut self, now: Timestamp) -> Vec<JobId> {
+        if self.look_at.is_some_and(|at| at > now) {
+            return Vec::new();
+        }
+        self.look_at = None;
         std::mem::take(&mut self.switched_off)
+    }
+
+    /// What was asked of a job that has been switched off could not be read.
+    pub(super) fn put_off_switched_off(&mut self, job: JobId, until: Timestamp) {
+        self.switched_off.push(job);
+        self.look_at = Some(until);
+    }
+
+    /// When to look at those again.
+    pub(super) const fn next_look(&self) -> Option<Timestamp> {
+        self.look_at
+    }
+
+    /// Whether runs of a job were taken back and wait still.
+    pub(super) fn has_taken_back(&self, job: JobId) -> bool {
+        self.taken_back.values().any(|(of, _)| *of == job)
+    }
+
+    /// Nothing of a job waits any more, nor what was taken back, but for what is under way.
+    pub(super) fn in_the_way_no_more(&mut self, job: JobId, going: &HashSet<RunId>) {
+        self.taken_back.retain(|run, (of, _)| *of != job || going.contains(run));
+    }
+
+    /// Forgets who asked for a run.
+    pub(super) fn forget_who(&mut self, run: RunId) {
+        self.by.remove(&run);
+    }
+
+    /// The extension is gone, and with it all but the dry runs, whose sessions are told of their end.
+    pub(super) fn clear(&mut self) {
+        let dry = std::mem::take(&mut self.dry);
+        *self = Self { dry, ..Self::default() };
     }
 
     /// Whether a run that was taken back still waits for the instant of another one.
@@ -107,7 +145,6 @@ impl Asked {
     /// A job is gone.
     pub(super) fn gone(&mut self, job: JobId) {
         self.unmet.remove(&job);
-        self.taken_back.retain(|_, (of, _)| *of != job);
     }
 
     /// Occurrences of a job have been skipped for another reason.
@@ -131,10 +168,13 @@ impl Scheduler {
             current.watched.want_end(Cause::Requested, reason);
             return;
         }
+        if let Some(id) = self.http.place_of(run) {
+            return self.cancel_http(id, time::now());
+        }
         let Some(job) = self.jobs.get(occurrence.job).map(Rc::clone) else { return };
         let job = self.retries.as_asked(Some(run), job);
         let now = time::now();
-        if !self.requests.insert(run) {
+        if !self.requests.insert(occurrence.job, run) {
             // The engine has it, until its turn comes.
             self.asked.taken_back.insert(run, (occurrence.job, occurrence.scheduled_for));
         }
@@ -163,7 +203,7 @@ impl Scheduler {
             self.records.take_back(current.run);
         }
         self.asked.by.remove(&current.run);
-        if self.requests.remove(&current.run) {
+        if self.requests.remove(job, current.run) {
             self.retries.forget(current.run);
             self.records.answered(current.run);
         }
@@ -188,7 +228,7 @@ impl Scheduler {
 }
 
 /// The end of a run that was taken back before it began.
-fn not_begun(reason: Vec<u8>, now: Timestamp) -> End {
+pub(super) fn not_begun(reason: Vec<u8>, now: Timestamp) -> End {
     End {
         outcome: Outcome::Cancelled,
         guarantee: Guarantee::ExactlyOnce,

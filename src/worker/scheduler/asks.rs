@@ -4,6 +4,8 @@
 //! is answered, its job is gone, or its dry run is over. A dry run nobody waits for any more does not
 //! begin, and never runs as anything else.
 
+use std::collections::HashSet;
+
 use pg_tock_core::cancel::{Cause, DROPPED};
 use pg_tock_core::engine::{ExecutorId, Occurrence};
 use pg_tock_core::run::{Condition, Guarantee, Outcome, Trigger};
@@ -11,6 +13,7 @@ use pg_tock_core::time::{JobId, RunId, Timestamp};
 use serde_json::json;
 
 use super::Scheduler;
+use super::news::READ_RETRY;
 use super::pool::Current;
 use super::runs::End;
 use crate::catalog::{request, run_now};
@@ -37,11 +40,13 @@ impl Scheduler {
         self.currents().any(|current| current.run == run)
     }
 
-    /// All requests have been read: whoever waits for one that is not there waits for nothing.
-    pub(super) fn settle_asks(&self) {
+    /// All requests have been read, those `there`: whoever waits for one that is not there waits for nothing.
+    pub(super) fn settle_asks(&self, there: &HashSet<RunId>) {
         asks::tell(self.oid, State::Ended, |ask| {
             let run = ask.run().unwrap_or(RunId(0));
-            ask.wanted().dry.is_none() && !self.requests.contains(&run) && !self.has_run(run)
+            let wanted = ask.wanted();
+            let known = there.contains(&run) || self.requests.contains(wanted.job, run);
+            wanted.dry.is_none() && !known && !self.has_run(run)
         });
     }
 
@@ -161,30 +166,47 @@ impl Scheduler {
     /// Jobs have been switched off, which empties their queues: runs that were asked for and have not
     /// begun are over. Dry runs are none of the job's.
     pub(super) fn give_up_requests(&mut self, now: Timestamp) {
-        for id in self.asked.take_switched_off() {
+        for id in self.asked.take_switched_off(now) {
             let read = txn::run("reading requests", || request::of_jobs(&[id.0]));
-            let Some(Ok(requests)) = read else { continue };
+            let Some(Ok(requests)) = read else {
+                self.asked.put_off_switched_off(id, now.plus(READ_RETRY));
+                continue;
+            };
             let Some(job) = self.jobs.get(id).map(std::rc::Rc::clone) else { continue };
             for request::Request { occurrence, by, .. } in requests {
                 let Some(run) = occurrence.run.filter(|&run| !self.has_run(run)) else { continue };
                 // The scheduler's own wait; the others may have come after it was switched off.
-                if by.is_none() || !self.requests.contains(&run) {
+                if by.is_none() || !self.requests.contains(id, run) {
                     continue;
                 }
-                let job = std::rc::Rc::clone(&job);
-                let mut current = Current::unstarted(occurrence, run, job, self.extension, now);
+                let mut current = Current::unstarted(
+                    occurrence,
+                    run,
+                    std::rc::Rc::clone(&job),
+                    self.extension,
+                    now,
+                );
                 current.requested_by = by;
                 self.account(&current, 0, never_begun(now), now);
             }
-            let dry = |ask: &&Ask| {
-                let wanted = ask.wanted();
-                wanted.job == id && wanted.dry.is_some() && ask.state() == State::Waiting
-            };
-            for ask in asks::of_scheduler(self.oid).filter(dry) {
-                if !ask.run().is_some_and(|run| self.has_run(run)) {
-                    ask.advance(State::Waiting, State::Asked);
-                    self.database.somebody_asks();
-                }
+            let active = job.active;
+            self.ask_dry_runs_again(|of| of == id);
+            // The retries among them are taken when the job is switched on.
+            self.forget_requests(id);
+            if active {
+                self.database.changes.push(id.0);
+            }
+        }
+    }
+
+    /// Dry runs of these jobs that have not begun are asked for anew.
+    pub(super) fn ask_dry_runs_again(&self, jobs: impl Fn(JobId) -> bool) {
+        for ask in asks::of_scheduler(self.oid) {
+            let wanted = ask.wanted();
+            let waits = ask.state() == State::Waiting && wanted.dry.is_some() && jobs(wanted.job);
+            if waits && !ask.run().is_some_and(|run| self.has_run(run)) {
+                ask.advance(State::Waiting, State::Asked);
+                self.database.somebody_asks();
             }
         }
     }

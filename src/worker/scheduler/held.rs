@@ -9,14 +9,20 @@ use pg_tock_core::run::Trigger;
 use pg_tock_core::time::Timestamp;
 
 use super::Scheduler;
+use super::asked::not_begun;
 use super::pool::Current;
 use crate::pg::job_lock::{JobLock, Mode};
+use crate::pg::time;
 
 impl Scheduler {
     /// An executor found the job of its run held.
     pub(super) fn put_off(&mut self, id: ExecutorId, holds_ended: u64, now: Timestamp) {
         let executor = self.executors.get_mut(&id);
-        if let Some(current) = executor.and_then(|executor| executor.current.take()) {
+        if let Some(current) = executor.and_then(|executor| {
+            let mut current = executor.current.take()?;
+            current.watched.hear(current.run, executor.slot);
+            Some(current)
+        }) {
             self.was_held(&current, holds_ended);
         }
         self.engine.run_finished(id, now);
@@ -37,9 +43,14 @@ impl Scheduler {
         !local && !JobLock::new(self.oid, occurrence.job, Mode::Shared).is_free()
     }
 
-    /// A run that was handed over has not begun: it is due again. Its executor is still to be
-    /// reported as finished or gone.
+    /// A run that was handed over has not begun: it is due again, unless somebody has cancelled it
+    /// meanwhile. Its executor is still to be reported as finished or gone.
     pub(super) fn try_again(&mut self, current: &Current) {
+        if let Some(reason) = current.watched.cancelled() {
+            let now = time::now();
+            self.account(current, 0, not_begun(reason.to_vec(), now), now);
+            return;
+        }
         self.engine.put_back(with_id(current), current.claim);
     }
 

@@ -39,7 +39,7 @@ const BATCH: usize = 256;
 pub(super) struct Http {
     pub(super) link: HttpLink,
     /// Decided by the engine, and not handed over yet.
-    due: VecDeque<(ExecutorId, Occurrence, bool)>,
+    pub(super) due: VecDeque<(ExecutorId, Occurrence, bool)>,
     /// When to try again to hand them over.
     retry_at: Option<Timestamp>,
     pub(super) runs: HashMap<ExecutorId, HttpRun>,
@@ -96,6 +96,11 @@ impl Http {
         {
             self.told.push((id, end));
         }
+    }
+
+    /// What the engine calls the place of a run that the worker has.
+    pub(super) fn place_of(&self, run: RunId) -> Option<ExecutorId> {
+        self.by_run.get(&run).copied()
     }
 
     fn insert(&mut self, id: ExecutorId, run: HttpRun) {
@@ -259,6 +264,10 @@ impl Scheduler {
                 self.engine.run_finished(id, now);
                 continue;
             };
+            if occurrence.run.is_some_and(|run| self.is_taken_back(run)) {
+                self.engine.run_finished(id, now);
+                continue;
+            }
             // A condition of the job (`run_if`) belongs here: an executor of its owner has to say that
             // it holds before the run is claimed.
             if self.is_held(&occurrence, false) {

@@ -58,6 +58,16 @@ impl Job {
         self.times.once().then(|| self.definition.splitn(4, '|').nth(3)).flatten()
     }
 
+    /// Whether a row has the same name and owner.
+    pub(super) fn is_named_as(&self, row: &JobRow) -> bool {
+        self.name == row.jobname && *self.username == *row.username
+    }
+
+    /// Whether a row has the same options.
+    pub(super) fn has_options_of(&self, row: &JobRow) -> bool {
+        self.options.as_deref() == row.options.as_deref()
+    }
+
     /// Whether an occurrence of it may be tried again.
     pub(crate) fn retries(&self) -> bool {
         self.policy.retry.max_attempts > 1
@@ -136,6 +146,12 @@ impl Jobs {
     /// Up to where a job's successful runs have covered time.
     pub(crate) fn covered(&self, id: JobId) -> Option<Timestamp> {
         self.covered.get(&id).copied()
+    }
+
+    /// Looks whether a row that is to be taken changes who waits for whom.
+    pub(super) fn look_at_company(&mut self, row: &JobRow) {
+        let known = self.jobs.get(&JobId(row.id)).map(Rc::as_ref);
+        self.company.look(row, known);
     }
 
     /// All ids.

@@ -10,6 +10,7 @@ mod asked;
 mod asks;
 mod company;
 mod conclude;
+mod decided;
 mod held;
 mod http;
 mod http_claim;
@@ -21,6 +22,7 @@ mod news;
 mod policy;
 mod pool;
 mod records;
+mod requests;
 mod resume;
 mod retries;
 mod rows;
@@ -171,7 +173,11 @@ struct Scheduler {
     /// Who asked for runs, and what was not run because of a condition.
     asked: asked::Asked,
     /// Requests the engine knows of.
-    requests: HashSet<RunId>,
+    requests: requests::Requests,
+    /// They could not be read: when to try again.
+    requests_at: Option<Timestamp>,
+    /// Whether jobs are run at all.
+    launches: bool,
     /// Jobs whose runs have had effects a rollback does not undo: they claim first.
     outside: HashSet<JobId>,
 }
@@ -249,7 +255,9 @@ impl Scheduler {
             rules: Rules::now(),
             stats_pending: false,
             asked: asked::Asked::default(),
-            requests: HashSet::new(),
+            requests: requests::Requests::default(),
+            requests_at: None,
+            launches: limits().launch,
             outside: HashSet::new(),
         }
     }
@@ -296,7 +304,9 @@ impl Scheduler {
         self.look_after_executors();
         self.look_after_http();
         self.take_released();
+        self.take_requests_again();
         let now = time::now();
+        self.take_names(now);
         self.conclude(now);
         self.give_up_requests(now);
         self.answer_asks(now);
@@ -322,7 +332,20 @@ impl Scheduler {
         let records = if self.installed { self.records.next_look() } else { None };
         let retries = self.retries.next_look();
         let http = self.http.next_look();
-        let nexts = [engine, executors, lasting, http, records, retries, self.read_at];
+        let names = self.jobs.company.next_look();
+        let given_up = self.asked.next_look();
+        let nexts = [
+            engine,
+            executors,
+            lasting,
+            http,
+            records,
+            retries,
+            self.read_at,
+            self.requests_at,
+            given_up,
+            names,
+        ];
         nexts.into_iter().flatten().min()
     }
 
@@ -347,7 +370,16 @@ impl Scheduler {
     /// Settings changed.
     fn configure(&mut self) {
         process::set_config(c"log_min_messages", guc::log_min_messages());
-        self.engine.set_limits(limits(), time::now());
+        let limits = limits();
+        self.engine.set_limits(limits, time::now());
+        if std::mem::replace(&mut self.launches, limits.launch) != limits.launch {
+            if !limits.launch {
+                // Every job has lost what it had waiting.
+                self.forget_all_requests();
+                self.ask_dry_runs_again(|_| true);
+            }
+            self.requests_at = Some(time::now());
+        }
         if Rules::now() != self.rules {
             // schedules mean something else now
             self.rules = Rules::now();

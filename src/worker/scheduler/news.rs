@@ -18,13 +18,13 @@ use crate::shmem::asks::{self, State};
 use crate::shmem::changes::News;
 
 /// How long to wait before asking for a locked `cron.job` again.
-const READ_RETRY: i64 = Timestamp::SECOND / 10;
+pub(super) const READ_RETRY: i64 = Timestamp::SECOND / 10;
 
 /// How many jobs are read at a time when one of them cannot be read.
 const READ_AROUND: usize = 1_000;
 
 /// How often all jobs are read at the most.
-const READ_ALL_PAUSE: i64 = Timestamp::SECOND;
+pub(super) const READ_ALL_PAUSE: i64 = Timestamp::SECOND;
 
 impl Scheduler {
     /// Reads what others have changed. While `cron.job` is locked everything goes on as it was.
@@ -127,7 +127,7 @@ impl Scheduler {
         };
         if !read {
             // Those that were sorted are read again, and are known then.
-            self.put(puts);
+            self.put(puts, false);
             if first {
                 (self.installed, self.extension) = (false, 0);
             }
@@ -138,13 +138,11 @@ impl Scheduler {
                 self.drop_job(job);
             }
         }
-        self.put(puts);
+        self.put(puts, true);
         if first && !self.look_again() {
             self.database.changes.push_ledger();
         }
-        if self.take_requests(None) {
-            self.settle_asks();
-        }
+        self.take_all_requests();
         process::give_memory_back();
         self.read_all_at = time::now();
         if first {
@@ -178,9 +176,8 @@ impl Scheduler {
         self.note_moves();
         let mut puts = Puts::default();
         self.sort(rows, &mut puts);
-        self.put(puts);
-        self.take_requests(Some(ids));
-        true
+        self.put(puts, false);
+        self.take_requests(Some(ids)).is_some()
     }
 
     /// Reads every job when a value in one of them makes the query fail: that one is left out.
@@ -216,6 +213,7 @@ impl Scheduler {
     fn drop_job(&mut self, job: JobId) {
         self.engine.drop_job(job);
         self.jobs.remove(job);
+        self.jobs.company.gone(job);
         self.forget_requests(job);
         self.records.gone(job);
         self.outside.remove(&job);
@@ -228,10 +226,13 @@ impl Scheduler {
             self.engine.drop_job(job);
             self.jobs.remove(job);
         }
+        self.jobs.company.all_gone();
         self.engine.retire_where(|_| true);
         self.records.clear();
         self.retries = Retries::default();
         self.requests.clear();
+        self.requests_at = None;
+        self.asked.clear();
         self.outside.clear();
         self.installed = false;
         self.extension = 0;

@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use pg_tock_core::engine::Occurrence;
 use pg_tock_core::time::{JobId, RunId, Timestamp};
 
-use super::retries::Decided;
+use super::decided::Decided;
 use crate::catalog::run::{self, RunRow};
 use crate::catalog::state::{self, Effective, Reached, Skip, Tally};
 use crate::catalog::{load, request};
@@ -57,7 +57,7 @@ pub(crate) struct Records {
     /// Jobs to switch off, with their schedules.
     over: HashMap<JobId, Vec<u8>>,
     /// Requests whose runs have their rows.
-    answered: Vec<i64>,
+    answered: HashSet<i64>,
     /// Runs whose rows are to go: they did not begin.
     taken_back: Vec<i64>,
     /// What follows attempts that failed.
@@ -128,6 +128,7 @@ impl Records {
         }
         self.count_at = self.count_at.map(|at| at.min(to.plus(COUNT_DELAY)));
         self.retry_at = None;
+        self.decided.set_back(to);
         self.drawn_at = self.drawn_at.min(to);
     }
 
@@ -148,12 +149,12 @@ impl Records {
 
     /// Whether a request is about to be deleted.
     pub(crate) fn is_answered(&self, run: RunId) -> bool {
-        self.answered.contains(&run.0)
+        self.answered.contains(&run.0) || self.decided.is_kept(run)
     }
 
     /// The run somebody asked for has ended.
     pub(crate) fn answered(&mut self, run: RunId) {
-        self.answered.push(run.0);
+        self.answered.insert(run.0);
     }
 
     fn progress(&mut self, job: JobId, now: Timestamp) -> &mut Progress {
@@ -174,6 +175,7 @@ impl Records {
         self.progress.remove(&job);
         self.over.remove(&job);
         self.effective.remove(&job);
+        self.decided.forget(job);
         self.gone.insert(job.0);
     }
 
@@ -189,7 +191,11 @@ impl Records {
 
     /// When there is something to write.
     pub(crate) fn next_look(&self) -> Option<Timestamp> {
-        let due = if self.wants_writing() { Some(Timestamp(i64::MIN)) } else { self.count_at };
+        let due = if self.wants_writing() {
+            Some(Timestamp(i64::MIN))
+        } else {
+            [self.count_at, self.decided.next_look()].into_iter().flatten().min()
+        };
         match (due, self.retry_at) {
             (Some(due), Some(retry)) => Some(due.max(retry)),
             (due, _) => due,
@@ -203,7 +209,7 @@ impl Records {
             && self.over.is_empty()
             && self.taken_back.is_empty()
             && self.answered.is_empty()
-            && self.decided.is_written())
+            && !self.decided.has_freed())
     }
 
     /// Makes sure that `needed` run ids are there; draws more at once the more are needed in short
@@ -237,7 +243,7 @@ impl Records {
             return;
         }
         self.retry_at = None;
-        if self.wants_writing() && !self.write_rows() {
+        if (self.wants_writing() || self.decided.is_due(now)) && !self.write_rows() {
             // At once, after others had their turn, or once a lock may be gone.
             self.retry_at = (!self.more).then(|| time::now().plus(LOCK_RETRY));
             return;
@@ -300,10 +306,15 @@ impl Records {
 
     /// Deletes the requests whose runs have ended.
     fn write_answers(&mut self) -> bool {
+        let decided = &mut self.decided;
+        self.answered.extend(decided.take_freed().into_iter().map(|run| run.0));
+        self.answered.retain(|&run| !decided.keeps(RunId(run)));
         if self.answered.is_empty() {
             return true;
         }
-        let done = txn::run("answering requests", || request::forget(&self.answered));
+        let done = txn::run("answering requests", || {
+            request::forget(&self.answered.iter().copied().collect::<Vec<_>>())
+        });
         let done = matches!(done, Some(Ok::<(), pgrx::spi::Error>(())));
         if done {
             let database = process::database().to_u32();
@@ -427,6 +438,7 @@ impl Records {
     /// False if something could not be written.
     pub(crate) fn flush_all(&mut self, oldest: Option<RunId>) -> bool {
         self.retry_at = None;
+        self.decided.hurry();
         let mut written = self.write_rows();
         while !written && self.more {
             written = self.write_rows();

@@ -142,7 +142,7 @@ impl Scheduler {
             }
         }
         self.asked.forget(current);
-        if self.requests.remove(&current.run) {
+        if self.requests.remove(current.occurrence.job, current.run) {
             self.retries.forget(current.run);
             self.records.answered(current.run);
         } else if current.occurrence.trigger == Trigger::Manual {
