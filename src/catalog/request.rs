@@ -30,7 +30,7 @@ macro_rules! requests {
                WHERE d.jobid OPERATOR(pg_catalog.=) r.jobid \
                 AND d.scheduled_for OPERATOR(pg_catalog.=) r.scheduled_for \
                 AND d.outcome OPERATOR(pg_catalog.=) 'crashed' OFFSET 0), \
-              pg_catalog.convert_to(c.reason, pg_catalog.getdatabaseencoding()) \
+              pg_catalog.convert_to(c.reason, pg_catalog.getdatabaseencoding()), r.force \
              FROM cron.run_request r LEFT JOIN cron.run_cancel c \
               ON c.runid OPERATOR(pg_catalog.=) r.runid WHERE ",
             $where,
@@ -80,6 +80,8 @@ pub(crate) struct Request {
     pub(crate) after_crash: bool,
     /// Somebody has taken it back: who and why, as its row is to say.
     pub(crate) taken_back: Option<Vec<u8>>,
+    /// It is to run whatever keeps its job from running.
+    pub(crate) force: bool,
 }
 
 /// All requests whose runs are not over, oldest first. In a transaction, as every function here.
@@ -119,6 +121,7 @@ fn read(row: &SpiHeapTupleData<'_>) -> Result<Request, spi::Error> {
         by_hand: row.get(9)?.unwrap_or(false),
         after_crash: row.get(10)?.unwrap_or(false),
         taken_back: row.get::<Vec<u8>>(11)?,
+        force: row.get(12)?.unwrap_or(false),
     })
 }
 

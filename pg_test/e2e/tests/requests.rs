@@ -65,13 +65,15 @@ fn an_open_transaction_that_asks_for_a_retry_holds_up_nobody_else() {
     let failing = job(&cluster, "failing", json!({"command": "select 1 / 0"}));
     let first = run_now(&cluster, failing);
     let _ = finished(&cluster, failing, first);
+    answered(&cluster, first);
     cluster.sql(
         "select cron.set_job('failing', \
          '{\"max_attempts\": 2, \"retry_on\": \"any\", \"retry_delay\": \"1 hour\"}')",
     );
     let mut open = cluster.client();
     let mut transaction = open.transaction().unwrap();
-    let again: i64 = transaction.query_one("select cron.retry_run($1::bigint)", &[&first]).unwrap().get(0);
+    let again: i64 =
+        transaction.query_one("select cron.retry_run($1::bigint)", &[&first]).unwrap().get(0);
     // Its next attempt cannot be asked for while that is open.
     let second = run_now(&cluster, failing);
     let _ = finished(&cluster, failing, second);
@@ -240,4 +242,29 @@ fn a_retry_that_was_taken_back_is_in_nobodys_way_once_its_job_was_off() {
     let again: i64 = cluster.one_with("select cron.retry_run($1::bigint)", &[&first]);
     let _ = finished(&cluster, job, again).must_have_succeeded();
     answered(&cluster, again);
+}
+
+#[test]
+fn an_open_transaction_with_a_job_that_is_over_holds_up_nobody_else() {
+    let cluster = Cluster::start();
+    let at: String = cluster.one(
+        "select to_char((now() + interval '3 seconds') at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS')",
+    );
+    let once = job(&cluster, "once", json!({"schedule": format!("at {at}"), "timezone": "UTC"}));
+    let other = job(&cluster, "other", json!({}));
+    cluster.wait_known();
+    let mut open = cluster.client();
+    let mut transaction = open.transaction().unwrap();
+    transaction
+        .batch_execute("select cron.set_job('once', '{\"description\": \"mine\"}')")
+        .unwrap();
+    let _ = cluster.finished_run(once);
+    let run = run_now(&cluster, other);
+    let _ = finished(&cluster, other, run);
+    cluster.flush();
+    cluster.wait_for(&format!(
+        "exists (select from cron.job_stat where jobid = {other} and total_runs = 1)"
+    ));
+    transaction.commit().unwrap();
+    cluster.wait_for(&format!("not (select active from cron.job where jobid = {once})"));
 }

@@ -31,8 +31,8 @@ pub(super) struct Asked {
     taken_back: HashMap<RunId, (JobId, Timestamp)>,
     /// Dry runs that are not over, and where to leave what they did; None = nobody waits any more.
     dry: HashMap<RunId, Option<u32>>,
-    /// Jobs that have been switched off.
-    switched_off: Vec<JobId>,
+    /// What waited of jobs that have been switched off, and is to be ended if somebody had asked for it.
+    switched_off: HashMap<JobId, HashSet<RunId>>,
     /// What was asked of some of them could not be read: when to try again.
     look_at: Option<Timestamp>,
 }
@@ -90,23 +90,27 @@ impl Asked {
         self.dry.remove(&run).flatten()
     }
 
-    /// A job has been switched off.
-    pub(super) fn switched_off(&mut self, job: JobId) {
-        self.switched_off.push(job);
+    /// A job has been switched off, and the engine has none of these runs any more.
+    pub(super) fn switched_off(&mut self, job: JobId, runs: HashSet<RunId>) {
+        self.switched_off.entry(job).or_default().extend(runs);
     }
 
-    /// The jobs that have been switched off since this was asked last.
-    pub(super) fn take_switched_off(&mut self, now: Timestamp) -> Vec<JobId> {
+    /// The jobs that have been switched off since this was asked last, with what waited of them.
+    pub(super) fn take_switched_off(&mut self, now: Timestamp) -> HashMap<JobId, HashSet<RunId>> {
         if self.look_at.is_some_and(|at| at > now) {
-            return Vec::new();
+            return HashMap::new();
         }
         self.look_at = None;
         std::mem::take(&mut self.switched_off)
     }
 
-    /// What was asked of a job that has been switched off could not be read.
-    pub(super) fn put_off_switched_off(&mut self, job: JobId, until: Timestamp) {
-        self.switched_off.push(job);
+    /// Whether a run waited of a job when it was switched off, and nothing has come of that yet.
+    fn is_given_up(&self, job: JobId, run: RunId) -> bool {
+        self.switched_off.get(&job).is_some_and(|runs| runs.contains(&run))
+    }
+
+    /// Those of one of these jobs could not be read.
+    pub(super) fn look_later(&mut self, until: Timestamp) {
         self.look_at = Some(until);
     }
 
@@ -136,8 +140,12 @@ impl Asked {
         *self = Self { dry, ..Self::default() };
     }
 
-    /// Whether a run that was taken back still waits for the instant of another one.
+    /// Whether a run that was taken back still waits for the instant of this one, or this one is about to be
+    /// ended.
     pub(super) fn is_in_the_way(&self, occurrence: &Occurrence) -> bool {
+        if occurrence.run.is_some_and(|run| self.is_given_up(occurrence.job, run)) {
+            return true;
+        }
         let instant = (occurrence.job, occurrence.scheduled_for);
         self.taken_back.values().any(|taken_back| *taken_back == instant)
     }
@@ -145,6 +153,7 @@ impl Asked {
     /// A job is gone.
     pub(super) fn gone(&mut self, job: JobId) {
         self.unmet.remove(&job);
+        self.switched_off.remove(&job);
     }
 
     /// Occurrences of a job have been skipped for another reason.

@@ -5,6 +5,7 @@
 //! begin, and never runs as anything else.
 
 use std::collections::HashSet;
+use std::rc::Rc;
 
 use pg_tock_core::cancel::{Cause, DROPPED};
 use pg_tock_core::engine::{ExecutorId, Occurrence};
@@ -13,10 +14,12 @@ use pg_tock_core::time::{JobId, RunId, Timestamp};
 use serde_json::json;
 
 use super::Scheduler;
+use super::jobs::Job;
 use super::news::READ_RETRY;
 use super::pool::Current;
 use super::runs::End;
-use crate::catalog::{request, run_now};
+use crate::catalog::request::{self, Request};
+use crate::catalog::run_now;
 use crate::pg::{letter, txn};
 use crate::shmem::asks::{self, Ask, State};
 
@@ -166,37 +169,43 @@ impl Scheduler {
     /// Jobs have been switched off, which empties their queues: runs that were asked for and have not
     /// begun are over. Dry runs are none of the job's.
     pub(super) fn give_up_requests(&mut self, now: Timestamp) {
-        for id in self.asked.take_switched_off(now) {
+        for (id, waited) in self.asked.take_switched_off(now) {
+            let Some(job) = self.jobs.get(id).map(Rc::clone) else { continue };
+            self.ask_dry_runs_again(|of| of == id);
+            if waited.is_empty() {
+                continue;
+            }
             let read = txn::run("reading requests", || request::of_jobs(&[id.0]));
             let Some(Ok(requests)) = read else {
-                self.asked.put_off_switched_off(id, now.plus(READ_RETRY));
+                self.asked.switched_off(id, waited);
+                self.asked.look_later(now.plus(READ_RETRY));
                 continue;
             };
-            let Some(job) = self.jobs.get(id).map(std::rc::Rc::clone) else { continue };
-            for request::Request { occurrence, by, .. } in requests {
-                let Some(run) = occurrence.run.filter(|&run| !self.has_run(run)) else { continue };
-                // The scheduler's own wait; the others may have come after it was switched off.
-                if by.is_none() || !self.requests.contains(id, run) {
-                    continue;
-                }
-                let mut current = Current::unstarted(
-                    occurrence,
-                    run,
-                    std::rc::Rc::clone(&job),
-                    self.extension,
-                    now,
-                );
-                current.requested_by = by;
-                self.account(&current, 0, never_begun(now), now);
+            // The scheduler's own wait; the others may have come after it was switched off.
+            let asked_for = |request: &Request| {
+                request.by.is_some()
+                    && request.occurrence.run.is_some_and(|run| waited.contains(&run))
+            };
+            for request in requests.into_iter().filter(asked_for) {
+                self.give_up(request, &job, now);
             }
-            let active = job.active;
-            self.ask_dry_runs_again(|of| of == id);
-            // The retries among them are taken when the job is switched on.
-            self.forget_requests(id);
-            if active {
+            if job.active {
                 self.database.changes.push(id.0);
             }
         }
+    }
+
+    /// Ends a run before it begins.
+    pub(super) fn give_up(&mut self, request: Request, job: &Rc<Job>, now: Timestamp) {
+        let Some(run) = request.occurrence.run else { return };
+        if self.records.is_answered(run) {
+            return;
+        }
+        self.begin_to_answer(run, &request);
+        let job = self.retries.as_asked(Some(run), Rc::clone(job));
+        let mut current = Current::unstarted(request.occurrence, run, job, self.extension, now);
+        current.requested_by = request.by;
+        self.account(&current, 0, never_begun(now), now);
     }
 
     /// Dry runs of these jobs that have not begun are asked for anew.

@@ -56,6 +56,8 @@ pub(crate) struct Records {
     gone: HashSet<i64>,
     /// Jobs to switch off, with their schedules.
     over: HashMap<JobId, Vec<u8>>,
+    /// When to do that.
+    over_at: Option<Timestamp>,
     /// Requests whose runs have their rows.
     answered: HashSet<i64>,
     /// Runs whose rows are to go: they did not begin.
@@ -129,6 +131,7 @@ impl Records {
         self.count_at = self.count_at.map(|at| at.min(to.plus(COUNT_DELAY)));
         self.retry_at = None;
         self.decided.set_back(to);
+        self.over_at = self.over_at.map(|at| at.min(to.plus(LOCK_RETRY)));
         self.drawn_at = self.drawn_at.min(to);
     }
 
@@ -140,6 +143,7 @@ impl Records {
     /// A job whose only instant has been: it is switched off.
     pub(crate) fn over(&mut self, job: JobId, schedule: &str) {
         self.over.insert(job, schedule.as_bytes().to_vec());
+        self.over_at = Some(Timestamp(i64::MIN));
     }
 
     /// A run that has a row did not begin.
@@ -194,7 +198,8 @@ impl Records {
         let due = if self.wants_writing() {
             Some(Timestamp(i64::MIN))
         } else {
-            [self.count_at, self.decided.next_look()].into_iter().flatten().min()
+            let nexts = [self.count_at, self.decided.next_look(), self.over_at];
+            nexts.into_iter().flatten().min()
         };
         match (due, self.retry_at) {
             (Some(due), Some(retry)) => Some(due.max(retry)),
@@ -206,7 +211,6 @@ impl Records {
         !(self.rows.is_empty()
             && self.effective.is_empty()
             && self.gone.is_empty()
-            && self.over.is_empty()
             && self.taken_back.is_empty()
             && self.answered.is_empty()
             && !self.decided.has_freed())
@@ -243,7 +247,8 @@ impl Records {
             return;
         }
         self.retry_at = None;
-        if (self.wants_writing() || self.decided.is_due(now)) && !self.write_rows() {
+        let others = self.decided.is_due(now) || self.over_at.is_some_and(|at| at <= now);
+        if (self.wants_writing() || others) && !self.write_rows() {
             // At once, after others had their turn, or once a lock may be gone.
             self.retry_at = (!self.more).then(|| time::now().plus(LOCK_RETRY));
             return;
@@ -326,26 +331,28 @@ impl Records {
         done
     }
 
-    /// Switches jobs off that are over.
+    /// Switches jobs off that are over. Those wait whose rows somebody has locked.
     fn write_over(&mut self) -> bool {
-        if self.over.is_empty() {
+        if self.over_at.is_none_or(|at| at > time::now()) {
             return true;
         }
-        let done = txn::run("switching jobs off", || {
-            let Some(installed) = load::installed()? else { return Ok(true) };
+        let left = txn::run("switching jobs off", || {
+            let Some(installed) = load::installed()? else { return Ok(Some(HashMap::new())) };
             if !lock::try_lock_table(installed.jobs) {
-                return Ok(false);
+                return Ok(None);
             }
+            let mut left = HashMap::new();
             for (job, schedule) in &self.over {
-                state::deactivate(*job, schedule)?;
+                if !state::deactivate(*job, schedule)? {
+                    left.insert(*job, schedule.clone());
+                }
             }
-            Ok(true)
+            Ok(Some(left))
         });
-        let done = matches!(done, Some(Ok::<bool, pgrx::spi::Error>(true)));
-        if done {
-            self.over.clear();
-        }
-        done
+        let Some(Ok::<_, pgrx::spi::Error>(Some(left))) = left else { return false };
+        self.over = left;
+        self.over_at = (!self.over.is_empty()).then(|| time::now().plus(LOCK_RETRY));
+        true
     }
 
     /// Moves a job's cursor past an occurrence that is about to run, or deletes the request for it. WAL
@@ -439,6 +446,7 @@ impl Records {
     pub(crate) fn flush_all(&mut self, oldest: Option<RunId>) -> bool {
         self.retry_at = None;
         self.decided.hurry();
+        self.over_at = self.over_at.map(|_| Timestamp(i64::MIN));
         let mut written = self.write_rows();
         while !written && self.more {
             written = self.write_rows();

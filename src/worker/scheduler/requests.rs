@@ -50,25 +50,28 @@ impl Requests {
 
 impl Scheduler {
     /// The engine has dropped what waited of a job: what was asked for and is not under way is taken
-    /// again when the job is, as far as it is still asked for then.
-    pub(super) fn forget_requests(&mut self, job: JobId) {
-        let runs = self.requests.take(job);
+    /// again when the job is, as far as it is still asked for then. Returns those runs.
+    pub(super) fn forget_requests(&mut self, job: JobId) -> HashSet<RunId> {
+        let mut runs = self.requests.take(job);
         if runs.is_empty() && !self.asked.has_taken_back(job) {
-            return;
+            return runs;
         }
         let handed = self.http.due.iter().filter_map(|(_, occurrence, _)| occurrence.run);
         let current = self.currents().filter(|current| current.occurrence.job == job);
         let going: HashSet<RunId> = current.map(|current| current.run).chain(handed).collect();
         self.asked.in_the_way_no_more(job, &going);
-        for run in runs {
-            if going.contains(&run) {
+        runs.retain(|&run| {
+            let goes_on = going.contains(&run);
+            if goes_on {
                 self.requests.insert(job, run);
             } else {
                 self.asked.forget_who(run);
                 self.retries.forget(run);
             }
-        }
+            !goes_on
+        });
         self.retries.forget_waiting(job);
+        runs
     }
 
     /// The engine has dropped what waited of every job.

@@ -68,7 +68,8 @@ impl Scheduler {
             let id = JobId(row.id);
             self.jobs.look_at_company(&row);
             if !row.active && self.jobs.get(id).is_some_and(|job| job.active) {
-                self.asked.switched_off(id);
+                let waited = self.forget_requests(id);
+                self.asked.switched_off(id, waited);
             }
             let cursor = self.records.cursor(id);
             if row.reaches_outside {

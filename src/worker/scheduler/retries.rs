@@ -23,7 +23,7 @@ use crate::catalog::attempts::{self, Retry, Unfollowed};
 use crate::catalog::request::{self, Request};
 use crate::catalog::state;
 use crate::guc;
-use crate::pg::txn;
+use crate::pg::{time, txn};
 
 /// What a run that was asked for has of its own.
 #[derive(Debug)]
@@ -65,6 +65,15 @@ impl Retries {
         match special.and_then(|special| special.command.as_ref()) {
             Some(command) => Rc::new(job.with_command(command)),
             None => job,
+        }
+    }
+
+    /// Notes what is special about a run that was asked for.
+    fn note(&mut self, run: RunId, request: &Request) {
+        let (by_hand, claim) = (request.by_hand, request.after_crash);
+        let command = request.command.clone();
+        if command.is_some() || by_hand || claim {
+            self.special.insert(run, Special { command, by_hand, claim });
         }
     }
 
@@ -168,6 +177,7 @@ impl Scheduler {
                 by_hand: retry.by_hand,
                 after_crash: retry.after_crash,
                 taken_back: None,
+                force: false,
             });
         }
     }
@@ -190,10 +200,8 @@ impl Scheduler {
         if request.taken_back.is_none() && in_the_way() {
             return;
         }
-        let (by_hand, claim) = (request.by_hand, request.after_crash);
-        let special = Special { command: request.command, by_hand, claim };
-        if !known && (special.command.is_some() || by_hand || claim) {
-            self.retries.special.insert(run, special);
+        if !known {
+            self.retries.note(run, &request);
         }
         if goes_on {
             self.asked.note(run, request.by.clone());
@@ -206,12 +214,17 @@ impl Scheduler {
         if goes_on {
             return;
         }
+        // Such a one is not asked for while the job is off.
+        let manual = occurrence.trigger == Trigger::Manual && !request.force;
+        if let Some(job) = self.jobs.get(job).filter(|job| manual && !job.active).map(Rc::clone) {
+            return self.give_up(request, &job, time::now());
+        }
         let taken = match request.not_before {
             Some(at) => self.enqueue_at(occurrence, at),
             None => self.engine.enqueue(occurrence),
         };
         if taken {
-            if occurrence.trigger == Trigger::Retry && !by_hand {
+            if occurrence.trigger == Trigger::Retry && !request.by_hand {
                 settle(&mut self.engine, &occurrence, Settled::WillRetry);
             }
             self.asked.note(run, request.by);
@@ -221,6 +234,12 @@ impl Scheduler {
             self.retries.forget(run);
             self.records.answered(run);
         }
+    }
+
+    /// The run of a request is about to be recorded as ended, without the engine.
+    pub(super) fn begin_to_answer(&mut self, run: RunId, request: &Request) {
+        self.retries.note(run, request);
+        self.requests.insert(request.occurrence.job, run);
     }
 
     /// A request stays where it is while its job cannot be run, or no job is to be run; a retry nobody
