@@ -104,9 +104,15 @@ impl Engine {
     pub(super) fn admit(&mut self) {
         let mut at = 0;
         // What enters may let others enter.
-        while let Some(&number) = self.inbox.get(at) {
-            at += 1;
-            self.enter(number);
+        loop {
+            while let Some(&number) = self.inbox.get(at) {
+                at += 1;
+                self.enter(number);
+            }
+            match self.noted.pop_first() {
+                Some(id) => self.look_at_dependents(id),
+                None => break,
+            }
         }
         self.inbox.clear();
         self.promote();
@@ -378,7 +384,7 @@ fn renew(job: &mut Job, spec: JobSpec, after: Timestamp) {
     // Other instants, or a clock that shows the same ones again: a row of its own.
     job.skipped = None;
     if let Some(rare) = &mut job.rare {
-        rare.turned_away = None;
+        (rare.turned_away, rare.awaited) = (None, None);
     }
     job.since = after;
     job.began = spec.effective_from.unwrap_or(after);
