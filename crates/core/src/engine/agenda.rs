@@ -77,8 +77,9 @@ impl Engine {
         let renewed = !same || job.stale;
         if renewed {
             // Counting from now on is another schedule; what the old one left is closed. The same
-            // one read anew counts from where it did, or from its cursor.
-            if !job.stale && after >= job.popped && after != job.since {
+            // one read anew counts from where it did, or from its cursor. Its beginning may lie before
+            // what the old one has taken: the clock may have gone back a little.
+            if !job.stale && after > job.cursor() && after != job.since {
                 self.close_until(number, after);
             }
             renew(&mut self.jobs[number], spec, after);
