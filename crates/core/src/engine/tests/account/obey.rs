@@ -5,9 +5,19 @@ use std::sync::Arc;
 use super::super::support::*;
 use super::{Busy, Fate, LIMITS_HERE, Ledger, PLACES, Turn, done};
 use crate::cancel::Cause;
+use crate::engine::after::VAIN_PER_TICK;
 use crate::engine::{Action, ExecutorId, JobSpec, LATE, Occurrence, Occurrences, Settled};
 use crate::run::{MissedPolicy, Overlap, SkipReason, Trigger};
 use crate::time::{JobId, Timestamp};
+
+/// How many instants were skipped because they waited in vain.
+fn vain(actions: &[Action]) -> u64 {
+    let count = |action: &Action| match action {
+        Action::Skipped { reason: SkipReason::Upstream, count, .. } => *count,
+        _ => 0,
+    };
+    actions.iter().map(count).sum()
+}
 
 impl Ledger {
     pub(super) fn tick(&mut self) -> bool {
@@ -15,6 +25,10 @@ impl Ledger {
         let mut out = Vec::new();
         self.engine.tick(at(self.now), &mut out);
         self.obey_all(&out);
+        if vain(&out) >= VAIN_PER_TICK.into() {
+            // There may be more of them.
+            return self.tick() || !out.is_empty();
+        }
         let mut again = Vec::new();
         if !out.iter().any(|action| matches!(action, Action::ClockBack { .. })) {
             self.engine.tick(at(self.now), &mut again);
