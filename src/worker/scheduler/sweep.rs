@@ -48,7 +48,9 @@ impl Scheduler {
     pub(super) fn sweep_on(&mut self) -> bool {
         let Some(from) = self.sweep.as_ref().map(|sweep| sweep.after) else { return true };
         let installed = match txn::run("looking for the extension", load::installed) {
-            Some(Ok(Some(installed))) if installed.extension.to_u32() == self.extension => installed,
+            Some(Ok(Some(installed))) if installed.extension.to_u32() == self.extension => {
+                installed
+            }
             Some(Ok(_)) => {
                 // Dropped, or another one by now.
                 self.sweep = None;
