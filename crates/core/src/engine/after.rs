@@ -66,10 +66,11 @@ impl Engine {
 
     /// Takes over for whom a job waits.
     pub(super) fn set_after(&mut self, number: u32, after: &Arc<[JobId]>) {
-        let before = self.jobs[number].rare().after.clone().unwrap_or_default();
-        if before == *after {
+        let before = &self.jobs[number].rare().after;
+        if before.as_deref().unwrap_or_default() == &**after {
             return;
         }
+        let before = before.clone().unwrap_or_default();
         for id in &*before {
             if let Some(list) = self.dependents.get_mut(id) {
                 list.remove(&number);

@@ -55,7 +55,8 @@ impl Engine {
         fold: &mut Option<Fold>,
         out: &mut Vec<Action>,
     ) {
-        for _ in 0..COUNTED_PER_JOB {
+        let mut left = COUNTED_PER_JOB;
+        while left > 0 {
             let Some(at) = later(times, after).filter(|&at| at < end) else { return };
             after = at;
             if self.jobs[number].is_done(at) {
@@ -67,6 +68,7 @@ impl Engine {
                 Verdict::Skip(reason) => reason,
                 Verdict::Start(_) => reason,
             };
+            left -= 1;
             self.skip(number, reason, at, fold, out);
         }
         if let (Some(fold), Some(last)) = (fold, last_before(|at| later(times, at), after, end)) {

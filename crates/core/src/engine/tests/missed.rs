@@ -270,3 +270,23 @@ fn a_backlog_is_closed_by_another_schedule_after_the_clock_went_back_a_little() 
     assert_eq!(story.tick(104 * SEC), []);
     assert_eq!(story.tick(105 * SEC), [run(0, 1, 105 * SEC)]);
 }
+
+#[test]
+fn a_row_of_many_does_not_begin_with_what_has_one() {
+    let many: Vec<_> = (1..=150_000).map(|second| at(second * SEC)).collect();
+    let put = |times: Every, missed| {
+        let mut story = Story::new(LIMITS);
+        story.engine.set_missed_before(at(150_010 * SEC));
+        story.put([JobSpec { missed, done: many.clone().into(), ..job(1, 7, times) }]);
+        story
+    };
+    let missed = |first, last, count| skipped(SkipReason::Missed, 1, first, last, count);
+    let mut story = put(Every(SEC), MissedPolicy::Skip);
+    let ten = missed(150_001 * SEC, 150_010 * SEC, 10);
+    assert_eq!(story.tick(150_010 * SEC), [ten]);
+    // The same of a backlog that another schedule ends.
+    let mut story = put(Every(SEC), MissedPolicy::All);
+    assert_eq!(story.tick(150_010 * SEC), [start(7)]);
+    story.put([JobSpec { missed: MissedPolicy::All, ..job(1, 7, Every(SEC)) }]);
+    assert_eq!(story.tick(150_010 * SEC), [missed(150_002 * SEC, 150_010 * SEC, 9)]);
+}

@@ -100,6 +100,7 @@ impl Ledger {
         // What of the old one is not accounted for by now is closed.
         // What was taken before the clock went back a little is not taken again.
         (job.since, job.from) = (now.max(at(self.latest)), now);
+        job.began = job.since;
         self.tick();
         let job = &mut self.jobs[index];
         (job.times, job.changed, job.checked) = (times, true, at(i64::MIN));
@@ -119,6 +120,7 @@ impl Ledger {
             self.engine.cursor(job.spec.id).unwrap().max(job.from)
         };
         job.spec.done = done(job, after);
+        job.began = job.began.max(after);
         self.engine.put_job(job.spec.clone(), after);
     }
 
@@ -136,6 +138,7 @@ impl Ledger {
         self.engine.set_gap_reason(reason);
         for (job, cursor) in self.jobs.iter_mut().zip(cursors) {
             let after = cursor.max(job.from);
+            (job.began, job.succeeded) = (job.began.max(after), at(i64::MIN));
             job.spec.done = done(job, after);
             job.running = 0;
             job.skipped.clear();
