@@ -64,6 +64,8 @@ impl Scheduler {
     /// Takes rows of `cron.job` as they are now, to be put afterwards.
     pub(super) fn sort(&mut self, rows: Vec<JobRow>, puts: &mut Puts) {
         let now = time::now();
+        // They count from here: the clock may be set back before the first tick.
+        self.engine.hear(now);
         for row in rows {
             let id = JobId(row.id);
             self.jobs.look_at_company(&row);

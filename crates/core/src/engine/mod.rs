@@ -382,8 +382,9 @@ impl Engine {
         self.executors.ids().filter(dropped).count()
     }
 
-    /// Notes that an event happened at `now`.
-    fn hear(&mut self, now: Timestamp) {
+    /// Notes that an event happened at `now`: that jobs were read, for instance, which are put then.
+    /// Should the clock be found before it at the next tick, it was set back in between.
+    pub fn hear(&mut self, now: Timestamp) {
         self.now = self.now.max(now);
         self.dirty = true;
     }

@@ -242,6 +242,15 @@ fn a_large_step_back_starts_the_agenda_anew_and_a_small_one_waits() {
 }
 
 #[test]
+fn a_clock_set_back_between_the_first_put_and_the_first_tick_is_noticed() {
+    let mut story = Story::new(LIMITS);
+    let hour = 3_600 * SEC;
+    story.engine.hear(at(hour));
+    story.engine.put_job(job(1, 7, Every(60 * SEC)), at(hour));
+    assert_eq!(story.tick(hour / 2), [Action::ClockBack { to: at(hour / 2) }]);
+}
+
+#[test]
 fn a_new_owner_takes_its_queue_along() {
     let mut story = Story::new(LIMITS);
     let spec = job(1, 7, Every(SEC));
