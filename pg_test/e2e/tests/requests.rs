@@ -268,3 +268,32 @@ fn an_open_transaction_with_a_job_that_is_over_holds_up_nobody_else() {
     transaction.commit().unwrap();
     cluster.wait_for(&format!("not (select active from cron.job where jobid = {once})"));
 }
+
+#[test]
+fn a_locked_row_of_a_dead_run_holds_up_nobody_else() {
+    let cluster = Cluster::start();
+    let first = job(&cluster, "first", json!({}));
+    cluster.wait_known();
+    let scheduler = cluster.wait_scheduler();
+    pg_tock_test::signal(scheduler, rustix::process::Signal::STOP);
+    cluster.sql(&format!(
+        "insert into cron.job_run_details (runid, jobid, database, username, command, status, start_time) \
+         values (nextval('cron.runid_seq'), {first}, 'postgres', 'postgres', 'x', 'running', now())"
+    ));
+    let mut open = cluster.client();
+    let mut transaction = open.transaction().unwrap();
+    transaction
+        .batch_execute("select from cron.job_run_details where status = 'running' for update")
+        .unwrap();
+    pg_tock_test::signal(scheduler, rustix::process::Signal::CONT);
+    let second = job(&cluster, "second", json!({}));
+    let run = run_now(&cluster, second);
+    let _ = finished(&cluster, second, run).must_have_succeeded();
+    answered(&cluster, run);
+    assert_eq!(
+        cluster.one::<i64>("select count(*) from cron.job_run_details where end_time is null"),
+        1
+    );
+    transaction.rollback().unwrap();
+    cluster.wait_for("not exists (select from cron.job_run_details where end_time is null)");
+}

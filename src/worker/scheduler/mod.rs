@@ -176,6 +176,8 @@ struct Scheduler {
     requests: requests::Requests,
     /// They could not be read: when to try again.
     requests_at: Option<Timestamp>,
+    /// Rows of dead runs were locked: when to look again.
+    ledger_at: Option<Timestamp>,
     /// Whether jobs are run at all.
     launches: bool,
     /// Jobs whose runs have had effects a rollback does not undo: they claim first.
@@ -257,6 +259,7 @@ impl Scheduler {
             asked: asked::Asked::default(),
             requests: requests::Requests::default(),
             requests_at: None,
+            ledger_at: None,
             launches: limits().launch,
             outside: HashSet::new(),
         }
@@ -291,7 +294,8 @@ impl Scheduler {
             }
             let next = self.turn();
             self.database.announce(next);
-            if next.is_some_and(|at| at <= time::now()) || txn::ran() {
+            let news = self.database.changes.are_there();
+            if news || next.is_some_and(|at| at <= time::now()) || txn::ran() {
                 continue;
             }
             self.report_stats();
@@ -343,6 +347,7 @@ impl Scheduler {
             retries,
             self.read_at,
             self.requests_at,
+            self.ledger_at,
             given_up,
             names,
         ];

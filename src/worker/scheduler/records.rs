@@ -140,6 +140,11 @@ impl Records {
         self.rows.iter().filter(move |(row, _)| row.job == job).map(|(row, _)| row.scheduled_for)
     }
 
+    /// The runs whose rows wait to be written.
+    pub(crate) fn unwritten_runs(&self) -> impl Iterator<Item = i64> {
+        self.rows.iter().map(|(row, _)| row.run.0)
+    }
+
     /// A job whose only instant has been: it is switched off.
     pub(crate) fn over(&mut self, job: JobId, schedule: &str) {
         self.over.insert(job, schedule.as_bytes().to_vec());
