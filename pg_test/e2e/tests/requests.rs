@@ -224,6 +224,7 @@ fn a_retry_that_was_taken_back_is_in_nobodys_way_once_its_job_was_off() {
             "retry_delay": "2 seconds",
         }),
     );
+    cluster.wait_known();
     let first = run_now(&cluster, job);
     let retry = promised(&cluster, job);
     let due: String = cluster
@@ -296,4 +297,28 @@ fn a_locked_row_of_a_dead_run_holds_up_nobody_else() {
     );
     transaction.rollback().unwrap();
     cluster.wait_for("not exists (select from cron.job_run_details where end_time is null)");
+}
+
+#[test]
+fn what_is_asked_for_while_all_jobs_are_read_is_not_lost() {
+    let cluster = Cluster::start();
+    let mut client = cluster.client();
+    let ask = client
+        .prepare(
+            "select cron.run_now(cron.create_job(jsonb_build_object('job_name', $1::text, \
+             'schedule', '0 0 1 1 *', 'command', 'select 1')))",
+        )
+        .unwrap();
+    for n in 0..2_000 {
+        if n % 100 == 0 {
+            // All jobs are read again, at most once a second.
+            client.batch_execute("alter role postgres connection limit -1").unwrap();
+        }
+        let _ = client.query_one(&ask, &[&n.to_string()]).unwrap();
+    }
+    // Each request is answered by the row of its run.
+    cluster.wait_for("not exists (select from cron.run_request)");
+    let rows: i64 =
+        cluster.one("select count(*) from cron.job_run_details where status = 'succeeded'");
+    assert_eq!(rows, 2_000);
 }
