@@ -322,3 +322,34 @@ fn what_is_asked_for_while_all_jobs_are_read_is_not_lost() {
         cluster.one("select count(*) from cron.job_run_details where status = 'succeeded'");
     assert_eq!(rows, 2_000);
 }
+
+#[test]
+fn a_full_table_of_locks_does_not_end_the_scheduler() {
+    let cluster = Cluster::builder()
+        .conf("max_locks_per_transaction", "10")
+        .conf("cron.log_min_messages", "debug1")
+        .start();
+    cluster.sql("create database other");
+    let job = cluster
+        .create_job(&json!({"job_name": "job", "schedule": "1 second", "command": "select 1", "database": "other"}));
+    let _ = cluster.finished_run(job).must_have_succeeded();
+    let scheduler = cluster.wait_scheduler();
+    let mut greedy = cluster.client();
+    // What it has got stays its own when the statement fails.
+    let full =
+        greedy.batch_execute("select pg_advisory_lock(n) from generate_series(1, 1000000) n");
+    assert_eq!(
+        full.unwrap_err().code().map(|code| code.code().to_owned()).as_deref(),
+        Some("53200")
+    );
+    poll_until("a look that could not say whether the job is held", PATIENCE, || {
+        cluster.log().contains(&format!("whether job {job} is held is not known")).then_some(())
+    });
+    greedy.batch_execute("select pg_advisory_unlock_all()").unwrap();
+    let last: i64 = cluster.one("select max(runid) from cron.job_run_details");
+    poll_until("a run after that", PATIENCE, || {
+        let runs = cluster.finished_runs_of(job);
+        runs.into_iter().find(|run| run.runid > last && run.status == "succeeded")
+    });
+    assert_eq!(cluster.wait_scheduler(), scheduler);
+}

@@ -145,6 +145,8 @@ struct Scheduler {
     records: Records,
     /// How many holds had ended when everything was tried last.
     holds_seen: u64,
+    /// Until when jobs rest for whose runs nothing could be written.
+    rest_until: Option<Timestamp>,
     /// Worker slots the engine was told of.
     slots: u32,
     retries: retries::Retries,
@@ -239,6 +241,7 @@ impl Scheduler {
             records: Records::new(database.oid()),
             cut_off: HashMap::new(),
             holds_seen: 0,
+            rest_until: None,
             slots: 0,
             retries: retries::Retries::default(),
             http: http::Http::default(),
@@ -348,6 +351,7 @@ impl Scheduler {
             self.read_at,
             self.requests_at,
             self.ledger_at,
+            self.rest_until,
             given_up,
             names,
         ];
