@@ -32,7 +32,7 @@ use report::Report;
 /// Name, what it measures, and how.
 type Measurement = (&'static str, &'static str, fn(&mut Report));
 
-const MEASUREMENTS: [Measurement; 10] = [
+const MEASUREMENTS: [Measurement; 11] = [
     ("select", "recorded runs of select 1 per second", |report| {
         sustained::measure(report, "select 1", "select 1", sustained::select_jobs());
     }),

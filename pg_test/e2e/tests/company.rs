@@ -1,5 +1,7 @@
 //! Jobs and their like: overlapping runs, shared queues, jobs that wait for others.
 
+#![allow(clippy::unwrap_used, reason = "helpers of scenarios, which fail by panicking")]
+
 use std::time::Duration;
 
 use pg_tock_test::{Cluster, poll_until};

@@ -14,10 +14,10 @@ fn crowd(cluster: &Cluster, count: i64, role: &str, options: &str) {
         .execute(
             &format!(
                 "select cron.create_job(jsonb_build_object('job_name', '{role} ' || n, \
-                  'schedule', 'at ' || to_char((now() + '4 seconds') at time zone 'UTC', \
+                  'schedule', 'at ' || to_char((now() + '6 seconds') at time zone 'UTC', \
                    'YYYY-MM-DD HH24:MI:SS'), 'timezone', 'UTC', \
                   'command', 'select pg_sleep(0.002)') || '{options}') \
-                 from generate_series(1, $1) n"
+                 from generate_series(1, $1::bigint) n"
             ),
             &[&count],
         )

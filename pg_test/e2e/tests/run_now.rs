@@ -212,3 +212,34 @@ fn a_tag_runs_all_of_the_callers_jobs_that_have_it() {
          where status = 'succeeded' and trigger = 'manual')",
     );
 }
+
+#[test]
+fn a_job_and_its_run_asked_for_while_all_jobs_are_read_are_not_lost() {
+    let cluster = Cluster::start();
+    // So many that reading them takes a while; the commit makes the scheduler read them.
+    cluster.sql(
+        "insert into cron.job (schedule, command, jobname, nodeport) \
+         select '0 0 29 2 *', 'select 1', 'n' || n, 5432 from generate_series(1, 20000) n",
+    );
+    let mut client = cluster.client();
+    let mut asked = Vec::new();
+    let known = "select not exists (select from cron.job_state where jobid = 20000)";
+    // Until long after the jobs were read: they are read one second after the last time at the earliest.
+    for n in 0..100_000 {
+        if !cluster.one::<bool>(known) {
+            break;
+        }
+        let name = format!("late {n}");
+        let mut both = client.transaction().unwrap();
+        let job: i64 = both
+            .query_one("select cron.schedule($1, '0 0 29 2 *', 'select 1')", &[&name])
+            .unwrap()
+            .get(0);
+        let run: i64 = both.query_one("select cron.run_now($1::bigint)", &[&job]).unwrap().get(0);
+        both.commit().unwrap();
+        asked.push((job, run));
+    }
+    for (job, id) in asked {
+        let _ = run(&cluster, job, id).must_have_succeeded();
+    }
+}

@@ -1,6 +1,6 @@
 //! The jobs as the scheduler keeps them, and what makes one a job the engine may run.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::ffi::{CStr, CString};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -115,7 +115,7 @@ pub(crate) struct Jobs {
     /// Queues and who waits for whom.
     pub(super) company: Company,
     /// What was complained about, so that nothing is said twice.
-    complaints: HashSet<(JobId, String)>,
+    complaints: HashMap<JobId, String>,
     /// Definitions that are new, to be stored.
     pub(crate) effective: Vec<Effective>,
 }
@@ -166,7 +166,7 @@ impl Jobs {
 
     /// Forgets a job; tells whether there was one.
     pub(crate) fn remove(&mut self, id: JobId) -> bool {
-        self.complaints.retain(|(job, _)| *job != id);
+        self.complaints.remove(&id);
         self.covered.remove(&id);
         self.jobs.remove(&id).is_some()
     }
@@ -176,7 +176,7 @@ impl Jobs {
         let id = JobId(row.id);
         match self.read(row, cursor, now) {
             Ok((spec, after, fresh)) => {
-                self.complaints.retain(|(job, _)| *job != id);
+                self.complaints.remove(&id);
                 Taken::Job { spec, after, fresh }
             }
             Err(problem) => self.refuse(id, &problem),
@@ -398,7 +398,7 @@ impl Jobs {
 
     fn refuse(&mut self, id: JobId, problem: &str) -> Taken {
         self.jobs.remove(&id);
-        if self.complaints.insert((id, problem.to_owned())) {
+        if self.complaints.insert(id, problem.to_owned()).is_none_or(|said| said != problem) {
             pgrx::log!("{problem}");
         }
         Taken::Refused

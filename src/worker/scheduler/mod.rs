@@ -29,6 +29,7 @@ mod rows;
 mod runs;
 mod shared;
 mod start;
+mod sweep;
 mod watch;
 
 use std::collections::{HashMap, HashSet};
@@ -164,6 +165,8 @@ struct Scheduler {
     news: News,
     read_at: Option<Timestamp>,
     read_all_at: Timestamp,
+    /// All jobs are being read.
+    sweep: Option<sweep::Sweep>,
     started_at: Timestamp,
     /// The time before this scheduler has been judged.
     looked_back: bool,
@@ -254,6 +257,7 @@ impl Scheduler {
             news: News::default(),
             read_at: None,
             read_all_at: Timestamp(0),
+            sweep: None,
             started_at: time::now(),
             looked_back: false,
             looked_again: false,
@@ -328,7 +332,9 @@ impl Scheduler {
             self.records.flush(now, self.oldest_run());
             self.take_retries();
         }
+        // All there is to write includes what is being read, unless that has to wait.
         if let Some(ticket) = self.database.flush_wanted()
+            && (self.sweep.is_none() || self.read_at.is_some())
             && (!self.installed || self.flush_everything(self.database.skips_wanted()))
         {
             self.database.flushed_up_to(ticket);
@@ -348,7 +354,7 @@ impl Scheduler {
             http,
             records,
             retries,
-            self.read_at,
+            self.next_read(),
             self.requests_at,
             self.ledger_at,
             self.rest_until,

@@ -42,12 +42,15 @@ impl Engine {
         job.dropped = false;
         job.active = spec.active;
         job.missed = spec.missed;
-        job.places = spec.rules.places();
+        let places = std::mem::replace(&mut job.places, spec.rules.places());
         if std::mem::replace(&mut job.overlap, spec.rules.overlap) != spec.rules.overlap {
             // A row of what is skipped from now on does not reach over what waits.
             job.skipped = None;
         }
-        if std::mem::replace(&mut job.priority, spec.rules.priority) != spec.rules.priority {
+        let fewer = job.places < places;
+        if std::mem::replace(&mut job.priority, spec.rules.priority) != spec.rules.priority || fewer
+        {
+            // What stands to run may have to wait for a run that has begun under other rules.
             self.leave(number);
         }
         self.join_queue(number, spec.rules.queue);
@@ -74,8 +77,9 @@ impl Engine {
         let renewed = !same || job.stale;
         if renewed {
             // Counting from now on is another schedule; what the old one left is closed. The same
-            // one read anew counts from where it did, or from its cursor.
-            if !job.stale && after >= job.popped && after != job.since {
+            // one read anew counts from where it did, or from its cursor. Its beginning may lie before
+            // what the old one has taken: the clock may have gone back a little.
+            if !job.stale && after > job.cursor() && after != job.since {
                 self.close_until(number, after);
             }
             renew(&mut self.jobs[number], spec, after);
@@ -101,9 +105,15 @@ impl Engine {
     pub(super) fn admit(&mut self) {
         let mut at = 0;
         // What enters may let others enter.
-        while let Some(&number) = self.inbox.get(at) {
-            at += 1;
-            self.enter(number);
+        loop {
+            while let Some(&number) = self.inbox.get(at) {
+                at += 1;
+                self.enter(number);
+            }
+            match self.noted.pop_first() {
+                Some(id) => self.look_at_dependents(id),
+                None => break,
+            }
         }
         self.inbox.clear();
         self.promote();
@@ -375,7 +385,7 @@ fn renew(job: &mut Job, spec: JobSpec, after: Timestamp) {
     // Other instants, or a clock that shows the same ones again: a row of its own.
     job.skipped = None;
     if let Some(rare) = &mut job.rare {
-        rare.turned_away = None;
+        (rare.turned_away, rare.awaited) = (None, None);
     }
     job.since = after;
     job.began = spec.effective_from.unwrap_or(after);

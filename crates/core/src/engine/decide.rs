@@ -28,7 +28,7 @@ impl Engine {
             let Some((_, job)) = self.keys[key].jobs.pop(&mut self.places.key_jobs) else { break };
             self.give_place_back(job);
             let Some((occurrence, claim)) = self.begin(job, executor) else {
-                // It was closed or paused while it waited.
+                // It was closed or paused while it waited, or its queue was filled by others.
                 self.refresh_key(key);
                 self.enter(job);
                 continue;
@@ -47,7 +47,7 @@ impl Engine {
     /// Takes what a job is to run out of its queue; `None` if nothing of it may start now.
     pub(super) fn begin(&mut self, job: u32, executor: u32) -> Option<(Occurrence, bool)> {
         let record = &self.jobs[job];
-        let waiting = *self.next_waiting(record)?;
+        let waiting = *self.next_waiting(record).filter(|_| self.queue_allows(record))?;
         let record = &mut self.jobs[job];
         if !record.queue.remove(&waiting) {
             return None;

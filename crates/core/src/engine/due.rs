@@ -151,16 +151,18 @@ impl Engine {
         let mut left = COUNTED_PER_JOB.min((*budget).max(COUNTED_AT_LEAST));
         while let Some(at) = later(times, self.jobs[number].popped).filter(|&at| at <= now) {
             let verdict = times.verdict(at);
-            if left == 0 && self.skim(number, times, (at, verdict), gap, &mut fold) {
+            // What has a row is not counted, and nothing begins with it.
+            let done = self.jobs[number].is_done(at);
+            if left == 0 && !done && self.skim(number, times, (at, verdict), gap, &mut fold) {
                 continue;
             }
-            left = left.saturating_sub(1);
-            *budget = budget.saturating_sub(1);
+            left = left.saturating_sub(u64::from(!done));
+            *budget = budget.saturating_sub(u64::from(!done));
             let mut kept = None;
             let job = &self.jobs[number];
             let skip = match verdict {
                 Verdict::Start(start) if start > now => break,
-                _ if job.is_done(at) => None,
+                _ if done => None,
                 Verdict::Skip(reason) => Some(reason),
                 Verdict::Start(start) if start < gap.end => match job.missed {
                     MissedPolicy::All if at >= gap.oldest => {
@@ -253,10 +255,9 @@ impl Engine {
         while let Some(&Backlog { after, until }) = self.jobs[number].rare().backlogs.front()
             && !self.jobs[number].queue.catches_up()
         {
-            left = left.saturating_sub(1);
             let next = self.jobs[number].times.as_deref().and_then(|times| {
                 let mut at = later(times, after).filter(|&at| at < until)?;
-                if left == 0 {
+                if left == 0 && fold.is_some() {
                     // A very long closed stretch is taken as one; its count is a lower bound.
                     let open = times.next_open(after).filter(|&open| open < until);
                     let end = open.unwrap_or(until);
@@ -278,7 +279,13 @@ impl Engine {
                     self.emit(number, &mut fold, &mut out);
                     self.jobs[number].skipped = None;
                 }
-                Verdict::Skip(reason) => self.skip(number, reason, at, &mut fold, &mut out),
+                Verdict::Skip(reason) => {
+                    match &mut fold {
+                        Some(fold) if left == 0 => (fold.last, fold.count) = (at, fold.count + 1),
+                        _ => self.skip(number, reason, at, &mut fold, &mut out),
+                    }
+                    left = left.saturating_sub(1);
+                }
                 Verdict::Start(_) => {
                     let waiting = self.caught_up(at, self.now);
                     self.emit(number, &mut fold, &mut out);
@@ -375,6 +382,7 @@ impl Engine {
     ) {
         if let Some(fold) = fold
             && fold.reason == reason
+            && self.jobs[number].is_of_one(fold.last, at)
         {
             (fold.last, fold.count) = (at, fold.count + 1);
             return;
@@ -387,8 +395,8 @@ impl Engine {
     pub(super) fn emit(&mut self, number: u32, fold: &mut Option<Fold>, out: &mut Vec<Action>) {
         let Some(Fold { reason, first, last, count }) = fold.take() else { return };
         let job = &mut self.jobs[number];
-        let before = job.skipped.replace((reason, last));
-        let extends = before.filter(|(other, _)| *other == reason).map(|(_, last)| last);
+        let before = job.skipped.replace((reason, last)).filter(|(other, _)| *other == reason);
+        let extends = before.map(|(_, last)| last).filter(|&last| job.is_of_one(last, first));
         out.push(Action::Skipped { job: job.id, reason, first, last, count, extends });
         self.note_moved(number);
         self.note_dependents(number);

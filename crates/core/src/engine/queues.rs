@@ -9,7 +9,7 @@
 use super::Engine;
 use super::heap::Heap;
 use super::rules::{QueueId, QueueSpec};
-use super::state::{EVER, Head};
+use super::state::{EVER, Head, Job};
 use crate::time::Timestamp;
 
 #[derive(Debug, Default)]
@@ -28,10 +28,13 @@ pub(super) struct Queue {
 }
 
 impl Queue {
+    fn most(&self) -> u32 {
+        self.spec.max_running.unwrap_or(u32::MAX)
+    }
+
     fn has_place(&self) -> bool {
-        let most = self.spec.max_running.unwrap_or(u32::MAX);
         let spaced = self.spec.start_interval > 0 && self.standing > 0;
-        self.running.saturating_add(self.standing) < most && !spaced
+        self.running.saturating_add(self.standing) < self.most() && !spaced
     }
 
     /// When the next run may start as far as the interval goes.
@@ -137,6 +140,16 @@ impl Engine {
         } else {
             self.spaced.remove(&mut self.places.spaced, number);
         }
+    }
+
+    /// Whether a run of a job that has just given its place back may begin after all. Runs may have
+    /// come into its queue since it got that place, with a job that joined, or the queue may have
+    /// become smaller or slower.
+    pub(super) fn queue_allows(&self, job: &Job) -> bool {
+        job.in_queue.is_none_or(|number| {
+            let queue = &self.queues[number];
+            queue.running < queue.most() && queue.opens() <= self.now
+        })
     }
 
     /// Fills the places of queues whose interval is over, or that have changed.

@@ -53,7 +53,7 @@ impl Engine {
                 let job = occurrence.job;
                 out.push(Action::Send { executor: ExecutorId(id), job, occurrence, claim: true });
             } else {
-                // It was closed or paused while it waited.
+                // It was closed or paused while it waited, or its queue was filled by others.
                 self.close_send(id);
             }
             self.enter(number);

@@ -33,6 +33,14 @@ struct Job {
     times: Arc<Shaped>,
     /// From where its present schedule counts.
     since: Timestamp,
+    /// From where the engine was told that it counts.
+    from: Timestamp,
+    /// The latest instant from where others may count its instants, and of its successes, as far
+    /// as the engine knows of them.
+    began: Timestamp,
+    succeeded: Timestamp,
+    /// Instants up to here may have waited for other jobs, although it waits for none now.
+    awaited: Timestamp,
     /// Instants of it up to here are known to have their fates.
     checked: Timestamp,
     fates: BTreeMap<Timestamp, Fate>,
@@ -78,6 +86,8 @@ struct Ledger {
     jobs: Vec<Job>,
     busy: BTreeMap<u32, Busy>,
     longest_run: i64,
+    /// What the clock had shown when it was set back last.
+    stepped: Timestamp,
     /// Until here no scheduler lived, and whether the server had crashed.
     dead_until: i64,
     crashed: bool,
@@ -115,6 +125,7 @@ impl Ledger {
             jobs: Vec::new(),
             busy: BTreeMap::new(),
             longest_run,
+            stepped: at(i64::MIN),
             dead_until: i64::MIN,
             crashed: false,
             runs: 0,
@@ -130,6 +141,10 @@ impl Ledger {
                 spec,
                 times,
                 since,
+                from: since,
+                began: since,
+                succeeded: at(i64::MIN),
+                awaited: at(i64::MIN),
                 checked: since,
                 fates,
                 skipped: BTreeSet::new(),

@@ -51,6 +51,25 @@ fn allow_runs_beside_and_queues_beyond_its_number() {
 }
 
 #[test]
+fn what_waits_for_an_executor_keeps_to_the_number_of_the_day() {
+    for JobSpec { rules, .. } in [every(1, Overlap::Allow, 1), every(1, Overlap::Queue, 2)] {
+        let mut story = Story::new(LIMITS);
+        story.up(7, 0);
+        let before = every(1, Overlap::Allow, 2);
+        story.put([before.clone()]);
+        assert_eq!(story.tick(SEC), [run(0, 1, SEC)]);
+        // A second run may begin, and stands for want of an executor.
+        assert_eq!(story.tick(2 * SEC), []);
+        assert_eq!(story.tick(2 * SEC + 1_000), [start(7)]);
+        story.put([JobSpec { rules, ..before }]);
+        story.up(7, 1);
+        assert_eq!(story.tick(2 * SEC + 2_000), []);
+        story.finished(0);
+        assert_eq!(story.tick(2 * SEC + 3_000), [run(0, 1, 2 * SEC)]);
+    }
+}
+
+#[test]
 fn replace_cancels_the_run_and_starts_the_latest_when_it_has_ended() {
     let mut story = Story::new(LIMITS);
     story.up(7, 0);
@@ -141,6 +160,51 @@ fn a_queue_can_be_changed_and_dropped_while_jobs_wait() {
     assert_eq!(story.tick(SEC), [run(6, 2, SEC)]);
     story.engine.drop_queue(QueueId(9));
     assert_eq!(story.tick(SEC).len(), 3);
+}
+
+#[test]
+fn a_place_is_given_up_to_a_run_that_joins_the_queue_and_when_there_are_fewer() {
+    let queue = Some(QueueId(9));
+    let most = |n, apart| QueueSpec { max_running: Some(n), start_interval: apart };
+    for (joins, spec) in [(true, most(1, 0)), (false, most(0, 0)), (false, most(1, 3 * SEC))] {
+        let mut story = Story::new(LIMITS);
+        story.up(7, 0);
+        story.engine.put_queue(QueueId(9), most(2, 0));
+        let before = JobSpec { rules: Rules { queue, ..Rules::default() }, ..job(1, 7, Once(SEC)) };
+        let alone = JobSpec { rules: Rules::default(), ..before.clone() };
+        story.put([if joins { alone } else { before.clone() }]);
+        story.put([JobSpec { rules: before.rules.clone(), ..job(2, 7, Once(SEC)) }]);
+        assert_eq!(story.tick(SEC), [run(0, 1, SEC)]);
+        // The second has a place, and stands for want of an executor.
+        assert_eq!(story.tick(SEC + 1_000), [start(7)]);
+        story.put([before]);
+        story.engine.put_queue(QueueId(9), spec);
+        story.up(7, 1);
+        assert_eq!(story.tick(SEC + 2_000), []);
+        story.finished(0);
+        story.engine.put_queue(QueueId(9), most(1, spec.start_interval));
+        let early = if spec.start_interval == 0 { vec![run(0, 2, SEC)] } else { vec![] };
+        assert_eq!(story.tick(SEC + 3_000), early);
+        if early.is_empty() {
+            assert_eq!(story.tick(4 * SEC), [run(0, 2, SEC)]);
+        }
+    }
+}
+
+#[test]
+fn what_an_earlier_schedule_left_has_a_row_of_its_own() {
+    let mut story = Story::new(LIMITS);
+    story.up(7, 0);
+    story.put([job(1, 7, Every(SEC))]);
+    assert_eq!(story.tick(SEC), [run(0, 1, SEC)]);
+    story.now = SEC + 1;
+    story.put([job(1, 7, Every(2 * SEC))]);
+    let condition = |at| skipped(SkipReason::Condition, 1, at, at, 1);
+    story.engine.run_skipped(ExecutorId(0), SkipReason::Condition, at(SEC + 2));
+    assert_eq!(story.tick(SEC + 2), [condition(SEC)]);
+    assert_eq!(story.tick(2 * SEC), [run(0, 1, 2 * SEC)]);
+    story.engine.run_skipped(ExecutorId(0), SkipReason::Condition, at(2 * SEC));
+    assert_eq!(story.tick(2 * SEC), [condition(2 * SEC)]);
 }
 
 #[test]

@@ -51,6 +51,10 @@ impl Ledger {
     fn change_rules(&mut self, index: usize) {
         let rules = self.random_rules(self.jobs[index].spec.id.0);
         let job = &mut self.jobs[index];
+        if rules.after.is_empty() && !job.spec.rules.after.is_empty() {
+            // What has waited for somebody may still wait, for an executor.
+            job.awaited = at(self.latest);
+        }
         job.spec.rules = rules;
         self.engine.put_job(job.spec.clone(), job.since);
     }
@@ -95,7 +99,8 @@ impl Ledger {
         self.engine.put_job(job.spec.clone(), now);
         // What of the old one is not accounted for by now is closed.
         // What was taken before the clock went back a little is not taken again.
-        job.since = now.max(at(self.latest));
+        (job.since, job.from) = (now.max(at(self.latest)), now);
+        job.began = job.since;
         self.tick();
         let job = &mut self.jobs[index];
         (job.times, job.changed, job.checked) = (times, true, at(i64::MIN));
@@ -109,11 +114,13 @@ impl Ledger {
         job.times = Arc::new(Shaped { period, stretch, jitter });
         job.spec.times = Arc::clone(&job.times) as Arc<dyn Occurrences>;
         let after = if self.dice.roll(2) == 0 {
-            job.since
+            job.from
         } else {
-            self.engine.cursor(job.spec.id).unwrap()
+            // What an earlier schedule left may hold the cursor back before the present one.
+            self.engine.cursor(job.spec.id).unwrap().max(job.from)
         };
         job.spec.done = done(job, after);
+        job.began = job.began.max(after);
         self.engine.put_job(job.spec.clone(), after);
     }
 
@@ -130,7 +137,8 @@ impl Ledger {
         let reason = if self.crashed { SkipReason::ServerCrashed } else { SkipReason::Missed };
         self.engine.set_gap_reason(reason);
         for (job, cursor) in self.jobs.iter_mut().zip(cursors) {
-            let after = cursor.max(job.since);
+            let after = cursor.max(job.from);
+            (job.began, job.succeeded) = (job.began.max(after), at(i64::MIN));
             job.spec.done = done(job, after);
             job.running = 0;
             job.skipped.clear();

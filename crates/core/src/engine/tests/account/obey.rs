@@ -3,11 +3,21 @@
 use std::sync::Arc;
 
 use super::super::support::*;
-use super::{Busy, Fate, LIMITS_HERE, Ledger, PLACES, Turn, done};
+use super::{Busy, Fate, Job, LIMITS_HERE, Ledger, PLACES, Turn, done};
 use crate::cancel::Cause;
+use crate::engine::after::VAIN_PER_TICK;
 use crate::engine::{Action, ExecutorId, JobSpec, LATE, Occurrence, Occurrences, Settled};
 use crate::run::{MissedPolicy, Overlap, SkipReason, Trigger};
 use crate::time::{JobId, Timestamp};
+
+/// How many instants were skipped because they waited in vain.
+fn vain(actions: &[Action]) -> u64 {
+    let count = |action: &Action| match action {
+        Action::Skipped { reason: SkipReason::Upstream, count, .. } => *count,
+        _ => 0,
+    };
+    actions.iter().map(count).sum()
+}
 
 impl Ledger {
     pub(super) fn tick(&mut self) -> bool {
@@ -15,6 +25,10 @@ impl Ledger {
         let mut out = Vec::new();
         self.engine.tick(at(self.now), &mut out);
         self.obey_all(&out);
+        if vain(&out) >= VAIN_PER_TICK.into() {
+            // There may be more of them.
+            return self.tick() || !out.is_empty();
+        }
         let mut again = Vec::new();
         if !out.iter().any(|action| matches!(action, Action::ClockBack { .. })) {
             self.engine.tick(at(self.now), &mut again);
@@ -40,9 +54,9 @@ impl Ledger {
                     let sent = self.busy.keys().filter(|&&id| id > ExecutorId::MAX).count();
                     assert!(sent <= LIMITS_HERE.http_max_requests as usize, "too many requests");
                 }
-                // A request that was none.
-                Action::Skipped { job, reason: SkipReason::Condition, first, .. }
-                    if self.spec(job).times.next_after(first.plus(-1)) != Some(first) => {}
+                // A request that was none: no schedule here names its instant.
+                Action::Skipped { reason: SkipReason::Condition, first, .. }
+                    if first.0 % SEC != 0 => {}
                 Action::Skipped { job, reason, first, last, count, extends } => {
                     *self.seen.entry(reason.to_string()).or_default() += 1;
                     self.skip(
@@ -89,10 +103,13 @@ impl Ledger {
             let made_up = job.spec.missed != MissedPolicy::Skip;
             let waited = occurrence.trigger == Trigger::Dependency;
             // For whom it waited may have been taken back since.
-            assert!(!waited || job.changed || !job.spec.rules.after.is_empty(), "waited for nobody");
+            let awaited = !job.spec.rules.after.is_empty() || nominal <= job.awaited;
+            assert!(!waited || awaited, "waited for nobody");
             let planned = waited || occurrence.trigger == Trigger::Schedule;
             assert!(made_up || planned, "{occurrence:?}");
+            self.check_upstream(index, nominal);
         }
+        let job = &mut self.jobs[index];
         if occurrence.trigger != Trigger::Manual {
             assert_eq!(job.spec.times.opens(now), Some(now), "started while closed");
             assert!(
@@ -118,6 +135,23 @@ impl Ledger {
         assert!(self.busy.insert(executor, busy).is_none(), "two runs on one executor");
     }
 
+    /// Whom an instant waits for has succeeded for its latest instant since the one before.
+    fn check_upstream(&self, index: usize, nominal: Timestamp) {
+        let (job, upstream) = (&self.jobs[index], &self.jobs[0]);
+        // What began before the present rules and schedules may have been let through by others.
+        let since = job.since.max(upstream.since).max(self.stepped);
+        if job.spec.rules.after.is_empty() || nominal <= since {
+            return;
+        }
+        let period = |job: &Job| job.times.period;
+        let latest = at(nominal.0.div_euclid(period(upstream)) * period(upstream));
+        let counts = latest > nominal.plus(-period(job)) && latest > upstream.began;
+        assert!(
+            !counts || upstream.succeeded >= latest,
+            "{latest:?} of the other has not succeeded"
+        );
+    }
+
     /// A run makes way, soon.
     fn cancel(&mut self, executor: u32, job: JobId, cause: Cause) {
         *self.seen.entry("cancel".to_owned()).or_default() += 1;
@@ -132,11 +166,12 @@ impl Ledger {
 
     /// An executor has nothing to do any more. It may not have begun.
     fn end(&mut self, id: u32) {
-        let Some(Busy { job, occurrence, claim, turn, cancelled, .. }) = self.busy.remove(&id)
+        let Some(Busy { job: index, occurrence, claim, turn, cancelled, .. }) =
+            self.busy.remove(&id)
         else {
             return;
         };
-        let job = &mut self.jobs[job];
+        let job = &mut self.jobs[index];
         job.running -= 1;
         let (now, run, nominal) = (at(self.now), ExecutorId(id), occurrence.scheduled_for);
         if let Turn::Unmet = turn {
@@ -161,6 +196,9 @@ impl Ledger {
             job.checked = job.checked.min(nominal.plus(-1));
         } else if occurrence.trigger != Trigger::Manual {
             let how = self.pick(&[Settled::Succeeded, Settled::FailedForGood]);
+            if how == Settled::Succeeded {
+                self.jobs[index].succeeded = self.jobs[index].succeeded.max(nominal);
+            }
             self.engine.settled(occurrence.job, nominal, how);
         }
         self.engine.run_finished(run, now);
@@ -178,13 +216,15 @@ impl Ledger {
         let times = Arc::clone(&job.times);
         let of_old = last <= job.since;
         self.counted[index] += count;
-        // Beyond what is counted one by one the rest is one row, and its count a lower bound.
+        // Beyond what is counted one by one the rest is one row, whatever has one already, and its
+        // count a lower bound.
         let exact = self.counted[index] < 50_000;
         let mut covered = 0;
         let mut next = Some(first);
         while let Some(nominal) = next.filter(|&nominal| nominal <= last) {
-            let before = job.fates.insert(nominal, Fate::Skipped(reason));
+            let before = job.fates.get(&nominal).copied().filter(|_| exact || covered == 0);
             assert_eq!(before, None, "{nominal:?} skipped for {reason} has its fate");
+            job.fates.entry(nominal).or_insert(Fate::Skipped(reason));
             // What an earlier schedule left may wait after a step back of the clock.
             let shaped = matches!(reason, SkipReason::Window | SkipReason::Calendar);
             let left_over = job.changed && !shaped;
@@ -205,6 +245,8 @@ impl Ledger {
         );
         if let Some(longer) = extends {
             assert!(job.skipped.remove(&(reason, longer)), "extends no row");
+            let apart = (longer <= job.from) != (first <= job.from);
+            assert!(!apart, "{reason}: one row for two schedules");
             let neighbours = of_old || times.next_after(longer) == Some(first);
             assert!(neighbours, "{reason}: something came between {longer:?} and {first:?}");
         }
@@ -213,12 +255,14 @@ impl Ledger {
 
     pub(super) fn clock_back(&mut self, to: Timestamp) {
         assert_eq!(to, at(self.now));
+        self.stepped = at(self.latest);
         for job in &mut self.jobs {
             // Either is right: the engine keeps what is before it.
             let cursor = self.engine.cursor(job.spec.id).unwrap().max(job.since);
             let after = if self.dice.roll(2) == 0 { to } else { to.min(cursor) };
             job.spec.done = done(job, after);
-            (job.since, job.checked) = (after, after);
+            (job.since, job.from, job.checked) = (after, after, after);
+            job.began = after;
             job.skipped.clear();
             self.engine.put_job(job.spec.clone(), after);
         }
@@ -273,9 +317,9 @@ impl Ledger {
             self.engine.put_job(self.jobs[index].spec.clone(), at(self.now));
         }
         // Backlogs of one-second jobs over hours take their runs; then a while of quiet life.
-        let mut steps = 0;
+        let (mut steps, lived) = (0, u64::try_from(self.latest).unwrap() / 1_000_000 - 1_000_000);
         while steps < 300 || self.jobs.iter().any(|job| !job.asked.is_empty()) {
-            assert!(self.step() && steps < 100_000, "asked for and never run");
+            assert!(self.step() && steps < 100_000 + 5 * lived, "asked for and never run");
             steps += 1;
         }
         let mut out = Vec::new();
