@@ -224,6 +224,7 @@ fn a_retry_that_was_taken_back_is_in_nobodys_way_once_its_job_was_off() {
             "retry_delay": "2 seconds",
         }),
     );
+    cluster.wait_known();
     let first = run_now(&cluster, job);
     let retry = promised(&cluster, job);
     let due: String = cluster
@@ -267,4 +268,88 @@ fn an_open_transaction_with_a_job_that_is_over_holds_up_nobody_else() {
     ));
     transaction.commit().unwrap();
     cluster.wait_for(&format!("not (select active from cron.job where jobid = {once})"));
+}
+
+#[test]
+fn a_locked_row_of_a_dead_run_holds_up_nobody_else() {
+    let cluster = Cluster::start();
+    let first = job(&cluster, "first", json!({}));
+    cluster.wait_known();
+    let scheduler = cluster.wait_scheduler();
+    pg_tock_test::signal(scheduler, rustix::process::Signal::STOP);
+    cluster.sql(&format!(
+        "insert into cron.job_run_details (runid, jobid, database, username, command, status, start_time) \
+         values (nextval('cron.runid_seq'), {first}, 'postgres', 'postgres', 'x', 'running', now())"
+    ));
+    let mut open = cluster.client();
+    let mut transaction = open.transaction().unwrap();
+    transaction
+        .batch_execute("select from cron.job_run_details where status = 'running' for update")
+        .unwrap();
+    pg_tock_test::signal(scheduler, rustix::process::Signal::CONT);
+    let second = job(&cluster, "second", json!({}));
+    let run = run_now(&cluster, second);
+    let _ = finished(&cluster, second, run).must_have_succeeded();
+    answered(&cluster, run);
+    assert_eq!(
+        cluster.one::<i64>("select count(*) from cron.job_run_details where end_time is null"),
+        1
+    );
+    transaction.rollback().unwrap();
+    cluster.wait_for("not exists (select from cron.job_run_details where end_time is null)");
+}
+
+#[test]
+fn what_is_asked_for_while_all_jobs_are_read_is_not_lost() {
+    let cluster = Cluster::start();
+    let mut client = cluster.client();
+    let ask = client
+        .prepare(
+            "select cron.run_now(cron.create_job(jsonb_build_object('job_name', $1::text, \
+             'schedule', '0 0 1 1 *', 'command', 'select 1')))",
+        )
+        .unwrap();
+    for n in 0..2_000 {
+        if n % 100 == 0 {
+            // All jobs are read again, at most once a second.
+            client.batch_execute("alter role postgres connection limit -1").unwrap();
+        }
+        let _ = client.query_one(&ask, &[&n.to_string()]).unwrap();
+    }
+    // Each request is answered by the row of its run.
+    cluster.wait_for("not exists (select from cron.run_request)");
+    let rows: i64 =
+        cluster.one("select count(*) from cron.job_run_details where status = 'succeeded'");
+    assert_eq!(rows, 2_000);
+}
+
+#[test]
+fn a_full_table_of_locks_does_not_end_the_scheduler() {
+    let cluster = Cluster::builder()
+        .conf("max_locks_per_transaction", "10")
+        .conf("cron.log_min_messages", "debug1")
+        .start();
+    cluster.sql("create database other");
+    let job = cluster
+        .create_job(&json!({"job_name": "job", "schedule": "1 second", "command": "select 1", "database": "other"}));
+    let _ = cluster.finished_run(job).must_have_succeeded();
+    let scheduler = cluster.wait_scheduler();
+    let mut greedy = cluster.client();
+    // What it has got stays its own when the statement fails.
+    let full =
+        greedy.batch_execute("select pg_advisory_lock(n) from generate_series(1, 1000000) n");
+    assert_eq!(
+        full.unwrap_err().code().map(|code| code.code().to_owned()).as_deref(),
+        Some("53200")
+    );
+    poll_until("a look that could not say whether the job is held", PATIENCE, || {
+        cluster.log().contains(&format!("whether job {job} is held is not known")).then_some(())
+    });
+    greedy.batch_execute("select pg_advisory_unlock_all()").unwrap();
+    let last: i64 = cluster.one("select max(runid) from cron.job_run_details");
+    poll_until("a run after that", PATIENCE, || {
+        let runs = cluster.finished_runs_of(job);
+        runs.into_iter().find(|run| run.runid > last && run.status == "succeeded")
+    });
+    assert_eq!(cluster.wait_scheduler(), scheduler);
 }

@@ -276,8 +276,7 @@ impl Scheduler {
                 continue;
             }
             let Some(run) = occurrence.run.or_else(|| self.records.next_id()) else {
-                // Ids are drawn with the next decision.
-                self.not_begun(id, occurrence, claim, now);
+                self.not_now(id, occurrence, claim, now);
                 continue;
             };
             let retries = job.retries();

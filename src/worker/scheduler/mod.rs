@@ -146,6 +146,8 @@ struct Scheduler {
     records: Records,
     /// How many holds had ended when everything was tried last.
     holds_seen: u64,
+    /// Until when jobs rest for whose runs nothing could be written.
+    rest_until: Option<Timestamp>,
     /// Worker slots the engine was told of.
     slots: u32,
     retries: retries::Retries,
@@ -179,6 +181,8 @@ struct Scheduler {
     requests: requests::Requests,
     /// They could not be read: when to try again.
     requests_at: Option<Timestamp>,
+    /// Rows of dead runs were locked: when to look again.
+    ledger_at: Option<Timestamp>,
     /// Whether jobs are run at all.
     launches: bool,
     /// Jobs whose runs have had effects a rollback does not undo: they claim first.
@@ -240,6 +244,7 @@ impl Scheduler {
             records: Records::new(database.oid()),
             cut_off: HashMap::new(),
             holds_seen: 0,
+            rest_until: None,
             slots: 0,
             retries: retries::Retries::default(),
             http: http::Http::default(),
@@ -261,6 +266,7 @@ impl Scheduler {
             asked: asked::Asked::default(),
             requests: requests::Requests::default(),
             requests_at: None,
+            ledger_at: None,
             launches: limits().launch,
             outside: HashSet::new(),
         }
@@ -295,7 +301,8 @@ impl Scheduler {
             }
             let next = self.turn();
             self.database.announce(next);
-            if next.is_some_and(|at| at <= time::now()) || txn::ran() {
+            let news = self.database.changes.are_there();
+            if news || next.is_some_and(|at| at <= time::now()) || txn::ran() {
                 continue;
             }
             self.report_stats();
@@ -349,6 +356,8 @@ impl Scheduler {
             retries,
             self.next_read(),
             self.requests_at,
+            self.ledger_at,
+            self.rest_until,
             given_up,
             names,
         ];

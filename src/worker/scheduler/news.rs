@@ -19,6 +19,9 @@ use crate::shmem::changes::News;
 /// How long to wait before asking for a locked `cron.job` again.
 pub(super) const READ_RETRY: i64 = Timestamp::SECOND / 10;
 
+/// How long to wait before looking again at rows of the ledger that are locked.
+const LEFT_RETRY: i64 = Timestamp::SECOND;
+
 /// How many jobs are read at a time when they are read for the first time: so many that planning
 /// costs nothing, and so few that they need little memory.
 const FIRST_PAGE: i64 = 25_000;
@@ -33,6 +36,9 @@ impl Scheduler {
         unsafe { pg_sys::AcceptInvalidationMessages() };
         self.news.add(self.database.changes.take());
         let now = time::now();
+        if self.ledger_at.take_if(|at| *at <= now).is_some() {
+            self.news.ledger = true;
+        }
         if self.read_at.is_some_and(|at| at > now) {
             return;
         }
@@ -97,11 +103,14 @@ impl Scheduler {
         in_order && (news.jobs.is_empty() || self.read_some(&news.jobs))
     }
 
-    /// Closes what is not alive. False if that has to wait.
-    fn put_in_order(&self) -> bool {
-        let alive = self.live_runs();
+    /// Closes what is not alive, what is locked a while later. False if all of that has to wait.
+    fn put_in_order(&mut self) -> bool {
+        let mut alive = self.live_runs();
+        alive.extend(self.records.unwritten_runs());
         let done = txn::run("putting the ledger in order", || start::prepare(&alive));
-        matches!(done, Some(Ok(())))
+        let Some(Ok(all)) = done else { return false };
+        self.ledger_at = (!all).then(|| time::now().plus(LEFT_RETRY));
+        true
     }
 
     /// Reads every job: at once when it is for the first time, and else in a sweep.
@@ -232,7 +241,7 @@ impl Scheduler {
         self.records.clear();
         self.retries = Retries::default();
         self.requests.clear();
-        self.requests_at = None;
+        (self.requests_at, self.ledger_at) = (None, None);
         self.asked.clear();
         self.outside.clear();
         self.sweep = None;

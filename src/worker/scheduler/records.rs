@@ -71,6 +71,8 @@ pub(crate) struct Records {
     retry_at: Option<Timestamp>,
     ids: VecDeque<i64>,
     drawn: usize,
+    /// They could not be drawn, and that is not tried again before.
+    no_ids_until: Option<Timestamp>,
     drawn_at: Timestamp,
     next_id: i64,
 }
@@ -138,6 +140,11 @@ impl Records {
     /// The occurrences of a job whose rows wait to be written.
     pub(crate) fn unwritten(&self, job: JobId) -> impl Iterator<Item = Timestamp> {
         self.rows.iter().filter(move |(row, _)| row.job == job).map(|(row, _)| row.scheduled_for)
+    }
+
+    /// The runs whose rows wait to be written.
+    pub(crate) fn unwritten_runs(&self) -> impl Iterator<Item = i64> {
+        self.rows.iter().map(|(row, _)| row.run.0)
     }
 
     /// A job whose only instant has been: it is switched off.
@@ -222,12 +229,16 @@ impl Records {
         if self.ids.len() >= needed {
             return true;
         }
+        if self.no_ids_until.is_some_and(|at| at > now && at.since(now) <= LOCK_RETRY) {
+            return false;
+        }
         let soon = now.since(self.drawn_at) < Timestamp::SECOND;
         let count = if soon { (self.drawn * 2).min(MOST_IDS) } else { 0 }.max(needed);
         self.drawn = count;
         self.drawn_at = now;
         let count = i32::try_from(count).unwrap_or(i32::MAX);
         let Some(Ok(ids)) = txn::run("drawing run ids", || run::draw_ids(count)) else {
+            self.no_ids_until = Some(now.plus(LOCK_RETRY));
             return false;
         };
         self.ids.extend(ids);

@@ -209,5 +209,6 @@ impl Scheduler {
         self.database.changes.push_everything();
         self.read_all_at = Timestamp(0);
         self.requests_at = self.requests_at.map(|_| to);
+        self.ledger_at = self.ledger_at.map(|_| to);
     }
 }

@@ -299,15 +299,13 @@ impl Scheduler {
             return;
         }
         let Some(run) = occurrence.run.or_else(|| self.records.next_id()) else {
-            pgrx::log!("pg_tock: no run id could be drawn for job {}, trying again", job.id);
-            self.not_begun(id, occurrence, claim, now);
-            return;
+            pgrx::debug1!("pg_tock: no run id could be drawn for job {}, trying again", job.id);
+            return self.not_now(id, occurrence, claim, now);
         };
         // Without a ledger only the cursor tells that this has begun, or that nobody asks any more.
         let told = occurrence.is_nominal() || occurrence.run.is_some();
         if !guc::log_run() && told && !Records::pass(occurrence) {
-            self.not_begun(id, occurrence, claim, now);
-            return;
+            return self.not_now(id, occurrence, claim, now);
         }
         let current = Current {
             occurrence,
