@@ -180,8 +180,9 @@ impl Engine {
                 },
                 Verdict::Start(start) if self.obstacle(number).is_none() => {
                     self.emit(number, &mut fold, out);
+                    let since = self.since_of_replaced(number).map_or(start, |at| at.min(start));
                     kept = self.make_way(number, times, out);
-                    let waiting = self.nominal(at, start, Trigger::Schedule);
+                    let waiting = self.nominal(at, since, Trigger::Schedule);
                     self.wait(number, waiting);
                     None
                 }
