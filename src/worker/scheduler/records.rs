@@ -45,6 +45,17 @@ struct Progress {
     outside: bool,
 }
 
+/// Whether the row of a run that is about to begin is there.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Claim {
+    /// It is; up to where WAL has to be on disk before the run may leave the server.
+    Written(u64),
+    /// Somebody has locked the ledger: the run begins all the same, and its row comes later.
+    Locked,
+    /// It could not be written, because there is no space left for instance: the run has to wait.
+    Failed,
+}
+
 /// What waits to be written.
 #[derive(Debug, Default)]
 pub(crate) struct Records {
@@ -379,19 +390,23 @@ impl Records {
         matches!(written, Some(Ok::<(), pgrx::spi::Error>(())))
     }
 
-    /// Writes a row now and says up to where WAL has to be on disk before the run may leave the
-    /// server; None if it could not be written at once.
-    pub(crate) fn write_now(&mut self, row: &RunRow) -> Option<u64> {
+    /// Writes the row of a run that is about to begin.
+    pub(super) fn claim(row: &RunRow) -> Claim {
         let written = txn::run("claiming a run", || {
-            let ledger = run::ledger().ok().flatten()?;
+            let Some(ledger) = run::ledger()? else { return Ok(Claim::Failed) };
             if !lock::try_lock_table(ledger) {
-                return None;
+                return Ok(Claim::Locked);
             }
-            run::write(core::iter::once(row)).ok()
+            run::write(core::iter::once(row)).map(|()| Claim::Written(0))
         });
-        written.flatten()?;
-        // SAFETY: this process's own variable, set by the commit just made.
-        Some(unsafe { pgrx::pg_sys::XactLastCommitEnd })
+        match written {
+            // SAFETY: this process's own variable, set by the commit just made.
+            Some(Ok::<_, pgrx::spi::Error>(Claim::Written(_))) => {
+                Claim::Written(unsafe { pgrx::pg_sys::XactLastCommitEnd })
+            }
+            Some(Ok(claim)) => claim,
+            _ => Claim::Failed,
+        }
     }
 
     /// Writes what happened to jobs, `most` of them at the most: statistics, occurrences that did

@@ -13,7 +13,7 @@ use super::company::settle;
 use super::conclude::{end_of, last_will};
 use super::jobs::Job;
 use super::pool::Current;
-use super::records::Records;
+use super::records::{Claim, Records};
 use super::watch::{self, Watched};
 use crate::catalog::http::HttpAnswer;
 use crate::catalog::run::RunRow;
@@ -324,7 +324,11 @@ impl Scheduler {
             0
         } else {
             let pid = self.executors.get(&id).map(|executor| executor.slot.pid());
-            self.records.write_now(&running_row(&current, pid, now)).unwrap_or(0)
+            match Records::claim(&running_row(&current, pid, now)) {
+                Claim::Written(lsn) => lsn,
+                Claim::Locked => 0,
+                Claim::Failed => return self.not_now(id, occurrence, claim, now),
+            }
         };
         // Runs that overlap are for no window of data of their own.
         let shares = job.policy.overlap == Overlap::Allow;
