@@ -227,6 +227,7 @@ fn the_random_histories_are_varied() {
         "condition",
         "dependency",
         "held",
+        "inactive",
         "manual",
         "missed",
         "overlap",

@@ -158,8 +158,10 @@ impl Ledger {
         let later = self.now + self.dice.up_to(3 * SEC);
         let busy = self.busy.get_mut(&executor).expect("runs");
         let spec = &self.jobs[busy.job].spec;
-        assert_eq!((spec.id, spec.rules.overlap), (job, Overlap::Replace));
-        assert_eq!(cause, Cause::Replaced);
+        assert_eq!(spec.id, job);
+        let expected = if spec.active { Cause::Replaced } else { Cause::Dropped };
+        assert_eq!(cause, expected);
+        assert!(!spec.active || spec.rules.overlap == Overlap::Replace);
         assert!(!std::mem::replace(&mut busy.cancelled, true), "cancelled twice");
         busy.ends = busy.ends.min(later);
     }
