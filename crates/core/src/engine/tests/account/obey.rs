@@ -215,18 +215,25 @@ impl Ledger {
         extends: Option<Timestamp>,
     ) {
         let job = &mut self.jobs[index];
+        let known = &self.engine.jobs[self.engine.job_ids[&job.spec.id]];
+        let comes = |nominal| {
+            let mut runs = known.runs.iter().filter_map(|run| run.waiting);
+            known.queue.has(nominal) || runs.any(|run| run.scheduled_for == nominal)
+        };
         let times = Arc::clone(&job.times);
         let of_old = last <= job.since;
         self.counted[index] += count;
-        // Beyond what is counted one by one the rest is one row, whatever has one already, and its
-        // count a lower bound.
+        // Beyond what is counted one by one the rest is one row, whatever has one already or waits,
+        // and its count a lower bound. What waits still has its own fate to come.
         let exact = self.counted[index] < 50_000;
         let mut covered = 0;
         let mut next = Some(first);
         while let Some(nominal) = next.filter(|&nominal| nominal <= last) {
             let before = job.fates.get(&nominal).copied().filter(|_| exact || covered == 0);
             assert_eq!(before, None, "{nominal:?} skipped for {reason} has its fate");
-            job.fates.entry(nominal).or_insert(Fate::Skipped(reason));
+            if exact || covered == 0 || !comes(nominal) {
+                job.fates.entry(nominal).or_insert(Fate::Skipped(reason));
+            }
             // What an earlier schedule left may wait after a step back of the clock.
             let shaped = matches!(reason, SkipReason::Window | SkipReason::Calendar);
             let left_over = job.changed && !shaped;
