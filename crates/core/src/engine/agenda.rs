@@ -40,7 +40,7 @@ impl Engine {
         }
         let job = &mut self.jobs[number];
         job.dropped = false;
-        job.active = spec.active;
+        let activated = !std::mem::replace(&mut job.active, spec.active) && spec.active;
         job.missed = spec.missed;
         let places = std::mem::replace(&mut job.places, spec.rules.places());
         if std::mem::replace(&mut job.overlap, spec.rules.overlap) != spec.rules.overlap {
@@ -83,6 +83,8 @@ impl Engine {
                 self.close_until(number, after);
             }
             renew(&mut self.jobs[number], spec, after);
+        } else if activated {
+            (job.since, job.began) = (after, spec.effective_from.unwrap_or(after));
         }
         self.switch(number, after, renewed);
         self.inbox.push(number);
@@ -150,7 +152,9 @@ impl Engine {
             (before, true) => {
                 job.on = true;
                 if changed || !before {
-                    job.popped = after.max(job.taken);
+                    // Launching again makes nothing due from before the schedule began, which may
+                    // lie ahead when the clock has gone back a little.
+                    job.popped = after.max(job.taken).max(job.since);
                     if !before && job.rare().base.is_some() {
                         let base = job.rare().base.max(Some(after));
                         job.rare_mut().base = base;

@@ -259,7 +259,8 @@ impl Engine {
     }
 
     /// Takes over changed settings. Turning `launch` off stops every job as deactivating it would;
-    /// turning it on again makes instants strictly after `now` due.
+    /// turning it on again makes instants strictly after `now` due, of each job those of its present
+    /// schedule (see [`Self::put_job`]).
     pub fn set_limits(&mut self, limits: Limits, now: Timestamp) {
         self.hear(now);
         let before = std::mem::replace(&mut self.limits, limits);

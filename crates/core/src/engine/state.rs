@@ -156,7 +156,8 @@ pub(super) struct Job {
     pub(super) popped: Timestamp,
     /// The last instant that was taken.
     pub(super) taken: Timestamp,
-    /// From where the edge said that the job's instants count.
+    /// From where the edge said that the job's instants count: its schedule or its activation began.
+    /// While the job is on, `popped` is not before it.
     pub(super) since: Timestamp,
     /// The cursor the edge knows.
     pub(super) reported: Timestamp,

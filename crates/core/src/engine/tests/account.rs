@@ -227,6 +227,7 @@ fn the_random_histories_are_varied() {
         "condition",
         "dependency",
         "held",
+        "inactive",
         "manual",
         "missed",
         "overlap",
@@ -243,7 +244,7 @@ fn the_random_histories_are_varied() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(96), ..ProptestConfig::default() })]
 
     #[test]
     fn every_instant_has_exactly_one_fate(

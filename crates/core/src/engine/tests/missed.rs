@@ -272,6 +272,24 @@ fn a_backlog_is_closed_by_another_schedule_after_the_clock_went_back_a_little() 
 }
 
 #[test]
+fn a_backlog_of_a_job_that_was_switched_on_again_survives_reading_it_again() {
+    let mut story = Story::new(LIMITS);
+    story.up(7, 0);
+    let spec = JobSpec { missed: MissedPolicy::All, ..job(1, 7, Every(10 * SEC)) };
+    story.put([spec.clone()]);
+    assert_eq!(story.tick(10 * SEC), [run(0, 1, 10 * SEC)]);
+    story.put([JobSpec { active: false, ..spec.clone() }]);
+    story.tick(15 * SEC);
+    story.put([spec.clone()]);
+    assert_eq!(story.tick(400 * SEC), [], "it still runs");
+    // The same schedule read anew begins where the job was switched on.
+    story.engine.put_job(JobSpec { times: Arc::new(Every(10 * SEC)), ..spec }, at(15 * SEC));
+    assert_eq!(story.tick(400 * SEC), []);
+    story.finished(0);
+    assert_eq!(story.tick(400 * SEC), [made_up(20 * SEC, false)]);
+}
+
+#[test]
 fn a_row_of_many_does_not_begin_with_what_has_one() {
     let many: Vec<_> = (1..=150_000).map(|second| at(second * SEC)).collect();
     let put = |times: Every, missed| {

@@ -158,8 +158,10 @@ impl Ledger {
         let later = self.now + self.dice.up_to(3 * SEC);
         let busy = self.busy.get_mut(&executor).expect("runs");
         let spec = &self.jobs[busy.job].spec;
-        assert_eq!((spec.id, spec.rules.overlap), (job, Overlap::Replace));
-        assert_eq!(cause, Cause::Replaced);
+        assert_eq!(spec.id, job);
+        let expected = if spec.active { Cause::Replaced } else { Cause::Dropped };
+        assert_eq!(cause, expected);
+        assert!(!spec.active || spec.rules.overlap == Overlap::Replace);
         assert!(!std::mem::replace(&mut busy.cancelled, true), "cancelled twice");
         busy.ends = busy.ends.min(later);
     }
@@ -213,18 +215,25 @@ impl Ledger {
         extends: Option<Timestamp>,
     ) {
         let job = &mut self.jobs[index];
+        let known = &self.engine.jobs[self.engine.job_ids[&job.spec.id]];
+        let comes = |nominal| {
+            let mut runs = known.runs.iter().filter_map(|run| run.waiting);
+            known.queue.has(nominal) || runs.any(|run| run.scheduled_for == nominal)
+        };
         let times = Arc::clone(&job.times);
         let of_old = last <= job.since;
         self.counted[index] += count;
-        // Beyond what is counted one by one the rest is one row, whatever has one already, and its
-        // count a lower bound.
+        // Beyond what is counted one by one the rest is one row, whatever has one already or waits,
+        // and its count a lower bound. What waits still has its own fate to come.
         let exact = self.counted[index] < 50_000;
         let mut covered = 0;
         let mut next = Some(first);
         while let Some(nominal) = next.filter(|&nominal| nominal <= last) {
             let before = job.fates.get(&nominal).copied().filter(|_| exact || covered == 0);
             assert_eq!(before, None, "{nominal:?} skipped for {reason} has its fate");
-            job.fates.entry(nominal).or_insert(Fate::Skipped(reason));
+            if exact || covered == 0 || !comes(nominal) {
+                job.fates.entry(nominal).or_insert(Fate::Skipped(reason));
+            }
             // What an earlier schedule left may wait after a step back of the clock.
             let shaped = matches!(reason, SkipReason::Window | SkipReason::Calendar);
             let left_over = job.changed && !shaped;
