@@ -400,8 +400,8 @@ impl Records {
             run::write(core::iter::once(row)).map(|()| Claim::Written(0))
         });
         match written {
-            // SAFETY: this process's own variable, set by the commit just made.
             Some(Ok::<_, pgrx::spi::Error>(Claim::Written(_))) => {
+                // SAFETY: this process's own variable, set by the commit just made.
                 Claim::Written(unsafe { pgrx::pg_sys::XactLastCommitEnd })
             }
             Some(Ok(claim)) => claim,
