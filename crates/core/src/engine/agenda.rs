@@ -22,7 +22,7 @@ impl Engine {
     /// `after` is when the present schedule, zone and activation began (`effective_from`), or the
     /// job's cursor after a restart. No instant already taken is taken again and none is lost by a
     /// change that leaves the schedule alone: pass the same `after` again, or the same `times`
-    /// (`Arc::ptr_eq`), with which `after` is ignored. What is queued or running goes on, under the
+    /// (`Arc::ptr_eq`), with which `after` and `done` are ignored unless the job is switched on. What is queued or running goes on, under the
     /// new key when that changed (a running run stays where it is). `active = false` on an active
     /// job clears its queue and cancels its run.
     pub fn put_job(&mut self, spec: JobSpec, after: Timestamp) {
@@ -74,7 +74,8 @@ impl Engine {
         }
         let job = &mut self.jobs[number];
         let same = job.times.as_ref().is_some_and(|times| Arc::ptr_eq(times, &spec.times));
-        let renewed = !same || job.stale;
+        // Being switched on is a beginning too.
+        let renewed = !same || job.stale || activated;
         if renewed {
             // Counting from now on is another schedule; what the old one left is closed. The same
             // one read anew counts from where it did, or from its cursor. Its beginning may lie before
@@ -83,8 +84,6 @@ impl Engine {
                 self.close_until(number, after);
             }
             renew(&mut self.jobs[number], spec, after);
-        } else if activated {
-            (job.since, job.began) = (after, spec.effective_from.unwrap_or(after));
         }
         self.switch(number, after, renewed);
         self.inbox.push(number);
