@@ -115,3 +115,28 @@ fn a_deleted_history_is_not_run_again() {
     );
     assert!(!repeated, "an occurrence of before ran again: {first:#?}");
 }
+
+#[test]
+fn a_ledger_locked_while_a_scheduler_starts_makes_it_forget_nothing() {
+    let cluster = Cluster::builder().conf("max_prepared_transactions", "2").start();
+    let job = cluster.schedule("tick", "1 second", "select 1");
+    let before = cluster.finished_runs(job, 3).len();
+    // How far it has come is written now and then, and without waiting for the disk: the ledger knows more.
+    cluster.wait_for(
+        "(select max(scheduled_for) from cron.job_run_details) \
+         > (select coalesce(cursor, effective_from) from cron.job_state)",
+    );
+    // A lock that outlives the server.
+    cluster.client().batch_execute(
+        "begin; lock table cron.job_run_details in access exclusive mode; prepare transaction 'lock'",
+    )
+    .expect("a prepared lock");
+    cluster.stop_immediately();
+    cluster.boot();
+    poll_until("a scheduler that does not know what has run", PATIENCE, || {
+        cluster.log().contains("what has run already is not known").then_some(())
+    });
+    cluster.sql("commit prepared 'lock'");
+    let _ = cluster.finished_runs(job, before + 3);
+    cluster.audit();
+}

@@ -165,6 +165,8 @@ struct Scheduler {
     news: News,
     read_at: Option<Timestamp>,
     read_all_at: Timestamp,
+    /// Jobs of which it is not known yet what has run.
+    unknown: HashSet<JobId>,
     /// All jobs are being read.
     sweep: Option<sweep::Sweep>,
     started_at: Timestamp,
@@ -257,6 +259,7 @@ impl Scheduler {
             news: News::default(),
             read_at: None,
             read_all_at: Timestamp(0),
+            unknown: HashSet::new(),
             sweep: None,
             started_at: time::now(),
             looked_back: false,

@@ -223,6 +223,7 @@ impl Scheduler {
     pub(super) fn drop_job(&mut self, job: JobId) {
         self.engine.drop_job(job);
         self.jobs.remove(job);
+        self.unknown.remove(&job);
         self.jobs.company.gone(job);
         self.forget_requests(job);
         self.records.gone(job);
@@ -244,6 +245,7 @@ impl Scheduler {
         (self.requests_at, self.ledger_at) = (None, None);
         self.asked.clear();
         self.outside.clear();
+        self.unknown.clear();
         self.sweep = None;
         self.installed = false;
         self.extension = 0;

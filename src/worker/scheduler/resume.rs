@@ -78,9 +78,12 @@ impl Scheduler {
                 self.outside.insert(id);
             }
             match self.jobs.take(row, cursor, now) {
-                Taken::Job { spec, after, fresh: true } => puts.0.push(Fresh { spec, after }),
-                Taken::Job { spec, after, fresh: false } => self.engine.put_job(spec, after),
+                Taken::Job { spec, after, fresh } if fresh || self.unknown.contains(&id) => {
+                    puts.0.push(Fresh { spec, after });
+                }
+                Taken::Job { spec, after, .. } => self.engine.put_job(spec, after),
                 Taken::Refused => {
+                    self.unknown.remove(&id);
                     self.engine.drop_job(id);
                     self.forget_requests(id);
                     self.nobody_waits_for(id);
@@ -92,7 +95,7 @@ impl Scheduler {
     /// Tells the engine of jobs that are new to it, or have new times. `all` jobs have been read.
     pub(super) fn put(&mut self, puts: Puts, all: bool) {
         let Puts(mut fresh) = puts;
-        self.look_up(&mut fresh, time::now());
+        self.look_up(&mut fresh);
         for Fresh { spec, after } in fresh {
             self.engine.put_job(spec, after);
         }
@@ -100,8 +103,10 @@ impl Scheduler {
         self.records.effective(&mut self.jobs.effective);
     }
 
-    /// Finds what is recorded of jobs beyond their cursors.
-    fn look_up(&mut self, fresh: &mut [Fresh], now: Timestamp) {
+    /// Finds what is recorded of jobs beyond their cursors. Those for which that is not to be had, and
+    /// of which something may have run since, are left out: they are read again soon.
+    fn look_up(&mut self, fresh: &mut Vec<Fresh>) {
+        let now = time::now();
         let few = fresh.len() <= FEW;
         let due = |Fresh { spec, after }: &Fresh| {
             let counts_from_runs = spec.times.after_completion().is_some();
@@ -115,25 +120,22 @@ impl Scheduler {
         if since.is_empty() {
             return;
         }
-        let mut done: HashMap<JobId, Vec<Timestamp>> = HashMap::new();
         let found = txn::run("looking up what has run", || {
-            Ok((state::recorded(&since)?, state::skipped(&since)?))
+            Ok::<_, pgrx::spi::Error>((state::recorded(&since)?, state::skipped(&since)?))
         });
+        let Some(Ok((rows, skips))) = found else {
+            return self.wait_for_the_ledger(fresh.extract_if(.., |job| due(job)).collect(), now);
+        };
+        let mut done: HashMap<JobId, Vec<Timestamp>> = HashMap::new();
         let mut skipped: HashMap<JobId, Vec<(Timestamp, Timestamp)>> = HashMap::new();
-        match found {
-            Some(Ok::<_, pgrx::spi::Error>((rows, skips))) => {
-                for (job, first, last) in skips {
-                    skipped.entry(job).or_default().push((first, last));
-                }
-                for Recorded { job, at, covered } in rows {
-                    done.entry(job).or_default().push(at);
-                    if covered && self.jobs.cover(job, at) {
-                        self.records.covered(job, at, now);
-                    }
-                }
+        for (job, first, last) in skips {
+            skipped.entry(job).or_default().push((first, last));
+        }
+        for Recorded { job, at, covered } in rows {
+            done.entry(job).or_default().push(at);
+            if covered && self.jobs.cover(job, at) {
+                self.records.covered(job, at, now);
             }
-            // A run that is handed out again settles on the same key, and fails.
-            _ => pgrx::log!("pg_tock: what has run already is not known"),
         }
         for current in self.currents() {
             let occurrence = current.occurrence;
@@ -141,6 +143,7 @@ impl Scheduler {
         }
         for job in fresh {
             let id = job.spec.id;
+            self.unknown.remove(&id);
             let mut instants = done.remove(&id).unwrap_or_default();
             instants.extend(self.records.unwritten(id));
             for (first, last) in skipped.remove(&id).unwrap_or_default() {
@@ -158,6 +161,21 @@ impl Scheduler {
                 job.spec.last_end = end.and_then(Result::ok).flatten().map(|end| end.min(now));
             }
         }
+    }
+
+    /// Somebody has locked the ledger: what has run of these jobs is not known, and nothing of them may
+    /// be due before it is. What the engine knows of them goes on.
+    fn wait_for_the_ledger(&mut self, jobs: Vec<Fresh>, now: Timestamp) {
+        if jobs.is_empty() {
+            return;
+        }
+        if self.unknown.is_empty() {
+            pgrx::log!("pg_tock: what has run already is not known, {} jobs wait", jobs.len());
+        }
+        let ids = jobs.iter().map(|job| job.spec.id);
+        self.unknown.extend(ids.clone());
+        self.news.jobs.extend(ids.map(|id| id.0));
+        self.read_at = Some(now.plus(READ_RETRY));
     }
 
     /// Takes the runs that were asked for, of these jobs or of all, and says which those are. None if

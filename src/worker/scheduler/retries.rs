@@ -247,7 +247,9 @@ impl Scheduler {
     fn waits_for_its_job(&self, request: &Request) -> bool {
         let job = request.occurrence.job;
         let rests = !guc::launch_active_jobs() || request.by.is_none() && !self.is_active(job);
-        self.jobs.get(job).is_none() || request.taken_back.is_none() && rests
+        self.jobs.get(job).is_none()
+            || self.unknown.contains(&job)
+            || request.taken_back.is_none() && rests
     }
 
     fn is_active(&self, job: JobId) -> bool {
