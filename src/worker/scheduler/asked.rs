@@ -131,6 +131,9 @@ impl Scheduler {
             current.watched.want_end(Cause::Requested, reason);
             return;
         }
+        if self.http.want_end(run, &reason) {
+            return;
+        }
         let Some(job) = self.jobs.get(occurrence.job).map(Rc::clone) else { return };
         let job = self.retries.as_asked(Some(run), job);
         let now = time::now();

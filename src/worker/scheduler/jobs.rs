@@ -48,9 +48,11 @@ pub(crate) struct Job {
 }
 
 impl Job {
-    /// The same job with another command.
-    pub(crate) fn with_command(&self, command: &CStr) -> Self {
-        Self { command: command.to_owned(), ..self.clone() }
+    /// The same job with another command, and another request if it sends one.
+    pub(crate) fn with_command(&self, command: &CStr, http: Option<&HttpJob>) -> Self {
+        let http =
+            http.or(self.http.as_deref()).filter(|_| self.http.is_some()).cloned().map(Box::new);
+        Self { command: command.to_owned(), http, ..self.clone() }
     }
 
     /// The schedule's text if its only instant makes the job be over.

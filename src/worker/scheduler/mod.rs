@@ -13,6 +13,7 @@ mod conclude;
 mod held;
 mod http;
 mod http_claim;
+mod http_end;
 mod http_link;
 mod http_order;
 mod jobs;

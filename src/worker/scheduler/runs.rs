@@ -263,7 +263,7 @@ impl Scheduler {
 
     pub(super) fn cancel(&mut self, id: ExecutorId, cause: Cause) {
         let Some(executor) = self.executors.get_mut(&id) else {
-            return self.cancel_http(id, time::now());
+            return self.cancel_http(id, cause, time::now());
         };
         if let Some(current) = &mut executor.current {
             let reason = match cause {
