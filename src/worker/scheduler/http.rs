@@ -152,6 +152,7 @@ impl Scheduler {
                 watched: Watched::adopted(),
                 requested_by: None,
                 dry: slot.is_dry(),
+                asks: false,
             };
             let retries = slot.guarantee() == Guarantee::AtLeastOnce;
             self.http.insert(id, HttpRun { current, slot, retries, link: 0, told: false });
@@ -326,6 +327,7 @@ impl Scheduler {
                 watched: Watched::default(),
                 requested_by: self.asked.by(run),
                 dry,
+                asks: false,
             };
             let mut row = running_row(&current, Some(http::worker_pid()), now);
             row.guarantee = guarantee(retries);

@@ -207,7 +207,7 @@ impl Jobs {
         if let Some(covered) = row.window_start {
             self.cover(id, covered);
         }
-        let key = place(&row)?;
+        let key = place(&row, options.run_if.is_some())?;
         let policy = if row.options.is_none() {
             let common = self.common.get_or_insert_with(|| Rc::new(Policy::read(&options)));
             Rc::clone(common)
@@ -400,7 +400,7 @@ impl Jobs {
 }
 
 /// Where and as whom the job runs.
-fn place(row: &JobRow) -> Result<PoolKey, String> {
+fn place(row: &JobRow, asks: bool) -> Result<PoolKey, String> {
     if !guc::is_local_node(&row.nodename) {
         return Err(format!(
             "job {} belongs to node \"{}\", which is not this server, and does not run here",
@@ -420,7 +420,8 @@ fn place(row: &JobRow) -> Result<PoolKey, String> {
             row.id
         ));
     }
-    if row.http.is_some() {
+    // An executor asks the condition of a job that has one.
+    if row.http.is_some() && !asks {
         return Ok(PoolKey::http(role));
     }
     // A database that does not exist has the oid 0: its runs fail, and say why.

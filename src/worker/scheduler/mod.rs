@@ -12,6 +12,7 @@ mod company;
 mod conclude;
 mod held;
 mod http;
+mod http_asks;
 mod http_claim;
 mod http_end;
 mod http_link;
