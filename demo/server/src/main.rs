@@ -42,8 +42,9 @@ fn main() -> io::Result<()> {
         return Err(io::Error::other("usage: pg_tock_demo_server KEY FILE"));
     };
     let listener = TcpListener::bind("127.0.0.1:0")?;
-    println!("{}", listener.local_addr()?.port());
-    io::stdout().flush()?;
+    let mut out = io::stdout();
+    writeln!(out, "{}", listener.local_addr()?.port())?;
+    out.flush()?;
     std::thread::spawn(move || {
         while file.exists() {
             std::thread::sleep(Duration::from_secs(1));

@@ -289,7 +289,7 @@ fn send(cluster: &Cluster) {
         let (status, response): (Option<i32>, String) = (row.get(0), row.get(1));
         match path {
             "here" => {
-                assert!(status == Some(200) && response.matches("***").count() >= 10, "{response}")
+                assert!(status == Some(200) && response.matches("***").count() >= 10, "{response}");
             }
             "cut" => assert!(status == Some(500) && response.ends_with("xx***"), "{response}"),
             // The value is no place to go to.

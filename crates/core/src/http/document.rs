@@ -17,6 +17,9 @@ use super::request::{Arguments, Request};
 pub const KEYS: [&str; 6] =
     ["url", "method", "headers", "body", "expect_status", "follow_redirects"];
 
+/// What a request expects that does not say.
+const EXPECT_STATUS: &str = "200-299";
+
 /// Takes the keys of a request, `null`s included, out of the options of a job.
 #[must_use]
 pub fn take(options: &mut Map<String, Json>) -> Map<String, Json> {
@@ -42,7 +45,7 @@ pub fn read(parts: &Map<String, Json>) -> Result<(Request, Map<String, Json>), R
     let headers = given("headers").unwrap_or(&none);
     let body =
         given("body").map(|body| body.as_str().map_or_else(|| body.to_string(), str::to_owned));
-    let expect_status = text(given("expect_status"), "expect_status", "200-299")?;
+    let expect_status = text(given("expect_status"), "expect_status", EXPECT_STATUS)?;
     let follow_redirects = match given("follow_redirects") {
         None => false,
         Some(Json::Bool(flag)) => *flag,
@@ -73,12 +76,21 @@ pub fn read(parts: &Map<String, Json>) -> Result<(Request, Map<String, Json>), R
 pub const MAX_KEPT: usize = 8 * 1024;
 
 /// What the row of a run keeps of the request of its job, placeholders and all: `request`, or
-/// `request_sha256` if that would be too long.
+/// `request_sha256` if that would be too long. Keys that have their defaults are left out.
 #[must_use]
 pub fn kept(document: &Map<String, Json>) -> Json {
-    let text = Json::Object(document.clone()).to_string();
+    let is_default = |key: &str, value: &Json| match key {
+        "headers" => value.as_object().is_some_and(Map::is_empty),
+        "expect_status" => value == EXPECT_STATUS,
+        "follow_redirects" => value == false,
+        _ => value.is_null(),
+    };
+    let mut parts = document.clone();
+    parts.retain(|key, value| !is_default(key, value));
+    let parts = Json::Object(parts);
+    let text = parts.to_string();
     if text.len() <= MAX_KEPT {
-        return json!({"request": document});
+        return json!({"request": parts});
     }
     let digest = Sha256::digest(text).iter().fold(String::new(), |mut hex, byte| {
         // Writing to a String cannot fail.
@@ -187,11 +199,13 @@ mod tests {
         };
         let (short, long) = (stored("x"), stored(&"x".repeat(MAX_KEPT)));
         let other = Json::Object(stored(&"y".repeat(MAX_KEPT)));
-        assert_eq!(kept(&short), json!({"request": short}));
+        let parts = json!({"method": "POST", "url": "https://h/{{secret:a}}", "body": "x"});
+        assert_eq!(kept(&short), json!({"request": parts}));
+        assert_eq!(read(&map(&parts)).unwrap().1, short, "nothing is lost");
         assert_eq!(kept(&long)["request_sha256"].as_str().map(str::len), Some(64));
         assert!(kept(&long).to_string().len() < 100, "only that");
         let (in_short, in_long) = (kept(&short), kept(&long));
-        let is_kept = Again::Kept(Json::Object(short));
+        let is_kept = Again::Kept(parts);
         for same_command in [false, true] {
             assert_eq!(again(Some(&in_short), Some(&other), same_command), is_kept);
             assert_eq!(again(Some(&in_short), None, same_command), Again::Lost);
