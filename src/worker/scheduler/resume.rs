@@ -162,6 +162,8 @@ impl Scheduler {
             None => request::all(),
         });
         let Some(Ok(requests)) = requests else { return false };
+        // Those that were known when their jobs were switched off, before others are.
+        self.give_up_requests(time::now());
         for request in requests {
             self.take_request(request);
         }
