@@ -123,6 +123,10 @@ fn an_attempt_asked_for_as_its_job_is_switched_off_runs_and_is_recorded_once() {
     together.commit().unwrap();
     let again = ended(&cluster, job, run).must_have_failed_with("22012");
     assert_eq!((again.attempt, again.outcome.as_deref()), (2, Some("failed")), "{again:#?}");
+    cluster.wait_quiet();
+    cluster.flush();
+    let counted: i64 = cluster.one("select total_runs from cron.job_stats");
+    assert_eq!(counted, 2, "neither was counted twice");
 }
 
 #[test]
