@@ -65,9 +65,9 @@ mod tests {
         };
         assert_eq!(ids(load::some(&[b, gone, b, -1]).unwrap()), [b]);
         assert_eq!(ids(load::some(&[]).unwrap()), [] as [i64; 0]);
-        let mut found = Vec::new();
-        load::all(|rows| found.extend(rows)).unwrap();
-        assert_eq!(ids(found), [a, b]);
+        assert_eq!(ids(load::page(i64::MIN, 10).unwrap()), [a, b]);
+        assert_eq!(ids(load::page(i64::MIN, 1).unwrap()), [a]);
+        assert_eq!(ids(load::page(a, 10).unwrap()), [b]);
     }
 
     #[pg_test]

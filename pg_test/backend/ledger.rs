@@ -133,11 +133,11 @@ mod tests {
         // The scheduler died before it counted the second run; the third goes on.
         let caught_up = format!("2|1|1|350.5|250|{}|succeeded|first", ids[1]);
         for _ in 0..2 {
-            state::catch_up(None).unwrap();
+            state::catch_up(None, true).unwrap();
             assert_eq!(statistics().unwrap(), caught_up);
         }
         run::write([ended(ids[3], Outcome::Failed, "last")].iter()).unwrap();
-        state::catch_up(None).unwrap();
+        state::catch_up(None, true).unwrap();
         assert_eq!(statistics().unwrap(), format!("3|1|2|600.5|250|{}|failed|last", ids[3]));
     }
 }

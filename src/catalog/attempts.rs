@@ -25,7 +25,8 @@ macro_rules! unfollowed {
                WHERE o.jobid OPERATOR(pg_catalog.=) d.jobid \
                 AND o.scheduled_for OPERATOR(pg_catalog.=) d.scheduled_for \
                 AND o.trigger OPERATOR(pg_catalog.=) ANY (ARRAY['manual', 'backfill']) OFFSET 0), \
-              d.http OPERATOR(pg_catalog.->) 'transient' OPERATOR(pg_catalog.=) 'true'::pg_catalog.jsonb ",
+              d.http OPERATOR(pg_catalog.->) 'transient' OPERATOR(pg_catalog.=) 'true'::pg_catalog.jsonb, \
+              d.runid ",
             $from,
             " AND d.status OPERATOR(pg_catalog.=) 'failed' AND d.end_time IS NOT NULL \
               AND d.scheduled_for IS NOT NULL AND d.attempt IS NOT NULL \
@@ -68,6 +69,8 @@ const ASK: &str = "INSERT INTO cron.run_request \
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Retry {
     pub(crate) job: JobId,
+    /// The run that failed.
+    pub(crate) after: RunId,
     pub(crate) scheduled_for: Timestamp,
     pub(crate) attempt: u32,
     /// When it is due.
@@ -82,6 +85,7 @@ pub(crate) struct Retry {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Unfollowed {
     pub(crate) job: JobId,
+    pub(crate) run: RunId,
     pub(crate) scheduled_for: Timestamp,
     pub(crate) ended: Ended,
     pub(crate) ended_at: Timestamp,
@@ -124,7 +128,8 @@ fn read(row: &SpiHeapTupleData<'_>) -> Result<Option<Unfollowed>, spi::Error> {
     };
     let job = JobId(row.get(1)?.unwrap_or_default());
     let by_hand = row.get(8)?.unwrap_or(false);
-    Ok(Some(Unfollowed { job, scheduled_for, ended, ended_at, by_hand }))
+    let run = RunId(row.get(10)?.unwrap_or_default());
+    Ok(Some(Unfollowed { job, run, scheduled_for, ended, ended_at, by_hand }))
 }
 
 /// Asks for a retry; None if the attempt has a follower, its occurrence has succeeded, or its job

@@ -6,8 +6,10 @@
 use std::cell::OnceCell;
 use std::ffi::CString;
 use std::sync::LazyLock;
+use std::thread::LocalKey;
 
 use pg_tock_core::time::Timestamp;
+use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
 use pgrx::spi::{self, OwnedPreparedStatement, SpiHeapTupleData};
 
@@ -97,15 +99,21 @@ const JOBS: &str = concat!(
     "LEFT JOIN cron.job_state s ON s.jobid OPERATOR(pg_catalog.=) j.jobid ",
 );
 
-// So many at a time that planning costs nothing, and so few that they need little memory.
-static ALL: LazyLock<String> =
-    LazyLock::new(|| jobs("WHERE j.jobid OPERATOR(pg_catalog.>) $1 ORDER BY j.jobid LIMIT 25000"));
+// What is known of them is found from there on, too, and not by reading all of it.
+static PAGE: LazyLock<String> = LazyLock::new(|| {
+    jobs(
+        "AND s.jobid OPERATOR(pg_catalog.>) $1 \
+         WHERE j.jobid OPERATOR(pg_catalog.>) $1 ORDER BY j.jobid LIMIT $2",
+    )
+});
 static SOME: LazyLock<String> =
     LazyLock::new(|| jobs("WHERE j.jobid OPERATOR(pg_catalog.=) ANY ($1)"));
 
 thread_local! {
     /// Parsing this costs more than running it, and it is run for every change.
     static SOME_PLAN: OnceCell<&'static OwnedPreparedStatement> = const { OnceCell::new() };
+    /// The same, where there are many jobs.
+    static PAGE_PLAN: OnceCell<&'static OwnedPreparedStatement> = const { OnceCell::new() };
 }
 
 fn jobs(filter: &str) -> String {
@@ -150,42 +158,48 @@ pub(crate) fn installed() -> Result<Option<Installed>, spi::Error> {
     })
 }
 
-/// Hands all jobs over, some at a time: what they need while they are read is freed in between.
-pub(crate) fn all(mut take: impl FnMut(Vec<JobRow>)) -> Result<(), spi::Error> {
-    let mut after = i64::MIN;
-    loop {
-        let rows: Vec<JobRow> = Spi::connect(|client| {
-            let rows = client.select(ALL.as_str(), None, &[after.into()])?;
-            rows.map(|row| read(&row)).collect::<Result<_, spi::Error>>()
-        })?;
-        let Some(last) = rows.last().map(|row| row.id) else { return Ok(()) };
-        after = last;
-        take(rows);
-    }
+/// So many jobs with ids above this one, in order.
+pub(crate) fn page(after: i64, most: i64) -> Result<Vec<JobRow>, spi::Error> {
+    let int8 = PgBuiltInOids::INT8OID.oid();
+    rows(&PAGE_PLAN, &PAGE, &[int8, int8], &[after.into(), most.into()])
 }
 
-/// The ids of all jobs.
-pub(crate) fn ids() -> Result<Vec<i64>, spi::Error> {
+/// The ids that [`page`] would find.
+pub(crate) fn ids(after: i64, most: i64) -> Result<Vec<i64>, spi::Error> {
     Spi::connect(|client| {
-        let rows = client.select("SELECT j.jobid FROM cron.job j ORDER BY j.jobid", None, &[])?;
+        let rows = client.select(
+            "SELECT j.jobid FROM cron.job j WHERE j.jobid OPERATOR(pg_catalog.>) $1 \
+             ORDER BY j.jobid LIMIT $2",
+            None,
+            &[after.into(), most.into()],
+        )?;
         rows.map(|row| row.get(1).map(Option::unwrap_or_default)).collect()
     })
 }
 
 /// Those of these jobs that exist.
 pub(crate) fn some(ids: &[i64]) -> Result<Vec<JobRow>, spi::Error> {
+    let int8s = PgBuiltInOids::INT8ARRAYOID.oid();
+    rows(&SOME_PLAN, &SOME, &[int8s], &[ids.to_vec().into()])
+}
+
+/// The rows a query finds, with a plan that is kept for the life of the process.
+fn rows(
+    kept: &'static LocalKey<OnceCell<&'static OwnedPreparedStatement>>,
+    query: &str,
+    types: &[PgOid],
+    arguments: &[DatumWithOid<'_>],
+) -> Result<Vec<JobRow>, spi::Error> {
     Spi::connect(|client| {
-        let plan = match SOME_PLAN.with(|plan| plan.get().copied()) {
+        let plan = match kept.with(|plan| plan.get().copied()) {
             Some(plan) => plan,
             None => {
-                let ids = PgBuiltInOids::INT8ARRAYOID.oid();
-                let plan = client.prepare(SOME.as_str(), &[ids])?.keep();
+                let plan = client.prepare(query, types)?.keep();
                 // For the life of the process, as everything it has cached.
-                SOME_PLAN.with(|kept| *kept.get_or_init(|| Box::leak(Box::new(plan))))
+                kept.with(|kept| *kept.get_or_init(|| Box::leak(Box::new(plan))))
             }
         };
-        let rows = client.select(plan, None, &[ids.to_vec().into()])?;
-        rows.map(|row| read(&row)).collect()
+        client.select(plan, None, arguments)?.map(|row| read(&row)).collect()
     })
 }
 
@@ -240,16 +254,29 @@ pub(crate) fn queues() -> Result<Vec<Queue>, spi::Error> {
 }
 
 // A name that is no job's of the same owner keeps nobody waiting.
-const UPSTREAM: &str = "SELECT j.jobid, pg_catalog.array_agg(u.jobid ORDER BY u.jobid) \
-     FROM cron.job j CROSS JOIN LATERAL pg_catalog.unnest(j.run_after) n (name) \
-     JOIN cron.job u ON u.jobname OPERATOR(pg_catalog.=) n.name \
-      AND u.username OPERATOR(pg_catalog.=) j.username \
-     WHERE j.run_after IS NOT NULL GROUP BY j.jobid";
+macro_rules! upstream {
+    ($of:literal) => {
+        concat!(
+            "SELECT j.jobid, pg_catalog.array_agg(u.jobid ORDER BY u.jobid) \
+             FROM cron.job j CROSS JOIN LATERAL pg_catalog.unnest(j.run_after) n (name) \
+             JOIN cron.job u ON u.jobname OPERATOR(pg_catalog.=) n.name \
+              AND u.username OPERATOR(pg_catalog.=) j.username \
+             WHERE j.run_after IS NOT NULL ",
+            $of,
+            " GROUP BY j.jobid"
+        )
+    };
+}
+const UPSTREAM: &str = upstream!("");
+const UPSTREAM_OF: &str = upstream!("AND j.jobid OPERATOR(pg_catalog.=) ANY ($1)");
 
-/// The jobs that wait for others, and for which.
-pub(crate) fn upstream() -> Result<Vec<(i64, Vec<i64>)>, spi::Error> {
+/// The jobs that wait for others, and for which; `of` these jobs, or of all.
+pub(crate) fn upstream(of: Option<&[i64]>) -> Result<Vec<(i64, Vec<i64>)>, spi::Error> {
     Spi::connect(|client| {
-        let rows = client.select(UPSTREAM, None, &[])?;
+        let rows = match of {
+            Some(ids) => client.select(UPSTREAM_OF, None, &[ids.to_vec().into()])?,
+            None => client.select(UPSTREAM, None, &[])?,
+        };
         rows.map(|row| Ok((row.get(1)?.unwrap_or_default(), row.get(2)?.unwrap_or_default())))
             .collect()
     })

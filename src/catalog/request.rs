@@ -31,7 +31,7 @@ macro_rules! requests {
                 AND d.scheduled_for OPERATOR(pg_catalog.=) r.scheduled_for \
                 AND d.outcome OPERATOR(pg_catalog.=) 'crashed' OFFSET 0), \
               pg_catalog.convert_to(c.reason, pg_catalog.getdatabaseencoding()), \
-              pg_catalog.convert_to(r.http::pg_catalog.text, 'UTF8') \
+              pg_catalog.convert_to(r.http::pg_catalog.text, 'UTF8'), r.force \
              FROM cron.run_request r LEFT JOIN cron.run_cancel c \
               ON c.runid OPERATOR(pg_catalog.=) r.runid WHERE ",
             $where,
@@ -51,12 +51,15 @@ const FORGET: [&str; 2] = [
     "DELETE FROM cron.run_cancel WHERE runid OPERATOR(pg_catalog.=) ANY ($1)",
 ];
 
-// Those of jobs that are gone, and those whose run is over; what was taken back and is not there.
-const FORGET_ANSWERED: [&str; 3] = [
+// Those whose run is over, but for $1.
+const FORGET_OVER: &str = "DELETE FROM cron.run_request r USING cron.job_run_details d \
+      WHERE d.runid OPERATOR(pg_catalog.=) r.runid AND d.end_time IS NOT NULL \
+       AND r.runid OPERATOR(pg_catalog.<>) ALL ($1)";
+
+// Those of jobs that are gone; what was taken back and is not there.
+const FORGET_STRAY: [&str; 2] = [
     "DELETE FROM cron.run_request r WHERE NOT EXISTS \
       (SELECT FROM cron.job j WHERE j.jobid OPERATOR(pg_catalog.=) r.jobid)",
-    "DELETE FROM cron.run_request r USING cron.job_run_details d \
-      WHERE d.runid OPERATOR(pg_catalog.=) r.runid AND d.end_time IS NOT NULL",
     "DELETE FROM cron.run_cancel c WHERE NOT EXISTS \
       (SELECT FROM cron.run_request r WHERE r.runid OPERATOR(pg_catalog.=) c.runid)",
 ];
@@ -80,6 +83,8 @@ pub(crate) struct Request {
     pub(crate) after_crash: bool,
     /// Somebody has taken it back: who and why, as its row is to say.
     pub(crate) taken_back: Option<Vec<u8>>,
+    /// It is to run whatever keeps its job from running.
+    pub(crate) force: bool,
 }
 
 /// All requests whose runs are not over, oldest first. In a transaction, as every function here.
@@ -120,6 +125,7 @@ fn read(row: &SpiHeapTupleData<'_>) -> Result<Request, spi::Error> {
         after_crash: row.get(10)?.unwrap_or(false),
         taken_back: row.get::<Vec<u8>>(11)?,
         http: row.get::<Vec<u8>>(12)?.map(|json| String::from_utf8_lossy(&json).into_owned()),
+        force: row.get(13)?.unwrap_or(false),
     })
 }
 
@@ -133,10 +139,12 @@ pub(crate) fn forget(runs: &[i64]) -> Result<(), spi::Error> {
     })
 }
 
-/// Forgets the requests that need nothing any more.
-pub(crate) fn forget_answered() -> Result<(), spi::Error> {
+/// Forgets the requests that need nothing any more. Those for `kept` stay: what follows from the end
+/// of these runs is not written yet.
+pub(crate) fn forget_answered(kept: Vec<i64>) -> Result<(), spi::Error> {
     Spi::connect_mut(|client| {
-        for statement in FORGET_ANSWERED {
+        client.update(FORGET_OVER, None, &[kept.into()])?;
+        for statement in FORGET_STRAY {
             client.update(statement, None, &[])?;
         }
         Ok(())

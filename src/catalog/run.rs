@@ -84,11 +84,26 @@ const HTTP_PARAMETERS: [pg_sys::BuiltinOid; 3] = {
     [INT4OID, TEXTOID, JSONBOID]
 };
 
-const CLOSE: &str = "UPDATE cron.job_run_details SET status = 'failed', \
+macro_rules! dead {
+    ($lock:literal) => {
+        concat!(
+            "SELECT o.runid FROM cron.job_run_details o \
+             WHERE o.end_time IS NULL AND o.runid OPERATOR(pg_catalog.<>) ALL ($1)",
+            $lock
+        )
+    };
+}
+const DEAD: &str = concat!("SELECT EXISTS (", dead!(""), ")");
+// A row that somebody is about to change waits, and keeps no other waiting.
+const CLOSE: &str = concat!(
+    "UPDATE cron.job_run_details SET status = 'failed', \
       return_message = coalesce(return_message, 'server restarted'), \
       end_time = greatest(pg_catalog.clock_timestamp(), start_time), \
       outcome = coalesce(outcome, 'crashed'), reason = coalesce(reason, 'server restarted') \
-     WHERE end_time IS NULL AND runid OPERATOR(pg_catalog.<>) ALL ($1)";
+     WHERE end_time IS NULL AND runid OPERATOR(pg_catalog.=) ANY (ARRAY(",
+    dead!(" FOR NO KEY UPDATE SKIP LOCKED"),
+    "))"
+);
 
 const TAKE_BACK: &str = "DELETE FROM cron.job_run_details \
      WHERE runid OPERATOR(pg_catalog.=) ANY ($1) AND end_time IS NULL";
@@ -222,7 +237,16 @@ pub(crate) fn take_back(runs: &[i64]) -> Result<(), spi::Error> {
     })
 }
 
-/// Closes the rows of runs nobody runs any more: all without an end but those of `alive`.
+/// Whether there are rows of runs nobody runs any more: without an end, and not of `alive`.
+pub(crate) fn has_dead(alive: &[i64]) -> Result<bool, spi::Error> {
+    Spi::connect(|client| {
+        let rows = client.select(DEAD, Some(1), &[alive.to_vec().into()])?;
+        Ok(rows.first().get_one()?.unwrap_or(false))
+    })
+}
+
+/// Closes the rows of runs nobody runs any more: all without an end but those of `alive`. Those stay
+/// that somebody has locked.
 pub(crate) fn close_dead(alive: &[i64]) -> Result<usize, spi::Error> {
     Spi::connect_mut(|client| Ok(client.update(CLOSE, None, &[alive.to_vec().into()])?.len()))
 }

@@ -126,9 +126,22 @@ const LAST_END: &str = "SELECT d.end_time FROM cron.job_run_details d \
      WHERE d.jobid OPERATOR(pg_catalog.=) $1 AND d.end_time IS NOT NULL \
      ORDER BY d.scheduled_for DESC LIMIT 1";
 
-const DEACTIVATE: &str = "UPDATE cron.job SET active = false \
-     WHERE jobid OPERATOR(pg_catalog.=) $1 AND active \
-      AND pg_catalog.convert_to(schedule, pg_catalog.getdatabaseencoding()) OPERATOR(pg_catalog.=) $2";
+macro_rules! over {
+    ($lock:literal) => {
+        concat!(
+            "SELECT j.jobid FROM cron.job j WHERE j.jobid OPERATOR(pg_catalog.=) $1 AND j.active \
+              AND pg_catalog.convert_to(j.schedule, pg_catalog.getdatabaseencoding()) \
+               OPERATOR(pg_catalog.=) $2",
+            $lock
+        )
+    };
+}
+const OVER: &str = over!("");
+const DEACTIVATE: &str = concat!(
+    "UPDATE cron.job SET active = false WHERE jobid OPERATOR(pg_catalog.=) ANY (ARRAY(",
+    over!(" FOR NO KEY UPDATE SKIP LOCKED"),
+    "))"
+);
 
 const FORGET: [&str; 4] = [
     "DELETE FROM cron.run_request WHERE jobid OPERATOR(pg_catalog.=) ANY ($1)",
@@ -252,11 +265,13 @@ pub(crate) fn count(
 }
 
 /// Counts the runs an earlier scheduler had no time to count. `oldest`: the lowest id of a run that
-/// goes on.
-pub(crate) fn catch_up(oldest: Option<RunId>) -> Result<(), spi::Error> {
+/// goes on. `mark`: what follows from those that are over is written, too.
+pub(crate) fn catch_up(oldest: Option<RunId>, mark: bool) -> Result<(), spi::Error> {
     Spi::connect_mut(|client| {
         client.update(CATCH_UP, None, &[])?;
-        client.update(MARK_CAUGHT_UP, None, &[oldest.map(|run| run.0).into()])?;
+        if mark {
+            client.update(MARK_CAUGHT_UP, None, &[oldest.map(|run| run.0).into()])?;
+        }
         Ok(())
     })
 }
@@ -388,11 +403,13 @@ pub(crate) fn last_end(job: JobId) -> Result<Option<Timestamp>, spi::Error> {
     })
 }
 
-/// Switches a job off whose only instant has been, unless it has another schedule by now.
-pub(crate) fn deactivate(job: JobId, schedule: &[u8]) -> Result<(), spi::Error> {
+/// Switches a job off whose only instant has been, unless it has another schedule by now. False if
+/// somebody has its row locked.
+pub(crate) fn deactivate(job: JobId, schedule: &[u8]) -> Result<bool, spi::Error> {
+    let args: [DatumWithOid<'_>; 2] = [job.0.into(), schedule.to_vec().into()];
     Spi::connect_mut(|client| {
-        client.update(DEACTIVATE, None, &[job.0.into(), schedule.to_vec().into()])?;
-        Ok(())
+        let done = !client.update(DEACTIVATE, None, &args)?.is_empty();
+        Ok(done || client.update(OVER, None, &args)?.is_empty())
     })
 }
 

@@ -156,14 +156,15 @@ impl JobLock {
         }
     }
 
-    /// Whether this process could have it now without waiting. Outside a transaction as well.
+    /// Whether this process could have it now without waiting, as far as it can be told: not when the
+    /// server's table of locks is full. Outside a transaction.
     pub(crate) fn is_free(&self) -> bool {
-        // SAFETY: taken for the session, so no transaction is needed, and given back at once.
-        unsafe {
-            let mode = self.mode.number();
-            let got = pg_sys::LockAcquire(&raw const self.tag, mode, true, true);
-            got != LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
-                && pg_sys::LockRelease(&raw const self.tag, mode, true)
+        match self.try_keep() {
+            Ok(got) => got && self.release(),
+            Err(error) => {
+                pgrx::debug1!("pg_tock: whether job {} is held is not known: {error}", self.job());
+                true
+            }
         }
     }
 

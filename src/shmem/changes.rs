@@ -94,6 +94,11 @@ impl Changes {
         self.any.store(true, Ordering::Release);
     }
 
+    /// Whether there are news.
+    pub(crate) fn are_there(&self) -> bool {
+        self.any.load(Ordering::Acquire)
+    }
+
     /// Takes the news. What is committed afterwards comes with the next call.
     pub(crate) fn take(&self) -> News {
         if !self.any.swap(false, Ordering::AcqRel) {

@@ -115,9 +115,13 @@ impl RetryPolicy {
     #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "clamped")]
     fn delay_after(&self, attempt: u32, random: u64) -> i64 {
         let most = self.max_delay.max(0);
-        let factor = self.backoff.max(1.0).powi(attempt.saturating_sub(1).min(1_000).cast_signed());
-        // NaN and infinity end up at one of the bounds.
-        let base = ((self.delay.max(0) as f64) * factor).min(most as f64).max(0.0) as i64;
+        if self.delay <= 0 {
+            return 0; // however large the factor has become
+        }
+        let grown = i32::try_from(attempt.saturating_sub(1)).unwrap_or(i32::MAX);
+        let factor = self.backoff.max(1.0).powi(grown);
+        // Infinity ends up at the upper bound.
+        let base = (self.delay as f64 * factor).min(most as f64) as i64;
         let width = base / JITTER_PART;
         if width == 0 {
             return base;
@@ -256,7 +260,7 @@ mod tests {
     proptest! {
         #[test]
         fn delays_grow_by_the_factor_and_stay_in_bounds(
-            delay in 0..10_000_000_000_i64, backoff in 0.0..20.0_f64, most in 0..100_000_000_000_i64,
+            delay in prop_oneof![Just(0), 0..10_000_000_000_i64], backoff in 0.0..20.0_f64, most in 0..100_000_000_000_i64,
             attempt in 1..2_000_u32, random in any::<u64>(),
         ) {
             let policy = RetryPolicy { max_attempts: u32::MAX, delay, backoff, max_delay: most, ..three() };
@@ -264,7 +268,8 @@ mod tests {
             let wait = wait.expect("attempts are left");
             prop_assert!((0..=most).contains(&wait));
             prop_assert_eq!(policy.next_attempt(failed(b"40001", attempt), random), Some(wait));
-            let exact = (delay as f64 * backoff.max(1.0).powf(f64::from(attempt) - 1.0)).min(most as f64);
+            let factor = backoff.max(1.0).powf(f64::from(attempt) - 1.0);
+            let exact = if delay == 0 { 0.0 } else { (delay as f64 * factor).min(most as f64) };
             prop_assert!((wait as f64 - exact).abs() <= exact * 0.11 + 2.0);
         }
     }

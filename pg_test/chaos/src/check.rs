@@ -33,13 +33,13 @@ select format('%s: job %s run %s has %s effects, succeeded row %s with guarantee
 from owes join (e full join r using (jobid, runid)) using (jobid)
 where class = 'exactly once' and (n is distinct from owes.parts or e.parts is distinct from owes.parts or r.runid is null or guarantee <> 'exactly_once')";
 
-/// Occurrences with the effects of more than one run. Somebody who asks for a backfill of what failed
-/// halfway asks for that.
+/// Occurrences with the effects of more than one run. Who asks for a backfill or another attempt of what
+/// failed halfway asks for that.
 const DOUBLED: &str = "
 select format('%s: job %s at %s: runs %s', kind, jobid, at, string_agg(distinct runid::text, ','))
 from effect join owes using (jobid)
 where class = 'exactly once'
-   or not exists (select from cron.job_run_details d where d.runid = effect.runid and trigger = 'backfill')
+   or not exists (select from cron.job_run_details d where d.runid = effect.runid and trigger in ('backfill', 'retry'))
 group by kind, jobid, at having count(distinct runid) > 1";
 
 /// Effects of the others that are there twice, or without a row, or not all there in spite of success.

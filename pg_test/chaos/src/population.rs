@@ -54,6 +54,7 @@ begin
   if random() < 0.5 then perform cron.run_again(); end if;
 end $$;
 select cron.create_calendar('never');
+select cron.create_queue('narrow', 2, shared => true);
 ";
 
 /// What databases other than the scheduler's need.
@@ -234,6 +235,86 @@ const KINDS: &[Kind] = &[
         command: "select note(1)",
         owes: Owes::ExactlyOnce(1),
         options: PLAIN,
+    },
+    Kind {
+        name: "retried",
+        count: 10,
+        schedules: &["3 seconds", "5 seconds"],
+        command: "select note(1); select 1 / (random() < 0.6)::int; select note(2)",
+        owes: Owes::ExactlyOnce(2),
+        options: |n| json!({ "max_attempts": 3 + n % 2, "retry_delay": "300 milliseconds", "retry_on": "any", "on_missed": (["skip", "all"][index(n % 2)]), "missed_window": "1 minute" }),
+    },
+    Kind {
+        name: "retried call",
+        count: 5,
+        schedules: &["5 seconds"],
+        command: "call batches()",
+        owes: Owes::AtMostOnce(3),
+        options: |_| json!({ "max_attempts": 3, "retry_delay": "300 milliseconds", "retry_on": "any", "retry_on_crash": true }),
+    },
+    Kind {
+        name: "timed out",
+        count: 6,
+        schedules: &["2 seconds", "3 seconds"],
+        command: "select note(1); select pg_sleep(30)",
+        owes: Owes::Nothing,
+        options: |n| json!({ "timeout": (["200 milliseconds", "900 milliseconds"][index(n % 2)]) }),
+    },
+    Kind {
+        name: "replaced",
+        count: 5,
+        schedules: &["1 second"],
+        command: "select note(1); select pg_sleep(0.5 + random())",
+        owes: Owes::ExactlyOnce(1),
+        options: |_| json!({ "on_overlap": "replace" }),
+    },
+    Kind {
+        name: "overlapping",
+        count: 5,
+        schedules: &["1 second"],
+        command: "select note(1); select pg_sleep(2 * random())",
+        owes: Owes::ExactlyOnce(1),
+        options: |_| json!({ "on_overlap": "allow", "max_concurrency": 3 }),
+    },
+    Kind {
+        name: "skipping",
+        count: 5,
+        schedules: &["1 second"],
+        command: "select note(1); select pg_sleep(2 * random())",
+        owes: Owes::ExactlyOnce(1),
+        options: |_| json!({ "on_overlap": "skip" }),
+    },
+    Kind {
+        name: "queued",
+        count: 12,
+        schedules: &["3 seconds"],
+        command: "select note(1)",
+        owes: Owes::ExactlyOnce(1),
+        options: |n| json!({ "queue": "narrow", "priority": n % 3 }),
+    },
+    Kind {
+        name: "conditional",
+        count: 8,
+        schedules: &["1 second", "2 seconds"],
+        command: "select note(1)",
+        owes: Owes::ExactlyOnce(1),
+        options: |_| json!({ "run_if": "random() < 0.5" }),
+    },
+    Kind {
+        name: "upstream",
+        count: 6,
+        schedules: &["2 seconds"],
+        command: "select note(1); select 1 / (random() < 0.8)::int",
+        owes: Owes::ExactlyOnce(1),
+        options: |n| json!({ "max_attempts": 1 + n % 2, "retry_delay": "200 milliseconds", "retry_on": "any" }),
+    },
+    Kind {
+        name: "downstream",
+        count: 6,
+        schedules: &["2 seconds"],
+        command: "select note(1)",
+        owes: Owes::ExactlyOnce(1),
+        options: |n| json!({ "run_after": [format!("upstream {n}")] }),
     },
 ];
 

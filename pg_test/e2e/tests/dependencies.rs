@@ -127,3 +127,35 @@ fn a_job_that_is_gone_or_switched_off_keeps_nobody_waiting() {
     let before = cluster.runs_of(second).len();
     poll_until("a run", PATIENCE, || (cluster.runs_of(second).len() > before).then_some(()));
 }
+
+#[test]
+fn a_job_waits_for_whoever_has_the_name_now() {
+    let cluster = Cluster::start();
+    let first = job(&cluster, "first", "select 1 / 0", &[]);
+    cluster.wait_known();
+    let second = job(&cluster, "second", "select 1", &["first"]);
+    let skipped_again = || {
+        let before = skipped_for_upstream(&cluster, second);
+        poll_until("a skipped occurrence", PATIENCE, || {
+            (skipped_for_upstream(&cluster, second) > before).then_some(())
+        });
+    };
+    let runs_again = || {
+        let before = cluster.finished_runs_of(second).len();
+        let _ = cluster.finished_runs(second, before + 1);
+    };
+    skipped_again();
+    // The name is nobody's.
+    cluster.sql(&format!("update cron.job set jobname = 'other' where jobid = {first}"));
+    runs_again();
+    // It is another job's, which comes after the one that waits.
+    let _ = job(&cluster, "first", "select 1 / 0", &[]);
+    skipped_again();
+    cluster.sql("select cron.unschedule('first')");
+    runs_again();
+    cluster.sql(&format!("update cron.job set jobname = 'first' where jobid = {first}"));
+    skipped_again();
+    cluster.sql("select cron.set_job('second', '{\"run_after\": null}')");
+    runs_again();
+    cluster.audit();
+}

@@ -3,7 +3,7 @@
 //! Invariant: an occurrence that did not run because of its condition has a record of that and no row,
 //! neighbours share one record, and a request for it is answered.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::CString;
 use std::rc::Rc;
 
@@ -31,8 +31,10 @@ pub(super) struct Asked {
     taken_back: HashMap<RunId, (JobId, Timestamp)>,
     /// Dry runs that are not over, and where to leave what they did; None = nobody waits any more.
     dry: HashMap<RunId, Option<u32>>,
-    /// Jobs that have been switched off.
-    switched_off: Vec<JobId>,
+    /// What waited of jobs that have been switched off, and is to be ended if somebody had asked for it.
+    switched_off: HashMap<JobId, HashSet<RunId>>,
+    /// What was asked of some of them could not be read: when to try again.
+    look_at: Option<Timestamp>,
 }
 
 impl Asked {
@@ -88,18 +90,62 @@ impl Asked {
         self.dry.remove(&run).flatten()
     }
 
-    /// A job has been switched off.
-    pub(super) fn switched_off(&mut self, job: JobId) {
-        self.switched_off.push(job);
+    /// A job has been switched off, and the engine has none of these runs any more.
+    pub(super) fn switched_off(&mut self, job: JobId, runs: HashSet<RunId>) {
+        self.switched_off.entry(job).or_default().extend(runs);
     }
 
-    /// The jobs that have been switched off since this was asked last.
-    pub(super) fn take_switched_off(&mut self) -> Vec<JobId> {
+    /// The jobs that have been switched off since this was asked last, with what waited of them.
+    pub(super) fn take_switched_off(&mut self, now: Timestamp) -> HashMap<JobId, HashSet<RunId>> {
+        if self.look_at.is_some_and(|at| at > now) {
+            return HashMap::new();
+        }
+        self.look_at = None;
         std::mem::take(&mut self.switched_off)
     }
 
-    /// Whether a run that was taken back still waits for the instant of another one.
+    /// Whether a run waited of a job when it was switched off, and nothing has come of that yet.
+    fn is_given_up(&self, job: JobId, run: RunId) -> bool {
+        self.switched_off.get(&job).is_some_and(|runs| runs.contains(&run))
+    }
+
+    /// Those of one of these jobs could not be read.
+    pub(super) fn look_later(&mut self, until: Timestamp) {
+        self.look_at = Some(until);
+    }
+
+    /// When to look at those again.
+    pub(super) const fn next_look(&self) -> Option<Timestamp> {
+        self.look_at
+    }
+
+    /// Whether runs of a job were taken back and wait still.
+    pub(super) fn has_taken_back(&self, job: JobId) -> bool {
+        self.taken_back.values().any(|(of, _)| *of == job)
+    }
+
+    /// Nothing of a job waits any more, nor what was taken back, but for what is under way.
+    pub(super) fn in_the_way_no_more(&mut self, job: JobId, going: &HashSet<RunId>) {
+        self.taken_back.retain(|run, (of, _)| *of != job || going.contains(run));
+    }
+
+    /// Forgets who asked for a run.
+    pub(super) fn forget_who(&mut self, run: RunId) {
+        self.by.remove(&run);
+    }
+
+    /// The extension is gone, and with it all but the dry runs, whose sessions are told of their end.
+    pub(super) fn clear(&mut self) {
+        let dry = std::mem::take(&mut self.dry);
+        *self = Self { dry, ..Self::default() };
+    }
+
+    /// Whether a run that was taken back still waits for the instant of this one, or this one is about to be
+    /// ended.
     pub(super) fn is_in_the_way(&self, occurrence: &Occurrence) -> bool {
+        if occurrence.run.is_some_and(|run| self.is_given_up(occurrence.job, run)) {
+            return true;
+        }
         let instant = (occurrence.job, occurrence.scheduled_for);
         self.taken_back.values().any(|taken_back| *taken_back == instant)
     }
@@ -107,7 +153,7 @@ impl Asked {
     /// A job is gone.
     pub(super) fn gone(&mut self, job: JobId) {
         self.unmet.remove(&job);
-        self.taken_back.retain(|_, (of, _)| *of != job);
+        self.switched_off.remove(&job);
     }
 
     /// Occurrences of a job have been skipped for another reason.
@@ -137,7 +183,7 @@ impl Scheduler {
         let Some(job) = self.jobs.get(occurrence.job).map(Rc::clone) else { return };
         let job = self.retries.as_asked(Some(run), job);
         let now = time::now();
-        if !self.requests.insert(run) {
+        if !self.requests.insert(occurrence.job, run) {
             // The engine has it, until its turn comes.
             self.asked.taken_back.insert(run, (occurrence.job, occurrence.scheduled_for));
         }
@@ -166,7 +212,7 @@ impl Scheduler {
             self.records.take_back(current.run);
         }
         self.asked.by.remove(&current.run);
-        if self.requests.remove(&current.run) {
+        if self.requests.remove(job, current.run) {
             self.retries.forget(current.run);
             self.records.answered(current.run);
         }
@@ -191,7 +237,7 @@ impl Scheduler {
 }
 
 /// The end of a run that was taken back before it began.
-fn not_begun(reason: Vec<u8>, now: Timestamp) -> End {
+pub(super) fn not_begun(reason: Vec<u8>, now: Timestamp) -> End {
     End {
         outcome: Outcome::Cancelled,
         guarantee: Guarantee::ExactlyOnce,

@@ -4,6 +4,9 @@
 //! is answered, its job is gone, or its dry run is over. A dry run nobody waits for any more does not
 //! begin, and never runs as anything else.
 
+use std::collections::HashSet;
+use std::rc::Rc;
+
 use pg_tock_core::cancel::{Cause, DROPPED};
 use pg_tock_core::engine::Occurrence;
 use pg_tock_core::run::{Condition, Guarantee, Outcome, Trigger};
@@ -11,9 +14,12 @@ use pg_tock_core::time::{JobId, RunId, Timestamp};
 use serde_json::{Value, json};
 
 use super::Scheduler;
+use super::jobs::Job;
+use super::news::READ_RETRY;
 use super::pool::Current;
 use super::runs::End;
-use crate::catalog::{request, run_now};
+use crate::catalog::request::{self, Request};
+use crate::catalog::run_now;
 use crate::pg::{letter, txn};
 use crate::shmem::asks::{self, Ask, State};
 
@@ -37,11 +43,13 @@ impl Scheduler {
         self.currents().any(|current| current.run == run)
     }
 
-    /// All requests have been read: whoever waits for one that is not there waits for nothing.
-    pub(super) fn settle_asks(&self) {
+    /// All requests have been read, those `there`: whoever waits for one that is not there waits for nothing.
+    pub(super) fn settle_asks(&self, there: &HashSet<RunId>) {
         asks::tell(self.oid, State::Ended, |ask| {
             let run = ask.run().unwrap_or(RunId(0));
-            ask.wanted().dry.is_none() && !self.requests.contains(&run) && !self.has_run(run)
+            let wanted = ask.wanted();
+            let known = there.contains(&run) || self.requests.contains(wanted.job, run);
+            wanted.dry.is_none() && !known && !self.has_run(run)
         });
     }
 
@@ -147,30 +155,53 @@ impl Scheduler {
     /// Jobs have been switched off, which empties their queues: runs that were asked for and have not
     /// begun are over. Dry runs are none of the job's.
     pub(super) fn give_up_requests(&mut self, now: Timestamp) {
-        for id in self.asked.take_switched_off() {
-            let read = txn::run("reading requests", || request::of_jobs(&[id.0]));
-            let Some(Ok(requests)) = read else { continue };
-            let Some(job) = self.jobs.get(id).map(std::rc::Rc::clone) else { continue };
-            for request::Request { occurrence, by, .. } in requests {
-                let Some(run) = occurrence.run.filter(|&run| !self.has_run(run)) else { continue };
-                // The scheduler's own wait; the others may have come after it was switched off.
-                if by.is_none() || !self.requests.contains(&run) {
-                    continue;
-                }
-                let job = std::rc::Rc::clone(&job);
-                let mut current = Current::unstarted(occurrence, run, job, self.extension, now);
-                current.requested_by = by;
-                self.account(&current, 0, never_begun(now), now);
+        for (id, waited) in self.asked.take_switched_off(now) {
+            let Some(job) = self.jobs.get(id).map(Rc::clone) else { continue };
+            self.ask_dry_runs_again(|of| of == id);
+            if waited.is_empty() {
+                continue;
             }
-            let dry = |ask: &&Ask| {
-                let wanted = ask.wanted();
-                wanted.job == id && wanted.dry.is_some() && ask.state() == State::Waiting
+            let read = txn::run("reading requests", || request::of_jobs(&[id.0]));
+            let Some(Ok(requests)) = read else {
+                self.asked.switched_off(id, waited);
+                self.asked.look_later(now.plus(READ_RETRY));
+                continue;
             };
-            for ask in asks::of_scheduler(self.oid).filter(dry) {
-                if !ask.run().is_some_and(|run| self.has_run(run)) {
-                    ask.advance(State::Waiting, State::Asked);
-                    self.database.somebody_asks();
-                }
+            // The scheduler's own wait; the others may have come after it was switched off.
+            let asked_for = |request: &Request| {
+                request.by.is_some()
+                    && request.occurrence.run.is_some_and(|run| waited.contains(&run))
+            };
+            for request in requests.into_iter().filter(asked_for) {
+                self.give_up(request, &job, now);
+            }
+            if job.active {
+                self.database.changes.push(id.0);
+            }
+        }
+    }
+
+    /// Ends a run before it begins.
+    pub(super) fn give_up(&mut self, request: Request, job: &Rc<Job>, now: Timestamp) {
+        let Some(run) = request.occurrence.run else { return };
+        if self.records.is_answered(run) {
+            return;
+        }
+        self.begin_to_answer(run, &request);
+        let job = self.retries.as_asked(Some(run), Rc::clone(job));
+        let mut current = Current::unstarted(request.occurrence, run, job, self.extension, now);
+        current.requested_by = request.by;
+        self.account(&current, 0, never_begun(now), now);
+    }
+
+    /// Dry runs of these jobs that have not begun are asked for anew.
+    pub(super) fn ask_dry_runs_again(&self, jobs: impl Fn(JobId) -> bool) {
+        for ask in asks::of_scheduler(self.oid) {
+            let wanted = ask.wanted();
+            let waits = ask.state() == State::Waiting && wanted.dry.is_some() && jobs(wanted.job);
+            if waits && !ask.run().is_some_and(|run| self.has_run(run)) {
+                ask.advance(State::Waiting, State::Asked);
+                self.database.somebody_asks();
             }
         }
     }

@@ -1,8 +1,8 @@
 //! What ties jobs to each other: queues they share, jobs they wait for.
 //!
 //! Invariant: the engine knows every queue of `cron.queue` by a number that stands for its name as
-//! long as this scheduler lives, and for each job with `run_after` the ids those names stand for in
-//! the rows as they were read last.
+//! long as this scheduler lives, and for each job with `run_after` the ids those names stood for when
+//! its row was read last, or a moment ago if names have changed since.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -12,8 +12,10 @@ use pg_tock_core::run::Trigger;
 use pg_tock_core::time::{JobId, Timestamp};
 
 use super::Scheduler;
+use super::jobs::Job;
+use super::news::READ_ALL_PAUSE;
 use crate::catalog::load::{self, JobRow, Queue};
-use crate::pg::txn;
+use crate::pg::{time, txn};
 
 /// Queues by name, and who waits for whom.
 #[derive(Debug, Default)]
@@ -23,9 +25,14 @@ pub(crate) struct Company {
     put: HashSet<QueueId>,
     /// The number of the next queue.
     next: u32,
+    /// Of each job that may wait for others.
     after: HashMap<JobId, Arc<[JobId]>>,
-    /// Some job may wait for others.
-    awaited: bool,
+    /// Jobs that may wait for others than the engine was told of.
+    unread: HashSet<JobId>,
+    /// Names have come, gone or passed to other jobs since all was read.
+    renamed: bool,
+    /// When all was read.
+    read_at: Timestamp,
 }
 
 impl Company {
@@ -60,38 +67,100 @@ impl Company {
         self.queues.retain(|_, id| self.put.contains(id));
     }
 
-    /// Notes whether any of these rows waits for others.
-    pub(super) fn look(&mut self, rows: &[JobRow]) {
-        let waits = |row: &JobRow| row.options.as_deref().is_some_and(|o| o.contains("run_after"));
-        self.awaited |= rows.iter().any(waits);
+    /// Looks at a row before it is taken; `known` is the job as it was.
+    pub(super) fn look(&mut self, row: &JobRow, known: Option<&Job>) {
+        let id = JobId(row.id);
+        let waits = row.options.as_deref().is_some_and(|options| options.contains("run_after"));
+        let named = known.is_some_and(|job| job.is_named_as(row));
+        if waits && !(named && known.is_some_and(|job| job.has_options_of(row))) {
+            self.unread.insert(id);
+        } else if !waits {
+            self.unread.remove(&id);
+            self.after.remove(&id);
+        }
+        self.renamed |= !named;
     }
 
-    /// Tells the engine who waits for whom.
-    fn take_upstream(&mut self, found: Vec<(i64, Vec<i64>)>, engine: &mut Engine) {
-        self.awaited = !found.is_empty();
-        let mut before = std::mem::take(&mut self.after);
+    /// A job is gone.
+    pub(super) fn gone(&mut self, job: JobId) {
+        self.unread.remove(&job);
+        self.after.remove(&job);
+        self.renamed = true;
+    }
+
+    /// All jobs are gone.
+    pub(super) fn all_gone(&mut self) {
+        self.unread.clear();
+        self.after.clear();
+    }
+
+    /// When to read who waits for whom.
+    pub(super) fn next_look(&self) -> Option<Timestamp> {
+        (self.renamed && !self.after.is_empty()).then(|| self.read_at.plus(READ_ALL_PAUSE))
+    }
+
+    /// Tells the engine for whom these jobs wait: those `found` for others, the rest for nobody.
+    fn take_upstream(
+        &mut self,
+        mut of: HashSet<JobId>,
+        found: Vec<(i64, Vec<i64>)>,
+        engine: &mut Engine,
+    ) {
         for (job, upstream) in found {
-            let after: Arc<[JobId]> = upstream.into_iter().map(JobId).collect();
-            engine.run_after(JobId(job), &after);
-            before.remove(&JobId(job));
-            self.after.insert(JobId(job), after);
+            let (job, after) = (JobId(job), upstream.into_iter().map(JobId).collect());
+            of.remove(&job);
+            self.wait_for(job, after, engine);
         }
-        for job in before.into_keys() {
-            engine.run_after(job, &Arc::default());
+        for job in of {
+            self.wait_for(job, Arc::default(), engine);
         }
+    }
+
+    fn wait_for(&mut self, job: JobId, after: Arc<[JobId]>, engine: &mut Engine) {
+        if self.after(job) != after {
+            engine.run_after(job, &after);
+        }
+        // One that waits for nobody may do so for who gets that name.
+        self.after.insert(job, after);
     }
 }
 
 impl Scheduler {
-    /// Reads who waits for whom, if any job does.
-    pub(super) fn take_upstream(&mut self) {
-        if !self.jobs.company.awaited {
+    /// Reads for whom those of the jobs just read wait that are new or wait for others than before;
+    /// for whom each does, if `all` are to be looked at.
+    pub(super) fn take_upstream(&mut self, all: bool) {
+        let company = &mut self.jobs.company;
+        let mut of = std::mem::take(&mut company.unread);
+        let ids: Vec<i64> = of.iter().map(|job| job.0).collect();
+        if all {
+            of.extend(company.after.keys());
+        }
+        if of.is_empty() {
             return;
         }
-        match txn::run("reading who waits for whom", load::upstream) {
-            Some(Ok(found)) => self.jobs.company.take_upstream(found, &mut self.engine),
+        let found = txn::run("reading who waits for whom", || {
+            load::upstream(Some(ids.as_slice()).filter(|_| !all))
+        });
+        let Some(Ok(found)) = found else {
             // Until then everybody waits for those he waited for.
-            _ => self.database.changes.push_everything(),
+            company.unread.extend(ids.into_iter().map(JobId));
+            company.renamed = true;
+            self.database.changes.push_everything();
+            return;
+        };
+        if all {
+            (company.renamed, company.read_at) = (false, time::now());
+        }
+        company.take_upstream(of, found, &mut self.engine);
+    }
+
+    /// Reads who waits for whom, some time after a name has come, gone or passed to another job.
+    pub(super) fn take_names(&mut self, now: Timestamp) {
+        let company = &self.jobs.company;
+        // A clock that was set back makes the last time lie ahead.
+        let due = company.next_look().is_some_and(|at| at <= now || company.read_at > now);
+        if self.installed && due {
+            self.take_upstream(true);
         }
     }
 }

@@ -9,14 +9,23 @@ use pg_tock_core::run::Trigger;
 use pg_tock_core::time::Timestamp;
 
 use super::Scheduler;
+use super::asked::not_begun;
 use super::pool::Current;
 use crate::pg::job_lock::{JobLock, Mode};
+use crate::pg::time;
+
+/// How long jobs rest for whose runs nothing could be written.
+const REST: i64 = Timestamp::SECOND / 10;
 
 impl Scheduler {
     /// An executor found the job of its run held.
     pub(super) fn put_off(&mut self, id: ExecutorId, holds_ended: u64, now: Timestamp) {
         let executor = self.executors.get_mut(&id);
-        if let Some(current) = executor.and_then(|executor| executor.current.take()) {
+        if let Some(current) = executor.and_then(|executor| {
+            let mut current = executor.current.take()?;
+            current.watched.hear(current.run, executor.slot);
+            Some(current)
+        }) {
             self.was_held(&current, holds_ended);
         }
         self.engine.run_finished(id, now);
@@ -37,9 +46,14 @@ impl Scheduler {
         !local && !JobLock::new(self.oid, occurrence.job, Mode::Shared).is_free()
     }
 
-    /// A run that was handed over has not begun: it is due again. Its executor is still to be
-    /// reported as finished or gone.
+    /// A run that was handed over has not begun: it is due again, unless somebody has cancelled it
+    /// meanwhile. Its executor is still to be reported as finished or gone.
     pub(super) fn try_again(&mut self, current: &Current) {
+        if let Some(reason) = current.watched.cancelled() {
+            let now = time::now();
+            self.account(current, 0, not_begun(reason.to_vec(), now), now);
+            return;
+        }
         self.engine.put_back(with_id(current), current.claim);
     }
 
@@ -55,10 +69,26 @@ impl Scheduler {
         self.engine.run_finished(id, now);
     }
 
-    /// If holds have ended, everything that waits for one is due again.
+    /// The same if what is needed for it could not be written: its job rests for a while, or it would be
+    /// tried again and again.
+    pub(super) fn not_now(
+        &mut self,
+        id: ExecutorId,
+        occurrence: Occurrence,
+        claim: bool,
+        now: Timestamp,
+    ) {
+        self.engine.hold(occurrence.job);
+        self.not_begun(id, occurrence, claim, now);
+        self.rest_until.get_or_insert(now.plus(REST));
+    }
+
+    /// If holds have ended, or jobs have rested for a while, everything that waits for that is due again.
     pub(super) fn take_released(&mut self) {
         let ended = self.database.holds_ended();
-        if std::mem::replace(&mut self.holds_seen, ended) != ended {
+        let now = time::now();
+        let rested = self.rest_until.take_if(|at| *at <= now || at.since(now) > REST).is_some();
+        if std::mem::replace(&mut self.holds_seen, ended) != ended || rested {
             self.engine.release_holds();
         }
     }

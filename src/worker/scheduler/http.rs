@@ -41,7 +41,7 @@ const BATCH: usize = 256;
 pub(super) struct Http {
     pub(super) link: HttpLink,
     /// Decided by the engine, and not handed over yet.
-    due: VecDeque<(ExecutorId, Occurrence, bool)>,
+    pub(super) due: VecDeque<(ExecutorId, Occurrence, bool)>,
     /// When to try again to hand them over.
     retry_at: Option<Timestamp>,
     pub(super) runs: HashMap<ExecutorId, HttpRun>,
@@ -278,14 +278,18 @@ impl Scheduler {
                 continue;
             };
             let job = self.retries.as_asked(occurrence.run, job);
+            if job.http.is_none() {
+                // It has come to run SQL while it waited here.
+                self.not_begun(id, occurrence, claim, now);
+                continue;
+            }
             if self.is_held(&occurrence, false) {
                 self.engine.hold(job.id);
                 self.not_begun(id, occurrence, claim, now);
                 continue;
             }
             let Some(run) = occurrence.run.or_else(|| self.records.next_id()) else {
-                // Ids are drawn with the next decision.
-                self.not_begun(id, occurrence, claim, now);
+                self.not_now(id, occurrence, claim, now);
                 continue;
             };
             let retries = job.retries();

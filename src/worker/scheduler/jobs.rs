@@ -1,6 +1,6 @@
 //! The jobs as the scheduler keeps them, and what makes one a job the engine may run.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::ffi::{CStr, CString};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -60,6 +60,16 @@ impl Job {
         self.times.once().then(|| self.definition.splitn(4, '|').nth(3)).flatten()
     }
 
+    /// Whether a row has the same name and owner.
+    pub(super) fn is_named_as(&self, row: &JobRow) -> bool {
+        self.name == row.jobname && *self.username == *row.username
+    }
+
+    /// Whether a row has the same options.
+    pub(super) fn has_options_of(&self, row: &JobRow) -> bool {
+        self.options.as_deref() == row.options.as_deref()
+    }
+
     /// Whether an occurrence of it may be tried again.
     pub(crate) fn retries(&self) -> bool {
         self.policy.retry.max_attempts > 1
@@ -107,7 +117,7 @@ pub(crate) struct Jobs {
     /// Queues and who waits for whom.
     pub(super) company: Company,
     /// What was complained about, so that nothing is said twice.
-    complaints: HashSet<(JobId, String)>,
+    complaints: HashMap<JobId, String>,
     /// Definitions that are new, to be stored.
     pub(crate) effective: Vec<Effective>,
 }
@@ -140,6 +150,12 @@ impl Jobs {
         self.covered.get(&id).copied()
     }
 
+    /// Looks whether a row that is to be taken changes who waits for whom.
+    pub(super) fn look_at_company(&mut self, row: &JobRow) {
+        let known = self.jobs.get(&JobId(row.id)).map(Rc::as_ref);
+        self.company.look(row, known);
+    }
+
     /// All ids.
     pub(crate) fn ids(&self) -> Vec<JobId> {
         self.jobs.keys().copied().collect()
@@ -152,7 +168,7 @@ impl Jobs {
 
     /// Forgets a job; tells whether there was one.
     pub(crate) fn remove(&mut self, id: JobId) -> bool {
-        self.complaints.retain(|(job, _)| *job != id);
+        self.complaints.remove(&id);
         self.covered.remove(&id);
         self.jobs.remove(&id).is_some()
     }
@@ -162,7 +178,7 @@ impl Jobs {
         let id = JobId(row.id);
         match self.read(row, cursor, now) {
             Ok((spec, after, fresh)) => {
-                self.complaints.retain(|(job, _)| *job != id);
+                self.complaints.remove(&id);
                 Taken::Job { spec, after, fresh }
             }
             Err(problem) => self.refuse(id, &problem),
@@ -384,7 +400,7 @@ impl Jobs {
 
     fn refuse(&mut self, id: JobId, problem: &str) -> Taken {
         self.jobs.remove(&id);
-        if self.complaints.insert((id, problem.to_owned())) {
+        if self.complaints.insert(id, problem.to_owned()).is_none_or(|said| said != problem) {
             pgrx::log!("{problem}");
         }
         Taken::Refused

@@ -10,6 +10,7 @@ mod asked;
 mod asks;
 mod company;
 mod conclude;
+mod decided;
 mod held;
 mod http;
 mod http_asks;
@@ -23,12 +24,14 @@ mod news;
 mod policy;
 mod pool;
 mod records;
+mod requests;
 mod resume;
 mod retries;
 mod rows;
 mod runs;
 mod shared;
 mod start;
+mod sweep;
 mod watch;
 
 use std::collections::{HashMap, HashSet};
@@ -145,6 +148,8 @@ struct Scheduler {
     records: Records,
     /// How many holds had ended when everything was tried last.
     holds_seen: u64,
+    /// Until when jobs rest for whose runs nothing could be written.
+    rest_until: Option<Timestamp>,
     /// Worker slots the engine was told of.
     slots: u32,
     retries: retries::Retries,
@@ -162,6 +167,8 @@ struct Scheduler {
     news: News,
     read_at: Option<Timestamp>,
     read_all_at: Timestamp,
+    /// All jobs are being read.
+    sweep: Option<sweep::Sweep>,
     started_at: Timestamp,
     /// The time before this scheduler has been judged.
     looked_back: bool,
@@ -173,7 +180,13 @@ struct Scheduler {
     /// Who asked for runs, and what was not run because of a condition.
     asked: asked::Asked,
     /// Requests the engine knows of.
-    requests: HashSet<RunId>,
+    requests: requests::Requests,
+    /// They could not be read: when to try again.
+    requests_at: Option<Timestamp>,
+    /// Rows of dead runs were locked: when to look again.
+    ledger_at: Option<Timestamp>,
+    /// Whether jobs are run at all.
+    launches: bool,
     /// Jobs whose runs have had effects a rollback does not undo: they claim first.
     outside: HashSet<JobId>,
 }
@@ -233,6 +246,7 @@ impl Scheduler {
             records: Records::new(database.oid()),
             cut_off: HashMap::new(),
             holds_seen: 0,
+            rest_until: None,
             slots: 0,
             retries: retries::Retries::default(),
             http: http::Http::default(),
@@ -245,13 +259,17 @@ impl Scheduler {
             news: News::default(),
             read_at: None,
             read_all_at: Timestamp(0),
+            sweep: None,
             started_at: time::now(),
             looked_back: false,
             looked_again: false,
             rules: Rules::now(),
             stats_pending: false,
             asked: asked::Asked::default(),
-            requests: HashSet::new(),
+            requests: requests::Requests::default(),
+            requests_at: None,
+            ledger_at: None,
+            launches: limits().launch,
             outside: HashSet::new(),
         }
     }
@@ -285,7 +303,8 @@ impl Scheduler {
             }
             let next = self.turn();
             self.database.announce(next);
-            if next.is_some_and(|at| at <= time::now()) || txn::ran() {
+            let news = self.database.changes.are_there();
+            if news || next.is_some_and(|at| at <= time::now()) || txn::ran() {
                 continue;
             }
             self.report_stats();
@@ -298,7 +317,9 @@ impl Scheduler {
         self.look_after_executors();
         self.look_after_http();
         self.take_released();
+        self.take_requests_again();
         let now = time::now();
+        self.take_names(now);
         self.conclude(now);
         self.give_up_requests(now);
         self.answer_asks(now);
@@ -313,7 +334,9 @@ impl Scheduler {
             self.records.flush(now, self.oldest_run());
             self.take_retries();
         }
+        // All there is to write includes what is being read, unless that has to wait.
         if let Some(ticket) = self.database.flush_wanted()
+            && (self.sweep.is_none() || self.read_at.is_some())
             && (!self.installed || self.flush_everything(self.database.skips_wanted()))
         {
             self.database.flushed_up_to(ticket);
@@ -324,7 +347,22 @@ impl Scheduler {
         let records = if self.installed { self.records.next_look() } else { None };
         let retries = self.retries.next_look();
         let http = self.http.next_look();
-        let nexts = [engine, executors, lasting, http, records, retries, self.read_at];
+        let names = self.jobs.company.next_look();
+        let given_up = self.asked.next_look();
+        let nexts = [
+            engine,
+            executors,
+            lasting,
+            http,
+            records,
+            retries,
+            self.next_read(),
+            self.requests_at,
+            self.ledger_at,
+            self.rest_until,
+            given_up,
+            names,
+        ];
         nexts.into_iter().flatten().min()
     }
 
@@ -349,7 +387,16 @@ impl Scheduler {
     /// Settings changed.
     fn configure(&mut self) {
         process::set_config(c"log_min_messages", guc::log_min_messages());
-        self.engine.set_limits(limits(), time::now());
+        let limits = limits();
+        self.engine.set_limits(limits, time::now());
+        if std::mem::replace(&mut self.launches, limits.launch) != limits.launch {
+            if !limits.launch {
+                // Every job has lost what it had waiting.
+                self.forget_all_requests();
+                self.ask_dry_runs_again(|_| true);
+            }
+            self.requests_at = Some(time::now());
+        }
         if Rules::now() != self.rules {
             // schedules mean something else now
             self.rules = Rules::now();

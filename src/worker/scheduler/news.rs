@@ -3,13 +3,12 @@
 //! Invariant: while a table is locked everything goes on as it was read last, and what has changed
 //! takes effect soon after the lock is gone.
 
-use std::collections::HashSet;
-
 use pg_tock_core::time::{JobId, Timestamp};
 use pgrx::pg_sys;
 
 use super::resume::Puts;
 use super::retries::Retries;
+use super::sweep::Page;
 use super::{Scheduler, start};
 use crate::catalog::load::{self, JobRow};
 use crate::pg::txn::{self, Failure};
@@ -18,13 +17,17 @@ use crate::shmem::asks::{self, State};
 use crate::shmem::changes::News;
 
 /// How long to wait before asking for a locked `cron.job` again.
-const READ_RETRY: i64 = Timestamp::SECOND / 10;
+pub(super) const READ_RETRY: i64 = Timestamp::SECOND / 10;
 
-/// How many jobs are read at a time when one of them cannot be read.
-const READ_AROUND: usize = 1_000;
+/// How long to wait before looking again at rows of the ledger that are locked.
+const LEFT_RETRY: i64 = Timestamp::SECOND;
+
+/// How many jobs are read at a time when they are read for the first time: so many that planning
+/// costs nothing, and so few that they need little memory.
+const FIRST_PAGE: i64 = 25_000;
 
 /// How often all jobs are read at the most.
-const READ_ALL_PAUSE: i64 = Timestamp::SECOND;
+pub(super) const READ_ALL_PAUSE: i64 = Timestamp::SECOND;
 
 impl Scheduler {
     /// Reads what others have changed. While `cron.job` is locked everything goes on as it was.
@@ -33,20 +36,27 @@ impl Scheduler {
         unsafe { pg_sys::AcceptInvalidationMessages() };
         self.news.add(self.database.changes.take());
         let now = time::now();
-        if self.news.is_empty() || self.read_at.is_some_and(|at| at > now) {
+        if self.ledger_at.take_if(|at| *at <= now).is_some() {
+            self.news.ledger = true;
+        }
+        if self.read_at.is_some_and(|at| at > now) {
+            return;
+        }
+        self.read_at = None;
+        if !self.sweep_on() {
+            self.read_at = Some(now.plus(READ_RETRY));
+            return;
+        }
+        let mut news = std::mem::take(&mut self.news);
+        if (news.everything || news.roles) && !self.may_read_all(now) {
+            // What is said of single jobs does not wait for that.
+            (news.everything, news.roles) = (false, false);
+            self.news.everything = true;
+        }
+        if news.is_empty() {
             return;
         }
         self.stats_pending = true;
-        self.read_at = None;
-        let mut news = std::mem::take(&mut self.news);
-        // Anybody can make all jobs be read again, with ALTER ROLE for instance: not all the time.
-        let early = now.since(self.read_all_at) < READ_ALL_PAUSE && self.installed;
-        if early && (news.everything || news.roles) {
-            let later = News { everything: true, ..News::default() };
-            (news.everything, news.roles) = (false, false);
-            self.news = later;
-            self.read_at = Some(self.read_all_at.plus(READ_ALL_PAUSE));
-        }
         let full = news.everything || news.roles;
         if !self.read(&news) {
             self.news.add(news);
@@ -59,6 +69,25 @@ impl Scheduler {
                 self.read_at = Some(now.plus(READ_RETRY));
             }
         }
+    }
+
+    /// Whether all jobs may be read again: anybody can bring that about, with ALTER ROLE for
+    /// instance, so not all the time.
+    fn may_read_all(&self, now: Timestamp) -> bool {
+        // After a clock that was set back the last time lies ahead.
+        let pause = 0..READ_ALL_PAUSE;
+        !self.installed || self.sweep.is_none() && !pause.contains(&now.since(self.read_all_at))
+    }
+
+    /// When there is something to be read.
+    pub(super) fn next_read(&self) -> Option<Timestamp> {
+        if self.read_at.is_some() {
+            return self.read_at;
+        }
+        if self.sweep.is_some() {
+            return Some(Timestamp(0));
+        }
+        self.news.everything.then(|| self.read_all_at.plus(READ_ALL_PAUSE))
     }
 
     /// Acts upon news. False if that has to wait.
@@ -74,14 +103,17 @@ impl Scheduler {
         in_order && (news.jobs.is_empty() || self.read_some(&news.jobs))
     }
 
-    /// Closes what is not alive. False if that has to wait.
-    fn put_in_order(&self) -> bool {
-        let alive = self.live_runs();
+    /// Closes what is not alive, what is locked a while later. False if all of that has to wait.
+    fn put_in_order(&mut self) -> bool {
+        let mut alive = self.live_runs();
+        alive.extend(self.records.unwritten_runs());
         let done = txn::run("putting the ledger in order", || start::prepare(&alive));
-        matches!(done, Some(Ok(())))
+        let Some(Ok(all)) = done else { return false };
+        self.ledger_at = (!all).then(|| time::now().plus(LEFT_RETRY));
+        true
     }
 
-    /// Reads every job.
+    /// Reads every job: at once when it is for the first time, and else in a sweep.
     fn read_all(&mut self) -> bool {
         let installed = match txn::run("looking for the extension", load::installed) {
             Some(Ok(Some(installed))) => installed,
@@ -94,63 +126,49 @@ impl Scheduler {
             }
             Some(Err(_)) | None => return false,
         };
-        let first = installed.extension.to_u32() != self.extension;
-        if first {
-            self.uninstalled();
-            self.extension = installed.extension.to_u32();
-            self.ledger = installed.ledger.to_u32();
-            self.installed = true;
-            // The rows of dead runs first: they are what their occurrences came to.
-            if !self.put_in_order() {
-                self.database.changes.push_ledger();
-            }
-            self.look_back();
+        if installed.extension.to_u32() == self.extension {
+            return self.begin_sweep(installed);
         }
-        self.note_moves();
-        let mut there = HashSet::new();
-        let mut puts = Puts::default();
-        let read = txn::attempt("reading the jobs", || {
-            if !lock::try_read_table(installed.jobs) {
-                return Ok(false);
-            }
-            self.jobs.take_calendars(load::calendars()?);
-            self.jobs.company.take_queues(load::queues()?, &mut self.engine);
-            load::all(|rows| {
-                there.extend(rows.iter().map(|row| row.id));
-                self.sort(rows, &mut puts);
-            })?;
-            Ok(true)
-        });
-        let read = match read {
-            Err(Failure::Data) => self.read_around(&mut there, &mut puts),
-            read => matches!(read, Ok(Ok::<bool, pgrx::spi::Error>(true))),
-        };
-        if !read {
-            // Those that were sorted are read again, and are known then.
-            self.put(puts);
-            if first {
-                (self.installed, self.extension) = (false, 0);
-            }
-            return false;
-        }
-        for job in self.jobs.ids() {
-            if !there.contains(&job.0) {
-                self.drop_job(job);
-            }
-        }
-        self.put(puts);
-        if first && !self.look_again() {
+        self.uninstalled();
+        self.extension = installed.extension.to_u32();
+        self.ledger = installed.ledger.to_u32();
+        self.installed = true;
+        // The rows of dead runs first: they are what their occurrences came to.
+        if !self.put_in_order() {
             self.database.changes.push_ledger();
         }
-        if self.take_requests(None) {
-            self.settle_asks();
+        self.look_back();
+        let mut puts = Puts::default();
+        let mut read = self.read_surroundings(installed);
+        let mut after = Some(i64::MIN);
+        while let (true, Some(from)) = (read, after) {
+            match self.read_page(installed, from, FIRST_PAGE) {
+                Some(Page { rows, last }) => {
+                    after = last;
+                    self.sort(rows, &mut puts);
+                }
+                None => read = false,
+            }
         }
+        // Where that failed, those that were sorted are read again, and are known then.
+        self.put(puts, read);
+        if !read {
+            (self.installed, self.extension) = (false, 0);
+            return false;
+        }
+        if !self.look_again() {
+            self.database.changes.push_ledger();
+        }
+        self.all_read();
+        self.start_up();
+        true
+    }
+
+    /// What belongs to the reading of all jobs, once that is done.
+    pub(super) fn all_read(&mut self) {
+        self.take_all_requests();
         process::give_memory_back();
         self.read_all_at = time::now();
-        if first {
-            self.start_up();
-        }
-        true
     }
 
     /// Reads some jobs.
@@ -176,26 +194,15 @@ impl Scheduler {
             }
         }
         self.note_moves();
+        self.saw(&rows);
         let mut puts = Puts::default();
         self.sort(rows, &mut puts);
-        self.put(puts);
-        self.take_requests(Some(ids));
-        true
-    }
-
-    /// Reads every job when a value in one of them makes the query fail: that one is left out.
-    fn read_around(&mut self, there: &mut HashSet<i64>, puts: &mut Puts) -> bool {
-        let Some(Ok(ids)) = txn::run("reading the ids of jobs", load::ids) else { return false };
-        for some in ids.chunks(READ_AROUND) {
-            let Some(rows) = self.read_halves(some) else { return false };
-            there.extend(rows.iter().map(|row| row.id));
-            self.sort(rows, puts);
-        }
-        true
+        self.put(puts, false);
+        self.take_requests(Some(ids)).is_some()
     }
 
     /// Reads these jobs but for those that cannot be read. `None`: it has to wait.
-    fn read_halves(&mut self, ids: &[i64]) -> Option<Vec<JobRow>> {
+    pub(super) fn read_halves(&mut self, ids: &[i64]) -> Option<Vec<JobRow>> {
         match txn::attempt("reading jobs", || load::some(ids)) {
             Ok(rows) => rows.ok(),
             Err(Failure::Other) => None,
@@ -213,9 +220,10 @@ impl Scheduler {
     }
 
     /// A job that is not in the table any more.
-    fn drop_job(&mut self, job: JobId) {
+    pub(super) fn drop_job(&mut self, job: JobId) {
         self.engine.drop_job(job);
         self.jobs.remove(job);
+        self.jobs.company.gone(job);
         self.forget_requests(job);
         self.records.gone(job);
         self.outside.remove(&job);
@@ -228,11 +236,15 @@ impl Scheduler {
             self.engine.drop_job(job);
             self.jobs.remove(job);
         }
+        self.jobs.company.all_gone();
         self.engine.retire_where(|_| true);
         self.records.clear();
         self.retries = Retries::default();
         self.requests.clear();
+        (self.requests_at, self.ledger_at) = (None, None);
+        self.asked.clear();
         self.outside.clear();
+        self.sweep = None;
         self.installed = false;
         self.extension = 0;
     }

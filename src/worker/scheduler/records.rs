@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use pg_tock_core::engine::Occurrence;
 use pg_tock_core::time::{JobId, RunId, Timestamp};
 
-use super::retries::Decided;
+use super::decided::Decided;
 use crate::catalog::run::{self, RunRow};
 use crate::catalog::state::{self, Effective, Reached, Skip, Tally};
 use crate::catalog::{load, request};
@@ -45,6 +45,17 @@ struct Progress {
     outside: bool,
 }
 
+/// Whether the row of a run that is about to begin is there.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Claim {
+    /// It is; up to where WAL has to be on disk before the run may leave the server.
+    Written(u64),
+    /// Somebody has locked the ledger: the run begins all the same, and its row comes later.
+    Locked,
+    /// It could not be written, because there is no space left for instance: the run has to wait.
+    Failed,
+}
+
 /// What waits to be written.
 #[derive(Debug, Default)]
 pub(crate) struct Records {
@@ -56,8 +67,10 @@ pub(crate) struct Records {
     gone: HashSet<i64>,
     /// Jobs to switch off, with their schedules.
     over: HashMap<JobId, Vec<u8>>,
+    /// When to do that.
+    over_at: Option<Timestamp>,
     /// Requests whose runs have their rows.
-    answered: Vec<i64>,
+    answered: HashSet<i64>,
     /// Runs whose rows are to go: they did not begin.
     taken_back: Vec<i64>,
     /// What follows attempts that failed.
@@ -69,6 +82,8 @@ pub(crate) struct Records {
     retry_at: Option<Timestamp>,
     ids: VecDeque<i64>,
     drawn: usize,
+    /// They could not be drawn, and that is not tried again before.
+    no_ids_until: Option<Timestamp>,
     drawn_at: Timestamp,
     next_id: i64,
 }
@@ -128,6 +143,8 @@ impl Records {
         }
         self.count_at = self.count_at.map(|at| at.min(to.plus(COUNT_DELAY)));
         self.retry_at = None;
+        self.decided.set_back(to);
+        self.over_at = self.over_at.map(|at| at.min(to.plus(LOCK_RETRY)));
         self.drawn_at = self.drawn_at.min(to);
     }
 
@@ -136,9 +153,15 @@ impl Records {
         self.rows.iter().filter(move |(row, _)| row.job == job).map(|(row, _)| row.scheduled_for)
     }
 
+    /// The runs whose rows wait to be written.
+    pub(crate) fn unwritten_runs(&self) -> impl Iterator<Item = i64> {
+        self.rows.iter().map(|(row, _)| row.run.0)
+    }
+
     /// A job whose only instant has been: it is switched off.
     pub(crate) fn over(&mut self, job: JobId, schedule: &str) {
         self.over.insert(job, schedule.as_bytes().to_vec());
+        self.over_at = Some(Timestamp(i64::MIN));
     }
 
     /// A run that has a row did not begin.
@@ -148,12 +171,12 @@ impl Records {
 
     /// Whether a request is about to be deleted.
     pub(crate) fn is_answered(&self, run: RunId) -> bool {
-        self.answered.contains(&run.0)
+        self.answered.contains(&run.0) || self.decided.is_kept(run)
     }
 
     /// The run somebody asked for has ended.
     pub(crate) fn answered(&mut self, run: RunId) {
-        self.answered.push(run.0);
+        self.answered.insert(run.0);
     }
 
     fn progress(&mut self, job: JobId, now: Timestamp) -> &mut Progress {
@@ -174,6 +197,7 @@ impl Records {
         self.progress.remove(&job);
         self.over.remove(&job);
         self.effective.remove(&job);
+        self.decided.forget(job);
         self.gone.insert(job.0);
     }
 
@@ -189,7 +213,12 @@ impl Records {
 
     /// When there is something to write.
     pub(crate) fn next_look(&self) -> Option<Timestamp> {
-        let due = if self.wants_writing() { Some(Timestamp(i64::MIN)) } else { self.count_at };
+        let due = if self.wants_writing() {
+            Some(Timestamp(i64::MIN))
+        } else {
+            let nexts = [self.count_at, self.decided.next_look(), self.over_at];
+            nexts.into_iter().flatten().min()
+        };
         match (due, self.retry_at) {
             (Some(due), Some(retry)) => Some(due.max(retry)),
             (due, _) => due,
@@ -200,10 +229,9 @@ impl Records {
         !(self.rows.is_empty()
             && self.effective.is_empty()
             && self.gone.is_empty()
-            && self.over.is_empty()
             && self.taken_back.is_empty()
             && self.answered.is_empty()
-            && self.decided.is_written())
+            && !self.decided.has_freed())
     }
 
     /// Makes sure that `needed` run ids are there; draws more at once the more are needed in short
@@ -212,12 +240,16 @@ impl Records {
         if self.ids.len() >= needed {
             return true;
         }
+        if self.no_ids_until.is_some_and(|at| at > now && at.since(now) <= LOCK_RETRY) {
+            return false;
+        }
         let soon = now.since(self.drawn_at) < Timestamp::SECOND;
         let count = if soon { (self.drawn * 2).min(MOST_IDS) } else { 0 }.max(needed);
         self.drawn = count;
         self.drawn_at = now;
         let count = i32::try_from(count).unwrap_or(i32::MAX);
         let Some(Ok(ids)) = txn::run("drawing run ids", || run::draw_ids(count)) else {
+            self.no_ids_until = Some(now.plus(LOCK_RETRY));
             return false;
         };
         self.ids.extend(ids);
@@ -237,7 +269,8 @@ impl Records {
             return;
         }
         self.retry_at = None;
-        if self.wants_writing() && !self.write_rows() {
+        let others = self.decided.is_due(now) || self.over_at.is_some_and(|at| at <= now);
+        if (self.wants_writing() || others) && !self.write_rows() {
             // At once, after others had their turn, or once a lock may be gone.
             self.retry_at = (!self.more).then(|| time::now().plus(LOCK_RETRY));
             return;
@@ -300,10 +333,15 @@ impl Records {
 
     /// Deletes the requests whose runs have ended.
     fn write_answers(&mut self) -> bool {
+        let decided = &mut self.decided;
+        self.answered.extend(decided.take_freed().into_iter().map(|run| run.0));
+        self.answered.retain(|&run| !decided.keeps(RunId(run)));
         if self.answered.is_empty() {
             return true;
         }
-        let done = txn::run("answering requests", || request::forget(&self.answered));
+        let done = txn::run("answering requests", || {
+            request::forget(&self.answered.iter().copied().collect::<Vec<_>>())
+        });
         let done = matches!(done, Some(Ok::<(), pgrx::spi::Error>(())));
         if done {
             let database = process::database().to_u32();
@@ -315,26 +353,28 @@ impl Records {
         done
     }
 
-    /// Switches jobs off that are over.
+    /// Switches jobs off that are over. Those wait whose rows somebody has locked.
     fn write_over(&mut self) -> bool {
-        if self.over.is_empty() {
+        if self.over_at.is_none_or(|at| at > time::now()) {
             return true;
         }
-        let done = txn::run("switching jobs off", || {
-            let Some(installed) = load::installed()? else { return Ok(true) };
+        let left = txn::run("switching jobs off", || {
+            let Some(installed) = load::installed()? else { return Ok(Some(HashMap::new())) };
             if !lock::try_lock_table(installed.jobs) {
-                return Ok(false);
+                return Ok(None);
             }
+            let mut left = HashMap::new();
             for (job, schedule) in &self.over {
-                state::deactivate(*job, schedule)?;
+                if !state::deactivate(*job, schedule)? {
+                    left.insert(*job, schedule.clone());
+                }
             }
-            Ok(true)
+            Ok(Some(left))
         });
-        let done = matches!(done, Some(Ok::<bool, pgrx::spi::Error>(true)));
-        if done {
-            self.over.clear();
-        }
-        done
+        let Some(Ok::<_, pgrx::spi::Error>(Some(left))) = left else { return false };
+        self.over = left;
+        self.over_at = (!self.over.is_empty()).then(|| time::now().plus(LOCK_RETRY));
+        true
     }
 
     /// Moves a job's cursor past an occurrence that is about to run, or deletes the request for it. WAL
@@ -350,19 +390,23 @@ impl Records {
         matches!(written, Some(Ok::<(), pgrx::spi::Error>(())))
     }
 
-    /// Writes a row now and says up to where WAL has to be on disk before the run may leave the
-    /// server; None if it could not be written at once.
-    pub(crate) fn write_now(&mut self, row: &RunRow) -> Option<u64> {
+    /// Writes the row of a run that is about to begin.
+    pub(super) fn claim(row: &RunRow) -> Claim {
         let written = txn::run("claiming a run", || {
-            let ledger = run::ledger().ok().flatten()?;
+            let Some(ledger) = run::ledger()? else { return Ok(Claim::Failed) };
             if !lock::try_lock_table(ledger) {
-                return None;
+                return Ok(Claim::Locked);
             }
-            run::write(core::iter::once(row)).ok()
+            run::write(core::iter::once(row)).map(|()| Claim::Written(0))
         });
-        written.flatten()?;
-        // SAFETY: this process's own variable, set by the commit just made.
-        Some(unsafe { pgrx::pg_sys::XactLastCommitEnd })
+        match written {
+            Some(Ok::<_, pgrx::spi::Error>(Claim::Written(_))) => {
+                // SAFETY: this process's own variable, set by the commit just made.
+                Claim::Written(unsafe { pgrx::pg_sys::XactLastCommitEnd })
+            }
+            Some(Ok(claim)) => claim,
+            _ => Claim::Failed,
+        }
     }
 
     /// Writes what happened to jobs, `most` of them at the most: statistics, occurrences that did
@@ -427,6 +471,8 @@ impl Records {
     /// False if something could not be written.
     pub(crate) fn flush_all(&mut self, oldest: Option<RunId>) -> bool {
         self.retry_at = None;
+        self.decided.hurry();
+        self.over_at = self.over_at.map(|_| Timestamp(i64::MIN));
         let mut written = self.write_rows();
         while !written && self.more {
             written = self.write_rows();

@@ -3,15 +3,16 @@
 //! Invariant: an occurrence that has a row, or a run on its way to one, is never due again, whoever
 //! handed it out and whatever the clock was set to since.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use pg_tock_core::engine::JobSpec;
 use pg_tock_core::run::SkipReason;
-use pg_tock_core::time::{JobId, Timestamp};
+use pg_tock_core::time::{JobId, RunId, Timestamp};
 
 use super::Scheduler;
 use super::jobs::Taken;
+use super::news::READ_RETRY;
 use crate::catalog::load::JobRow;
 use crate::catalog::request;
 use crate::catalog::state::{self, Recorded};
@@ -63,11 +64,14 @@ impl Scheduler {
     /// Takes rows of `cron.job` as they are now, to be put afterwards.
     pub(super) fn sort(&mut self, rows: Vec<JobRow>, puts: &mut Puts) {
         let now = time::now();
-        self.jobs.company.look(&rows);
+        // They count from here: the clock may be set back before the first tick.
+        self.engine.hear(now);
         for row in rows {
             let id = JobId(row.id);
+            self.jobs.look_at_company(&row);
             if !row.active && self.jobs.get(id).is_some_and(|job| job.active) {
-                self.asked.switched_off(id);
+                let waited = self.forget_requests(id);
+                self.asked.switched_off(id, waited);
             }
             let cursor = self.records.cursor(id);
             if row.reaches_outside {
@@ -78,20 +82,21 @@ impl Scheduler {
                 Taken::Job { spec, after, fresh: false } => self.engine.put_job(spec, after),
                 Taken::Refused => {
                     self.engine.drop_job(id);
+                    self.forget_requests(id);
                     self.nobody_waits_for(id);
                 }
             }
         }
     }
 
-    /// Tells the engine of jobs that are new to it, or have new times.
-    pub(super) fn put(&mut self, puts: Puts) {
+    /// Tells the engine of jobs that are new to it, or have new times. `all` jobs have been read.
+    pub(super) fn put(&mut self, puts: Puts, all: bool) {
         let Puts(mut fresh) = puts;
         self.look_up(&mut fresh, time::now());
         for Fresh { spec, after } in fresh {
             self.engine.put_job(spec, after);
         }
-        self.take_upstream();
+        self.take_upstream(all);
         self.records.effective(&mut self.jobs.effective);
     }
 
@@ -155,19 +160,41 @@ impl Scheduler {
         }
     }
 
-    /// Takes the runs that were asked for, of these jobs or of all. False if they could not be read.
-    pub(super) fn take_requests(&mut self, jobs: Option<&[i64]>) -> bool {
+    /// Takes the runs that were asked for, of these jobs or of all, and says which those are. None if
+    /// they could not be read.
+    pub(super) fn take_requests(&mut self, jobs: Option<&[i64]>) -> Option<HashSet<RunId>> {
         let requests = txn::run("reading requests", || match jobs {
             Some(ids) => request::of_jobs(ids),
             None => request::all(),
         });
-        let Some(Ok(requests)) = requests else { return false };
-        // Those that were known when their jobs were switched off, before others are.
-        self.give_up_requests(time::now());
+        let Some(Ok(requests)) = requests else { return None };
+        let there = requests.iter().filter_map(|request| request.occurrence.run).collect();
         for request in requests {
             self.take_request(request);
         }
-        true
+        Some(there)
+    }
+
+    /// Takes all runs that were asked for, now or, if they cannot be read now, soon.
+    pub(super) fn take_all_requests(&mut self) {
+        self.requests_at = None;
+        let read = self.take_requests(None);
+        match read {
+            Some(there) => self.settle_asks(&there),
+            None => self.requests_at = Some(time::now().plus(READ_RETRY)),
+        }
+    }
+
+    /// Takes them if that is due.
+    pub(super) fn take_requests_again(&mut self) {
+        if self.requests_at.is_none_or(|at| at > time::now()) {
+            return;
+        }
+        if self.installed {
+            self.take_all_requests();
+        } else {
+            self.requests_at = None; // all are read once the extension is there
+        }
     }
 
     /// The clock was set back by a lot: every job goes on from now, but does not run again what it
@@ -181,5 +208,7 @@ impl Scheduler {
         self.jobs.forget_instants();
         self.database.changes.push_everything();
         self.read_all_at = Timestamp(0);
+        self.requests_at = self.requests_at.map(|_| to);
+        self.ledger_at = self.ledger_at.map(|_| to);
     }
 }

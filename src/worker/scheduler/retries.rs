@@ -19,65 +19,16 @@ use super::Scheduler;
 use super::company::settle;
 use super::jobs::Job;
 use super::runs::End;
-use crate::catalog::attempts::{self, Retry};
+use crate::catalog::attempts::{self, Retry, Unfollowed};
 use crate::catalog::http::HttpJob;
 use crate::catalog::request::{self, Request};
 use crate::catalog::state;
 use crate::guc;
-use crate::pg::job_lock::JobLock;
-use crate::pg::txn;
-
-/// Retries that have been decided.
-#[derive(Debug, Default)]
-pub(super) struct Decided {
-    /// Those without a request.
-    unwritten: Vec<Retry>,
-    /// Those with one the engine does not know of.
-    written: Vec<(Retry, RunId)>,
-}
-
-impl Decided {
-    /// A retry to ask for.
-    pub(super) fn push(&mut self, retry: Retry) {
-        self.unwritten.push(retry);
-    }
-
-    /// Whether every retry has its request.
-    pub(super) const fn is_written(&self) -> bool {
-        self.unwritten.is_empty()
-    }
-
-    /// Writes requests. False if some have to wait: somebody is asking for a run of that job in a
-    /// transaction that is still open, or there was an ERROR.
-    pub(super) fn write(&mut self, scheduler: u32) -> bool {
-        if self.unwritten.is_empty() {
-            return true;
-        }
-        let (unwritten, written) = (&self.unwritten, &mut self.written);
-        let before = written.len();
-        let left = txn::run("asking for retries", || {
-            let mut left = Vec::new();
-            for retry in unwritten {
-                if !JobLock::of_requests(scheduler, retry.job).has_for_transaction() {
-                    left.push(*retry);
-                } else if let Some(run) = attempts::ask(retry)? {
-                    written.push((*retry, run));
-                }
-            }
-            Ok::<_, pgrx::spi::Error>(left)
-        });
-        match left {
-            Some(Ok(left)) => self.unwritten = left,
-            _ => self.written.truncate(before),
-        }
-        self.unwritten.is_empty()
-    }
-}
+use crate::pg::{time, txn};
 
 /// What a run that was asked for has of its own.
 #[derive(Debug)]
 pub(super) struct Special {
-    job: JobId,
     /// The command to run, where that is not the job's.
     pub(super) command: Option<CString>,
     /// The request to send, where that is not the job's.
@@ -120,9 +71,25 @@ impl Retries {
         }
     }
 
+    /// Notes what is special about a run that was asked for.
+    fn note(&mut self, run: RunId, request: &Request) {
+        let (by_hand, claim) = (request.by_hand, request.after_crash);
+        let command = request.command.clone();
+        // It was a request when its run was claimed.
+        let http = request.http.as_deref().and_then(|json| HttpJob::read(json).ok()).map(Box::new);
+        if command.is_some() || by_hand || claim {
+            self.special.insert(run, Special { command, http, by_hand, claim });
+        }
+    }
+
     /// A run is over.
     pub(super) fn forget(&mut self, run: RunId) {
         self.special.remove(&run);
+    }
+
+    /// What waits of a job is taken anew.
+    pub(super) fn forget_waiting(&mut self, job: JobId) {
+        self.waiting.retain(|_, occurrence| occurrence.job != job);
     }
 
     /// The clock was set back: nothing waits for longer than it would have had to.
@@ -147,11 +114,12 @@ impl Scheduler {
         };
         let by_hand = matches!(last.trigger, Trigger::Manual | Trigger::Backfill)
             || self.retries.is_by_hand(run);
-        self.decide(last.job, last.scheduled_for, ended, end.ended_at, by_hand)
+        self.decide(run, last.job, last.scheduled_for, ended, end.ended_at, by_hand)
     }
 
     fn decide(
         &self,
+        after: RunId,
         job: JobId,
         scheduled_for: Timestamp,
         ended: Ended,
@@ -162,6 +130,7 @@ impl Scheduler {
         let delay = self.jobs.get(job)?.policy.retry.next_attempt(ended, random)?;
         Some(Retry {
             job,
+            after,
             scheduled_for,
             attempt: ended.attempt.saturating_add(1),
             at: ended_at.plus(delay),
@@ -177,26 +146,27 @@ impl Scheduler {
             return false;
         };
         for one in found {
-            let retry =
-                self.decide(one.job, one.scheduled_for, one.ended, one.ended_at, one.by_hand);
-            if let Some(retry) = retry {
+            let Unfollowed { run, job, scheduled_for, ended, ended_at, by_hand } = one;
+            if let Some(retry) = self.decide(run, job, scheduled_for, ended, ended_at, by_hand) {
                 self.records.decided().push(retry);
             }
         }
-        if !self.records.decided().write(self.oid) {
+        let oldest = self.oldest_run();
+        let decided = self.records.decided();
+        if !decided.write(self.oid) {
             return false;
         }
-        let oldest = self.oldest_run();
+        let (mark, kept) = (decided.is_written(), decided.keep_all());
         let marked = txn::run("counting runs", || {
-            state::catch_up(oldest)?;
-            request::forget_answered()
+            state::catch_up(oldest, mark)?;
+            request::forget_answered(kept)
         });
         matches!(marked, Some(Ok(())))
     }
 
     /// Makes retries known to the engine that have been written since.
     pub(super) fn take_retries(&mut self) {
-        for (retry, run) in std::mem::take(&mut self.records.decided().written) {
+        for (retry, run) in self.records.decided().take_written() {
             let occurrence = Occurrence {
                 job: retry.job,
                 scheduled_for: retry.scheduled_for,
@@ -213,6 +183,7 @@ impl Scheduler {
                 by_hand: retry.by_hand,
                 after_crash: retry.after_crash,
                 taken_back: None,
+                force: false,
             });
         }
     }
@@ -224,55 +195,65 @@ impl Scheduler {
         if self.records.is_answered(run) {
             return;
         }
-        let known = self.requests.contains(&run);
-        if self.jobs.get(occurrence.job).is_none() {
-            // The job came after the jobs were read: it is read next, and this request with it.
+        let job = occurrence.job;
+        let known = self.requests.contains(job, run);
+        // Handed out by an earlier scheduler, and under way.
+        let goes_on = !known && self.has_run(run);
+        if !known && !goes_on && self.waits_for_its_job(&request) {
             return;
         }
-        let waits = || self.asked.is_in_the_way(&occurrence) || self.waits_for_its_job(&request);
-        if request.taken_back.is_none() && (known || waits()) {
+        let in_the_way = || known || !goes_on && self.asked.is_in_the_way(&occurrence);
+        if request.taken_back.is_none() && in_the_way() {
             return;
         }
-        let (by_hand, claim) = (request.by_hand, request.after_crash);
-        // It was a request when its run was claimed.
-        let http = request.http.as_deref().and_then(|json| HttpJob::read(json).ok()).map(Box::new);
-        let command = request.command;
-        let special = Special { job: occurrence.job, command, http, by_hand, claim };
-        if !known && (special.command.is_some() || by_hand || claim) {
-            self.retries.special.insert(run, special);
+        if !known {
+            self.retries.note(run, &request);
+        }
+        if goes_on {
+            self.asked.note(run, request.by.clone());
+            self.requests.insert(job, run);
         }
         if let Some(reason) = request.taken_back {
             self.take_back(run, occurrence, request.by, reason);
             return;
         }
-        let goes_on = self.currents().any(|current| current.run == run);
         if goes_on {
-            self.asked.note(run, request.by);
-            self.requests.insert(run); // handed out by an earlier scheduler, and under way
             return;
+        }
+        // Such a one is not asked for while the job is off.
+        let manual = occurrence.trigger == Trigger::Manual && !request.force;
+        if let Some(job) = self.jobs.get(job).filter(|job| manual && !job.active).map(Rc::clone) {
+            return self.give_up(request, &job, time::now());
         }
         let taken = match request.not_before {
             Some(at) => self.enqueue_at(occurrence, at),
             None => self.engine.enqueue(occurrence),
         };
         if taken {
-            if occurrence.trigger == Trigger::Retry && !by_hand {
+            if occurrence.trigger == Trigger::Retry && !request.by_hand {
                 settle(&mut self.engine, &occurrence, Settled::WillRetry);
             }
             self.asked.note(run, request.by);
-            self.requests.insert(run);
+            self.requests.insert(job, run);
         } else {
-            pgrx::log!("pg_tock: run {run} of job {} is not needed any more", occurrence.job);
+            pgrx::log!("pg_tock: run {run} of job {job} is not needed any more");
             self.retries.forget(run);
             self.records.answered(run);
         }
     }
 
-    /// A retry nobody has asked for waits while its job is switched off: it is taken when the job
-    /// has been switched on, and is read.
+    /// The run of a request is about to be recorded as ended, without the engine.
+    pub(super) fn begin_to_answer(&mut self, run: RunId, request: &Request) {
+        self.retries.note(run, request);
+        self.requests.insert(request.occurrence.job, run);
+    }
+
+    /// A request stays where it is while its job cannot be run, or no job is to be run; a retry nobody
+    /// has asked for, also while its job is switched off. It is taken when that has changed.
     fn waits_for_its_job(&self, request: &Request) -> bool {
         let job = request.occurrence.job;
-        request.by.is_none() && !(guc::launch_active_jobs() && self.is_active(job))
+        let rests = !guc::launch_active_jobs() || request.by.is_none() && !self.is_active(job);
+        self.jobs.get(job).is_none() || request.taken_back.is_none() && rests
     }
 
     fn is_active(&self, job: JobId) -> bool {
@@ -294,28 +275,18 @@ impl Scheduler {
             && at <= now
         {
             self.retries.waiting.remove(&(at, run));
+            if self.is_taken_back(run) {
+                continue;
+            }
             if !(guc::launch_active_jobs() && self.is_active(occurrence.job)) {
                 // Its request is there, and read again when the job is switched on.
-                self.requests.remove(&run);
+                self.requests.remove(occurrence.job, run);
                 self.retries.forget(run);
             } else if !self.engine.enqueue(occurrence) {
-                self.requests.remove(&run);
+                self.requests.remove(occurrence.job, run);
                 self.retries.forget(run);
                 self.records.answered(run);
             }
         }
-    }
-
-    /// A job is gone, and what was asked of it.
-    pub(super) fn forget_requests(&mut self, job: JobId) {
-        let requests = &mut self.requests;
-        self.retries.special.retain(|_, special| special.job != job);
-        self.retries.waiting.retain(|(_, run), occurrence| {
-            let stays = occurrence.job != job;
-            if !stays {
-                requests.remove(run);
-            }
-            stays
-        });
     }
 }

@@ -13,7 +13,7 @@ use super::company::settle;
 use super::conclude::{end_of, last_will};
 use super::jobs::Job;
 use super::pool::Current;
-use super::records::Records;
+use super::records::{Claim, Records};
 use super::watch::{self, Watched};
 use crate::catalog::http::HttpAnswer;
 use crate::catalog::run::RunRow;
@@ -142,7 +142,7 @@ impl Scheduler {
             }
         }
         self.asked.forget(current);
-        if self.requests.remove(&current.run) {
+        if self.requests.remove(current.occurrence.job, current.run) {
             self.retries.forget(current.run);
             self.records.answered(current.run);
         } else if current.occurrence.trigger == Trigger::Manual {
@@ -303,15 +303,13 @@ impl Scheduler {
             return;
         }
         let Some(run) = occurrence.run.or_else(|| self.records.next_id()) else {
-            pgrx::log!("pg_tock: no run id could be drawn for job {}, trying again", job.id);
-            self.not_begun(id, occurrence, claim, now);
-            return;
+            pgrx::debug1!("pg_tock: no run id could be drawn for job {}, trying again", job.id);
+            return self.not_now(id, occurrence, claim, now);
         };
         // Without a ledger only the cursor tells that this has begun, or that nobody asks any more.
         let told = occurrence.is_nominal() || occurrence.run.is_some();
         if !guc::log_run() && told && !asks && !Records::pass(occurrence) {
-            self.not_begun(id, occurrence, claim, now);
-            return;
+            return self.not_now(id, occurrence, claim, now);
         }
         let current = Current {
             occurrence,
@@ -331,7 +329,11 @@ impl Scheduler {
             0
         } else {
             let pid = self.executors.get(&id).map(|executor| executor.slot.pid());
-            self.records.write_now(&running_row(&current, pid, now)).unwrap_or(0)
+            match Records::claim(&running_row(&current, pid, now)) {
+                Claim::Written(lsn) => lsn,
+                Claim::Locked => 0,
+                Claim::Failed => return self.not_now(id, occurrence, claim, now),
+            }
         };
         // Runs that overlap are for no window of data of their own.
         let shares = job.policy.overlap == Overlap::Allow;

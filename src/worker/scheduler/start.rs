@@ -14,13 +14,15 @@ use crate::shmem::asks;
 use crate::shmem::slots::{self, Slot, State};
 
 /// Puts the tables in order: rows of runs nobody runs any more get an end. `alive`: the runs of executors that live.
-pub(super) fn prepare(alive: &[i64]) -> Result<(), pgrx::spi::Error> {
+/// False if some are left that are locked.
+pub(super) fn prepare(alive: &[i64]) -> Result<bool, pgrx::spi::Error> {
     let closed = run::close_dead(alive)?;
     if closed > 0 {
         pgrx::log!("pg_tock: {closed} runs did not survive the last stop of the server");
     }
     secret::forget_strangers()?;
-    state::forget_strangers()
+    state::forget_strangers()?;
+    Ok(!run::has_dead(alive)?)
 }
 
 /// The instant the server started, if no scheduler has asked since: a restart or a promotion of

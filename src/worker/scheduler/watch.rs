@@ -5,7 +5,7 @@
 //! setting the server's clock neither ends a run nor lets it go on.
 
 use pg_tock_core::cancel::{self, Cause};
-use pg_tock_core::time::Timestamp;
+use pg_tock_core::time::{RunId, Timestamp};
 use pg_tock_core::watch::{Step, Watch};
 
 use super::pool::{Current, Executor};
@@ -40,6 +40,19 @@ impl Watched {
     /// A run an earlier scheduler has handed over: it may be late already.
     pub(super) fn adopted() -> Self {
         Self { look_at: Some(0), ..Self::default() }
+    }
+
+    /// Takes over what was noted in its slot.
+    pub(super) fn hear(&mut self, run: RunId, slot: &Slot) {
+        if let Some((cause, reason)) = slot.cancel.cause(run).zip(slot.cancel.reason(run)) {
+            self.want_end(cause, reason);
+        }
+    }
+
+    /// What the row of the run is to say if somebody has cancelled it.
+    pub(super) fn cancelled(&self) -> Option<&[u8]> {
+        let (cause, reason) = self.wanted.as_ref()?;
+        (*cause == Cause::Requested).then_some(reason)
     }
 
     /// Somebody wants the run to end; `reason` is what its row is to say.

@@ -8,13 +8,18 @@
 use std::sync::Arc;
 
 use super::Engine;
-use super::due::{last_before, later};
+use super::due::{Fold, last_before, later};
 use super::requests::comes;
 use super::rules::Settled;
-use super::state::EVER;
+use super::state::{Awaited, EVER, Latest};
 use super::types::Occurrences;
+use super::waiting::Waiting;
 use crate::run::{SkipReason, Trigger, Verdict};
 use crate::time::{JobId, Timestamp};
+
+/// How many instants that wait in vain are skipped in one tick, those of all jobs together. Each
+/// needs some hundred questions to schedules, and everybody waits for the tick to end.
+pub(super) const VAIN_PER_TICK: u32 = 1_000;
 
 /// Whether an instant may run, as far as other jobs go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,24 +66,25 @@ impl Engine {
 
     /// Takes over for whom a job waits.
     pub(super) fn set_after(&mut self, number: u32, after: &Arc<[JobId]>) {
-        let before = self.jobs[number].rare().after.clone().unwrap_or_default();
-        if before == *after {
+        let before = &self.jobs[number].rare().after;
+        if before.as_deref().unwrap_or_default() == &**after {
             return;
         }
+        let before = before.clone().unwrap_or_default();
         for id in &*before {
             if let Some(list) = self.dependents.get_mut(id) {
-                list.retain(|&dependent| dependent != number);
+                list.remove(&number);
                 if list.is_empty() {
                     self.dependents.remove(id);
                 }
             }
         }
         for &id in &**after {
-            self.dependents.entry(id).or_default().push(number);
+            self.dependents.entry(id).or_default().insert(number);
         }
         let rare = self.jobs[number].rare_mut();
         rare.after = Some(Arc::clone(after)).filter(|after| !after.is_empty());
-        rare.cleared = None;
+        (rare.cleared, rare.awaited) = (None, None);
         self.leave(number);
     }
 
@@ -95,21 +101,41 @@ impl Engine {
         if self.dependents.is_empty() {
             return;
         }
-        if let Some(list) = self.dependents.get(&self.jobs[number].id) {
-            self.inbox.extend(list);
+        let id = self.jobs[number].id;
+        if self.dependents.contains_key(&id) {
+            self.noted.insert(id);
+        }
+    }
+
+    /// Lets those go on who wait for a job and need not any more, or do in vain. All others, many
+    /// perhaps, are left where they are.
+    pub(super) fn look_at_dependents(&mut self, id: JobId) {
+        let Some(list) = self.dependents.get(&id) else { return };
+        for number in list.iter().copied().collect::<Vec<u32>>() {
+            if self.unopened(number).is_some_and(|(_, gate)| gate != Gate::Waits) {
+                self.enter(number);
+            }
+        }
+    }
+
+    /// A tick begins: what the last one left is gone on with.
+    pub(super) fn resume_gates(&mut self) {
+        self.vain_left = VAIN_PER_TICK;
+        for number in std::mem::take(&mut self.put_off) {
+            if let Some(rare) = self.jobs.lookup_mut(number).and_then(|job| job.rare.as_mut()) {
+                rare.put_off = false;
+                self.inbox.push(number);
+            }
         }
     }
 
     /// Lets a job's next instant through if it need not wait any more, skipping those that wait in
-    /// vain.
+    /// vain, neighbours in one row.
     pub(super) fn open_gate(&mut self, number: u32) {
-        while let job = &self.jobs[number]
-            && let Some(after) = job.rare().after.clone()
-            && let Some(&waiting) = job.queue.nominal()
-            && job.rare().cleared != Some(waiting.scheduled_for)
-        {
-            match self.gate(number, &after, waiting.scheduled_for) {
-                Gate::Waits => return,
+        let mut fold = None;
+        while let Some((waiting, gate)) = self.unopened(number) {
+            match gate {
+                Gate::Waits => break,
                 Gate::Clear(waited) => {
                     let job = &mut self.jobs[number];
                     job.rare_mut().cleared = Some(waiting.scheduled_for);
@@ -121,46 +147,114 @@ impl Engine {
                     }
                 }
                 Gate::Never => {
-                    if !self.jobs[number].queue.remove(&waiting) {
-                        return;
+                    if self.put_off_if_many(number) || !self.jobs[number].queue.remove(&waiting) {
+                        break;
                     }
                     self.totals.queued -= 1;
-                    self.turn_away(number, SkipReason::Upstream, &waiting);
+                    self.turn_next_away(number, waiting.scheduled_for, &mut fold);
                     self.after_end(number);
                     self.refill_if_free(number);
                 }
             }
         }
+        self.turn_all_away(number, fold);
     }
 
-    fn gate(&self, number: u32, after: &[JobId], at: Timestamp) -> Gate {
-        let Some(times) = self.jobs[number].times.as_deref() else { return Gate::Waits };
-        let before = match times.after_completion() {
-            Some(by) => at.plus(-by),
-            None => previous(times, at),
+    /// Whether enough was skipped in this tick. What a job has left is gone on with in the next one.
+    fn put_off_if_many(&mut self, number: u32) -> bool {
+        if let Some(left) = self.vain_left.checked_sub(1) {
+            self.vain_left = left;
+            return false;
+        }
+        if !std::mem::replace(&mut self.jobs[number].rare_mut().put_off, true) {
+            self.put_off.push(number);
+        }
+        true
+    }
+
+    /// Adds an instant that waited in vain to those before it.
+    fn turn_next_away(&mut self, number: u32, at: Timestamp, fold: &mut Option<Fold>) {
+        let job = &self.jobs[number];
+        if let Some(fold) = fold
+            && job.is_of_one(fold.last, at)
+            && job.follows(fold.last, at)
+        {
+            (fold.last, fold.count) = (at, fold.count + 1);
+            return;
+        }
+        let before =
+            fold.replace(Fold { reason: SkipReason::Upstream, first: at, last: at, count: 1 });
+        self.turn_all_away(number, before);
+    }
+
+    /// The next instant of a job that waits for others, unless it was let through already.
+    fn unopened(&mut self, number: u32) -> Option<(Waiting, Gate)> {
+        let job = self.jobs.lookup(number)?;
+        let rare = job.rare();
+        let after = rare.after.as_ref()?;
+        let waiting = *job.queue.nominal()?;
+        let at = waiting.scheduled_for;
+        if rare.cleared == Some(at) {
+            return None;
+        }
+        let after = Arc::clone(after);
+        let Some(mut awaited) = self.awaited(number, at, after.len()) else {
+            return Some((waiting, Gate::Waits));
         };
         let mut gate = Gate::Clear(false);
-        for &id in after {
-            match (self.upstream(id, before, at), gate) {
-                (Gate::Never, _) => return Gate::Never,
+        for (&id, latest) in after.iter().zip(&mut awaited.latest) {
+            match (self.upstream(id, awaited.before, at, latest), gate) {
+                (Gate::Never, _) => {
+                    gate = Gate::Never;
+                    break;
+                }
                 (Gate::Waits, _) => gate = Gate::Waits,
                 (Gate::Clear(true), Gate::Clear(_)) => gate = Gate::Clear(true),
                 _ => {}
             }
         }
-        gate
+        self.jobs[number].rare_mut().awaited = Some(awaited);
+        Some((waiting, gate))
     }
 
-    /// How one upstream job stands for its latest instant in a stretch.
-    fn upstream(&self, id: JobId, before: Timestamp, at: Timestamp) -> Gate {
+    /// What is known of whom an instant waits for; `None` for a job without a schedule.
+    fn awaited(&mut self, number: u32, at: Timestamp, jobs: usize) -> Option<Box<Awaited>> {
+        let times = self.jobs[number].times.clone()?;
+        let known = self.jobs[number].rare_mut().awaited.take().filter(|known| known.at == at);
+        Some(known.unwrap_or_else(|| {
+            let before = match times.after_completion() {
+                Some(by) => at.plus(-by),
+                None => previous(&*times, at),
+            };
+            let latest = std::iter::repeat_with(|| None).take(jobs).collect();
+            Box::new(Awaited { at, before, latest })
+        }))
+    }
+
+    /// How one upstream job stands for its latest instant in a stretch. That instant is looked up
+    /// once for each of its schedules: everything else here is asked again and again.
+    fn upstream(
+        &self,
+        id: JobId,
+        before: Timestamp,
+        at: Timestamp,
+        known: &mut Option<Latest>,
+    ) -> Gate {
         const NONE_DUE: Gate = Gate::Clear(false);
         let Some(&number) = self.job_ids.get(&id) else { return NONE_DUE };
         let job = &self.jobs[number];
-        let Some(times) = job.times.as_deref().filter(|_| job.on) else { return NONE_DUE };
+        let Some(times) = job.times.as_ref().filter(|_| job.on) else { return NONE_DUE };
         if times.after_completion().is_some() {
             return NONE_DUE;
         }
-        let latest = last_before(|after| later(times, after), before, at.plus(1));
+        let latest = match known {
+            Some(known) if Arc::ptr_eq(&known.of, times) => known.instant,
+            _ => {
+                let instant = last_before(|after| later(&**times, after), before, at.plus(1));
+                *known = Some(Latest { of: Arc::clone(times), instant });
+                instant
+            }
+        };
         let Some(latest) = latest.filter(|&latest| latest > job.began) else { return NONE_DUE };
         let adopted = || job.runs.iter().any(|run| run.waiting.is_none());
         if job.succeeded >= latest {

@@ -40,7 +40,7 @@ impl Engine {
         }
         let job = &mut self.jobs[number];
         job.dropped = false;
-        job.active = spec.active;
+        let activated = !std::mem::replace(&mut job.active, spec.active) && spec.active;
         job.missed = spec.missed;
         let places = std::mem::replace(&mut job.places, spec.rules.places());
         if std::mem::replace(&mut job.overlap, spec.rules.overlap) != spec.rules.overlap {
@@ -77,11 +77,14 @@ impl Engine {
         let renewed = !same || job.stale;
         if renewed {
             // Counting from now on is another schedule; what the old one left is closed. The same
-            // one read anew counts from where it did, or from its cursor.
-            if !job.stale && after >= job.popped && after != job.since {
+            // one read anew counts from where it did, or from its cursor. Its beginning may lie before
+            // what the old one has taken: the clock may have gone back a little.
+            if !job.stale && after > job.cursor() && after != job.since {
                 self.close_until(number, after);
             }
             renew(&mut self.jobs[number], spec, after);
+        } else if activated {
+            (job.since, job.began) = (after, spec.effective_from.unwrap_or(after));
         }
         self.switch(number, after, renewed);
         self.inbox.push(number);
@@ -104,9 +107,15 @@ impl Engine {
     pub(super) fn admit(&mut self) {
         let mut at = 0;
         // What enters may let others enter.
-        while let Some(&number) = self.inbox.get(at) {
-            at += 1;
-            self.enter(number);
+        loop {
+            while let Some(&number) = self.inbox.get(at) {
+                at += 1;
+                self.enter(number);
+            }
+            match self.noted.pop_first() {
+                Some(id) => self.look_at_dependents(id),
+                None => break,
+            }
         }
         self.inbox.clear();
         self.promote();
@@ -143,7 +152,9 @@ impl Engine {
             (before, true) => {
                 job.on = true;
                 if changed || !before {
-                    job.popped = after.max(job.taken);
+                    // Launching again makes nothing due from before the schedule began, which may
+                    // lie ahead when the clock has gone back a little.
+                    job.popped = after.max(job.taken).max(job.since);
                     if !before && job.rare().base.is_some() {
                         let base = job.rare().base.max(Some(after));
                         job.rare_mut().base = base;
@@ -378,7 +389,7 @@ fn renew(job: &mut Job, spec: JobSpec, after: Timestamp) {
     // Other instants, or a clock that shows the same ones again: a row of its own.
     job.skipped = None;
     if let Some(rare) = &mut job.rare {
-        rare.turned_away = None;
+        (rare.turned_away, rare.awaited) = (None, None);
     }
     job.since = after;
     job.began = spec.effective_from.unwrap_or(after);

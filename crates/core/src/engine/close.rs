@@ -8,7 +8,6 @@ use std::collections::VecDeque;
 
 use super::Engine;
 use super::due::{COUNTED_PER_JOB, Fold, last_before, later};
-use super::state::Backlog;
 use super::types::{Action, Occurrences};
 use crate::run::{SkipReason, Verdict};
 use crate::time::Timestamp;
@@ -26,21 +25,10 @@ impl Engine {
             None => VecDeque::new(),
         };
         for backlog in backlogs {
-            let end = backlog.until.min(after.plus(1));
-            self.pass(
-                number,
-                &*times,
-                (backlog.after, end),
-                SkipReason::Missed,
-                &mut fold,
-                &mut out,
-            );
+            let stretch = (backlog.after, backlog.until);
+            self.pass(number, &*times, stretch, SkipReason::Missed, &mut fold, &mut out);
             self.emit(number, &mut fold, &mut out);
             self.jobs[number].skipped = None;
-            if end < backlog.until {
-                let rest = Backlog { after: backlog.after.max(end.plus(-1)), ..backlog };
-                self.jobs[number].rare_mut().backlogs.push_back(rest);
-            }
         }
         self.jobs[number].skipped = skipped;
         let job = &self.jobs[number];
@@ -67,7 +55,8 @@ impl Engine {
         fold: &mut Option<Fold>,
         out: &mut Vec<Action>,
     ) {
-        for _ in 0..COUNTED_PER_JOB {
+        let mut left = COUNTED_PER_JOB;
+        while left > 0 {
             let Some(at) = later(times, after).filter(|&at| at < end) else { return };
             after = at;
             if self.jobs[number].is_done(at) {
@@ -79,6 +68,7 @@ impl Engine {
                 Verdict::Skip(reason) => reason,
                 Verdict::Start(_) => reason,
             };
+            left -= 1;
             self.skip(number, reason, at, fold, out);
         }
         if let (Some(fold), Some(last)) = (fold, last_before(|at| later(times, at), after, end)) {

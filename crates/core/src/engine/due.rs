@@ -151,16 +151,18 @@ impl Engine {
         let mut left = COUNTED_PER_JOB.min((*budget).max(COUNTED_AT_LEAST));
         while let Some(at) = later(times, self.jobs[number].popped).filter(|&at| at <= now) {
             let verdict = times.verdict(at);
-            if left == 0 && self.skim(number, times, (at, verdict), gap, &mut fold) {
+            // What has a row is not counted, and nothing begins with it.
+            let done = self.jobs[number].is_done(at);
+            if left == 0 && !done && self.skim(number, times, (at, verdict), gap, &mut fold) {
                 continue;
             }
-            left = left.saturating_sub(1);
-            *budget = budget.saturating_sub(1);
+            left = left.saturating_sub(u64::from(!done));
+            *budget = budget.saturating_sub(u64::from(!done));
             let mut kept = None;
             let job = &self.jobs[number];
             let skip = match verdict {
                 Verdict::Start(start) if start > now => break,
-                _ if job.is_done(at) => None,
+                _ if done => None,
                 Verdict::Skip(reason) => Some(reason),
                 Verdict::Start(start) if start < gap.end => match job.missed {
                     MissedPolicy::All if at >= gap.oldest => {
@@ -178,8 +180,9 @@ impl Engine {
                 },
                 Verdict::Start(start) if self.obstacle(number).is_none() => {
                     self.emit(number, &mut fold, out);
+                    let since = self.since_of_replaced(number).map_or(start, |at| at.min(start));
                     kept = self.make_way(number, times, out);
-                    let waiting = self.nominal(at, start, Trigger::Schedule);
+                    let waiting = self.nominal(at, since, Trigger::Schedule);
                     self.wait(number, waiting);
                     None
                 }
@@ -253,10 +256,9 @@ impl Engine {
         while let Some(&Backlog { after, until }) = self.jobs[number].rare().backlogs.front()
             && !self.jobs[number].queue.catches_up()
         {
-            left = left.saturating_sub(1);
             let next = self.jobs[number].times.as_deref().and_then(|times| {
                 let mut at = later(times, after).filter(|&at| at < until)?;
-                if left == 0 {
+                if left == 0 && fold.is_some() {
                     // A very long closed stretch is taken as one; its count is a lower bound.
                     let open = times.next_open(after).filter(|&open| open < until);
                     let end = open.unwrap_or(until);
@@ -278,7 +280,13 @@ impl Engine {
                     self.emit(number, &mut fold, &mut out);
                     self.jobs[number].skipped = None;
                 }
-                Verdict::Skip(reason) => self.skip(number, reason, at, &mut fold, &mut out),
+                Verdict::Skip(reason) => {
+                    match &mut fold {
+                        Some(fold) if left == 0 => (fold.last, fold.count) = (at, fold.count + 1),
+                        _ => self.skip(number, reason, at, &mut fold, &mut out),
+                    }
+                    left = left.saturating_sub(1);
+                }
                 Verdict::Start(_) => {
                     let waiting = self.caught_up(at, self.now);
                     self.emit(number, &mut fold, &mut out);

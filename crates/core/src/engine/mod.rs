@@ -18,7 +18,9 @@
 //! - an instant of a job that waits for others is handed out only when those have succeeded for it,
 //!   and nothing is handed out of a job somebody holds;
 //! - after a tick nothing more can be done at that instant, and [`Engine::next_wake`] names the
-//!   first instant at which something can, so sleeping until then loses nothing and spins never.
+//!   first instant at which something can, so sleeping until then loses nothing and spins never;
+//!   only instants that wait in vain for other jobs are skipped some at a time, and `next_wake`
+//!   names an instant in the past until all are.
 //!
 //! # Parts
 //! `agenda` knows when to look at which job. `due` takes instants and decides what becomes of them:
@@ -126,7 +128,12 @@ pub struct Engine {
     /// When jobs open whose occurrences wait for their window or a calendar.
     closed: Heap<Timestamp>,
     /// Who waits for a job, by its id.
-    dependents: HashMap<JobId, Vec<u32>>,
+    dependents: HashMap<JobId, BTreeSet<u32>>,
+    /// Jobs somebody waits for to which something happened.
+    noted: BTreeSet<JobId>,
+    /// How many more instants that wait in vain are skipped in this tick, and the jobs that have more.
+    vain_left: u32,
+    put_off: Vec<u32>,
     /// Instants of jobs somebody waits for that failed and will be tried again.
     retrying: BTreeSet<(JobId, Timestamp)>,
     /// Jobs somebody holds.
@@ -216,6 +223,9 @@ impl Engine {
             later: Heap::default(),
             closed: Heap::default(),
             dependents: HashMap::new(),
+            noted: BTreeSet::new(),
+            vain_left: 0,
+            put_off: Vec::new(),
             retrying: BTreeSet::new(),
             held: Vec::new(),
             moved: Vec::new(),
@@ -249,7 +259,8 @@ impl Engine {
     }
 
     /// Takes over changed settings. Turning `launch` off stops every job as deactivating it would;
-    /// turning it on again makes instants strictly after `now` due.
+    /// turning it on again makes instants strictly after `now` due, of each job those of its present
+    /// schedule (see [`Self::put_job`]).
     pub fn set_limits(&mut self, limits: Limits, now: Timestamp) {
         self.hear(now);
         let before = std::mem::replace(&mut self.limits, limits);
@@ -281,6 +292,7 @@ impl Engine {
     pub fn tick(&mut self, now: Timestamp, out: &mut Vec<Action>) {
         self.set_clock(now);
         self.dirty = false;
+        self.resume_gates();
         self.flush(out);
         self.admit();
         self.take_due(now, out);
@@ -291,7 +303,8 @@ impl Engine {
             self.end_delays();
             self.hand_out(out);
             self.send_due(out);
-            if self.inbox.is_empty() && self.spaced.peek().is_none_or(|(at, _)| at > self.now) {
+            let quiet = self.inbox.is_empty() && self.noted.is_empty();
+            if quiet && self.spaced.peek().is_none_or(|(at, _)| at > self.now) {
                 break;
             }
         }
@@ -305,7 +318,7 @@ impl Engine {
     /// `None` when only an event can bring work.
     #[must_use]
     pub fn next_wake(&self) -> Option<Timestamp> {
-        if self.dirty {
+        if self.dirty || !self.put_off.is_empty() {
             return Some(EVER);
         }
         let retry = self
@@ -370,8 +383,9 @@ impl Engine {
         self.executors.ids().filter(dropped).count()
     }
 
-    /// Notes that an event happened at `now`.
-    fn hear(&mut self, now: Timestamp) {
+    /// Notes that an event happened at `now`: that jobs were read, for instance, which are put then.
+    /// Should the clock be found before it at the next tick, it was set back in between.
+    pub fn hear(&mut self, now: Timestamp) {
         self.now = self.now.max(now);
         self.dirty = true;
     }

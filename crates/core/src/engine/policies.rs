@@ -31,6 +31,13 @@ impl Engine {
         }
     }
 
+    /// Since when what one more instant replaces has waited. It takes that place in the line, or a job
+    /// that is due more often than its turn comes would be the youngest each time, and never run.
+    pub(super) fn since_of_replaced(&self, number: u32) -> Option<Timestamp> {
+        let job = &self.jobs[number];
+        job.queue.nominal().filter(|_| job.overlap == Overlap::Replace).map(|first| first.ready_at)
+    }
+
     /// An instant is about to come to wait: if its job wants only the latest, what waits of the
     /// schedule is skipped and what runs is cancelled.
     /// Says what was skipped last, to which what is skipped next may be added as long as nothing of

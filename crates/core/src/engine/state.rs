@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::due::later;
 use super::heap::Heap;
 use super::types::{Occurrence, Occurrences, PoolKey};
 use super::waiting::{JobQueue, Waiting};
@@ -40,6 +41,26 @@ pub(super) struct Rare {
     /// Whom it waits for, and the instant that need not wait any more.
     pub(super) after: Option<Arc<[JobId]>>,
     pub(super) cleared: Option<Timestamp>,
+    /// What its next instant waits for, as far as it was looked up.
+    pub(super) awaited: Option<Box<Awaited>>,
+    /// More of what waits in vain is left for the next tick.
+    pub(super) put_off: bool,
+}
+
+/// The instants of other jobs that an instant of a job waits for.
+#[derive(Debug)]
+pub(super) struct Awaited {
+    pub(super) at: Timestamp,
+    /// The job's instant before that.
+    pub(super) before: Timestamp,
+    /// In the order of the jobs it waits for: the schedule that was asked, and its latest instant.
+    pub(super) latest: Vec<Option<Latest>>,
+}
+
+#[derive(Debug)]
+pub(super) struct Latest {
+    pub(super) of: Arc<dyn Occurrences>,
+    pub(super) instant: Option<Timestamp>,
 }
 
 static NOTHING_RARE: Rare = Rare {
@@ -53,6 +74,8 @@ static NOTHING_RARE: Rare = Rare {
     turned_away: None,
     after: None,
     cleared: None,
+    awaited: None,
+    put_off: false,
 };
 
 /// A run that was handed out.
@@ -133,7 +156,8 @@ pub(super) struct Job {
     pub(super) popped: Timestamp,
     /// The last instant that was taken.
     pub(super) taken: Timestamp,
-    /// From where the edge said that the job's instants count.
+    /// From where the edge said that the job's instants count: its schedule or its activation began.
+    /// While the job is on, `popped` is not before it.
     pub(super) since: Timestamp,
     /// The cursor the edge knows.
     pub(super) reported: Timestamp,
@@ -226,6 +250,11 @@ impl Job {
     /// lay between the two the present one knows nothing: they share no row.
     pub(super) const fn is_of_one(&self, one: Timestamp, other: Timestamp) -> bool {
         (one.0 > self.since.0) == (other.0 > self.since.0)
+    }
+
+    /// Whether its schedule names nothing between two instants.
+    pub(super) fn follows(&self, last: Timestamp, at: Timestamp) -> bool {
+        self.times.as_deref().and_then(|times| later(times, last)) == Some(at)
     }
 
     /// Whether an instant has a row already.

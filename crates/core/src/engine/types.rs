@@ -240,8 +240,7 @@ pub enum Action {
         first: Timestamp,
         /// The latest of them.
         last: Timestamp,
-        /// How many; exact as long as 100,000 instants are looked at, those that have a row
-        /// included, beyond that a lower bound.
+        /// How many; exact up to 100,000, beyond that a lower bound.
         count: u64,
         /// The `last` of an earlier `Skipped` of the job with the same reason, when nothing came
         /// between that and `first`: lengthen its row to `last`, and add `count`.

@@ -5,7 +5,7 @@
 //! nothing that was due is lost between the engine and its executors.
 
 use super::Engine;
-use super::due::later;
+use super::due::Fold;
 use super::requests::comes;
 use super::state::{Job, Phase};
 use super::types::{Action, ExecutorId, Occurrence};
@@ -108,37 +108,40 @@ impl Engine {
 
     /// Reports a run that was none as skipped, in one row with its neighbours.
     pub(super) fn turn_away(&mut self, number: u32, reason: SkipReason, waiting: &Waiting) {
-        let (job, at) = (&self.jobs[number], waiting.scheduled_for);
+        let at = waiting.scheduled_for;
         if !waiting.is_nominal() {
-            let (job, extends) = (job.id, None);
+            let (job, extends) = (self.jobs[number].id, None);
             let skipped = Action::Skipped { job, reason, first: at, last: at, count: 1, extends };
             return self.outbox.push(skipped);
         }
-        let follows = |last| job.times.as_deref().and_then(|times| later(times, last)) == Some(at);
+        self.turn_all_away(number, Some(Fold { reason, first: at, last: at, count: 1 }));
+    }
+
+    /// The same for neighbours of a schedule, if there are any.
+    pub(super) fn turn_all_away(&mut self, number: u32, mut fold: Option<Fold>) {
+        let Some(Fold { reason, first, last, .. }) = fold else { return };
+        let job = &mut self.jobs[number];
         let before = job.rare().turned_away;
-        let before = before.filter(|&(other, last)| other == reason && follows(last));
-        let skipped = std::mem::replace(&mut self.jobs[number].skipped, before);
-        self.skip_after(number, reason, at);
+        let before = before.filter(|&(other, end)| other == reason && job.follows(end, first));
+        let skipped = std::mem::replace(&mut job.skipped, before);
+        let mut out = std::mem::take(&mut self.outbox);
+        self.emit(number, &mut fold, &mut out);
+        self.outbox = out;
         let job = &mut self.jobs[number];
         job.skipped = skipped;
-        job.rare_mut().turned_away = Some((reason, at));
+        job.rare_mut().turned_away = Some((reason, last));
     }
 
     /// Reports one instant as skipped.
     fn skip_one(&mut self, number: u32, reason: SkipReason, at: Timestamp) {
         // What was skipped last came after it.
         let skipped = self.jobs[number].skipped.take();
-        self.skip_after(number, reason, at);
-        self.jobs[number].skipped = skipped;
-    }
-
-    /// The same, after what was skipped last.
-    fn skip_after(&mut self, number: u32, reason: SkipReason, at: Timestamp) {
         let mut out = std::mem::take(&mut self.outbox);
         let mut fold = None;
         self.skip(number, reason, at, &mut fold, &mut out);
         self.emit(number, &mut fold, &mut out);
         self.outbox = out;
+        self.jobs[number].skipped = skipped;
     }
 }
 

@@ -44,6 +44,10 @@ const HARMS: &[Harm] = &[
     ("job switched off and on", 3, people::switch),
     ("job removed, another one made", 3, people::replace),
     ("backfill", 3, people::backfill),
+    ("run by hand", 4, people::run_now),
+    ("run cancelled by hand", 3, people::cancel_run),
+    ("failed runs tried again", 3, people::retry_runs),
+    ("queue changed", 2, people::change_queue),
     ("settings read again", 1, people::reload),
 ];
 

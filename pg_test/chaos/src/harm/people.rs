@@ -91,6 +91,33 @@ pub(super) fn backfill(world: &mut World) -> bool {
     attempt(world, &format!("select cron.backfill('{job}', now() - interval '1 minute', now())"))
 }
 
+pub(super) fn run_now(world: &mut World) -> bool {
+    let job = world.any_job();
+    let force = world.rng.within(0, 2) == 0;
+    attempt(
+        world,
+        &format!("select cron.run_now('{job}', force => {force}) from generate_series(1, 5)"),
+    )
+}
+
+pub(super) fn cancel_run(world: &mut World) -> bool {
+    attempt(world, "select cron.cancel_run(runid, 'chaos') from cron.running limit 5")
+}
+
+/// Of what failed lately, as somebody does who has mended the cause.
+pub(super) fn retry_runs(world: &mut World) -> bool {
+    attempt(
+        world,
+        "select cron.retry_run(runid) from (select distinct on (jobid) runid from cron.dead_letters \
+          order by jobid, runid desc) d limit 10",
+    )
+}
+
+pub(super) fn change_queue(world: &mut World) -> bool {
+    let most = world.rng.within(1, 4);
+    attempt(world, &format!("select cron.create_queue('narrow', {most}, shared => true)"))
+}
+
 pub(super) fn reload(world: &mut World) -> bool {
     let seconds = world.rng.within(2, 60);
     world.cluster.conf("cron.executor_idle_timeout", &format!("{seconds}s"));

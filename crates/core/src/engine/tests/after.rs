@@ -1,9 +1,12 @@
 //! Jobs that wait for others.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::support::*;
-use crate::engine::{Action, ExecutorId, JobSpec, Occurrence, Rules, Settled};
-use crate::run::{SkipReason, Trigger};
-use crate::time::{JobId, RunId};
+use crate::engine::{Action, ExecutorId, JobSpec, Limits, Occurrence, Occurrences, Rules, Settled};
+use crate::run::{MissedPolicy, SkipReason, Trigger};
+use crate::time::{JobId, RunId, Timestamp};
 
 fn after(id: i64, times: Every, upstream: &[i64]) -> JobSpec {
     let after = upstream.iter().map(|&id| JobId(id)).collect();
@@ -13,6 +16,95 @@ fn after(id: i64, times: Every, upstream: &[i64]) -> JobSpec {
 fn dependent(executor: u32, id: i64, at: i64) -> Action {
     let occurrence = Occurrence { trigger: Trigger::Dependency, ..due(id, at) };
     Action::Run { executor: ExecutorId(executor), occurrence, claim: false }
+}
+
+/// Counts how often it is asked for an instant.
+#[derive(Debug)]
+struct Asked(Every, Arc<AtomicUsize>);
+
+impl Occurrences for Asked {
+    fn next_after(&self, after: Timestamp) -> Option<Timestamp> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.next_after(after)
+    }
+}
+
+#[test]
+fn many_who_wait_are_not_asked_again_and_again() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let mut story = Story::new(Limits { max_queued_per_job: 1, ..LIMITS });
+    story.up(7, 0);
+    let counted = |period| Arc::new(Asked(Every(period), Arc::clone(&asked)));
+    story.now = 999 * SEC;
+    story.put([JobSpec { times: counted(SEC), ..job(1, 7, Every(SEC)) }]);
+    let times = counted(1_000 * SEC);
+    story.put((2..502).map(|id| JobSpec { times: times.clone(), ..after(id, Every(1), &[1]) }));
+    // It hangs, and soon each of its instants is skipped.
+    assert_eq!(story.tick(1_000 * SEC), [run(0, 1, 1_000 * SEC)]);
+    asked.store(0, Ordering::Relaxed);
+    for second in 1_001..1_101 {
+        assert!(story.tick(second * SEC).len() < 2);
+    }
+    let asked_by_them = asked.load(Ordering::Relaxed);
+    assert!(asked_by_them < 2_000, "{asked_by_them} questions for 100 instants of one job");
+    story.finished(0);
+    story.engine.settled(JobId(1), at(1_000 * SEC), Settled::FailedForGood);
+    let actions = story.tick(1_101 * SEC);
+    let upstream = |action: &&Action| matches!(action, Action::Skipped { .. });
+    assert_eq!(actions.iter().filter(upstream).count(), 500);
+}
+
+#[test]
+fn a_schedule_read_anew_is_asked_anew() {
+    let mut story = both_due();
+    story.finished(1);
+    assert_eq!(story.tick(10 * SEC), []);
+    // By its new schedule the other has its latest instant earlier.
+    story.put([job(1, 7, Every(4 * SEC))]);
+    story.engine.settled(JobId(1), at(8 * SEC), Settled::Succeeded);
+    let effective_from = Some(at(0));
+    story.put([JobSpec { effective_from, ..job(1, 7, Every(4 * SEC)) }]);
+    assert_eq!(story.tick(10 * SEC), [dependent(1, 2, 10 * SEC)]);
+}
+
+#[test]
+fn a_long_backlog_that_waits_in_vain_is_skipped_in_few_rows_and_ticks() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let mut story = Story::new(LIMITS);
+    (0..2).for_each(|id| story.up(7, id));
+    let times = Arc::new(Asked(Every(SEC), Arc::clone(&asked)));
+    let paused_until = Some(Timestamp(i64::MAX));
+    let missed = MissedPolicy::All;
+    story.put([job(1, 7, Every(SEC))]);
+    let waits = JobSpec { times, missed, paused_until, ..after(2, Every(SEC), &[1]) };
+    story.put([waits.clone()]);
+    // The other runs at none of its instants, all that time.
+    story.now = 10_000 * SEC;
+    story.engine.set_missed_before(at(9_999 * SEC + 1));
+    let mut out = Vec::new();
+    story.engine.tick(at(story.now), &mut out);
+    story.engine.run_skipped(ExecutorId(1), SkipReason::Condition, at(story.now));
+    story.engine.tick(at(story.now), &mut out);
+    story.put([JobSpec { paused_until: None, ..waits }]);
+    let (mut counts, mut last) = (Vec::new(), None);
+    while story.engine.next_wake().is_some_and(|wake| wake <= at(story.now)) {
+        let (before, mut actions) = (asked.load(Ordering::Relaxed), Vec::new());
+        story.engine.tick(at(story.now), &mut actions);
+        assert!(asked.load(Ordering::Relaxed) - before < 100_000, "one tick asks and asks");
+        // Something else has its turn in between.
+        assert!(actions.len() <= 1, "{actions:?}");
+        for action in actions {
+            let Action::Skipped { reason, first, last: end, count, extends, .. } = action else {
+                panic!("{action:?}");
+            };
+            assert_eq!((reason, extends), (SkipReason::Upstream, last), "{first:?}");
+            counts.push(count);
+            last = Some(end);
+        }
+    }
+    assert_eq!(counts, [1_000; 10]);
+    assert_eq!(last, Some(at(10_000 * SEC)));
+    assert_eq!(story.engine.cursor(JobId(2)), last);
 }
 
 fn upstream(id: i64, at: i64) -> Action {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::support::*;
 use crate::cancel::Cause;
-use crate::engine::{Action, ExecutorId, Limits};
+use crate::engine::{Action, ExecutorId, JobSpec, Limits};
 use crate::run::{SkipReason, Trigger};
 use crate::time::JobId;
 
@@ -139,7 +139,7 @@ fn deactivating_clears_the_queue_and_cancels_the_run() {
     story.tick(SEC);
     story.tick(3 * SEC);
     assert_eq!(story.engine.counts().waiting, 2);
-    let off = crate::engine::JobSpec { active: false, ..spec.clone() };
+    let off = JobSpec { active: false, ..spec.clone() };
     story.put([off.clone()]);
     let cancel = Action::Cancel { executor: ExecutorId(0), job: JobId(1), cause: Cause::Dropped };
     let gone = skipped(SkipReason::Inactive, 1, 2 * SEC, 3 * SEC, 2);
@@ -178,7 +178,7 @@ fn an_off_and_on_before_the_tick_cancels_nothing() {
     story.put([spec.clone()]);
     story.up(7, 0);
     story.tick(SEC);
-    story.put([crate::engine::JobSpec { active: false, ..spec.clone() }, spec]);
+    story.put([JobSpec { active: false, ..spec.clone() }, spec]);
     assert_eq!(story.tick(SEC), []);
     assert_eq!(story.engine.running(JobId(1)).map(|id| id.0), Some(0));
 }
@@ -186,7 +186,7 @@ fn an_off_and_on_before_the_tick_cancels_nothing() {
 #[test]
 fn an_inactive_job_takes_manual_runs() {
     let mut story = Story::new(LIMITS);
-    let spec = crate::engine::JobSpec { active: false, ..job(1, 7, Every(SEC)) };
+    let spec = JobSpec { active: false, ..job(1, 7, Every(SEC)) };
     story.put([spec.clone()]);
     story.up(7, 0);
     let manual = crate::engine::Occurrence { trigger: Trigger::Manual, ..due(1, 5) };
@@ -234,11 +234,20 @@ fn a_large_step_back_starts_the_agenda_anew_and_a_small_one_waits() {
     assert_eq!(story.tick(hour / 2), [Action::ClockBack { to: at(hour / 2) }]);
     assert_eq!(story.wake(), None, "waits for being put again");
     let done = Arc::from([at(hour), at(hour / 2 + 60 * SEC)]);
-    story.put([crate::engine::JobSpec { done, ..job(1, 7, Every(60 * SEC)) }]);
+    story.put([JobSpec { done, ..job(1, 7, Every(60 * SEC)) }]);
     assert_eq!(story.tick(hour / 2), []);
     assert_eq!(story.wake(), Some(hour / 2 + 60 * SEC));
     assert_eq!(story.tick(hour / 2 + 60 * SEC), [], "has a row");
     assert_eq!(story.tick(hour / 2 + 120 * SEC), [run(0, 1, hour / 2 + 120 * SEC)]);
+}
+
+#[test]
+fn a_clock_set_back_between_the_first_put_and_the_first_tick_is_noticed() {
+    let mut story = Story::new(LIMITS);
+    let hour = 3_600 * SEC;
+    story.engine.hear(at(hour));
+    story.engine.put_job(job(1, 7, Every(60 * SEC)), at(hour));
+    assert_eq!(story.tick(hour / 2), [Action::ClockBack { to: at(hour / 2) }]);
 }
 
 #[test]
@@ -248,7 +257,7 @@ fn a_new_owner_takes_its_queue_along() {
     story.put([spec.clone()]);
     assert_eq!(story.tick(SEC), [start(7)]);
     story.starting(7, 0);
-    story.put([crate::engine::JobSpec { key: key(8), ..spec }]);
+    story.put([JobSpec { key: key(8), ..spec }]);
     assert_eq!(story.tick(SEC), [start(8)]);
     story.up(8, 1);
     assert_eq!(story.tick(SEC), [run(1, 1, SEC)]);
@@ -264,8 +273,33 @@ fn a_schedule_that_stands_still_is_not_followed() {
         }
     }
     let mut story = Story::new(LIMITS);
-    story.put([crate::engine::JobSpec { times: Arc::new(Stuck), ..job(1, 7, Once(0)) }]);
+    story.put([JobSpec { times: Arc::new(Stuck), ..job(1, 7, Once(0)) }]);
     story.up(7, 0);
     assert_eq!(story.tick(SEC), [run(0, 1, SEC)]);
     assert_eq!(story.wake(), None);
+}
+
+#[test]
+fn what_begins_anew_after_a_small_step_back_of_the_clock_is_missed_in_one_row() {
+    let spec = job(1, 7, Every(SEC));
+    let begun = || {
+        let mut story = Story::new(LIMITS);
+        story.now = 75 * SEC;
+        story.put([spec.clone()]);
+        assert_eq!(story.tick(75 * SEC), []);
+        assert_eq!(story.tick(70 * SEC), []);
+        story
+    };
+    // Runs are not launched for a moment: the schedule still begins where it began.
+    let mut story = begun();
+    story.engine.set_limits(Limits { launch: false, ..LIMITS }, at(70 * SEC));
+    story.engine.set_limits(LIMITS, at(70 * SEC));
+    let actions = story.tick(1_000 * SEC);
+    assert_eq!(actions[0], missed(1, 76 * SEC, 699 * SEC, 624));
+    // The job is switched off and on again: it begins now.
+    let mut story = begun();
+    story.put([JobSpec { active: false, ..spec.clone() }]);
+    story.put([spec.clone()]);
+    let actions = story.tick(1_000 * SEC);
+    assert_eq!(actions[0], missed(1, 71 * SEC, 699 * SEC, 629));
 }

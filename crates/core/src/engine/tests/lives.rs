@@ -124,7 +124,7 @@ fn the_random_world_is_a_varied_one() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(64), ..ProptestConfig::default() })]
 
     #[test]
     fn every_due_occurrence_is_accounted_for(

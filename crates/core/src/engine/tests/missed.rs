@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::shaped::Shaped;
 use super::support::*;
-use crate::engine::{Action, ExecutorId, JobSpec, Occurrences};
+use crate::engine::{Action, ExecutorId, JobSpec, Occurrence, Occurrences};
 use crate::run::{MissedPolicy, SkipReason, Trigger};
 use crate::time::{JobId, Timestamp};
 
@@ -29,7 +29,7 @@ fn missing(policy: MissedPolicy, times: impl Occurrences + 'static) -> JobSpec {
 }
 
 fn made_up(at: i64, claim: bool) -> Action {
-    let occurrence = crate::engine::Occurrence { trigger: Trigger::CatchUp, ..due(1, at) };
+    let occurrence = Occurrence { trigger: Trigger::CatchUp, ..due(1, at) };
     Action::Run { executor: ExecutorId(0), occurrence, claim }
 }
 
@@ -181,7 +181,7 @@ fn a_request_does_not_wait_for_a_backlog() {
     let mut story = back_at(1_000 * SEC, SkipReason::Missed);
     story.engine.put_job(missing(MissedPolicy::All, Every(SEC)), at(0));
     assert_eq!(story.tick(1_000 * SEC), [made_up(SEC, false)]);
-    let request = crate::engine::Occurrence {
+    let request = Occurrence {
         trigger: Trigger::Manual,
         run: Some(crate::time::RunId(5)),
         ..due(1, 1_000 * SEC + 7)
@@ -199,7 +199,7 @@ fn a_request_for_an_instant_that_is_coming_anyway_is_refused() {
     let mut story = back_at(10 * SEC, SkipReason::Missed);
     story.engine.put_job(missing(MissedPolicy::All, Every(SEC)), at(0));
     story.tick(10 * SEC);
-    let request = |micros| crate::engine::Occurrence {
+    let request = |micros| Occurrence {
         trigger: Trigger::Backfill,
         run: Some(crate::time::RunId(5)),
         ..due(1, micros)
@@ -248,4 +248,63 @@ fn instants_with_a_row_are_passed_over() {
     assert_eq!(story.tick(10 * SEC), [skipped(SkipReason::Missed, 1, 10 * SEC, 10 * SEC, 1)]);
     assert_eq!(story.tick(11 * SEC), []);
     assert_eq!(story.tick(12 * SEC), [run(0, 1, 12 * SEC)]);
+}
+
+#[test]
+fn a_backlog_is_closed_by_another_schedule_after_the_clock_went_back_a_little() {
+    let mut story = Story::new(LIMITS);
+    let times = Every(10 * SEC);
+    story.put([JobSpec { missed: MissedPolicy::All, ..job(1, 7, times) }]);
+    story.engine.set_missed_before(at(100 * SEC));
+    assert_eq!(story.tick(100 * SEC), [start(7)]);
+    // The first waits, nine are to be caught up; the other schedule would have them elsewhere.
+    assert_eq!(story.tick(90 * SEC), []);
+    story.put([JobSpec { missed: MissedPolicy::All, ..job(1, 7, Every(7 * SEC)) }]);
+    let closed = skipped(SkipReason::Missed, 1, 20 * SEC, 100 * SEC, 9);
+    assert_eq!(story.tick(90 * SEC), [closed]);
+    story.up(7, 0);
+    let caught_up = Occurrence { trigger: Trigger::CatchUp, ..due(1, 10 * SEC) };
+    let run_it = Action::Run { executor: ExecutorId(0), occurrence: caught_up, claim: false };
+    assert_eq!(story.tick(91 * SEC), [run_it]);
+    story.finished(0);
+    assert_eq!(story.tick(104 * SEC), []);
+    assert_eq!(story.tick(105 * SEC), [run(0, 1, 105 * SEC)]);
+}
+
+#[test]
+fn a_backlog_of_a_job_that_was_switched_on_again_survives_reading_it_again() {
+    let mut story = Story::new(LIMITS);
+    story.up(7, 0);
+    let spec = JobSpec { missed: MissedPolicy::All, ..job(1, 7, Every(10 * SEC)) };
+    story.put([spec.clone()]);
+    assert_eq!(story.tick(10 * SEC), [run(0, 1, 10 * SEC)]);
+    story.put([JobSpec { active: false, ..spec.clone() }]);
+    story.tick(15 * SEC);
+    story.put([spec.clone()]);
+    assert_eq!(story.tick(400 * SEC), [], "it still runs");
+    // The same schedule read anew begins where the job was switched on.
+    story.engine.put_job(JobSpec { times: Arc::new(Every(10 * SEC)), ..spec }, at(15 * SEC));
+    assert_eq!(story.tick(400 * SEC), []);
+    story.finished(0);
+    assert_eq!(story.tick(400 * SEC), [made_up(20 * SEC, false)]);
+}
+
+#[test]
+fn a_row_of_many_does_not_begin_with_what_has_one() {
+    let many: Vec<_> = (1..=150_000).map(|second| at(second * SEC)).collect();
+    let put = |times: Every, missed| {
+        let mut story = Story::new(LIMITS);
+        story.engine.set_missed_before(at(150_010 * SEC));
+        story.put([JobSpec { missed, done: many.clone().into(), ..job(1, 7, times) }]);
+        story
+    };
+    let missed = |first, last, count| skipped(SkipReason::Missed, 1, first, last, count);
+    let mut story = put(Every(SEC), MissedPolicy::Skip);
+    let ten = missed(150_001 * SEC, 150_010 * SEC, 10);
+    assert_eq!(story.tick(150_010 * SEC), [ten]);
+    // The same of a backlog that another schedule ends.
+    let mut story = put(Every(SEC), MissedPolicy::All);
+    assert_eq!(story.tick(150_010 * SEC), [start(7)]);
+    story.put([JobSpec { missed: MissedPolicy::All, ..job(1, 7, Every(SEC)) }]);
+    assert_eq!(story.tick(150_010 * SEC), [missed(150_002 * SEC, 150_010 * SEC, 9)]);
 }

@@ -91,6 +91,28 @@ fn replace_cancels_the_run_and_starts_the_latest_when_it_has_ended() {
 }
 
 #[test]
+fn what_is_replaced_before_it_starts_leaves_its_place_to_what_replaces_it() {
+    let mut story = Story::new(LIMITS);
+    story.up(7, 0);
+    // One executor, and more to do than it gets through: what another job has waiting is always older
+    // than the latest instant of a job that is due every second.
+    story.put([every(1, Overlap::Replace, 1), every(2, Overlap::Queue, 1)]);
+    let mut runs = 0;
+    for second in 1..=40 {
+        for action in story.tick(second * SEC) {
+            runs += usize::from(matches!(
+                action,
+                Action::Run { occurrence, .. } if occurrence.job == JobId(1)
+            ));
+        }
+        if second % 2 == 0 {
+            story.finished(0);
+        }
+    }
+    assert!(runs >= 4, "it ran {runs} times");
+}
+
+#[test]
 fn a_thousand_due_at_once_never_exceed_a_queue_and_come_in_order() {
     let mut story = Story::new(LIMITS);
     (0..32).for_each(|id| story.up(7, id));

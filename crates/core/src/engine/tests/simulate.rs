@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::support::*;
-use crate::engine::{Event, JobSpec, Limits, Simulated, What, simulate};
+use crate::engine::after::VAIN_PER_TICK;
+use crate::engine::{Event, JobSpec, Limits, Rules, Simulated, What, simulate};
 use crate::run::{MissedPolicy, SkipReason, Trigger};
 use crate::time::JobId;
 
@@ -97,6 +98,28 @@ fn a_job_that_counts_from_its_end_goes_on_from_its_catch_up() {
         ran(now, 1, 20 * SEC, Trigger::CatchUp),
         ran(later(1), 1, later(1), Trigger::Schedule),
         ran(later(2), 1, later(2), Trigger::Schedule),
+    ];
+    assert_eq!(events, expected);
+}
+
+#[test]
+fn more_that_waits_in_vain_than_one_tick_skips_is_one_event_of_one_instant() {
+    let many = 5 * i64::from(VAIN_PER_TICK) + 7;
+    let of = |spec| Simulated { spec, cursor: at(0), duration: 1 };
+    let first = job(1, 7, Every(SEC));
+    let rules = Rules { after: Arc::from([JobId(1)]), ..Rules::default() };
+    let second = JobSpec { missed: MissedPolicy::All, rules, ..job(2, 8, Every(SEC)) };
+    let now = many * SEC;
+    let events = simulate(vec![of(first), of(second)], at(0), at(now), SEC + 1, LIMITS);
+    let count = u64::try_from(many).unwrap();
+    let what = What::Skipped { reason: SkipReason::Upstream, last: at(now), count };
+    let in_vain = Event { at: at(now), job: JobId(2), scheduled_for: at(SEC), what };
+    let next = now + SEC;
+    let expected = [
+        left_out(now, 1, SEC, now, count),
+        in_vain,
+        ran(next, 1, next, Trigger::Schedule),
+        ran(next + 1, 2, next, Trigger::Dependency),
     ];
     assert_eq!(events, expected);
 }

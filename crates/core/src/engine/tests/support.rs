@@ -84,6 +84,12 @@ impl Occurrences for Rest {
     }
 }
 
+/// So many histories, unless `PROPTEST_CASES` says how many.
+pub(super) fn cases(usual: u32) -> u32 {
+    let asked = std::env::var_os("PROPTEST_CASES").is_some();
+    if asked { proptest::test_runner::Config::default().cases } else { usual }
+}
+
 pub(super) fn at(micros: i64) -> Timestamp {
     Timestamp(micros)
 }

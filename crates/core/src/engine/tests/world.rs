@@ -11,6 +11,7 @@ use crate::engine::{Action, Engine, ExecutorId, JobSpec, LATE, Limits, Occurrenc
 use crate::run::{SkipReason, Trigger};
 use crate::time::{JobId, Timestamp};
 
+mod all;
 mod settle;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -34,6 +35,8 @@ struct Job {
     /// Up to where its instants are accounted for, and the last one that was one.
     taken: Timestamp,
     last: Timestamp,
+    /// When its present schedule or activation began; nothing before is ever due.
+    since: Timestamp,
     dropped: bool,
     running: bool,
     /// Its instants that were handed out.
@@ -135,6 +138,7 @@ impl World {
             spec: JobSpec { active: false, ..spec.clone() },
             taken: at(i64::MIN),
             last: at(i64::MIN),
+            since: clock,
             dropped: false,
             running: false,
             ran: BTreeSet::new(),
@@ -143,6 +147,9 @@ impl World {
         let same = Arc::ptr_eq(&job.spec.times, &spec.times);
         if !(was_on && spec.active && same) {
             job.taken = job.last.max(clock);
+        }
+        if !same || job.dropped || (spec.active && !job.spec.active) {
+            job.since = clock;
         }
         job.dropped = false;
         job.spec = spec;
@@ -185,25 +192,6 @@ impl World {
         assert!(!taken || self.spec(id).is_some(), "took work for an unknown job");
         if taken {
             self.owed.insert((id, scheduled_for.0, attempt));
-        }
-    }
-
-    pub(super) fn set_limits(&mut self, limits: Limits) {
-        let clock = self.clock();
-        self.engine.set_limits(limits, clock);
-        let launch = std::mem::replace(&mut self.limits, limits).launch;
-        if launch == limits.launch {
-            return;
-        }
-        let active: Vec<i64> =
-            self.jobs.values().filter(|job| job.spec.active).map(|job| job.spec.id.0).collect();
-        for id in active {
-            if limits.launch {
-                let job = self.jobs.get_mut(&id).unwrap();
-                job.taken = job.last.max(clock);
-            } else {
-                self.forgive(id);
-            }
         }
     }
 
@@ -371,24 +359,6 @@ impl World {
             }
             Action::ClockBack { to } => self.put_again(to),
             Action::Send { .. } => panic!("nobody has requests here"),
-        }
-    }
-
-    /// What the scheduler does when the clock was set back: every job goes on from there, but for
-    /// what it has run.
-    fn put_again(&mut self, to: Timestamp) {
-        for job in self.jobs.values_mut().filter(|job| !job.dropped) {
-            let ran = job.ran.range(to.0 + 1..).map(|&instant| at(instant)).collect();
-            let period = job.spec.times.next_after(to).map(|first| {
-                let second = job.spec.times.next_after(first);
-                second.map_or(SEC, |second| second.since(first))
-            });
-            let until = if period.is_some() { i64::MAX } else { i64::MIN };
-            let times = Arc::new(Span { period: period.unwrap_or(SEC), until });
-            job.spec = JobSpec { times, done: ran, ..job.spec.clone() };
-            job.taken = to;
-            job.last = to;
-            self.engine.put_job(job.spec.clone(), to);
         }
     }
 

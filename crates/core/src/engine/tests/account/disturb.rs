@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::super::shaped::Shaped;
 use super::super::support::*;
-use super::{Ledger, done, engine};
+use super::{Job, Ledger, done, engine};
 use crate::engine::{LATE, Occurrence, Occurrences};
 use crate::run::{SkipReason, Trigger};
 use crate::time::{RunId, Timestamp};
@@ -12,7 +12,7 @@ use crate::time::{RunId, Timestamp};
 impl Ledger {
     pub(super) fn disturb(&mut self) {
         let index = usize::try_from(self.dice.roll(self.jobs.len() as u64)).unwrap();
-        match self.dice.roll(15) {
+        match self.dice.roll(16) {
             0 | 1 => self.pause(index),
             2 => self.ask(index, Trigger::Manual),
             3 => self.ask(index, Trigger::Retry),
@@ -38,6 +38,7 @@ impl Ledger {
             11 => self.longest_run = self.pick(&[0, 2 * SEC, 100 * SEC]),
             12 => self.release(),
             13 => self.change_rules(index),
+            14 => self.switch_off_and_on(index),
             _ => {
                 let job = &mut self.jobs[index];
                 job.held = true;
@@ -100,18 +101,55 @@ impl Ledger {
         // What of the old one is not accounted for by now is closed.
         // What was taken before the clock went back a little is not taken again.
         (job.since, job.from) = (now.max(at(self.latest)), now);
+        job.began = job.since;
         self.tick();
         let job = &mut self.jobs[index];
         (job.times, job.changed, job.checked) = (times, true, at(i64::MIN));
         job.skipped.clear();
     }
 
+    /// Off for a while: what waits is given up, what runs is cancelled, and the job begins anew.
+    fn switch_off_and_on(&mut self, index: usize) {
+        self.tick();
+        let now = at(self.now);
+        // The scheduler reads the schedule anew each time; the engine must not depend on that.
+        let anew = self.dice.roll(2) == 0;
+        let job = &mut self.jobs[index];
+        job.spec.active = false;
+        job.asked.clear();
+        job.back.clear();
+        // Nobody waits for what is off.
+        job.began = Timestamp(i64::MAX);
+        job.since = now.max(at(self.latest));
+        if anew {
+            job.read_anew();
+            job.from = now;
+        }
+        job.spec.done = done(job, now);
+        self.engine.put_job(job.spec.clone(), now);
+        self.tick();
+        if anew {
+            self.jobs[index].skipped.clear();
+        }
+        self.now += self.dice.up_to(400 * SEC);
+        self.tick();
+        let now = at(self.now);
+        let job = &mut self.jobs[index];
+        job.spec.active = true;
+        if anew {
+            job.read_anew();
+        }
+        (job.since, job.from, job.changed) = (now.max(at(self.latest)), now, true);
+        (job.began, job.checked) = (job.since, at(i64::MIN));
+        job.spec.done = done(job, now);
+        self.engine.put_job(job.spec.clone(), now);
+        self.tick();
+    }
+
     /// The same schedule, read anew.
     pub(super) fn rebuild(&mut self, index: usize) {
         let job = &mut self.jobs[index];
-        let Shaped { period, stretch, jitter } = *job.times;
-        job.times = Arc::new(Shaped { period, stretch, jitter });
-        job.spec.times = Arc::clone(&job.times) as Arc<dyn Occurrences>;
+        job.read_anew();
         let after = if self.dice.roll(2) == 0 {
             job.from
         } else {
@@ -119,6 +157,7 @@ impl Ledger {
             self.engine.cursor(job.spec.id).unwrap().max(job.from)
         };
         job.spec.done = done(job, after);
+        job.began = job.began.max(after);
         self.engine.put_job(job.spec.clone(), after);
     }
 
@@ -136,6 +175,7 @@ impl Ledger {
         self.engine.set_gap_reason(reason);
         for (job, cursor) in self.jobs.iter_mut().zip(cursors) {
             let after = cursor.max(job.from);
+            (job.began, job.succeeded) = (job.began.max(after), at(i64::MIN));
             job.spec.done = done(job, after);
             job.running = 0;
             job.skipped.clear();
@@ -144,5 +184,14 @@ impl Ledger {
             job.held = false;
             self.engine.put_job(job.spec.clone(), after);
         }
+    }
+}
+
+impl Job {
+    /// The same instants, as another object.
+    fn read_anew(&mut self) {
+        let Shaped { period, stretch, jitter } = *self.times;
+        self.times = Arc::new(Shaped { period, stretch, jitter });
+        self.spec.times = Arc::clone(&self.times) as Arc<dyn Occurrences>;
     }
 }

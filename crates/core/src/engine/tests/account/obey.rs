@@ -3,11 +3,21 @@
 use std::sync::Arc;
 
 use super::super::support::*;
-use super::{Busy, Fate, LIMITS_HERE, Ledger, PLACES, Turn, done};
+use super::{Busy, Fate, Job, LIMITS_HERE, Ledger, PLACES, Turn, done};
 use crate::cancel::Cause;
+use crate::engine::after::VAIN_PER_TICK;
 use crate::engine::{Action, ExecutorId, JobSpec, LATE, Occurrence, Occurrences, Settled};
 use crate::run::{MissedPolicy, Overlap, SkipReason, Trigger};
 use crate::time::{JobId, Timestamp};
+
+/// How many instants were skipped because they waited in vain.
+fn vain(actions: &[Action]) -> u64 {
+    let count = |action: &Action| match action {
+        Action::Skipped { reason: SkipReason::Upstream, count, .. } => *count,
+        _ => 0,
+    };
+    actions.iter().map(count).sum()
+}
 
 impl Ledger {
     pub(super) fn tick(&mut self) -> bool {
@@ -15,6 +25,10 @@ impl Ledger {
         let mut out = Vec::new();
         self.engine.tick(at(self.now), &mut out);
         self.obey_all(&out);
+        if vain(&out) >= VAIN_PER_TICK.into() {
+            // There may be more of them.
+            return self.tick() || !out.is_empty();
+        }
         let mut again = Vec::new();
         if !out.iter().any(|action| matches!(action, Action::ClockBack { .. })) {
             self.engine.tick(at(self.now), &mut again);
@@ -93,7 +107,9 @@ impl Ledger {
             assert!(!waited || awaited, "waited for nobody");
             let planned = waited || occurrence.trigger == Trigger::Schedule;
             assert!(made_up || planned, "{occurrence:?}");
+            self.check_upstream(index, nominal);
         }
+        let job = &mut self.jobs[index];
         if occurrence.trigger != Trigger::Manual {
             assert_eq!(job.spec.times.opens(now), Some(now), "started while closed");
             assert!(
@@ -119,25 +135,45 @@ impl Ledger {
         assert!(self.busy.insert(executor, busy).is_none(), "two runs on one executor");
     }
 
+    /// Whom an instant waits for has succeeded for its latest instant since the one before.
+    fn check_upstream(&self, index: usize, nominal: Timestamp) {
+        let (job, upstream) = (&self.jobs[index], &self.jobs[0]);
+        // What began before the present rules and schedules may have been let through by others.
+        let since = job.since.max(upstream.since).max(self.stepped);
+        if job.spec.rules.after.is_empty() || nominal <= since {
+            return;
+        }
+        let period = |job: &Job| job.times.period;
+        let latest = at(nominal.0.div_euclid(period(upstream)) * period(upstream));
+        let counts = latest > nominal.plus(-period(job)) && latest > upstream.began;
+        assert!(
+            !counts || upstream.succeeded >= latest,
+            "{latest:?} of the other has not succeeded"
+        );
+    }
+
     /// A run makes way, soon.
     fn cancel(&mut self, executor: u32, job: JobId, cause: Cause) {
         *self.seen.entry("cancel".to_owned()).or_default() += 1;
         let later = self.now + self.dice.up_to(3 * SEC);
         let busy = self.busy.get_mut(&executor).expect("runs");
         let spec = &self.jobs[busy.job].spec;
-        assert_eq!((spec.id, spec.rules.overlap), (job, Overlap::Replace));
-        assert_eq!(cause, Cause::Replaced);
+        assert_eq!(spec.id, job);
+        let expected = if spec.active { Cause::Replaced } else { Cause::Dropped };
+        assert_eq!(cause, expected);
+        assert!(!spec.active || spec.rules.overlap == Overlap::Replace);
         assert!(!std::mem::replace(&mut busy.cancelled, true), "cancelled twice");
         busy.ends = busy.ends.min(later);
     }
 
     /// An executor has nothing to do any more. It may not have begun.
     fn end(&mut self, id: u32) {
-        let Some(Busy { job, occurrence, claim, turn, cancelled, .. }) = self.busy.remove(&id)
+        let Some(Busy { job: index, occurrence, claim, turn, cancelled, .. }) =
+            self.busy.remove(&id)
         else {
             return;
         };
-        let job = &mut self.jobs[job];
+        let job = &mut self.jobs[index];
         job.running -= 1;
         let (now, run, nominal) = (at(self.now), ExecutorId(id), occurrence.scheduled_for);
         if let Turn::Unmet = turn {
@@ -162,6 +198,9 @@ impl Ledger {
             job.checked = job.checked.min(nominal.plus(-1));
         } else if occurrence.trigger != Trigger::Manual {
             let how = self.pick(&[Settled::Succeeded, Settled::FailedForGood]);
+            if how == Settled::Succeeded {
+                self.jobs[index].succeeded = self.jobs[index].succeeded.max(nominal);
+            }
             self.engine.settled(occurrence.job, nominal, how);
         }
         self.engine.run_finished(run, now);
@@ -176,18 +215,25 @@ impl Ledger {
         extends: Option<Timestamp>,
     ) {
         let job = &mut self.jobs[index];
+        let known = &self.engine.jobs[self.engine.job_ids[&job.spec.id]];
+        let comes = |nominal| {
+            let mut runs = known.runs.iter().filter_map(|run| run.waiting);
+            known.queue.has(nominal) || runs.any(|run| run.scheduled_for == nominal)
+        };
         let times = Arc::clone(&job.times);
         let of_old = last <= job.since;
         self.counted[index] += count;
-        // Beyond what is looked at one by one the rest is one row, whatever has one already, and its
-        // count a lower bound.
-        let exact = self.counted[index] + (job.spec.done.len() as u64) < 50_000;
+        // Beyond what is counted one by one the rest is one row, whatever has one already or waits,
+        // and its count a lower bound. What waits still has its own fate to come.
+        let exact = self.counted[index] < 50_000;
         let mut covered = 0;
         let mut next = Some(first);
         while let Some(nominal) = next.filter(|&nominal| nominal <= last) {
             let before = job.fates.get(&nominal).copied().filter(|_| exact || covered == 0);
             assert_eq!(before, None, "{nominal:?} skipped for {reason} has its fate");
-            job.fates.entry(nominal).or_insert(Fate::Skipped(reason));
+            if exact || covered == 0 || !comes(nominal) {
+                job.fates.entry(nominal).or_insert(Fate::Skipped(reason));
+            }
             // What an earlier schedule left may wait after a step back of the clock.
             let shaped = matches!(reason, SkipReason::Window | SkipReason::Calendar);
             let left_over = job.changed && !shaped;
@@ -218,12 +264,14 @@ impl Ledger {
 
     pub(super) fn clock_back(&mut self, to: Timestamp) {
         assert_eq!(to, at(self.now));
+        self.stepped = at(self.latest);
         for job in &mut self.jobs {
             // Either is right: the engine keeps what is before it.
             let cursor = self.engine.cursor(job.spec.id).unwrap().max(job.since);
             let after = if self.dice.roll(2) == 0 { to } else { to.min(cursor) };
             job.spec.done = done(job, after);
             (job.since, job.from, job.checked) = (after, after, after);
+            job.began = after;
             job.skipped.clear();
             self.engine.put_job(job.spec.clone(), after);
         }

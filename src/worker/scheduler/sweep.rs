@@ -1,0 +1,136 @@
+//! Reading all jobs again, some at a time.
+//!
+//! Invariant: runs start between two pages, so that many jobs make nobody late. Jobs up to `after` are
+//! known as their rows were when the sweep passed them, or newer; the others as before it. A job that
+//! is gone is forgotten at the end, unless its own news came first.
+
+use std::collections::HashSet;
+
+use super::Scheduler;
+use super::resume::Puts;
+use crate::catalog::load::{self, Installed, JobRow};
+use crate::pg::lock;
+use crate::pg::txn::{self, Failure};
+
+/// How many jobs are read between two looks at what is due: some milliseconds' worth.
+const PAGE: i64 = 500;
+
+/// How many jobs are read at a time when one of them cannot be read.
+const AROUND: usize = 1_000;
+
+/// A sweep that is under way.
+#[derive(Debug)]
+pub(super) struct Sweep {
+    /// The last job it has passed.
+    after: i64,
+    /// The jobs there are.
+    there: HashSet<i64>,
+}
+
+/// Some rows of `cron.job`.
+pub(super) struct Page {
+    pub(super) rows: Vec<JobRow>,
+    /// The last of their ids, and of those that could not be read; None if there were none.
+    pub(super) last: Option<i64>,
+}
+
+impl Scheduler {
+    /// Begins to read all jobs. False if that has to wait.
+    pub(super) fn begin_sweep(&mut self, installed: Installed) -> bool {
+        if !self.read_surroundings(installed) {
+            return false;
+        }
+        self.sweep = Some(Sweep { after: i64::MIN, there: HashSet::new() });
+        self.sweep_on()
+    }
+
+    /// Reads the next jobs, if a sweep is under way. False if that has to wait.
+    pub(super) fn sweep_on(&mut self) -> bool {
+        let Some(from) = self.sweep.as_ref().map(|sweep| sweep.after) else { return true };
+        let installed = match txn::run("looking for the extension", load::installed) {
+            Some(Ok(Some(installed))) if installed.extension.to_u32() == self.extension => {
+                installed
+            }
+            Some(Ok(_)) => {
+                // Dropped, or another one by now.
+                self.sweep = None;
+                self.database.changes.push_everything();
+                return true;
+            }
+            Some(Err(_)) | None => return false,
+        };
+        let Some(Page { rows, last }) = self.read_page(installed, from, PAGE) else { return false };
+        self.stats_pending = true;
+        let Some(last) = last else {
+            self.end_sweep();
+            return true;
+        };
+        self.note_moves();
+        self.saw(&rows);
+        if let Some(sweep) = &mut self.sweep {
+            sweep.after = last;
+        }
+        let mut puts = Puts::default();
+        self.sort(rows, &mut puts);
+        self.put(puts, false);
+        true
+    }
+
+    fn end_sweep(&mut self) {
+        let Some(Sweep { there, .. }) = self.sweep.take() else { return };
+        for job in self.jobs.ids() {
+            if !there.contains(&job.0) {
+                self.drop_job(job);
+            }
+        }
+        self.take_upstream(true);
+        self.all_read();
+    }
+
+    /// These jobs are there, should a sweep be under way.
+    pub(super) fn saw(&mut self, rows: &[JobRow]) {
+        if let Some(sweep) = &mut self.sweep {
+            sweep.there.extend(rows.iter().map(|row| row.id));
+        }
+    }
+
+    /// Reads what the rows of jobs refer to. False if that has to wait.
+    pub(super) fn read_surroundings(&mut self, installed: Installed) -> bool {
+        let read = txn::run("reading calendars and queues", || {
+            if !lock::try_read_table(installed.jobs) {
+                return Ok(None);
+            }
+            Ok::<_, pgrx::spi::Error>(Some((load::calendars()?, load::queues()?)))
+        });
+        let Some(Ok(Some((calendars, queues)))) = read else { return false };
+        self.jobs.take_calendars(calendars);
+        self.jobs.company.take_queues(queues, &mut self.engine);
+        true
+    }
+
+    /// Reads so many jobs after this one, but for those that cannot be read. None: it has to wait.
+    pub(super) fn read_page(&mut self, installed: Installed, from: i64, most: i64) -> Option<Page> {
+        let read = txn::attempt("reading the jobs", || {
+            if !lock::try_read_table(installed.jobs) {
+                return Ok(None);
+            }
+            load::page(from, most).map(Some)
+        });
+        match read {
+            Ok(Ok::<_, pgrx::spi::Error>(Some(rows))) => {
+                let last = rows.last().map(|row| row.id);
+                Some(Page { rows, last })
+            }
+            // A value in one of them makes the query fail: that one is left out.
+            Err(Failure::Data) => {
+                let ids = txn::run("reading the ids of jobs", || load::ids(from, most))?.ok()?;
+                let mut rows = Vec::new();
+                for some in ids.chunks(AROUND) {
+                    rows.extend(self.read_halves(some)?);
+                }
+                Some(Page { rows, last: ids.last().copied() })
+            }
+            _ => None,
+        }
+    }
+}
