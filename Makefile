@@ -30,7 +30,7 @@ install-alias: setup ## let CREATE EXTENSION pg_cron mean pg_tock (refuses besid
 uninstall-alias: setup ## take that alias away
 	@ci/install-alias.sh remove
 
-demo: install ## eleven real jobs, sped up, on a throw-away cluster (KEEP=1 leaves it running)
+demo: install ## jobs of a real app, sped up, on a throw-away cluster (KEEP=1 leaves it running)
 	@demo/run.sh
 
 test: install ## every test layer; ends with "N passed, N failed"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The demo: eleven jobs of a real app on a throw-away cluster, their schedules sped up to seconds.
-# Prints every run for about fifteen seconds, then the statistics. Fails if a job did not do what it
+# The demo: eleven jobs of a real app on a throw-away cluster, their schedules sped up to seconds, and
+# three that call a small HTTP server of the demo's own. Prints every run for about fifteen seconds, then the statistics. Fails if a job did not do what it
 # should. KEEP=1 leaves the server running.
 set -euo pipefail
 # shellcheck source=ci/env.sh
@@ -16,7 +16,21 @@ finish() {
     note "that did not go well; the end of the server's log:"
     tail -n 30 "$(cluster_dir demo)/server.log" >&2 || true
   fi
+  # The HTTP server ends by itself when the cluster does.
   if [ -z "${KEEP:-}" ]; then cluster_stop demo; fi
+}
+
+# Starts the service that the HTTP jobs call; sets SERVICE_PORT and SERVICE_KEY.
+start_service() {
+  local port
+  SERVICE_KEY=sk_demo_$RANDOM$RANDOM$RANDOM
+  port=$(cluster_dir demo)/service.port
+  "${CARGO_TARGET_DIR:-target}"/release/pg_tock_demo_server "$SERVICE_KEY" "$(cluster_dir demo)/data/postmaster.pid" >"$port" &
+  while [ ! -s "$port" ]; do
+    kill -0 $! || die "the HTTP server of the demo did not start"
+    sleep 0.1
+  done
+  SERVICE_PORT=$(cat "$port")
 }
 
 # Colour only where somebody can see it.
@@ -51,20 +65,33 @@ check_outcomes() {
     where (r.jobname = 'send-weekly-reports') is distinct from not exists (
       select from cron.job_run_details d where d.jobname = r.jobname and d.status = 'succeeded')")
   [ -z "$wrong" ] || die "these jobs did not do what they should: $wrong"
+  wrong=$(cluster_psql -At -c "
+    select count(*) from cron.job_run_details where jobname = 'sync-billing' and end_time is not null
+      and (status = 'succeeded') <> (attempt = 3)")
+  [ "$wrong" = 0 ] || die "sync-billing did not fail twice and then succeed"
+  wrong=$(cluster_psql -At -v key="$SERVICE_KEY" <<<"
+    select count(*) from cron.job_run_details d where strpos(d::text, :'key') > 0")
+  [ "$wrong" = 0 ] || die "the key is in the history"
 }
 
 trap finish EXIT
 
+cd "$ROOT"
+cargo build --quiet --locked --release -p pg_tock_demo_server
+
 say "starting a throw-away cluster: $("$PG_CONFIG" --version), as $(server_user), in $(cluster_dir demo)"
-cluster_start demo
+cluster_start demo "cron.http_allow = '127.0.0.1'"
 cluster_env demo
 cluster_psql -c 'create extension pg_tock'
 
 say "creating the app: users, stories, challenges, a leaderboard"
 cluster_psql -f "$ROOT/demo/schema.sql"
 
-say "scheduling its eleven jobs, sped up from hours and days to seconds"
+start_service
+say "scheduling its eleven jobs, sped up from hours and days to seconds, and three that call a URL"
 PGUSER=app cluster_psql -o /dev/null -f "$ROOT/demo/jobs.sql"
+printf 'push/key\t%s\n' "$SERVICE_KEY" | PGUSER=app cluster_psql -c 'copy cron.secret_input from stdin'
+PGUSER=app cluster_psql -o /dev/null -v service="http://127.0.0.1:$SERVICE_PORT" -f "$ROOT/demo/http-jobs.sql"
 cluster_psql -P footer=off -c '
   select jobname as job, schedule as "real schedule", sped_up as "here", what as "what it does"
   from app.real_schedule'
@@ -81,6 +108,8 @@ cluster_psql -P footer=off -c "
   from cron.job_stats order by jobid"
 say "why one fails (cron.failed_runs)"
 cluster_psql -At -c "select return_message from cron.failed_runs where jobname = 'send-weekly-reports' limit 1"
+say "what the push service answered; it was sent the key, and the history has *** in its place"
+cluster_psql -At -c "select http_status, response from cron.job_run_details where jobname = 'push-reminders' and end_time is not null order by runid limit 1"
 check_outcomes
 
 connect="$(pg_bindir)/psql -h $PGHOST -p $PGPORT -U postgres postgres"

@@ -2,6 +2,8 @@
 
 create role app login;
 grant usage on schema cron to app;
+grant execute on function cron.create_http_job to app;
+grant insert on cron.secret_input to app;
 create schema app authorization app;
 alter role app set search_path = app;
 set role app;
@@ -94,4 +96,7 @@ insert into real_schedule values
     ('process-moderation-queue',  '0 * * * *',    '2 seconds', 'ban reported users'),
     ('send-weekly-reports',       '0 0 * * 0',    '6 seconds', 'activity summaries (its SQL is out of date: it fails)'),
     ('cleanup-inactive-accounts', '0 2 1 * *',    '7 seconds', 'mark inactive users'),
-    ('database-maintenance',      '0 3 1 * *',    '7 seconds', 'vacuum analyze');
+    ('database-maintenance',      '0 3 1 * *',    '7 seconds', 'vacuum analyze'),
+    ('push-reminders',            '0 18 * * *',   '4 seconds', 'POST with a secret key'),
+    ('sync-billing',              '*/15 * * * *', '5 seconds', 'POST to a server that is busy: two attempts fail, the third succeeds'),
+    ('check-health',              '* * * * *',    '3 seconds', 'GET');

@@ -11,6 +11,7 @@ select format('%s  %s  %s%s%s %s ms  %s',
     rpad(d.status, 9),
     :'plain',
     lpad(round(extract(epoch from d.end_time - d.start_time) * 1000, 1)::text, 7),
-    left(split_part(d.return_message, E'\n', 1), 70))
+    left(split_part(d.return_message, E'\n', 1), 70)
+        || case when d.attempt > 1 then format(' (attempt %s)', d.attempt) else '' end)
 from cron.job_run_details d join new using (runid)
 order by d.end_time, d.runid;

@@ -29,11 +29,13 @@ RETURNS TABLE (
     duration_ms double precision,
     wal_bytes bigint,
     locks jsonb,
-    error jsonb)
+    error jsonb,
+    request jsonb,
+    addresses jsonb)
 LANGUAGE C VOLATILE ROWS 1
 AS 'MODULE_PATHNAME', 'cron_dry_run_wrapper';
 COMMENT ON FUNCTION cron.dry_run(bigint)
-    IS 'runs the job''s command as the job would, in one transaction that is rolled back, and says what came of it; it leaves no trace in history, statistics or schedule';
+    IS 'runs the job''s command as the job would, in one transaction that is rolled back, and says what came of it; of an HTTP job, shows the request without its secrets and says whether its host''s addresses may be connected to, and sends nothing; it leaves no trace in history, statistics or schedule';
 
 CREATE FUNCTION cron.dry_run(job text)
 RETURNS TABLE (
@@ -43,8 +45,10 @@ RETURNS TABLE (
     duration_ms double precision,
     wal_bytes bigint,
     locks jsonb,
-    error jsonb)
+    error jsonb,
+    request jsonb,
+    addresses jsonb)
 LANGUAGE C VOLATILE ROWS 1
 AS 'MODULE_PATHNAME', 'cron_dry_run_named_wrapper';
 COMMENT ON FUNCTION cron.dry_run(text)
-    IS 'runs the job''s command as the job would, in one transaction that is rolled back, and says what came of it; it leaves no trace in history, statistics or schedule';
+    IS 'runs the job''s command as the job would, in one transaction that is rolled back, and says what came of it; of an HTTP job, shows the request without its secrets and says whether its host''s addresses may be connected to, and sends nothing; it leaves no trace in history, statistics or schedule';

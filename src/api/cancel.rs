@@ -42,8 +42,9 @@ fn cancel_run(runid: i64, why: Option<&[u8]>) -> Result<bool, Error> {
         if !may_become(slot.role().into())? {
             return Err(Error::NotJobOwner(job.0));
         }
-        slot.cancel();
-        return Ok(true);
+        if slot.want_end(RunId(runid), Cause::Requested, reason) != Asked::OtherRun {
+            return Ok(true);
+        }
     }
     if let Some(jobid) = cancel::requested(runid)? {
         let job = lookup::by_id(jobid)?;

@@ -5,7 +5,6 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use serde_json::Value;
 
-use crate::catalog::run_now;
 use crate::error::Error;
 use crate::pg::identity::current_user;
 use crate::pg::json::to_server;
@@ -25,6 +24,8 @@ type Row = (
     name!(wal_bytes, Option<i64>),
     name!(locks, Option<JsonB>),
     name!(error, Option<JsonB>),
+    name!(request, Option<JsonB>),
+    name!(addresses, Option<JsonB>),
 );
 
 #[pg_extern(sql = false)]
@@ -42,6 +43,8 @@ fn cron_dry_run(
             name!(wal_bytes, Option<i64>),
             name!(locks, Option<JsonB>),
             name!(error, Option<JsonB>),
+            name!(request, Option<JsonB>),
+            name!(addresses, Option<JsonB>),
         ),
     >,
     ErrorReport,
@@ -64,6 +67,8 @@ fn cron_dry_run_named(
             name!(wal_bytes, Option<i64>),
             name!(locks, Option<JsonB>),
             name!(error, Option<JsonB>),
+            name!(request, Option<JsonB>),
+            name!(addresses, Option<JsonB>),
         ),
     >,
     ErrorReport,
@@ -75,11 +80,6 @@ fn dry_run(job: JobRef<'_>) -> Result<Row, Error> {
     refuse_in_recovery("cron.dry_run()")?;
     waiting::refuse_here("cron.dry_run()")?;
     let ready = Ready::find(&job.resolve()?, true)?;
-    let jobid = ready.job().0;
-    if run_now::sends_a_request(jobid)? {
-        let why = "It sends an HTTP request, which cannot be rolled back.".to_owned();
-        return Err(Error::MayNotRun { jobid, why, hint: "" });
-    }
     let letter = Letter::new();
     waiting::wait(&Wanted {
         job: ready.job(),
@@ -90,7 +90,7 @@ fn dry_run(job: JobRef<'_>) -> Result<Row, Error> {
     })?;
     let Some(text) = letter.read() else {
         let words = to_server("executor ended unexpectedly");
-        return Ok((b"failed".to_vec(), Some(words), None, None, None, None, None));
+        return Ok((b"failed".to_vec(), Some(words), None, None, None, None, None, None, None));
     };
     let answer: Value = serde_json::from_str(&text)?;
     let text = |key: &str| answer.get(key).and_then(Value::as_str).map(to_server);
@@ -104,5 +104,7 @@ fn dry_run(job: JobRef<'_>) -> Result<Row, Error> {
         number("wal_bytes"),
         json("locks"),
         json("error"),
+        json("request"),
+        json("addresses"),
     ))
 }

@@ -135,9 +135,6 @@ fn cron_check_http_job(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult<Row> {
 
 fn check_row(row: NewRow<'_>) -> Result<Row, Error> {
     let Some(http) = row.value(c"http") else { return Ok(row.unchanged()) };
-    if row.value(c"run_if").is_some() {
-        return Err(HttpError::Condition.into());
-    }
     if row.is_as_before(c"http") {
         if !row.is_as_before(c"command") {
             return Err(HttpError::Command.into());

@@ -11,7 +11,7 @@ use pgrx::prelude::*;
 use serde_json::Value as Json;
 
 use crate::catalog::{calendar, options as stored};
-use crate::error::{Error, HttpError, SqlResult};
+use crate::error::{Error, SqlResult};
 use crate::guc;
 use crate::pg::identity::current_user;
 use crate::pg::json::{self, to_server};
@@ -86,7 +86,7 @@ fn create(mut given: Json) -> Result<i64, Error> {
     let text = options.text("schedule").unwrap_or_default();
     warn_if_passed(text, &check_schedule(text)?, options.text("timezone"));
     keep_named(&options, &document, Some(&name), |_| true)?;
-    keep_request(http, &options, &mut document, true)?;
+    keep_request(http, &mut document, true)?;
     stored::put(ServerText::new(&to_server(&name)), &guc::host(), settings::port(), &document)
 }
 
@@ -116,7 +116,7 @@ fn change(job: JobRef<'_>, mut patch: Json) -> Result<(), Error> {
     }
     let name = before.get("jobname").and_then(Json::as_str);
     keep_named(&options, &document, name, is_named)?;
-    keep_request(http, &options, &mut document, new_request || is_named("username"))?;
+    keep_request(http, &mut document, new_request || is_named("username"))?;
     if stored::set(found.jobid, &document)? { Ok(()) } else { Err(no_such_job()) }
 }
 
@@ -183,16 +183,8 @@ fn keep_named(
 
 /// Puts the job's request among its options. If it or the owner is new, the owner has to have the
 /// right to its secrets, which then stay.
-fn keep_request(
-    http: Option<Http>,
-    options: &Options,
-    document: &mut Document,
-    new: bool,
-) -> Result<(), Error> {
+fn keep_request(http: Option<Http>, document: &mut Document, new: bool) -> Result<(), Error> {
     let Some(http) = http else { return Ok(()) };
-    if options.text("run_if").is_some() {
-        return Err(HttpError::Condition.into());
-    }
     if new {
         let username = document.get("username").and_then(Json::as_str).unwrap_or_default();
         http.require_secrets(ServerText::new(&to_server(username)))?;

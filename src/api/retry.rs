@@ -3,6 +3,7 @@
 //! Owns two invariants: no attempt is asked for that could follow a success or another attempt under
 //! way or to come; and resolving a run says so in its row without touching what the run came to.
 
+use pg_tock_core::http::document::Again;
 use pg_tock_core::time::{JobId, RunId};
 use pgrx::prelude::*;
 
@@ -95,7 +96,16 @@ fn retry(runid: i64) -> Result<i64, Error> {
         let hint = "Column command of cron.job_run_details has what it ran, to be run by hand.";
         return Err(refused(problem, hint));
     }
-    resolve::ask(runid, current_user().name())
+    let request = match ran.again {
+        Again::Kept(request) => Some(request),
+        Again::Present => None,
+        Again::Lost => {
+            let problem = format!("job {} has another request since run {runid}", ran.job);
+            let hint = "The request of that run is not there to be sent again; cron.run_now sends the present one.";
+            return Err(refused(problem, hint));
+        }
+    };
+    resolve::ask(runid, current_user().name(), request)
 }
 
 fn settle(runid: i64, outcome: &'static str, note: Option<ServerText<'_>>) -> Result<(), Error> {

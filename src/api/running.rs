@@ -38,6 +38,12 @@ fn running_runs() -> TableIterator<
         .filter(|(_, slot)| slot.phase() != http::Phase::Over && identity::may_see(slot.role()))
         .map(|(_, slot)| {
             let run = slot.current();
+            let lasting = run.lasting;
+            let watch = Watch {
+                began: lasting.began,
+                stuck_after: lasting.stuck_after,
+                ..Watch::default()
+            };
             (
                 run.job.0,
                 run.run.0,
@@ -51,8 +57,8 @@ fn running_runs() -> TableIterator<
                 None,
                 None,
                 None,
-                false,
-                None,
+                watch.is_stuck(now),
+                lasting.timeout.and_then(|limit| stamp(run.started_at.plus(limit))),
             )
         })
         .collect();

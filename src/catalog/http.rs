@@ -1,5 +1,6 @@
 //! What HTTP jobs have beside the others: the request, its secrets, and the columns of an answer.
 
+use pg_tock_core::http::document;
 use pg_tock_core::http::request::{Arguments, Request};
 use pg_tock_core::http::wire::SealedSecret;
 use pgrx::datum::DatumWithOid;
@@ -49,6 +50,15 @@ impl HttpJob {
             job.secrets = request.secrets().into_iter().map(str::to_owned).collect();
         }
         Ok(job)
+    }
+
+    /// What a run's row keeps of it.
+    pub(crate) fn kept(&self) -> serde_json::Value {
+        let document = serde_json::json!({
+            "method": self.method, "url": self.url, "headers": self.headers, "body": self.body,
+            "expect_status": self.expect_status, "follow_redirects": self.follow_redirects,
+        });
+        document.as_object().map(document::kept).unwrap_or_default()
     }
 
     fn arguments(&self) -> Arguments<'_> {

@@ -30,7 +30,8 @@ macro_rules! requests {
                WHERE d.jobid OPERATOR(pg_catalog.=) r.jobid \
                 AND d.scheduled_for OPERATOR(pg_catalog.=) r.scheduled_for \
                 AND d.outcome OPERATOR(pg_catalog.=) 'crashed' OFFSET 0), \
-              pg_catalog.convert_to(c.reason, pg_catalog.getdatabaseencoding()), r.force \
+              pg_catalog.convert_to(c.reason, pg_catalog.getdatabaseencoding()), \
+              pg_catalog.convert_to(r.http::pg_catalog.text, 'UTF8'), r.force \
              FROM cron.run_request r LEFT JOIN cron.run_cancel c \
               ON c.runid OPERATOR(pg_catalog.=) r.runid WHERE ",
             $where,
@@ -74,6 +75,8 @@ pub(crate) struct Request {
     pub(crate) by: Option<CString>,
     /// The command to run, where that is not the job's.
     pub(crate) command: Option<CString>,
+    /// The request to send, as JSON, where that is not the job's.
+    pub(crate) http: Option<String>,
     /// A retry of what somebody had asked for.
     pub(crate) by_hand: bool,
     /// An earlier attempt crashed.
@@ -121,7 +124,8 @@ fn read(row: &SpiHeapTupleData<'_>) -> Result<Request, spi::Error> {
         by_hand: row.get(9)?.unwrap_or(false),
         after_crash: row.get(10)?.unwrap_or(false),
         taken_back: row.get::<Vec<u8>>(11)?,
-        force: row.get(12)?.unwrap_or(false),
+        http: row.get::<Vec<u8>>(12)?.map(|json| String::from_utf8_lossy(&json).into_owned()),
+        force: row.get(13)?.unwrap_or(false),
     })
 }
 

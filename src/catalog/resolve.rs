@@ -1,8 +1,11 @@
 //! Runs that failed, as those see them who run them once more or say what has become of them.
 
+use pg_tock_core::http::document::{self, Again};
+use pgrx::JsonB;
 use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
 use pgrx::spi::SpiHeapTupleData;
+use serde_json::Value as Json;
 
 use crate::error::Error;
 use crate::pg::identity::as_role;
@@ -17,7 +20,7 @@ const FIND: &str = "SELECT d.jobid, j.jobid IS NOT NULL, \
         OPERATOR(pg_catalog.=) coalesce(j.username, d.username)), \
       j.username OPERATOR(pg_catalog.=) d.username AND j.database OPERATOR(pg_catalog.=) d.database, \
       d.scheduled_for IS NOT NULL AND d.attempt IS NOT NULL, d.end_time IS NULL, d.job_pid, \
-      d.status, d.outcome \
+      d.status, d.outcome, d.http, j.http, j.command OPERATOR(pg_catalog.=) d.command \
      FROM cron.job_run_details d LEFT JOIN cron.job j ON j.jobid OPERATOR(pg_catalog.=) d.jobid \
      WHERE d.runid OPERATOR(pg_catalog.=) $1";
 
@@ -44,11 +47,11 @@ const PROMISED: &str =
     "SELECT r.jobid FROM cron.run_request r WHERE r.runid OPERATOR(pg_catalog.=) $1";
 
 const ASK: &str = "INSERT INTO cron.run_request \
-     (jobid, scheduled_for, attempt, trigger, requested_by, command) \
+     (jobid, scheduled_for, attempt, trigger, requested_by, command, http) \
      SELECT d.jobid, d.scheduled_for, (SELECT pg_catalog.max(o.attempt) FROM cron.job_run_details o \
        WHERE o.jobid OPERATOR(pg_catalog.=) d.jobid \
         AND o.scheduled_for OPERATOR(pg_catalog.=) d.scheduled_for) OPERATOR(pg_catalog.+) 1, \
-      'retry', $2, d.command \
+      'retry', $2, d.command, $3 \
      FROM cron.job_run_details d WHERE d.runid OPERATOR(pg_catalog.=) $1 RETURNING runid";
 
 // What the row said before stays readable. A run without an end died: it had crashed.
@@ -82,6 +85,8 @@ pub(crate) struct Ran {
     pub(crate) pid: Option<i32>,
     pub(crate) status: String,
     pub(crate) outcome: Option<String>,
+    /// What one more attempt is to send, if the job calls a URL.
+    pub(crate) again: Again,
 }
 
 impl Ran {
@@ -118,6 +123,12 @@ pub(crate) fn find(run: i64) -> Result<Option<Ran>, Error> {
             pid: row.get(8)?,
             status: row.get(9)?.unwrap_or_default(),
             outcome: row.get(10)?,
+            again: {
+                let (ran, present) = (row.get::<JsonB>(11)?, row.get::<JsonB>(12)?);
+                let json = |json: &Option<JsonB>| json.as_ref().map(|json| json.0.clone());
+                let same_command = row.get(13)?.unwrap_or(false);
+                document::again(json(&ran).as_ref(), json(&present).as_ref(), same_command)
+            },
         })
     })
 }
@@ -139,9 +150,11 @@ pub(crate) fn promised(run: i64) -> Result<Option<i64>, Error> {
     Ok(one(PROMISED, &[run.into()], |row| Ok(row.get::<i64>(1)?))?.flatten())
 }
 
-/// Asks for one more attempt at the occurrence of a run, with its command. Returns the id.
-pub(crate) fn ask(run: i64, by: ServerText<'_>) -> Result<i64, Error> {
-    let asked = one(ASK, &[run.into(), by.param()], |row| Ok(row.get::<i64>(1)?))?;
+/// Asks for one more attempt at the occurrence of a run, with its command, and its request if it
+/// is not the job's. Returns the id.
+pub(crate) fn ask(run: i64, by: ServerText<'_>, request: Option<Json>) -> Result<i64, Error> {
+    let args = [run.into(), by.param(), request.map(JsonB).into()];
+    let asked = one(ASK, &args, |row| Ok(row.get::<i64>(1)?))?;
     asked.flatten().ok_or(Error::NoRow)
 }
 

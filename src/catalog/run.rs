@@ -74,7 +74,8 @@ const WRITE_HTTP: &str = "INSERT INTO cron.job_run_details AS d \
       return_message = excluded.return_message, start_time = excluded.start_time, \
       end_time = excluded.end_time, outcome = excluded.outcome, reason = excluded.reason, \
       guarantee = excluded.guarantee, sqlstate = excluded.sqlstate, \
-      http_status = excluded.http_status, response = excluded.response, http = excluded.http \
+      http_status = excluded.http_status, response = excluded.response, \
+      http = coalesce(d.http OPERATOR(pg_catalog.||) excluded.http, excluded.http, d.http) \
      WHERE d.end_time IS NULL";
 
 /// The types of the further parameters of [`WRITE_HTTP`].

@@ -62,20 +62,6 @@ const IS_THERE: &str = "SELECT EXISTS (SELECT FROM cron.run_request r \
 const HAS_JOB: &str =
     "SELECT EXISTS (SELECT FROM cron.job j WHERE j.jobid OPERATOR(pg_catalog.=) $1)";
 
-const SENDS: &str = "SELECT j.http IS NOT NULL FROM cron.job j \
-     WHERE j.jobid OPERATOR(pg_catalog.=) $1";
-
-/// Whether a job sends an HTTP request.
-pub(crate) fn sends_a_request(jobid: i64) -> Result<bool, Error> {
-    let owner = extension_owner()?;
-    as_role(owner, || {
-        Spi::connect(|client| {
-            let rows = client.select(SENDS, Some(1), &[jobid.into()])?;
-            if rows.is_empty() { Ok(false) } else { Ok(rows.first().get_one()?.unwrap_or(false)) }
-        })
-    })
-}
-
 /// Writes the request of a session that waits, as the scheduler, in a transaction. It may be there
 /// already. False if there is no such job.
 pub(crate) fn put(run: RunId, wanted: &Wanted) -> Result<bool, spi::Error> {

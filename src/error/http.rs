@@ -24,9 +24,6 @@ pub(crate) enum HttpError {
     /// A command of its own for an HTTP job.
     #[error("an HTTP job has no command of its own")]
     Command,
-    /// A condition for an HTTP job.
-    #[error("an HTTP job cannot have a condition")]
-    Condition,
     /// A name or value that no secret can have.
     #[error("{0}")]
     Secret(#[from] SecretError),
@@ -71,7 +68,6 @@ impl HttpError {
             | Self::Stored { error: CipherError::KeyMissing(_), .. } => {
                 PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE
             }
-            Self::Condition => PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
             Self::Denied | Self::NotSecretOwner(_) | Self::SecretDenied { .. } | Self::Rotate => {
                 PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE
             }
@@ -105,9 +101,6 @@ impl HttpError {
             Self::NotHttp(_) => "Create the job anew with cron.create_http_job.",
             Self::NoUrl => "Without one, the job runs SQL and takes none of the other options.",
             Self::Command => "Change url, method, headers or body; command follows from them.",
-            Self::Condition => {
-                "Give run_if to a job that runs SQL, and let this one run after it with run_after."
-            }
             Self::Secret(error) => error.hint(),
             Self::NoSuchSecret(_) => {
                 "Set it with COPY cron.secret_input FROM STDIN; view cron.secrets lists those there are."

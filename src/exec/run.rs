@@ -311,7 +311,7 @@ pub(crate) fn run(session: &Session, order: &RunOrder<'_>) -> Ended {
             if let Some(condition) = order.run_if {
                 flight.condition = condition::evaluate(condition, session.slot);
             }
-            if flight.condition == Condition::Met {
+            if flight.condition == Condition::Met && !order.only_asks {
                 command::execute(order.command, &mut progress, &mut flight);
             }
         });

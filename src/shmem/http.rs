@@ -20,13 +20,15 @@ use core::sync::atomic::{
     Ordering,
 };
 
+use pg_tock_core::cancel::{Cause, DROPPED};
 use pg_tock_core::run::{Guarantee, Outcome, Trigger};
 use pg_tock_core::time::{JobId, RunId, Timestamp};
 use pgrx::pg_sys;
 
+use super::cancel::{Asked, Cancel};
 use super::slots::{CurrentRun, Lasting};
 use super::{databases, layout};
-use crate::pg::process;
+use crate::pg::{process, time};
 
 /// The process id of a worker that is being started.
 const STARTING: i32 = -1;
@@ -90,12 +92,19 @@ pub(crate) struct HttpSlot {
     attempt: AtomicU32,
     trigger: AtomicU8,
     retries: AtomicBool,
-    /// Somebody wants it to end.
-    cancelled: AtomicBool,
+    /// Nothing is to be sent, and no row to be written.
+    dry: AtomicBool,
     outcome: AtomicU8,
     http_status: AtomicU16,
     sqlstate: [AtomicU8; 5],
     ended_at: AtomicI64,
+    /// When it was handed over, then when the worker took it, on the monotonic clock.
+    began: AtomicI64,
+    /// Its limits, in microseconds; 0 = none.
+    timeout: AtomicI64,
+    stuck_after: AtomicI64,
+    /// That it is to end, and why.
+    cancel: Cancel,
 }
 
 /// What a scheduler hands over.
@@ -107,6 +116,8 @@ pub(crate) struct Handed {
     pub(crate) role: u32,
     /// Whether the occurrence may be tried again.
     pub(crate) retries: bool,
+    /// Whether it is a dry run.
+    pub(crate) dry: bool,
 }
 
 /// How a run ended, as its slot knows it.
@@ -235,7 +246,7 @@ pub(crate) fn of_scheduler(database: u32) -> impl Iterator<Item = (u32, &'static
 pub(crate) fn forget(database: u32) {
     for (_, slot) in of_scheduler(database) {
         if slot.phase() == Phase::Taken {
-            slot.cancel();
+            slot.want_end(slot.run(), Cause::Dropped, DROPPED.as_bytes());
         } else {
             slot.free();
         }
@@ -254,7 +265,11 @@ impl HttpSlot {
         self.attempt.store(run.attempt, Ordering::Relaxed);
         self.trigger.store(run.trigger.as_u8(), Ordering::Relaxed);
         self.retries.store(handed.retries, Ordering::Relaxed);
-        self.cancelled.store(false, Ordering::Relaxed);
+        self.dry.store(handed.dry, Ordering::Relaxed);
+        self.began.store(run.lasting.began, Ordering::Relaxed);
+        self.timeout.store(run.lasting.timeout.unwrap_or(0), Ordering::Relaxed);
+        self.stuck_after.store(run.lasting.stuck_after.unwrap_or(0), Ordering::Relaxed);
+        self.cancel.open(run.run);
         self.outcome.store(0, Ordering::Relaxed);
         self.scheduler.store(handed.scheduler, Ordering::Release);
     }
@@ -303,8 +318,22 @@ impl HttpSlot {
             trigger: Trigger::from_u8(self.trigger.load(Ordering::Relaxed))
                 .unwrap_or(Trigger::Schedule),
             window: None,
-            lasting: Lasting { began: 0, timeout: None, stuck_after: None },
+            lasting: self.lasting(),
         }
+    }
+
+    fn lasting(&self) -> Lasting {
+        let limit = |limit: &AtomicI64| Some(limit.load(Ordering::Relaxed)).filter(|&l| l > 0);
+        Lasting {
+            began: self.began.load(Ordering::Relaxed),
+            timeout: limit(&self.timeout),
+            stuck_after: limit(&self.stuck_after),
+        }
+    }
+
+    /// Whether it is a dry run.
+    pub(crate) fn is_dry(&self) -> bool {
+        self.dry.load(Ordering::Relaxed)
     }
 
     /// The run's id.
@@ -330,6 +359,7 @@ impl HttpSlot {
             return false;
         }
         self.started_at.store(started_at, Ordering::Relaxed);
+        self.began.store(time::monotonic(), Ordering::Relaxed);
         self.life.store(life(), Ordering::Release);
         true
     }
@@ -382,18 +412,27 @@ impl HttpSlot {
         }
     }
 
-    /// Somebody wants this run to end.
-    pub(crate) fn cancel(&self) {
-        self.cancelled.store(true, Ordering::Release);
-        if let Some(http) = http() {
-            http.cancels.fetch_add(1, Ordering::AcqRel);
+    /// This run is to end, for this cause; `reason` is what its row will say. Whoever wants that
+    /// first says why.
+    pub(crate) fn want_end(&self, run: RunId, cause: Cause, reason: &[u8]) -> Asked {
+        let asked = self.cancel.ask(run, cause, time::monotonic(), reason);
+        if asked == Asked::Noted {
+            if let Some(http) = http() {
+                http.cancels.fetch_add(1, Ordering::AcqRel);
+            }
+            wake_worker();
         }
-        wake_worker();
+        asked
     }
 
-    /// Whether somebody wants this run to end.
-    pub(crate) fn is_cancelled(&self) -> bool {
-        self.cancelled.load(Ordering::Acquire)
+    /// Why this run is to end, if it is.
+    pub(crate) fn cause(&self) -> Option<Cause> {
+        self.cancel.cause(self.run())
+    }
+
+    /// What its row is to say of that.
+    pub(crate) fn reason(&self) -> Option<Vec<u8>> {
+        self.cancel.reason(self.run())
     }
 }
 

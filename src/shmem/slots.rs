@@ -71,6 +71,8 @@ pub(crate) struct Slot {
     window_end: AtomicI64,
     /// The run wants to be followed by another one.
     again: AtomicBool,
+    /// The run is a question, and what it asks for is for another process to do.
+    asks: AtomicBool,
     /// What the run says about itself.
     pub(crate) progress: Progress,
     /// When the run began on the monotonic clock, and its limits; 0 = none.
@@ -353,6 +355,16 @@ impl Slot {
         self.left.clear();
         self.version.fetch_add(1, Ordering::AcqRel);
         self.advance(before, Phase::Unrecorded)
+    }
+
+    /// Says of the run that begins next whether it only asks its job's condition.
+    pub(crate) fn only_asks(&self, only: bool) {
+        self.asks.store(only, Ordering::Release);
+    }
+
+    /// Whether the run it has, or had last, only asks its job's condition.
+    pub(crate) fn asks(&self) -> bool {
+        self.asks.load(Ordering::Acquire)
     }
 
     /// The scheduler goes, or is gone: a run that has begun goes on, no other begins.

@@ -216,6 +216,7 @@ fn serve(session: &Session, mut receiver: Receiver, mut sender: Sender) {
 /// next scheduler finds its occurrence due.
 fn obey(session: &Session, order: &RunOrder<'_>) -> Option<Ended> {
     context::begin(order);
+    session.slot.only_asks(order.only_asks);
     let begun = session.slot.begin(&CurrentRun {
         job: order.job,
         run: order.run,
@@ -238,7 +239,7 @@ fn obey(session: &Session, order: &RunOrder<'_>) -> Option<Ended> {
         unsafe { pg_sys::XLogFlush(order.flush_lsn) };
     }
     name_session(order);
-    let log = guc::log_statement();
+    let log = guc::log_statement() && !order.only_asks;
     if log {
         let line = format!("cron job {} starting: ", order.job);
         log_with_command(&line, order.command);

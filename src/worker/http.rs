@@ -17,6 +17,7 @@ use pg_tock_core::http::wire::{HttpOrder, HttpReport};
 use pg_tock_core::time::{JobId, Timestamp};
 use pg_tock_http::cipher::Keyring;
 use pg_tock_http::job::Run;
+use pg_tock_http::look::Look;
 use pg_tock_http::{Client, Config, Event, StartError, raise_file_limit};
 use pgrx::pg_sys;
 
@@ -133,6 +134,12 @@ struct Taken {
     lock: Option<JobLock>,
 }
 
+/// A dry run, whose host's addresses are being looked up.
+struct Looking {
+    taken: Taken,
+    look: Look,
+}
+
 /// What belongs to one database.
 #[derive(Default)]
 struct Peer {
@@ -147,6 +154,8 @@ struct HttpWorker {
     peers: HashMap<u32, Peer>,
     /// By the index of their slots.
     runs: HashMap<u32, Taken>,
+    /// By the ids of their runs.
+    looks: HashMap<u64, Looking>,
     orders: Vec<(u32, HttpOrder)>,
     events: Vec<Event>,
     /// How many cancelled runs have been seen.
@@ -160,6 +169,7 @@ impl HttpWorker {
             keys: keys(),
             peers: HashMap::new(),
             runs: HashMap::new(),
+            looks: HashMap::new(),
             orders: Vec::new(),
             events: Vec::new(),
             cancels: 0,
@@ -278,12 +288,31 @@ impl HttpWorker {
             Ok(false) => return self.report(&taken, &run.put_off(holds_ended)),
             Err(error) => return self.report(&taken, &run.refused(&error)),
         }
+        if slot.cause().is_some() {
+            // That was noted before it came here, when there was nothing to cancel yet.
+            return self.report(&taken, &run.cancelled());
+        }
+        if order.dry {
+            return self.look(taken, order);
+        }
         match run.order(u64::from(order.slot), order, &self.keys, env!("CARGO_PKG_VERSION")) {
             // A client that does not run any more is noticed when this turn is over.
             Ok(order) => drop(self.client.submit(order)),
             Err(report) => return self.report(&taken, &report),
         }
         self.runs.insert(order.slot, taken);
+    }
+
+    /// Has the addresses looked up that a request would go to.
+    fn look(&mut self, taken: Taken, order: &HttpOrder) {
+        match Look::at(&taken.run, order, &self.keys, env!("CARGO_PKG_VERSION")) {
+            Ok(look) => {
+                let id = order.run.cast_unsigned();
+                self.client.inspect(id, look.host());
+                self.looks.insert(id, Looking { taken, look });
+            }
+            Err(report) => self.report(&taken, &report),
+        }
     }
 
     /// A run is over.
@@ -329,7 +358,11 @@ impl HttpWorker {
                     }
                 }
                 Event::Breaker(change) => tell(&change),
-                Event::Inspected { .. } => {}
+                Event::Inspected { id, addresses } => {
+                    if let Some(Looking { taken, look }) = self.looks.remove(&id) {
+                        self.report(&taken, &look.report(addresses));
+                    }
+                }
             }
         }
     }
@@ -341,9 +374,17 @@ impl HttpWorker {
             return;
         }
         for (&index, taken) in &self.runs {
-            if taken.slot.is_cancelled() {
+            if taken.slot.cause().is_some() {
                 self.client.cancel(u64::from(index));
             }
+        }
+        let given_up: Vec<Looking> = self
+            .looks
+            .extract_if(|_, looking| looking.taken.slot.cause().is_some())
+            .map(|(_, looking)| looking)
+            .collect();
+        for Looking { taken, look } in given_up {
+            self.report(&taken, &look.given_up("request was cancelled"));
         }
     }
 
@@ -372,6 +413,9 @@ impl HttpWorker {
         self.hear(&mut events);
         for taken in std::mem::take(&mut self.runs).into_values() {
             self.report(&taken, &taken.run.lost("the HTTP worker was stopped"));
+        }
+        for Looking { taken, look } in std::mem::take(&mut self.looks).into_values() {
+            self.report(&taken, &look.given_up("the HTTP worker was stopped"));
         }
         self.deliver();
     }

@@ -77,6 +77,9 @@ pub struct RunOrder<'a> {
     /// Where to leave what it did, a DSM segment's handle, if it is to be rolled back whatever it
     /// does (`cron.dry_run`).
     pub dry_run: Option<u32>,
+    /// Whether `run_if` is all there is to do: what the job does is for another process, which the
+    /// report has the scheduler turn to.
+    pub only_asks: bool,
     /// The role that asked for it.
     pub requested_by: Option<&'a CStr>,
     /// A boolean expression; if it is not true the command does not run.
@@ -128,6 +131,7 @@ impl<'a> RunOrder<'a> {
         if let Some(segment) = self.dry_run {
             out.extend_from_slice(&segment.to_le_bytes());
         }
+        out.push(u8::from(self.only_asks));
         put_optional_text(out, self.requested_by.map(CStr::to_bytes), asker_len);
         put_optional_text(out, self.run_if.map(str::as_bytes), condition_len);
         for limit in [self.timeout, self.stuck_after] {
@@ -166,6 +170,7 @@ impl<'a> RunOrder<'a> {
                 None
             },
             dry_run: if reader.flag("dry_run")? { Some(reader.u32()?) } else { None },
+            only_asks: reader.flag("only_asks")?,
             requested_by: reader.optional_c_text("requested_by")?,
             run_if: reader.optional_text("run_if")?,
             timeout: if reader.flag("timeout")? { Some(reader.i64()?) } else { None },

@@ -96,6 +96,7 @@ fn preparing() -> f64 {
         timeout: 1,
         max_wait: 1,
         retry_max_delay: 1,
+        dry: false,
     }
     .encode();
     let rounds = 20_000;

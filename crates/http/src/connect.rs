@@ -17,7 +17,7 @@ use hyper::Uri;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
-use pg_tock_core::http::access::Access;
+use pg_tock_core::http::access::{Access, Denied};
 use pg_tock_core::http::outcome::Failure;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
@@ -155,8 +155,7 @@ impl Connector {
         }
         match refusal {
             Some((address, denied)) if allowed.is_empty() => {
-                let message = format!("address {address} of host \"{host}\" is refused: {denied}");
-                Err(Failed::unsent(Failure::Denied, message))
+                Err(Failed::unsent(Failure::Denied, refused(host, address, &denied)))
             }
             _ => Ok(take_turns(allowed)),
         }
@@ -184,6 +183,11 @@ impl Connector {
         let limit = self.timeout;
         Failed::unsent(Failure::Timeout, format!("timed out after {limit:?} while {doing}"))
     }
+}
+
+/// Why an address is not connected to, in words.
+pub(crate) fn refused(host: &str, address: IpAddr, denied: &Denied) -> String {
+    format!("address {address} of host \"{host}\" is refused: {denied}")
 }
 
 /// Families in turn, beginning with that of the first address (RFC 8305).

@@ -293,7 +293,7 @@ fn contact(completion: &Completion) -> Contact {
     }
 }
 
-fn cancelled(id: u64, sent: bool) -> Completion {
+pub(crate) fn cancelled(id: u64, sent: bool) -> Completion {
     let message = "request was cancelled".to_owned();
     Completion { sent, ..Completion::unsent(id, Failure::Cancelled, message) }
 }

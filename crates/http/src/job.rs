@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use pg_tock_core::http::occurrence::Occurrence;
 use pg_tock_core::http::outcome::{Failure, Verdict};
-use pg_tock_core::http::request::{Arguments, Request};
+use pg_tock_core::http::request::{Arguments, Preview, Request};
 use pg_tock_core::http::template::Values;
 use pg_tock_core::http::wire::{HttpOrder, HttpReport};
 use pg_tock_core::run::{Guarantee, Outcome};
@@ -15,6 +15,7 @@ use pg_tock_core::time::{JobId, RunId, Timestamp};
 use serde_json::{Map, Value, json};
 
 use crate::cipher::Keyring;
+use crate::driver::cancelled;
 use crate::order::{Completion, Order};
 
 /// What has to be remembered of a run until its report.
@@ -63,6 +64,12 @@ impl Run {
         HttpReport { held: Some(holds_ended), ..self.report(&unsent) }
     }
 
+    /// The report of a run that was cancelled before anything was sent.
+    #[must_use]
+    pub fn cancelled(&self) -> HttpReport {
+        self.report(&cancelled(0, false))
+    }
+
     /// The report of a run whose request could not be sent, for want of something here.
     #[must_use]
     pub fn refused(&self, message: &str) -> HttpReport {
@@ -108,37 +115,23 @@ impl Run {
     }
 }
 
-fn prepare(id: u64, order: &HttpOrder, keys: &Keyring, version: &str) -> Result<Order, String> {
-    let arguments = Arguments {
-        method: &order.method,
-        url: &order.url,
-        headers: &order.headers,
-        body: order.body.as_deref(),
-        expect_status: &order.expect_status,
-        follow_redirects: order.follow_redirects,
-    };
-    let request = Request::check(arguments).map_err(|error| error.to_string())?;
+/// The request to send, or why there is none. Contains secrets.
+pub(crate) fn prepare(
+    id: u64,
+    order: &HttpOrder,
+    keys: &Keyring,
+    version: &str,
+) -> Result<Order, String> {
+    let request = check(order)?;
     let mut secrets = Vec::with_capacity(order.secrets.len());
     for secret in &order.secrets {
         let opened = keys.open(&secret.name, &secret.stored);
         let value = opened.map_err(|error| format!("secret \"{}\": {error}", secret.name))?;
         secrets.push((secret.name.clone(), value));
     }
-    let values = Values {
-        run: RunId(order.run),
-        job_name: &order.job_name,
-        scheduled_for: Timestamp(order.scheduled_for),
-        attempt: order.attempt,
-        alert: order.alert.as_deref(),
-        secrets: &secrets,
-    };
-    let occurrence = Occurrence {
-        system: order.system,
-        database: order.database,
-        job: JobId(order.job),
-        scheduled_for: Timestamp(order.scheduled_for),
-    };
-    let filled = request.fill(&values, &occurrence, version).map_err(|error| error.to_string())?;
+    let values = Values { secrets: &secrets, ..values(order) };
+    let filled =
+        request.fill(&values, &occurrence(order), version).map_err(|error| error.to_string())?;
     Ok(Order {
         id,
         request: filled,
@@ -147,6 +140,44 @@ fn prepare(id: u64, order: &HttpOrder, keys: &Keyring, version: &str) -> Result<
         max_wait: Duration::from_micros(order.max_wait),
         retry_max_delay: Duration::from_micros(order.retry_max_delay),
     })
+}
+
+/// The same without secrets, for people.
+pub(crate) fn preview(order: &HttpOrder, version: &str) -> Result<Preview, String> {
+    let shown = check(order)?.preview(&values(order), &occurrence(order), version);
+    shown.map_err(|error| error.to_string())
+}
+
+fn check(order: &HttpOrder) -> Result<Request, String> {
+    let arguments = Arguments {
+        method: &order.method,
+        url: &order.url,
+        headers: &order.headers,
+        body: order.body.as_deref(),
+        expect_status: &order.expect_status,
+        follow_redirects: order.follow_redirects,
+    };
+    Request::check(arguments).map_err(|error| error.to_string())
+}
+
+fn values(order: &HttpOrder) -> Values<'_> {
+    Values {
+        run: RunId(order.run),
+        job_name: &order.job_name,
+        scheduled_for: Timestamp(order.scheduled_for),
+        attempt: order.attempt,
+        alert: order.alert.as_deref(),
+        secrets: &[],
+    }
+}
+
+const fn occurrence(order: &HttpOrder) -> Occurrence {
+    Occurrence {
+        system: order.system,
+        database: order.database,
+        job: JobId(order.job),
+        scheduled_for: Timestamp(order.scheduled_for),
+    }
 }
 
 /// What the ledger keeps besides code and body. Times are in milliseconds.

@@ -14,6 +14,7 @@ mod driver;
 mod exchange;
 mod failure;
 pub mod job;
+pub mod look;
 mod order;
 mod progress;
 mod resolve;

@@ -109,6 +109,27 @@ fn the_command_is_the_one_that_failed() {
 }
 
 #[test]
+fn an_attempt_asked_for_as_its_job_is_switched_off_runs_and_is_recorded_once() {
+    let cluster = Cluster::start();
+    cluster.sql("create table effect (n int)");
+    let job = cluster.schedule("off", "1 second", "insert into effect values (1 / 0)");
+    let failed = cluster.finished_run(job);
+    // Both are news to the scheduler at the same moment.
+    let mut client = cluster.client();
+    let mut together = client.transaction().unwrap();
+    together.execute("select cron.set_job('off', '{\"active\": false}')", &[]).unwrap();
+    let run: i64 =
+        together.query_one("select cron.retry_run($1)", &[&failed.runid]).unwrap().get(0);
+    together.commit().unwrap();
+    let again = ended(&cluster, job, run).must_have_failed_with("22012");
+    assert_eq!((again.attempt, again.outcome.as_deref()), (2, Some("failed")), "{again:#?}");
+    cluster.wait_quiet();
+    cluster.flush();
+    let counted: i64 = cluster.one("select total_runs from cron.job_stats");
+    assert_eq!(counted, 2, "neither was counted twice");
+}
+
+#[test]
 fn two_who_ask_at_once_get_one_attempt() {
     let cluster = Cluster::start();
     let (job, failed) = failed_once(

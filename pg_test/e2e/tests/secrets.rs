@@ -8,13 +8,20 @@
     reason = "a broken expectation here is a failed test, and has to say so at once"
 )]
 
+mod web;
+
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
+use axum::Router;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use axum::routing::any;
 use pg_tock_test::{Cluster, sqlstate};
 use postgres::Client;
+use web::Servers;
 
 /// What a value may have: characters that are written differently in URLs, JSON, COPY and base64.
 const VALUE: &str = "sk/t+ä\"e5f0c2 91-Zürich/b8d7";
@@ -127,6 +134,7 @@ fn talkative() -> Cluster {
         .conf("log_error_verbosity", "verbose")
         .conf("log_executor_stats", "on")
         .conf("track_activity_query_size", "1MB")
+        .conf("cron.http_allow", "127.0.0.0/8")
         .start();
     let available = |library: &str| cluster.try_sql(&format!("load '{library}'")).is_ok();
     let watching = ["pg_stat_statements", "auto_explain"].map(|name| (name, available(name)));
@@ -208,6 +216,93 @@ fn live(cluster: &Cluster) {
                  revoke all on cron.secret_input from bob; revoke all on schema cron from bob; drop role bob");
     let left: Vec<String> = cluster.column("select name from cron.secrets order by name");
     assert_eq!(left, ["bound", "literal", "token"]);
+}
+
+/// The value in every form a server may give it back in, one each line.
+fn echo(value: &str) -> String {
+    let bytes = value.as_bytes();
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let percent: String = bytes.iter().map(|byte| format!("%{byte:02X}")).collect();
+    let some = value.replace('%', "%25").replace('/', "%2f").replace('"', "%22").replace(' ', "+");
+    let escaped: String =
+        value
+            .chars()
+            .map(|c| {
+                if c.is_ascii_alphanumeric() {
+                    c.into()
+                } else {
+                    format!("\\u{:04x}", u32::from(c))
+                }
+            })
+            .collect();
+    let json = value.replace('"', "\\\"").replace('/', "\\/");
+    let html = value.replace('"', "&quot;").replace('/', "&#47;").replace('ä', "&auml;");
+    let mut basic = format!("user:{value}").into_bytes();
+    basic.resize(basic.len().next_multiple_of(3), b' ');
+    let [base64, url_safe] = base64(&basic, 0);
+    [value, &hex, &hex.to_uppercase(), &percent, &some, &escaped, &json, &html, &base64, &url_safe]
+        .join("\n")
+}
+
+/// Has jobs send the values, to a server that gives them back in body and headers.
+fn send(cluster: &Cluster) {
+    let seen: Arc<Mutex<Vec<(String, HeaderMap, String)>>> = Arc::default();
+    let log = Arc::clone(&seen);
+    let servers = Servers::new();
+    let app =
+        Router::new().fallback(any(move |uri: Uri, sent: HeaderMap, body: String| async move {
+            log.lock().unwrap().push((uri.to_string(), sent.clone(), body.clone()));
+            let mut headers = HeaderMap::new();
+            for name in ["x-request-id", "location", "content-type", "retry-after", "etag"] {
+                headers.insert(name, sent["authorization"].clone());
+            }
+            headers.append("x-request-id", HeaderValue::from_str(&uri.to_string()).unwrap());
+            let (status, content) = match uri.path() {
+                // Its beginning is the last that is kept.
+                path if path.ends_with("/cut") => (500, format!("{}{VALUE}", "x".repeat(8192 - 9))),
+                path if path.ends_with("/moved") => (302, String::new()),
+                _ => (200, format!("{uri}\n{sent:?}\n{body}\n{}", echo(VALUE))),
+            };
+            (StatusCode::from_u16(status).unwrap(), headers, content)
+        }));
+    let address = servers.http(app);
+    let mut ann = cluster.client_as("ann");
+    for path in ["here", "cut", "moved"] {
+        let url =
+            format!("http://{address}/{{{{secret:token}}}}/{path}?key={{{{secret:literal}}}}");
+        ann.execute(
+            "select cron.create_http_job($1, '0 0 1 1 *', $2, follow_redirects => $1 = 'moved', \
+             headers => '{\"Authorization\": \"Bearer {{secret:bound}}\"}', \
+             body => '{\"key\": \"{{secret:literal}}\", \"again\": \"{{secret:token}}\"}')",
+            &[&path, &url],
+        )
+        .unwrap();
+        let dry = ann.query("select d::text from cron.dry_run($1::text) d", &[&path]).unwrap();
+        let shown: String = dry[0].get(0);
+        assert!(shown.contains("Bearer ***"), "{shown}");
+        Forms::of(&[VALUE]).must_not_be_in("a dry run", shown.as_bytes());
+        let run: i64 =
+            ann.query_one("select cron.run_now($1::text, wait => true)", &[&path]).unwrap().get(0);
+        let row = ann
+            .query_one("select http_status, coalesce(response, '') from cron.job_run_details where runid = $1", &[&run])
+            .unwrap();
+        let (status, response): (Option<i32>, String) = (row.get(0), row.get(1));
+        match path {
+            "here" => {
+                assert!(status == Some(200) && response.matches("***").count() >= 10, "{response}");
+            }
+            "cut" => assert!(status == Some(500) && response.ends_with("xx***"), "{response}"),
+            // The value is no place to go to.
+            _ => assert_ne!(status, Some(200), "{response}"),
+        }
+    }
+    // All of that means something only if the values did go out.
+    let seen = seen.lock().unwrap();
+    assert!(seen.len() >= 3, "each job has sent its request");
+    for (uri, headers, body) in seen.iter() {
+        assert!(uri.contains("Z%C3%BCrich") && body.contains("Zürich"), "{uri} {body}");
+        assert_eq!(headers["authorization"].as_bytes(), format!("Bearer {VALUE}").as_bytes());
+    }
 }
 
 /// What the server refuses, with a value at hand each time.
@@ -342,6 +437,7 @@ fn forms_are_recognised() {
 fn without_a_key_file_only_the_table_of_secrets_has_values() {
     let cluster = talkative();
     live(&cluster);
+    send(&cluster);
     let forms = Forms::of(&[VALUE, NEXT]);
     let stored: Vec<Vec<u8>> = cluster.column("select value from cron.secret");
     assert!(stored.iter().all(|value| &value[1..] == VALUE.as_bytes()), "{stored:?}");
@@ -353,6 +449,7 @@ fn with_a_key_file_nothing_has_values() {
     let cluster = talkative();
     put_keys(&cluster, &["first"]);
     live(&cluster);
+    send(&cluster);
     let forms = Forms::of(&[VALUE, NEXT]);
     look_everywhere(&cluster, &forms);
     let keys =

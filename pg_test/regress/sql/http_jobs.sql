@@ -22,8 +22,8 @@ SET ROLE regress_tock_ann;
 SELECT cron.create_http_job('ping', '* * * * *', 'https://example.com/');
 SELECT cron.create_job('{"job_name": "ping", "schedule": "* * * * *", "url": "https://example.com/"}');
 RESET ROLE;
--- A condition takes an executor, and is for jobs that run SQL.
-SELECT cron.create_http_job('ping', '* * * * *', 'https://example.com/', run_if => 'true');
+-- A condition is one expression.
+SELECT cron.create_http_job('ping', '* * * * *', 'https://example.com/', run_if => 'true; false');
 GRANT INSERT, UPDATE ON cron.job TO regress_tock_ann, regress_tock_bob;
 GRANT USAGE ON SEQUENCE cron.jobid_seq TO regress_tock_ann, regress_tock_bob;
 SET ROLE regress_tock_ann;

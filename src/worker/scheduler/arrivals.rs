@@ -90,6 +90,7 @@ impl Scheduler {
             requested_by: self.asked.by(run),
             watched: Watched::default(),
             dry: self.asked.is_dry(run),
+            asks: false,
         };
         self.account(&current, 0, end, now);
     }

@@ -177,8 +177,8 @@ impl Scheduler {
             current.watched.want_end(Cause::Requested, reason);
             return;
         }
-        if let Some(id) = self.http.place_of(run) {
-            return self.cancel_http(id, time::now());
+        if self.http.want_end(run, &reason) {
+            return;
         }
         let Some(job) = self.jobs.get(occurrence.job).map(Rc::clone) else { return };
         let job = self.retries.as_asked(Some(run), job);

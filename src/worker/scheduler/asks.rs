@@ -8,10 +8,10 @@ use std::collections::HashSet;
 use std::rc::Rc;
 
 use pg_tock_core::cancel::{Cause, DROPPED};
-use pg_tock_core::engine::{ExecutorId, Occurrence};
+use pg_tock_core::engine::Occurrence;
 use pg_tock_core::run::{Condition, Guarantee, Outcome, Trigger};
 use pg_tock_core::time::{JobId, RunId, Timestamp};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Scheduler;
 use super::jobs::Job;
@@ -93,10 +93,6 @@ impl Scheduler {
             }
         };
         if let Some(segment) = wanted.dry {
-            // A request cannot be rolled back.
-            if self.jobs.get(wanted.job).is_some_and(|job| job.http.is_some()) {
-                return None;
-            }
             self.asked.dry_run(run, segment);
             let occurrence = Occurrence {
                 job: wanted.job,
@@ -122,6 +118,7 @@ impl Scheduler {
             for id in ids {
                 self.cancel(id, Cause::Requested);
             }
+            self.http.want_end(run, &[]);
         }
         ask.free();
     }
@@ -136,27 +133,16 @@ impl Scheduler {
         if !current.dry {
             return false;
         }
+        let mut asks = asks::of_scheduler(self.oid);
+        // An earlier scheduler may have been asked.
+        let ask = asks.find(|ask| ask.run() == Some(current.run) && ask.state() == State::Waiting);
         let segment = self.asked.dry_run_over(current.run);
+        let segment = segment.or_else(|| ask.and_then(|ask| ask.wanted().dry));
         if let Some(segment) = segment.filter(|_| !end.recorded) {
-            // Its executor has not said what it came to.
-            let answer = json!({"status": "failed", "return_message": end.message});
-            letter::write(segment, &answer.to_string());
+            // Its executor has not said what it came to, or it was a request.
+            letter::write(segment, &answer(end).to_string());
         }
         asks::tell(self.oid, State::Ended, |ask| ask.run() == Some(current.run));
-        true
-    }
-
-    /// A dry run whose job has come to send requests does not begin. False if it is none.
-    pub(super) fn refuse_dry_run(
-        &mut self,
-        id: ExecutorId,
-        occurrence: &Occurrence,
-        now: Timestamp,
-    ) -> bool {
-        let Some(run) = occurrence.run.filter(|&run| self.asked.is_dry(run)) else { return false };
-        self.engine.run_finished(id, now);
-        let _ = self.asked.dry_run_over(run);
-        asks::tell(self.oid, State::Refused, |ask| ask.run() == Some(run));
         true
     }
 
@@ -219,6 +205,30 @@ impl Scheduler {
             }
         }
     }
+}
+
+/// What a dry run came to, where the scheduler has to say so.
+fn answer(end: &End) -> Value {
+    let status = match end.outcome {
+        Outcome::Succeeded => "succeeded",
+        _ => "failed",
+    };
+    #[allow(clippy::cast_precision_loss, reason = "milliseconds for people")]
+    let duration = end.ended_at.since(end.started_at) as f64 / 1_000.0;
+    let error = end.sqlstate.map(|code| {
+        let code: String = code.iter().map(|&byte| char::from(byte)).collect();
+        json!({"message": end.message, "sqlstate": code})
+    });
+    let seen = end.http.as_deref().and_then(|http| http.details.as_ref());
+    let seen = |key: &str| seen.and_then(|seen| seen.get(key));
+    json!({
+        "status": status,
+        "return_message": end.message,
+        "duration_ms": duration,
+        "error": error,
+        "request": seen("request"),
+        "addresses": seen("addresses"),
+    })
 }
 
 /// The end of a run whose job was switched off before it could begin.

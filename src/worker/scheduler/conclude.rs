@@ -41,6 +41,9 @@ impl Scheduler {
             self.unmet(id, now);
             return;
         }
+        if self.was_asked(id, &end, now) {
+            return;
+        }
         let Some(executor) = self.executors.get_mut(&id) else { return };
         if let Some(current) = executor.current.as_ref().filter(|_| end.cause.is_some()) {
             end.reason = executor.slot.cancel.reason(current.run);

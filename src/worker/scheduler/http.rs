@@ -8,15 +8,17 @@
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
+use pg_tock_core::cancel::{Cause, DROPPED, REPLACED};
 use pg_tock_core::engine::{ExecutorId, Occurrence, PoolKey};
 use pg_tock_core::http::wire::{HttpReport, SealedSecret};
-use pg_tock_core::run::{Condition, Guarantee, Outcome};
+use pg_tock_core::run::Guarantee;
 use pg_tock_core::time::{RunId, Timestamp};
 
 use super::Scheduler;
 use super::http_claim::{Secrets, claim_all};
+use super::http_end::{end_of, guarantee, last_will};
 use super::http_link::HttpLink;
-use super::http_order::Order;
+use super::http_order::{Order, timeout};
 use super::pool::Current;
 use super::records::Records;
 use super::runs::{End, final_row, running_row};
@@ -54,7 +56,7 @@ pub(super) struct Http {
 pub(super) struct HttpRun {
     pub(super) current: Current,
     pub(super) slot: &'static HttpSlot,
-    retries: bool,
+    pub(super) retries: bool,
     /// The queues its order went through; 0 if an earlier scheduler has handed it over.
     link: u32,
     /// Its end is among those told.
@@ -89,6 +91,15 @@ impl Http {
         [retry_at, self.told_retry_at, self.link.next_look()].into_iter().flatten().min()
     }
 
+    /// Somebody wants a run to end. False if it was not handed over.
+    pub(super) fn want_end(&self, run: RunId, reason: &[u8]) -> bool {
+        let sent = self.by_run.get(&run).and_then(|id| self.runs.get(id));
+        if let Some(sent) = sent {
+            sent.slot.want_end(run, Cause::Requested, reason);
+        }
+        sent.is_some()
+    }
+
     /// How a run ended.
     fn tell(&mut self, id: ExecutorId, end: End) {
         if let Some(run) = self.runs.get_mut(&id)
@@ -96,11 +107,6 @@ impl Http {
         {
             self.told.push((id, end));
         }
-    }
-
-    /// What the engine calls the place of a run that the worker has.
-    pub(super) fn place_of(&self, run: RunId) -> Option<ExecutorId> {
-        self.by_run.get(&run).copied()
     }
 
     fn insert(&mut self, id: ExecutorId, run: HttpRun) {
@@ -145,7 +151,8 @@ impl Scheduler {
                 extension: 0,
                 watched: Watched::adopted(),
                 requested_by: None,
-                dry: false,
+                dry: slot.is_dry(),
+                asks: false,
             };
             let retries = slot.guarantee() == Guarantee::AtLeastOnce;
             self.http.insert(id, HttpRun { current, slot, retries, link: 0, told: false });
@@ -175,8 +182,11 @@ impl Scheduler {
                 return;
             }
         };
-        if let Some(&id) = self.http.by_run.get(&RunId(report.run)) {
-            self.http.tell(id, end_of(report));
+        if let Some(&id) = self.http.by_run.get(&RunId(report.run))
+            && let Some(run) = self.http.runs.get(&id)
+        {
+            let end = end_of(report, run);
+            self.http.tell(id, end);
         }
     }
 
@@ -221,9 +231,10 @@ impl Scheduler {
     }
 
     /// Ends a run.
-    pub(super) fn cancel_http(&mut self, id: ExecutorId, now: Timestamp) {
+    pub(super) fn cancel_http(&mut self, id: ExecutorId, cause: Cause, now: Timestamp) {
         if let Some(run) = self.http.runs.get(&id) {
-            run.slot.cancel();
+            let reason = if cause == Cause::Replaced { REPLACED } else { DROPPED };
+            run.slot.want_end(run.current.run, cause, reason.as_bytes());
         } else if let Some(at) = self.http.due.iter().position(|(due, ..)| *due == id)
             && let Some((id, occurrence, claim)) = self.http.due.remove(at)
         {
@@ -257,19 +268,21 @@ impl Scheduler {
         while claims.len() < BATCH
             && let Some((id, occurrence, claim)) = self.http.due.pop_front()
         {
-            if self.refuse_dry_run(id, &occurrence, now) {
-                continue;
-            }
-            let Some(job) = self.jobs.get(occurrence.job).map(Rc::clone) else {
+            let taken_back = occurrence.run.is_some_and(|run| self.is_taken_back(run));
+            let (Some(job), Some(dry), false) = (
+                self.jobs.get(occurrence.job).map(Rc::clone),
+                self.asked.segment(&occurrence).map(|segment| segment.is_some()),
+                taken_back,
+            ) else {
                 self.engine.run_finished(id, now);
                 continue;
             };
-            if occurrence.run.is_some_and(|run| self.is_taken_back(run)) {
-                self.engine.run_finished(id, now);
+            let job = self.retries.as_asked(occurrence.run, job);
+            if job.http.is_none() {
+                // It has come to run SQL while it waited here.
+                self.not_begun(id, occurrence, claim, now);
                 continue;
             }
-            // A condition of the job (`run_if`) belongs here: an executor of its owner has to say that
-            // it holds before the run is claimed.
             if self.is_held(&occurrence, false) {
                 self.engine.hold(job.id);
                 self.not_begun(id, occurrence, claim, now);
@@ -280,6 +293,11 @@ impl Scheduler {
                 continue;
             };
             let retries = job.retries();
+            let lasting = Lasting {
+                began: time::monotonic(),
+                timeout: i64::try_from(timeout(&job)).ok(),
+                stuck_after: job.policy.stuck_after,
+            };
             let handed = Handed {
                 run: CurrentRun {
                     job: job.id,
@@ -289,11 +307,12 @@ impl Scheduler {
                     attempt: occurrence.attempt,
                     trigger: occurrence.trigger,
                     window: None,
-                    lasting: Lasting { began: 0, timeout: None, stuck_after: None },
+                    lasting,
                 },
                 scheduler: self.oid,
                 role: job.key.role,
                 retries,
+                dry,
             };
             let occurrence = Occurrence { run: Some(run), ..occurrence };
             let Some((index, slot)) = http::reserve(&handed) else {
@@ -311,10 +330,14 @@ impl Scheduler {
                 extension: self.extension,
                 watched: Watched::default(),
                 requested_by: self.asked.by(run),
-                dry: false,
+                dry,
+                asks: false,
             };
             let mut row = running_row(&current, Some(http::worker_pid()), now);
             row.guarantee = guarantee(retries);
+            row.http = current.job.http.as_deref().map(|http| {
+                Box::new(HttpAnswer { details: Some(http.kept()), ..HttpAnswer::default() })
+            });
             let secrets = Vec::new();
             claims.push(Claim { id, current, index, slot, retries, row, secrets });
         }
@@ -370,14 +393,15 @@ impl Scheduler {
             return;
         }
         for (id, mut end) in told {
-            end.recorded = written == Some(true);
+            let dry = self.http.runs.get(&id).is_some_and(|run| run.current.dry);
+            end.recorded = written == Some(true) && !dry;
             self.http_over(id, end, now);
         }
     }
 
     fn http_row(&self, id: ExecutorId, end: &End) -> Option<RunRow> {
         let run = self.http.runs.get(&id)?;
-        if ![0, self.extension].contains(&run.current.extension) {
+        if run.current.dry || ![0, self.extension].contains(&run.current.extension) {
             return None;
         }
         let mut row = final_row(&run.current, http::worker_pid(), end.clone());
@@ -407,75 +431,10 @@ impl Scheduler {
 
 impl Claim {
     /// What is needed for, and what comes of, the claim.
-    fn parts(&mut self) -> (&RunRow, Occurrence, Secrets<'_>) {
+    fn parts(&mut self) -> (Option<&RunRow>, Occurrence, Secrets<'_>) {
         let names = self.current.job.http.as_deref().map_or(&[][..], |http| &http.secrets);
         let role = self.current.job.key.role;
-        (&self.row, self.current.occurrence, Secrets { role, names, found: &mut self.secrets })
-    }
-}
-
-const fn guarantee(retries: bool) -> Guarantee {
-    if retries { Guarantee::AtLeastOnce } else { Guarantee::AtMostOnce }
-}
-
-/// How a run ended whose worker is gone: as its slot says, or it died with the worker.
-fn last_will(run: &HttpRun, now: Timestamp) -> End {
-    let ending = run.slot.ending();
-    let message = match &ending {
-        Some(ending) => ending
-            .http_status
-            .map_or_else(|| "HTTP worker ended".to_owned(), |status| format!("HTTP {status}")),
-        None => "HTTP worker ended unexpectedly".to_owned(),
-    };
-    End {
-        outcome: ending.map_or(Outcome::Crashed, |ending| ending.outcome),
-        guarantee: guarantee(run.retries),
-        recorded: false,
-        condition: Condition::Met,
-        held: None,
-        again: false,
-        reaches_outside: false,
-        started_at: run.slot.current().started_at,
-        ended_at: ending.map_or(now, |ending| ending.ended_at),
-        row_count: None,
-        sqlstate: ending.and_then(|ending| ending.sqlstate),
-        message,
-        error: None,
-        cause: None,
-        reason: Some(b"HTTP worker ended".to_vec()),
-        http: Some(Box::new(HttpAnswer {
-            status: ending.and_then(|ending| ending.http_status),
-            transient: true,
-            ..HttpAnswer::default()
-        })),
-    }
-}
-
-/// A report as an end.
-fn end_of(report: HttpReport) -> End {
-    let held_by = report.details.get("held_by").and_then(serde_json::Value::as_str);
-    End {
-        outcome: report.outcome,
-        guarantee: report.guarantee,
-        recorded: false,
-        condition: Condition::Met,
-        held: report.held,
-        again: false,
-        reaches_outside: false,
-        started_at: Timestamp(report.started_at),
-        ended_at: Timestamp(report.ended_at),
-        row_count: None,
-        sqlstate: report.sqlstate.and_then(|code| code.into_bytes().try_into().ok()),
-        message: report.message,
-        error: None,
-        cause: None,
-        reason: held_by.map(|word| word.as_bytes().to_vec()),
-        http: Some(Box::new(HttpAnswer {
-            status: report.http_status,
-            response: report.response,
-            details: Some(report.details),
-            transient: report.transient,
-            retry_after: report.retry_after.and_then(|after| i64::try_from(after).ok()),
-        })),
+        let row = Some(&self.row).filter(|_| !self.current.dry);
+        (row, self.current.occurrence, Secrets { role, names, found: &mut self.secrets })
     }
 }

@@ -30,9 +30,10 @@ impl Secrets<'_> {
 }
 
 /// Writes the claims of HTTP runs and reads the secrets of their jobs, in one transaction, and
-/// says up to where WAL has to be on disk before a request leaves. None if that has to wait.
+/// says up to where WAL has to be on disk before a request leaves. None if that has to wait. A dry
+/// run has no row.
 pub(super) fn claim_all<'a>(
-    claims: &mut dyn Iterator<Item = (&'a RunRow, Occurrence, Secrets<'a>)>,
+    claims: &mut dyn Iterator<Item = (Option<&'a RunRow>, Occurrence, Secrets<'a>)>,
 ) -> Option<u64> {
     let recorded = guc::log_run();
     let done = txn::run("claiming HTTP runs", || {
@@ -43,6 +44,7 @@ pub(super) fn claim_all<'a>(
         let (mut rows, mut reached, mut answered) = (Vec::new(), Vec::new(), Vec::new());
         for (row, occurrence, mut secrets) in claims {
             secrets.read()?;
+            let Some(row) = row else { continue };
             let Occurrence { job, scheduled_for, run, .. } = occurrence;
             match run {
                 // Without a ledger only the cursor tells that this has begun, or that nobody

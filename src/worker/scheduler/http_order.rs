@@ -4,6 +4,7 @@ use pg_tock_core::http::wire::{HttpOrder, SealedSecret};
 use pg_tock_core::run::Overlap;
 use pgrx::pg_sys;
 
+use super::jobs::Job;
 use super::pool::Current;
 use crate::guc;
 use crate::pg::text::ServerText;
@@ -22,6 +23,12 @@ pub(super) struct Order<'a> {
     pub(super) secrets: Vec<SealedSecret>,
 }
 
+/// How long the request of a job may take, in microseconds.
+pub(super) fn timeout(job: &Job) -> u64 {
+    let own = job.policy.timeout.and_then(|timeout| u64::try_from(timeout).ok());
+    own.unwrap_or_else(|| u64::try_from(guc::http::timeout().as_micros()).unwrap_or(u64::MAX))
+}
+
 impl Order<'_> {
     /// The message for the worker; None for a job that is none of HTTP.
     pub(super) fn encode(self, database: u32) -> Option<Vec<u8>> {
@@ -29,7 +36,6 @@ impl Order<'_> {
         let job = &current.job;
         let http = job.http.as_deref()?;
         let name = job.name.as_deref().unwrap_or_default();
-        let default = u64::try_from(guc::http::timeout().as_micros()).unwrap_or(u64::MAX);
         let own = job.policy.timeout.and_then(|timeout| u64::try_from(timeout).ok());
         let order = HttpOrder {
             slot,
@@ -52,9 +58,10 @@ impl Order<'_> {
             follow_redirects: http.follow_redirects,
             alert: None,
             secrets,
-            timeout: own.unwrap_or(default),
+            timeout: timeout(job),
             max_wait: own.unwrap_or(MAX_WAIT),
             retry_max_delay: u64::try_from(job.policy.retry.max_delay).unwrap_or(u64::MAX),
+            dry: current.dry,
         };
         Some(order.encode())
     }

@@ -48,9 +48,11 @@ pub(crate) struct Job {
 }
 
 impl Job {
-    /// The same job with another command.
-    pub(crate) fn with_command(&self, command: &CStr) -> Self {
-        Self { command: command.to_owned(), ..self.clone() }
+    /// The same job with another command, and another request if it sends one.
+    pub(crate) fn with_command(&self, command: &CStr, http: Option<&HttpJob>) -> Self {
+        let http =
+            http.or(self.http.as_deref()).filter(|_| self.http.is_some()).cloned().map(Box::new);
+        Self { command: command.to_owned(), http, ..self.clone() }
     }
 
     /// The schedule's text if its only instant makes the job be over.
@@ -221,7 +223,7 @@ impl Jobs {
         if let Some(covered) = row.window_start {
             self.cover(id, covered);
         }
-        let key = place(&row)?;
+        let key = place(&row, options.run_if.is_some())?;
         let policy = if row.options.is_none() {
             let common = self.common.get_or_insert_with(|| Rc::new(Policy::read(&options)));
             Rc::clone(common)
@@ -414,7 +416,7 @@ impl Jobs {
 }
 
 /// Where and as whom the job runs.
-fn place(row: &JobRow) -> Result<PoolKey, String> {
+fn place(row: &JobRow, asks: bool) -> Result<PoolKey, String> {
     if !guc::is_local_node(&row.nodename) {
         return Err(format!(
             "job {} belongs to node \"{}\", which is not this server, and does not run here",
@@ -434,7 +436,8 @@ fn place(row: &JobRow) -> Result<PoolKey, String> {
             row.id
         ));
     }
-    if row.http.is_some() {
+    // An executor asks the condition of a job that has one.
+    if row.http.is_some() && !asks {
         return Ok(PoolKey::http(role));
     }
     // A database that does not exist has the oid 0: its runs fail, and say why.

@@ -45,6 +45,8 @@ pub(crate) struct Current {
     pub(crate) watched: Watched,
     /// It is rolled back, and leaves nothing.
     pub(crate) dry: bool,
+    /// It only asks the condition of an HTTP job, whose request is sent then.
+    pub(crate) asks: bool,
 }
 
 impl Current {
@@ -68,6 +70,7 @@ impl Current {
             requested_by: None,
             watched: Watched::default(),
             dry: false,
+            asks: false,
         }
     }
 }

@@ -20,6 +20,7 @@ use super::company::settle;
 use super::jobs::Job;
 use super::runs::End;
 use crate::catalog::attempts::{self, Retry, Unfollowed};
+use crate::catalog::http::HttpJob;
 use crate::catalog::request::{self, Request};
 use crate::catalog::state;
 use crate::guc;
@@ -30,6 +31,8 @@ use crate::pg::{time, txn};
 pub(super) struct Special {
     /// The command to run, where that is not the job's.
     pub(super) command: Option<CString>,
+    /// The request to send, where that is not the job's.
+    http: Option<Box<HttpJob>>,
     /// Its occurrence is none of the schedule.
     pub(super) by_hand: bool,
     /// It is claimed before it begins: an attempt before it crashed.
@@ -59,11 +62,11 @@ impl Retries {
         run.and_then(|run| self.special.get(&run)).is_some_and(|special| special.claim)
     }
 
-    /// The job as a run has it, which may have a command of its own.
+    /// The job as a run has it, which may have a command or a request of its own.
     pub(super) fn as_asked(&self, run: Option<RunId>, job: Rc<Job>) -> Rc<Job> {
-        let special = run.and_then(|run| self.special.get(&run));
-        match special.and_then(|special| special.command.as_ref()) {
-            Some(command) => Rc::new(job.with_command(command)),
+        let Some(special) = run.and_then(|run| self.special.get(&run)) else { return job };
+        match &special.command {
+            Some(command) => Rc::new(job.with_command(command, special.http.as_deref())),
             None => job,
         }
     }
@@ -72,8 +75,10 @@ impl Retries {
     fn note(&mut self, run: RunId, request: &Request) {
         let (by_hand, claim) = (request.by_hand, request.after_crash);
         let command = request.command.clone();
+        // It was a request when its run was claimed.
+        let http = request.http.as_deref().and_then(|json| HttpJob::read(json).ok()).map(Box::new);
         if command.is_some() || by_hand || claim {
-            self.special.insert(run, Special { command, by_hand, claim });
+            self.special.insert(run, Special { command, http, by_hand, claim });
         }
     }
 
@@ -174,6 +179,7 @@ impl Scheduler {
                 not_before: Some(retry.at),
                 by: None,
                 command: None,
+                http: None,
                 by_hand: retry.by_hand,
                 after_crash: retry.after_crash,
                 taken_back: None,

@@ -263,7 +263,7 @@ impl Scheduler {
 
     pub(super) fn cancel(&mut self, id: ExecutorId, cause: Cause) {
         let Some(executor) = self.executors.get_mut(&id) else {
-            return self.cancel_http(id, time::now());
+            return self.cancel_http(id, cause, time::now());
         };
         if let Some(current) = &mut executor.current {
             let reason = match cause {
@@ -292,7 +292,11 @@ impl Scheduler {
             return;
         };
         let dry = dry_run.is_some();
-        let local = job.key.database == self.oid && guc::log_run() && !dry;
+        let asks = job.http.is_some();
+        if asks && dry {
+            return self.send_instead(id, occurrence, claim, now); // it does not ask
+        }
+        let local = job.key.database == self.oid && guc::log_run() && !dry && !asks;
         if self.is_held(&occurrence, local) {
             self.engine.hold(job.id);
             self.not_begun(id, occurrence, claim, now);
@@ -304,7 +308,7 @@ impl Scheduler {
         };
         // Without a ledger only the cursor tells that this has begun, or that nobody asks any more.
         let told = occurrence.is_nominal() || occurrence.run.is_some();
-        if !guc::log_run() && told && !Records::pass(occurrence) {
+        if !guc::log_run() && told && !asks && !Records::pass(occurrence) {
             return self.not_now(id, occurrence, claim, now);
         }
         let current = Current {
@@ -319,8 +323,9 @@ impl Scheduler {
             requested_by: self.asked.by(run),
             watched: Watched::new(job.policy.timeout, job.policy.stuck_after),
             dry,
+            asks,
         };
-        let flush_lsn = if local || dry || !guc::log_run() {
+        let flush_lsn = if local || dry || asks || !guc::log_run() {
             0
         } else {
             let pid = self.executors.get(&id).map(|executor| executor.slot.pid());
@@ -347,6 +352,7 @@ impl Scheduler {
             fresh: job.policy.fresh,
             window: window.filter(|_| !shares),
             dry_run,
+            only_asks: asks,
             requested_by: current.requested_by.as_deref(),
             run_if: job.policy.run_if.as_deref(),
             timeout: job.policy.timeout,

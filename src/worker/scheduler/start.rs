@@ -59,11 +59,12 @@ impl Scheduler {
                 job: self.jobs.stranger(run.job, executor_key(slot)),
                 handed_at: run.started_at,
                 claim: false,
-                local: slot.database() == self.oid,
+                local: slot.database() == self.oid && !slot.asks(),
                 record_at: None,
                 extension: 0,
                 requested_by: None,
                 watched: Watched::adopted(),
+                asks: slot.asks(),
                 dry: asks::of_scheduler(self.oid)
                     .any(|ask| ask.run() == Some(run.run) && ask.wanted().dry.is_some()),
             });

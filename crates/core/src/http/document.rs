@@ -1,10 +1,14 @@
 //! A job's request as JSON has it: keys of `cron.set_job` and of `cron.create_job(jsonb)`, and
 //! column `http` of `cron.job`.
 //!
-//! Owns one invariant: a document that was [`read`] has every key with the type it must have, and
-//! reads as the same request again.
+//! Owns two invariants: a document that was [`read`] has every key with the type it must have, and
+//! reads as the same request again; and an attempt that somebody asks for sends the request of the
+//! run it repeats, or nothing ([`kept`], [`again`]).
 
-use serde_json::{Map, Value as Json};
+use std::fmt::Write as _;
+
+use serde_json::{Map, Value as Json, json};
+use sha2::{Digest as _, Sha256};
 
 use super::Refused;
 use super::request::{Arguments, Request};
@@ -12,6 +16,9 @@ use super::request::{Arguments, Request};
 /// The keys of a request, in the order of the arguments of `cron.create_http_job`.
 pub const KEYS: [&str; 6] =
     ["url", "method", "headers", "body", "expect_status", "follow_redirects"];
+
+/// What a request expects that does not say.
+const EXPECT_STATUS: &str = "200-299";
 
 /// Takes the keys of a request, `null`s included, out of the options of a job.
 #[must_use]
@@ -38,7 +45,7 @@ pub fn read(parts: &Map<String, Json>) -> Result<(Request, Map<String, Json>), R
     let headers = given("headers").unwrap_or(&none);
     let body =
         given("body").map(|body| body.as_str().map_or_else(|| body.to_string(), str::to_owned));
-    let expect_status = text(given("expect_status"), "expect_status", "200-299")?;
+    let expect_status = text(given("expect_status"), "expect_status", EXPECT_STATUS)?;
     let follow_redirects = match given("follow_redirects") {
         None => false,
         Some(Json::Bool(flag)) => *flag,
@@ -63,6 +70,68 @@ pub fn read(parts: &Map<String, Json>) -> Result<(Request, Map<String, Json>), R
     document.insert("expect_status".to_owned(), expect_status.into());
     document.insert("follow_redirects".to_owned(), follow_redirects.into());
     Ok((request, document))
+}
+
+/// The most bytes of a request, as JSON, that the row of a run has as a whole.
+pub const MAX_KEPT: usize = 8 * 1024;
+
+/// What the row of a run keeps of the request of its job, placeholders and all: `request`, or
+/// `request_sha256` if that would be too long. Keys that have their defaults are left out.
+#[must_use]
+pub fn kept(document: &Map<String, Json>) -> Json {
+    let is_default = |key: &str, value: &Json| match key {
+        "headers" => value.as_object().is_some_and(Map::is_empty),
+        "expect_status" => value == EXPECT_STATUS,
+        "follow_redirects" => value == false,
+        _ => value.is_null(),
+    };
+    let mut parts = document.clone();
+    parts.retain(|key, value| !is_default(key, value));
+    let parts = Json::Object(parts);
+    let text = parts.to_string();
+    if text.len() <= MAX_KEPT {
+        return json!({"request": parts});
+    }
+    let digest = Sha256::digest(text).iter().fold(String::new(), |mut hex, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    });
+    json!({"request_sha256": digest})
+}
+
+/// What one more attempt at the occurrence of a run is to send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Again {
+    /// What the row of the run has kept.
+    Kept(Json),
+    /// What the job says at present, which is the same, or nothing at all: neither is a request.
+    Present,
+    /// What the run sent is not known any more, or one of the two is none of HTTP.
+    Lost,
+}
+
+/// Decides that. `ran`: column `http` of the run; `present`: that of its job; `same_command`: both
+/// have the same `command`.
+#[must_use]
+pub fn again(ran: Option<&Json>, present: Option<&Json>, same_command: bool) -> Again {
+    let part = |key: &str| ran.and_then(|ran| ran.get(key)).filter(|part| !part.is_null());
+    let Some(present) = present else {
+        let was_http = part("request").or_else(|| part("request_sha256")).is_some();
+        return if was_http { Again::Lost } else { Again::Present };
+    };
+    if let Some(request) = part("request") {
+        return Again::Kept(request.clone());
+    }
+    let same = match part("request_sha256") {
+        // It failed before there was a request.
+        None => same_command,
+        digest => {
+            present.as_object().map(kept).as_ref().and_then(|kept| kept.get("request_sha256"))
+                == digest
+        }
+    };
+    if same { Again::Present } else { Again::Lost }
 }
 
 fn text<'a>(
@@ -120,6 +189,34 @@ mod tests {
         ] {
             assert_eq!(read(&map(&given)).unwrap_err().argument(), argument, "{given}");
         }
+    }
+
+    #[test]
+    fn an_attempt_asked_for_sends_what_the_run_sent() {
+        let stored = |body: &str| {
+            let parts = map(&json!({"url": "https://h/{{secret:a}}", "body": body}));
+            read(&parts).unwrap().1
+        };
+        let (short, long) = (stored("x"), stored(&"x".repeat(MAX_KEPT)));
+        let other = Json::Object(stored(&"y".repeat(MAX_KEPT)));
+        let parts = json!({"method": "POST", "url": "https://h/{{secret:a}}", "body": "x"});
+        assert_eq!(kept(&short), json!({"request": parts}));
+        assert_eq!(read(&map(&parts)).unwrap().1, short, "nothing is lost");
+        assert_eq!(kept(&long)["request_sha256"].as_str().map(str::len), Some(64));
+        assert!(kept(&long).to_string().len() < 100, "only that");
+        let (in_short, in_long) = (kept(&short), kept(&long));
+        let is_kept = Again::Kept(parts);
+        for same_command in [false, true] {
+            assert_eq!(again(Some(&in_short), Some(&other), same_command), is_kept);
+            assert_eq!(again(Some(&in_short), None, same_command), Again::Lost);
+            assert_eq!(again(Some(&in_long), None, same_command), Again::Lost);
+            assert_eq!(again(Some(&in_long), Some(&other), same_command), Again::Lost);
+            let long = Json::Object(long.clone());
+            assert_eq!(again(Some(&in_long), Some(&long), same_command), Again::Present);
+            assert_eq!(again(None, None, same_command), Again::Present, "SQL then and now");
+        }
+        assert_eq!(again(None, Some(&other), true), Again::Present, "it had not come to a request");
+        assert_eq!(again(None, Some(&other), false), Again::Lost, "SQL then");
     }
 
     #[test]

@@ -70,6 +70,8 @@ pub struct HttpOrder {
     pub max_wait: u64,
     /// The longest wait that a `Retry-After` may ask for, in microseconds.
     pub retry_max_delay: u64,
+    /// Nothing is to be sent: the report says what would be, and where to (`cron.dry_run`).
+    pub dry: bool,
 }
 
 /// A secret as it is stored.
@@ -259,6 +261,7 @@ mod tests {
             timeout: u64::MAX,
             max_wait: 0,
             retry_max_delay: 1,
+            dry: false,
         }
     }
 

@@ -8,6 +8,7 @@ use pg_tock_core::run::{Guarantee, Outcome};
 use pg_tock_core::secret::Secret;
 use pg_tock_http::cipher::Keyring;
 use pg_tock_http::job::Run;
+use pg_tock_http::look::Look;
 use serde_json::json;
 
 use crate::support::{Harness, SECRET, Servers};
@@ -41,6 +42,7 @@ fn order(url: String) -> HttpOrder {
         timeout: 30_000_000,
         max_wait: 30_000_000,
         retry_max_delay: 5_000_000,
+        dry: false,
     }
 }
 
@@ -109,6 +111,42 @@ fn runs_that_cannot_be_sent_are_reported() {
     let mut damaged = good;
     damaged.secrets[0].stored.pop();
     assert_eq!(problem(damaged), "secret \"key\": stored value of the secret is not authentic");
+}
+
+/// What the worker does with the message of a dry run.
+fn look(harness: &mut Harness, order: &HttpOrder) -> HttpReport {
+    let run = Run::begin(order);
+    match Look::at(&run, order, &keys(), "0.1.0") {
+        Ok(look) => look.report(harness.inspect(look.host())),
+        Err(report) => *report,
+    }
+}
+
+#[test]
+fn a_look_shows_the_request_without_secrets_and_where_it_may_go() {
+    let mut harness = Harness::new();
+    let mut asked = order("http://127.0.0.1:9/{{secret:key}}".to_owned());
+    asked.body =
+        Some(format!("{{\"key\": \"{{{{secret:key}}}}\", \"long\": \"{}\"}}", "ä".repeat(8192)));
+    let report = look(&mut harness, &asked);
+    assert_eq!((report.outcome, report.sqlstate.as_deref()), (Outcome::Succeeded, None));
+    assert_eq!(report.message, "request would be sent to 127.0.0.1");
+    let request = &report.details["request"];
+    assert_eq!(
+        (&request["method"], &request["url"]),
+        (&json!("POST"), &json!("http://127.0.0.1:9/***"))
+    );
+    assert_eq!(request["headers"]["authorization"], json!("Bearer ***"));
+    assert!(request["body"].as_str().unwrap().starts_with("{\"key\": \"***\", "));
+    assert!(request["body"].as_str().unwrap().len() <= 8192 && request["body_cut"] == json!(true));
+    assert_eq!(report.details["addresses"], json!([{"address": "127.0.0.1", "allowed": true}]));
+    assert!(!report.details.to_string().contains(SECRET));
+
+    let refused = look(&mut harness, &order("http://169.254.169.254/".to_owned()));
+    assert_eq!((refused.outcome, refused.sqlstate.as_deref()), (Outcome::Failed, Some("42501")));
+    assert_eq!(refused.details["addresses"][0]["allowed"], json!(false));
+    let gone = look(&mut harness, &HttpOrder { secrets: Vec::new(), ..asked });
+    assert_eq!((gone.outcome, gone.sqlstate.as_deref()), (Outcome::Failed, Some("22023")));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use pg_tock_core::http::request::{Arguments, Request};
 use pg_tock_core::http::template::Values;
 use pg_tock_core::secret::Secret;
 use pg_tock_core::time::{JobId, RunId, Timestamp};
-use pg_tock_http::{Client, Completion, Config, Event, Order, Resolve, ResolveError};
+use pg_tock_http::{Client, Completion, Config, Event, Order, Resolve, ResolveError, Seen};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::net::{TcpListener, TcpStream};
@@ -217,6 +217,16 @@ impl Harness {
         let place = self.events.iter().position(is_it).unwrap();
         match self.events.remove(place) {
             Event::Done(done) => *done,
+            _ => unreachable!(),
+        }
+    }
+
+    /// The addresses of a host.
+    pub(crate) fn inspect(&mut self, host: &str) -> Result<Vec<Seen>, String> {
+        self.client.inspect(0, host);
+        self.wait_until(|events| matches!(events.last(), Some(Event::Inspected { .. })));
+        match self.events.pop() {
+            Some(Event::Inspected { addresses, .. }) => addresses,
             _ => unreachable!(),
         }
     }

@@ -1,0 +1,101 @@
+//! How HTTP runs end: as the worker reports, or as the slot says of one whose worker is gone.
+//!
+//! Owns the rule what the column `reason` says of them: who ended a run and why, the limit it came
+//! to, or what held its request back.
+
+use pg_tock_core::cancel;
+use pg_tock_core::http::wire::HttpReport;
+use pg_tock_core::run::{Condition, Guarantee, Outcome};
+use pg_tock_core::time::Timestamp;
+
+use super::http::HttpRun;
+use super::runs::End;
+use crate::catalog::http::HttpAnswer;
+
+/// The column `reason` of a run that ended with the worker.
+const ENDED: &str = "HTTP worker ended";
+
+pub(super) const fn guarantee(retries: bool) -> Guarantee {
+    if retries { Guarantee::AtLeastOnce } else { Guarantee::AtMostOnce }
+}
+
+/// How a run ended whose worker is gone: as its slot says, or it died with the worker.
+pub(super) fn last_will(run: &HttpRun, now: Timestamp) -> End {
+    let ending = run.slot.ending();
+    let cancelled = ending.is_some_and(|ending| ending.outcome == Outcome::Cancelled);
+    let message = match &ending {
+        Some(ending) => ending
+            .http_status
+            .map_or_else(|| "HTTP worker ended".to_owned(), |status| format!("HTTP {status}")),
+        None => "HTTP worker ended unexpectedly".to_owned(),
+    };
+    End {
+        outcome: ending.map_or(Outcome::Crashed, |ending| ending.outcome),
+        guarantee: guarantee(run.retries),
+        recorded: false,
+        condition: Condition::Met,
+        held: None,
+        again: false,
+        reaches_outside: false,
+        started_at: run.slot.current().started_at,
+        ended_at: ending.map_or(now, |ending| ending.ended_at),
+        row_count: None,
+        sqlstate: ending.and_then(|ending| ending.sqlstate),
+        message,
+        error: None,
+        cause: run.slot.cause().filter(|_| cancelled),
+        reason: run.slot.reason().filter(|_| cancelled).or(Some(ENDED.as_bytes().to_vec())),
+        http: Some(Box::new(HttpAnswer {
+            status: ending.and_then(|ending| ending.http_status),
+            transient: true,
+            ..HttpAnswer::default()
+        })),
+    }
+}
+
+/// A report as an end.
+pub(super) fn end_of(report: HttpReport, run: &HttpRun) -> End {
+    let cause = run.slot.cause().filter(|_| report.outcome == Outcome::Cancelled);
+    let reason = reason(&report, run);
+    End {
+        outcome: report.outcome,
+        guarantee: report.guarantee,
+        recorded: false,
+        condition: Condition::Met,
+        held: report.held,
+        again: false,
+        reaches_outside: false,
+        started_at: Timestamp(report.started_at),
+        ended_at: Timestamp(report.ended_at),
+        row_count: None,
+        sqlstate: report.sqlstate.and_then(|code| code.into_bytes().try_into().ok()),
+        message: report.message,
+        error: None,
+        cause,
+        reason,
+        http: Some(Box::new(HttpAnswer {
+            status: report.http_status,
+            response: report.response,
+            details: Some(report.details),
+            transient: report.transient,
+            retry_after: report.retry_after.and_then(|after| i64::try_from(after).ok()),
+        })),
+    }
+}
+
+/// What the row of a run says of why it ended, where it was made to.
+fn reason(report: &HttpReport, run: &HttpRun) -> Option<Vec<u8>> {
+    let text = |key: &str| report.details.get(key).and_then(serde_json::Value::as_str);
+    match report.outcome {
+        Outcome::Cancelled => run.slot.reason(),
+        Outcome::Crashed => Some(ENDED.as_bytes().to_vec()),
+        _ if text("held_by").is_some() => text("held_by").map(|word| word.as_bytes().to_vec()),
+        // Making a connection has a limit of its own, and the message says so.
+        Outcome::Timeout => {
+            let limit = run.slot.current().lasting.timeout?;
+            let lasted = report.ended_at.saturating_sub(report.started_at);
+            (lasted >= limit).then(|| cancel::timeout_reason(limit).into_bytes())
+        }
+        _ => None,
+    }
+}
