@@ -66,6 +66,7 @@ create function note(part int) returns void language sql as $$
   values (current_setting('cron.job_id')::bigint, current_setting('cron.run_id')::bigint,
           current_setting('cron.scheduled_for')::timestamptz, part) $$";
 
+// Together they want fewer executors at a time than there are worker slots.
 const KINDS: &[Kind] = &[
     Kind {
         name: "one row",
@@ -254,15 +255,15 @@ const KINDS: &[Kind] = &[
     },
     Kind {
         name: "timed out",
-        count: 6,
+        count: 4,
         schedules: &["2 seconds", "3 seconds"],
         command: "select note(1); select pg_sleep(30)",
         owes: Owes::Nothing,
-        options: |n| json!({ "timeout": (["200 milliseconds", "900 milliseconds"][index(n % 2)]) }),
+        options: |n| json!({ "timeout": (["100 milliseconds", "600 milliseconds"][index(n % 2)]) }),
     },
     Kind {
         name: "replaced",
-        count: 5,
+        count: 2,
         schedules: &["1 second"],
         command: "select note(1); select pg_sleep(0.5 + random())",
         owes: Owes::ExactlyOnce(1),
@@ -270,15 +271,15 @@ const KINDS: &[Kind] = &[
     },
     Kind {
         name: "overlapping",
-        count: 5,
+        count: 2,
         schedules: &["1 second"],
-        command: "select note(1); select pg_sleep(2 * random())",
+        command: "select note(1); select pg_sleep(1.5 * random())",
         owes: Owes::ExactlyOnce(1),
         options: |_| json!({ "on_overlap": "allow", "max_concurrency": 3 }),
     },
     Kind {
         name: "skipping",
-        count: 5,
+        count: 2,
         schedules: &["1 second"],
         command: "select note(1); select pg_sleep(2 * random())",
         owes: Owes::ExactlyOnce(1),

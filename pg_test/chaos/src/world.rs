@@ -37,7 +37,7 @@ impl World {
             .conf("max_connections", "40")
             .conf("max_parallel_workers", "16")
             .conf("max_parallel_workers_per_gather", "16")
-            .max_worker_processes(18)
+            .max_worker_processes(22)
             .start();
         Self {
             cluster,
