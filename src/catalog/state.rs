@@ -39,7 +39,8 @@ const COUNT: &str = "INSERT INTO cron.job_stat AS s (jobid, total_runs, successf
       last_status = excluded.last_status, last_end = excluded.last_end, \
       last_error = coalesce(excluded.last_error, s.last_error)";
 
-const COUNTED: &str = "UPDATE cron.engine_state SET counted_below = $1";
+// A scheduler that has drawn no id yet knows of no run, and must not move the mark back.
+const COUNTED: &str = "UPDATE cron.engine_state SET counted_below = greatest(counted_below, $1)";
 
 // Runs that were recorded but not counted when the last scheduler ended: those past the mark, and
 // past the last run counted for their job.
@@ -75,8 +76,9 @@ const CATCH_UP: &str = "INSERT INTO cron.job_stat AS s (jobid, total_runs, succe
       last_status = excluded.last_status, last_end = excluded.last_end, \
       last_error = coalesce(excluded.last_error, s.last_error)";
 
-// $1 is a run that goes on.
+// $1 is a run that goes on. Rows without an end may be those of dead runs somebody has locked.
 const MARK_CAUGHT_UP: &str = "UPDATE cron.engine_state SET counted_below = coalesce(least($1, \
+      (SELECT pg_catalog.min(d.runid) FROM cron.job_run_details d WHERE d.end_time IS NULL), \
       greatest(counted_below, (SELECT pg_catalog.max(d.runid) OPERATOR(pg_catalog.+) 1 \
        FROM cron.job_run_details d WHERE d.end_time IS NOT NULL))), 1)";
 

@@ -144,7 +144,7 @@ impl Scheduler {
         let Some(Ok(found)) = found else {
             // Until then everybody waits for those he waited for.
             company.unread.extend(ids.into_iter().map(JobId));
-            company.renamed = true;
+            (company.renamed, company.read_at) = (true, time::now());
             self.database.changes.push_everything();
             return;
         };

@@ -19,6 +19,10 @@ const LOCK_RETRY: i64 = Timestamp::SECOND / 10;
 /// server log: their attempts were the last.
 const MOST_OF_A_JOB: usize = 10_000;
 
+/// Most jobs whose retries are written in one transaction: each takes a lock, and the table of locks is
+/// everybody's.
+const AT_ONCE: usize = 256;
+
 /// Retries that have been decided.
 #[derive(Debug, Default)]
 pub(super) struct Decided {
@@ -88,6 +92,9 @@ impl Decided {
         let done = txn::run("asking for retries", || {
             let mut done = Vec::new();
             for (&job, retries) in unwritten {
+                if done.len() >= AT_ONCE {
+                    break;
+                }
                 if !JobLock::of_requests(scheduler, job).has_for_transaction() {
                     continue;
                 }
@@ -102,10 +109,14 @@ impl Decided {
             self.written.truncate(before);
             return false;
         };
+        let more = done.len() >= AT_ONCE;
         for job in done {
             self.forget(job);
         }
         self.next = (!self.is_written()).then(|| time::now().plus(LOCK_RETRY));
+        if more {
+            self.hurry();
+        }
         true
     }
 

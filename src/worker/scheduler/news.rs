@@ -3,12 +3,14 @@
 //! Invariant: while a table is locked everything goes on as it was read last, and what has changed
 //! takes effect soon after the lock is gone.
 
+use std::collections::HashSet;
+
 use pg_tock_core::time::{JobId, Timestamp};
 use pgrx::pg_sys;
 
 use super::resume::Puts;
 use super::retries::Retries;
-use super::sweep::Page;
+use super::sweep::{PAGE, Page};
 use super::{Scheduler, start};
 use crate::catalog::load::{self, JobRow};
 use crate::pg::txn::{self, Failure};
@@ -24,7 +26,7 @@ const LEFT_RETRY: i64 = Timestamp::SECOND;
 
 /// How many jobs are read at a time when they are read for the first time: so many that planning
 /// costs nothing, and so few that they need little memory.
-const FIRST_PAGE: i64 = 25_000;
+const FIRST_PAGE: usize = 25_000;
 
 /// How often all jobs are read at the most.
 pub(super) const READ_ALL_PAUSE: i64 = Timestamp::SECOND;
@@ -52,6 +54,9 @@ impl Scheduler {
             // What is said of single jobs does not wait for that.
             (news.everything, news.roles) = (false, false);
             self.news.everything = true;
+        }
+        if news.jobs.len() > PAGE {
+            self.news.jobs = news.jobs.split_off(PAGE);
         }
         if news.is_empty() {
             return;
@@ -84,7 +89,7 @@ impl Scheduler {
         if self.read_at.is_some() {
             return self.read_at;
         }
-        if self.sweep.is_some() {
+        if self.sweep.is_some() || !self.news.jobs.is_empty() {
             return Some(Timestamp(0));
         }
         self.news.everything.then(|| self.read_all_at.plus(READ_ALL_PAUSE))
@@ -93,7 +98,8 @@ impl Scheduler {
     /// Acts upon news. False if that has to wait.
     fn read(&mut self, news: &News) -> bool {
         if news.everything || news.roles {
-            return self.read_all() && (!news.ledger || !self.installed || self.put_in_order());
+            let look = |this: &mut Self| this.put_in_order() && this.look_again();
+            return self.read_all() && (!news.ledger || !self.installed || look(self));
         }
         if !self.installed {
             // Jobs that change say that the extension is there, whatever was seen before.
@@ -173,6 +179,7 @@ impl Scheduler {
 
     /// Reads some jobs.
     fn read_some(&mut self, ids: &[i64]) -> bool {
+        let mut there = HashSet::new();
         let read = txn::attempt("reading jobs", || {
             let Some(installed) = load::installed()? else { return Ok(None) };
             if !lock::try_read_table(installed.jobs) {
@@ -182,16 +189,15 @@ impl Scheduler {
         });
         let rows = match read {
             Ok(Ok::<_, pgrx::spi::Error>(Some(rows))) => rows,
-            Err(Failure::Data) => match self.read_halves(ids) {
+            Err(Failure::Data) => match self.read_halves(ids, &mut there) {
                 Some(rows) => rows,
                 None => return false,
             },
             _ => return false,
         };
-        for &id in ids {
-            if !rows.iter().any(|row| row.id == id) {
-                self.drop_job(JobId(id));
-            }
+        there.extend(rows.iter().map(|row| row.id));
+        for id in ids.iter().filter(|id| !there.contains(id)) {
+            self.drop_job(JobId(*id));
         }
         self.note_moves();
         self.saw(&rows);
@@ -201,19 +207,29 @@ impl Scheduler {
         self.take_requests(Some(ids)).is_some()
     }
 
-    /// Reads these jobs but for those that cannot be read. `None`: it has to wait.
-    pub(super) fn read_halves(&mut self, ids: &[i64]) -> Option<Vec<JobRow>> {
+    /// Reads these jobs but for those that cannot be read, whose ids are added to `there`. `None`: it has
+    /// to wait.
+    pub(super) fn read_halves(
+        &mut self,
+        ids: &[i64],
+        there: &mut HashSet<i64>,
+    ) -> Option<Vec<JobRow>> {
         match txn::attempt("reading jobs", || load::some(ids)) {
             Ok(rows) => rows.ok(),
             Err(Failure::Other) => None,
             Err(Failure::Data) => {
                 let (left, right) = ids.split_at(ids.len() / 2);
                 if left.is_empty() {
-                    right.iter().for_each(|&id| self.jobs.cannot_read(JobId(id)));
+                    for &id in right {
+                        self.jobs.cannot_read(JobId(id));
+                        self.engine.drop_job(JobId(id));
+                        self.nobody_waits_for(JobId(id));
+                        there.insert(id);
+                    }
                     return Some(Vec::new());
                 }
-                let mut rows = self.read_halves(left)?;
-                rows.extend(self.read_halves(right)?);
+                let mut rows = self.read_halves(left, there)?;
+                rows.extend(self.read_halves(right, there)?);
                 Some(rows)
             }
         }

@@ -86,6 +86,8 @@ pub(crate) struct Records {
     no_ids_until: Option<Timestamp>,
     drawn_at: Timestamp,
     next_id: i64,
+    /// What an earlier scheduler left has been looked at: the mark up to which runs are counted may move.
+    pub(super) may_mark: bool,
 }
 
 impl Records {
@@ -416,7 +418,8 @@ impl Records {
         let mut taken: Vec<(JobId, Progress)> =
             jobs.into_iter().filter_map(|job| self.progress.remove_entry(&job)).collect();
         let below = oldest.map_or(self.next_id, |run| run.0);
-        let below = (self.progress.is_empty() && self.decided.is_written()).then_some(below);
+        let all = self.progress.is_empty() && self.decided.is_written();
+        let below = (all && self.may_mark).then_some(below);
         let tallies: Vec<(JobId, Tally)> = taken
             .iter_mut()
             .filter_map(|(job, progress)| Some((*job, progress.tally.take()?)))

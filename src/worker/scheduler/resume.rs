@@ -16,7 +16,7 @@ use super::news::READ_RETRY;
 use crate::catalog::load::JobRow;
 use crate::catalog::request;
 use crate::catalog::state::{self, Recorded};
-use crate::pg::{time, txn};
+use crate::pg::{lock, time, txn};
 
 /// So many jobs at a time are looked up in the ledger whether or not anything of them is due: the
 /// clock may have been set back.
@@ -33,6 +33,9 @@ struct Fresh {
     spec: JobSpec,
     after: Timestamp,
 }
+
+/// What the ledger has of jobs: rows, and stretches that were skipped.
+type Found = (Vec<Recorded>, Vec<(JobId, Timestamp, Timestamp)>);
 
 /// The instants of a job from `first` to `last`, up to a bound.
 fn instants_of(spec: &JobSpec, first: Timestamp, last: Timestamp) -> Vec<Timestamp> {
@@ -103,10 +106,9 @@ impl Scheduler {
         self.records.effective(&mut self.jobs.effective);
     }
 
-    /// Finds what is recorded of jobs beyond their cursors. Those for which that is not to be had, and
-    /// of which something may have run since, are left out: they are read again soon.
-    fn look_up(&mut self, fresh: &mut Vec<Fresh>) {
-        let now = time::now();
+    /// Finds what is recorded of jobs beyond their cursors. Where that is not to be had, those are left
+    /// out of which something may have run since: they are read again soon.
+    fn find(&mut self, fresh: &mut Vec<Fresh>, now: Timestamp) -> Option<Found> {
         let few = fresh.len() <= FEW;
         let due = |Fresh { spec, after }: &Fresh| {
             let counts_from_runs = spec.times.after_completion().is_some();
@@ -117,15 +119,31 @@ impl Scheduler {
             .filter(|job| few || due(job))
             .map(|job| (job.spec.id, job.after))
             .collect();
-        if since.is_empty() {
-            return;
-        }
-        let found = txn::run("looking up what has run", || {
-            Ok::<_, pgrx::spi::Error>((state::recorded(&since)?, state::skipped(&since)?))
-        });
-        let Some(Ok((rows, skips))) = found else {
-            return self.wait_for_the_ledger(fresh.extract_if(.., |job| due(job)).collect(), now);
+        let ledger = pgrx::pg_sys::Oid::from(self.ledger);
+        let look = || {
+            if !lock::try_read_table(ledger) {
+                return Ok(None);
+            }
+            Ok::<_, pgrx::spi::Error>(Some((state::recorded(&since)?, state::skipped(&since)?)))
         };
+        let found = match since.is_empty() {
+            true => Some(Found::default()),
+            false => txn::run("looking up what has run", look).and_then(Result::ok).flatten(),
+        };
+        if found.is_none() {
+            let wait = fresh.extract_if(.., |job| due(job)).collect();
+            self.wait_for_the_ledger(wait, now);
+        }
+        for job in fresh {
+            self.unknown.remove(&job.spec.id);
+        }
+        found
+    }
+
+    /// Leaves out of what is due what has a row, or a run on its way to one.
+    fn look_up(&mut self, fresh: &mut Vec<Fresh>) {
+        let now = time::now();
+        let (rows, skips) = self.find(fresh, now).unwrap_or_default();
         let mut done: HashMap<JobId, Vec<Timestamp>> = HashMap::new();
         let mut skipped: HashMap<JobId, Vec<(Timestamp, Timestamp)>> = HashMap::new();
         for (job, first, last) in skips {
@@ -143,7 +161,6 @@ impl Scheduler {
         }
         for job in fresh {
             let id = job.spec.id;
-            self.unknown.remove(&id);
             let mut instants = done.remove(&id).unwrap_or_default();
             instants.extend(self.records.unwritten(id));
             for (first, last) in skipped.remove(&id).unwrap_or_default() {

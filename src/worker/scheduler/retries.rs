@@ -161,7 +161,9 @@ impl Scheduler {
             state::catch_up(oldest, mark)?;
             request::forget_answered(kept)
         });
-        matches!(marked, Some(Ok(())))
+        let marked = matches!(marked, Some(Ok(())));
+        self.records.may_mark = marked && self.ledger_at.is_none();
+        marked
     }
 
     /// Makes retries known to the engine that have been written since.

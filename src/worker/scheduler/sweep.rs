@@ -13,7 +13,7 @@ use crate::pg::lock;
 use crate::pg::txn::{self, Failure};
 
 /// How many jobs are read between two looks at what is due: some milliseconds' worth.
-const PAGE: i64 = 500;
+pub(super) const PAGE: usize = 500;
 
 /// How many jobs are read at a time when one of them cannot be read.
 const AROUND: usize = 1_000;
@@ -109,7 +109,13 @@ impl Scheduler {
     }
 
     /// Reads so many jobs after this one, but for those that cannot be read. None: it has to wait.
-    pub(super) fn read_page(&mut self, installed: Installed, from: i64, most: i64) -> Option<Page> {
+    pub(super) fn read_page(
+        &mut self,
+        installed: Installed,
+        from: i64,
+        most: usize,
+    ) -> Option<Page> {
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
         let read = txn::attempt("reading the jobs", || {
             if !lock::try_read_table(installed.jobs) {
                 return Ok(None);
@@ -124,9 +130,12 @@ impl Scheduler {
             // A value in one of them makes the query fail: that one is left out.
             Err(Failure::Data) => {
                 let ids = txn::run("reading the ids of jobs", || load::ids(from, most))?.ok()?;
-                let mut rows = Vec::new();
+                let (mut rows, mut there) = (Vec::new(), HashSet::new());
                 for some in ids.chunks(AROUND) {
-                    rows.extend(self.read_halves(some)?);
+                    rows.extend(self.read_halves(some, &mut there)?);
+                }
+                if let Some(sweep) = &mut self.sweep {
+                    sweep.there.extend(there);
                 }
                 Some(Page { rows, last: ids.last().copied() })
             }
