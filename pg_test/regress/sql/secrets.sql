@@ -115,7 +115,9 @@ GRANT EXECUTE ON FUNCTION cron.rotate_secrets() TO regress_tock_bob;
 SET ROLE regress_tock_bob;
 SELECT cron.rotate_secrets();
 SET cron.secret_key_file = '/tmp/keys';
+\set VERBOSITY sqlstate
 SHOW cron.secret_key_file;
+\set VERBOSITY default
 RESET ROLE;
 SELECT cron.rotate_secrets();
 SHOW cron.secret_key_file;
