@@ -121,7 +121,9 @@ fn a_ledger_locked_while_a_scheduler_starts_makes_it_forget_nothing() {
     let cluster = Cluster::builder().conf("max_prepared_transactions", "2").start();
     let job = cluster.schedule("tick", "1 second", "select 1");
     let before = cluster.finished_runs(job, 3).len();
-    // How far it has come is written now and then, and without waiting for the disk: the ledger knows more.
+    // How far it has come is written now and then, and here not at all: the ledger knows more.
+    let mut behind = cluster.client();
+    behind.batch_execute("begin; lock table cron.job_state in share mode").expect("a lock");
     cluster.wait_for(
         "(select max(scheduled_for) from cron.job_run_details) \
          > (select coalesce(cursor, effective_from) from cron.job_state)",

@@ -8,7 +8,10 @@ CREATE ROLE regress_tock_ann LOGIN;
 CREATE ROLE regress_tock_bob LOGIN;
 GRANT USAGE ON SCHEMA cron TO regress_tock_ann, regress_tock_bob;
 SELECT cron.create_job('daily', '0 3 * * *', 'SELECT 2', username => 'regress_tock_ann') AS id \gset
-\d+ cron.dead_letters
+-- The view, but not in \d+'s words: they differ between PostgreSQL's majors.
+SELECT attname, format_type(atttypid, atttypmod), col_description(attrelid, attnum)
+FROM pg_attribute WHERE attrelid = 'cron.dead_letters'::regclass AND attnum > 0 ORDER BY attnum;
+SELECT relkind, reloptions FROM pg_class WHERE oid = 'cron.dead_letters'::regclass;
 -- Seven days: succeeded; failed; failed and then succeeded; failed twice; timed out; crashed; cancelled after a failure
 INSERT INTO cron.job_run_details (jobid, runid, username, database, command, jobname, scheduled_for, attempt, trigger, status, outcome, sqlstate, reason, return_message, start_time, end_time)
 SELECT :id, r, 'regress_tock_ann', (SELECT database FROM cron.job), 'SELECT 1', 'daily', '2020-01-01 03:00+00'::timestamptz + d * interval '1 day', a, 'schedule', s, o, CASE o WHEN 'failed' THEN '22012' END, CASE o WHEN 'crashed' THEN 'server restarted' END, o, '2020-02-01', '2020-02-02'

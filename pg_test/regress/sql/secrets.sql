@@ -11,9 +11,7 @@ GRANT USAGE ON SCHEMA cron TO regress_tock_ann, regress_tock_bob, regress_tock_t
 -- Nobody may set one without being let in.
 SET ROLE regress_tock_ann;
 SELECT cron.set_secret('a', 'b');
-COPY cron.secret_input FROM STDIN;
-a	b
-\.
+\copy cron.secret_input from '/dev/null'
 INSERT INTO cron.secret_input VALUES ('a', 'b');
 TABLE cron.secret_input;
 TABLE cron.secret;
@@ -115,7 +113,9 @@ GRANT EXECUTE ON FUNCTION cron.rotate_secrets() TO regress_tock_bob;
 SET ROLE regress_tock_bob;
 SELECT cron.rotate_secrets();
 SET cron.secret_key_file = '/tmp/keys';
+\set VERBOSITY sqlstate
 SHOW cron.secret_key_file;
+\set VERBOSITY default
 RESET ROLE;
 SELECT cron.rotate_secrets();
 SHOW cron.secret_key_file;
