@@ -427,6 +427,8 @@ impl Cluster {
     fn report(&self) {
         eprintln!("--- the cluster of the failed scenario");
         if let Ok(mut client) = self.config("postgres", "postgres").connect(NoTls) {
+            // What the scenario has locked stays locked.
+            drop(client.batch_execute("set lock_timeout = '2s'; set statement_timeout = '10s'"));
             for (title, query) in crate::runs::REPORT {
                 eprintln!("--- {title}");
                 match client.simple_query(query) {
