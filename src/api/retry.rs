@@ -13,6 +13,7 @@ use crate::pg::identity::current_user;
 use crate::pg::job_lock::JobLock;
 use crate::pg::process;
 use crate::pg::text::ServerText;
+use crate::shmem::http;
 use crate::shmem::slots::{self, State};
 
 use super::rights::{JobRef, may_change, refuse_in_recovery};
@@ -141,10 +142,12 @@ fn settle(runid: i64, outcome: &'static str, note: Option<ServerText<'_>>) -> Re
 }
 
 /// Whether a run that has no end may still get one: an executor has it, or the process it was given
-/// to is an executor still.
+/// to is an executor still, or it is an HTTP run that was handed over and is not in the ledger yet.
 fn is_alive(runid: i64, pid: Option<i32>) -> bool {
-    slots::of_scheduler(process::database().to_u32()).any(|(_, slot)| {
-        let has_it = slot.current().is_some_and(|run| run.run == RunId(runid));
-        has_it || slot.state() != State::Exited && pid == Some(slot.pid())
-    })
+    let (here, run) = (process::database().to_u32(), RunId(runid));
+    http::of_scheduler(here).any(|(_, slot)| slot.run() == run)
+        || slots::of_scheduler(here).any(|(_, slot)| {
+            let has_it = slot.current().is_some_and(|current| current.run == run);
+            has_it || slot.state() != State::Exited && pid == Some(slot.pid())
+        })
 }

@@ -154,8 +154,10 @@ struct HttpWorker {
     peers: HashMap<u32, Peer>,
     /// By the index of their slots.
     runs: HashMap<u32, Taken>,
-    /// By the ids of their runs.
+    /// By their numbers: no other look-up ever gets the answer of one that was given up.
     looks: HashMap<u64, Looking>,
+    /// The number of the last look-up.
+    last_look: u64,
     orders: Vec<(u32, HttpOrder)>,
     events: Vec<Event>,
     /// How many cancelled runs have been seen.
@@ -170,6 +172,7 @@ impl HttpWorker {
             peers: HashMap::new(),
             runs: HashMap::new(),
             looks: HashMap::new(),
+            last_look: 0,
             orders: Vec::new(),
             events: Vec::new(),
             cancels: 0,
@@ -307,9 +310,9 @@ impl HttpWorker {
     fn look(&mut self, taken: Taken, order: &HttpOrder) {
         match Look::at(&taken.run, order, &self.keys, env!("CARGO_PKG_VERSION")) {
             Ok(look) => {
-                let id = order.run.cast_unsigned();
-                self.client.inspect(id, look.host());
-                self.looks.insert(id, Looking { taken, look });
+                self.last_look = self.last_look.wrapping_add(1);
+                self.client.inspect(self.last_look, look.host());
+                self.looks.insert(self.last_look, Looking { taken, look });
             }
             Err(report) => self.report(&taken, &report),
         }

@@ -229,6 +229,23 @@ fn retry_run_sends_what_its_run_sent() {
 }
 
 #[test]
+fn a_request_under_way_is_neither_resolved_nor_sent_again() {
+    let servers = Servers::new();
+    let url = format!("http://{}/", silent(&servers));
+    let cluster = web::builder().conf("cron.http_timeout", "1h").start();
+    set_secret(&cluster);
+    let id = create(&cluster, "slow", &url, "");
+    let run = run_now(&cluster, "slow");
+    cluster.wait_for("exists (select from pg_locks where objsubid = 3 and locktype = 'advisory')");
+    for statement in ["select cron.resolve_run($1, 'failed')", "select cron.retry_run($1)"] {
+        let error = cluster.client().execute(statement, &[&run]).unwrap_err();
+        assert_eq!(sqlstate(&error), "55000", "{statement}: {error:?}");
+    }
+    assert!(cluster.one::<bool>(&format!("select cron.cancel_run({run})")));
+    assert_eq!(over(&cluster, id, run).outcome.as_deref(), Some("cancelled"));
+}
+
+#[test]
 fn runs_that_are_ended_say_who_and_why() {
     let servers = Servers::new();
     let url = format!("http://{}/", silent(&servers));
