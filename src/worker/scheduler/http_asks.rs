@@ -1,17 +1,21 @@
 //! HTTP jobs with a condition (`run_if`): an executor of the job's owner asks it, and then the
 //! request is sent.
 //!
-//! Owns two invariants: the job counts as running without a gap from its question to the end of its
-//! request; and a question that was answered to an earlier scheduler is asked anew, for it leaves
+//! Owns these invariants: the job counts as running without a gap from its question to the end of its
+//! request; a run that is to end by the time its answer is heard sends nothing; and a question that was answered to an earlier scheduler is asked anew, for it leaves
 //! nothing behind.
 
+use pg_tock_core::cancel::{Cause, DROPPED};
 use pg_tock_core::engine::{ExecutorId, Occurrence, PoolKey};
 use pg_tock_core::run::Outcome;
 use pg_tock_core::time::Timestamp;
 
 use super::Scheduler;
+use super::asked::not_begun;
+use super::pool::Current;
 use super::runs::End;
-use crate::shmem::slots::{Phase, State};
+use crate::pg::time::monotonic;
+use crate::shmem::slots::{Phase, Slot, State};
 
 impl Scheduler {
     /// An executor has nothing to do for an HTTP run any more, or never had: its request is sent.
@@ -33,9 +37,18 @@ impl Scheduler {
     pub(super) fn was_asked(&mut self, id: ExecutorId, end: &End, now: Timestamp) -> bool {
         let Some(executor) = self.executors.get_mut(&id) else { return false };
         let is_answer = end.outcome == Outcome::Succeeded;
-        let Some(current) = executor.current.take_if(|current| current.asks && is_answer) else {
+        let Some(asked) = executor.current.as_ref().filter(|asked| asked.asks && is_answer) else {
             return false;
         };
+        // What the jobs are now is not known yet when an earlier scheduler's executor answers.
+        let switched_off = !executor.is_adopted()
+            && asked.job.active
+            && self.jobs.get(asked.occurrence.job).is_none_or(|job| !job.active);
+        if let Some(cause) = to_end(asked, executor.slot, switched_off) {
+            self.told(id, never_sent(cause, end, now), now);
+            return true;
+        }
+        let Some(current) = executor.current.take() else { return false };
         executor.slot.advance(Phase::Reported, Phase::Done);
         let (adopted, gone) = (executor.is_adopted(), executor.slot.state() == State::Exited);
         if adopted {
@@ -50,4 +63,25 @@ impl Scheduler {
         }
         true
     }
+}
+
+/// Why a run that has its answer is to end all the same, if it is. Its slot says so then.
+fn to_end(asked: &Current, slot: &Slot, switched_off: bool) -> Option<Cause> {
+    let by_request = asked.watched.cancelled().map(|reason| (Cause::Requested, reason));
+    let wanted = by_request.or(switched_off.then_some((Cause::Dropped, DROPPED.as_bytes())));
+    if let Some((cause, reason)) = wanted {
+        slot.want_end(asked.run, cause, monotonic(), reason);
+    }
+    slot.cancel.cause(asked.run).or(wanted.map(|(cause, _)| cause))
+}
+
+/// The end of a run whose condition was met and whose request is not sent.
+fn never_sent(cause: Cause, answer: &End, now: Timestamp) -> End {
+    let not_begun = not_begun(Vec::new(), now); // the reason is in the slot
+    let message = match cause {
+        Cause::Requested => not_begun.message,
+        _ => cause.message().to_owned(),
+    };
+    let (outcome, started_at) = (cause.outcome(), answer.started_at);
+    End { outcome, cause: Some(cause), started_at, message, ..not_begun }
 }
