@@ -35,21 +35,26 @@ fn running_runs() -> TableIterator<
     let now = monotonic();
     let here = process::database().to_u32();
     let requests: Vec<_> = http::of_scheduler(here)
-        .filter(|(_, slot)| slot.phase() != http::Phase::Over && identity::may_see(slot.role()))
-        .map(|(_, slot)| {
-            let run = slot.current();
+        .filter_map(|(_, slot)| {
+            let (run, role) = (slot.current(), slot.role());
+            if slot.phase() == http::Phase::Over || !identity::may_see(role) {
+                return None;
+            }
+            if !slot.has_still(run.run, role) {
+                return None; // it is over, and the slot somebody else's
+            }
             let lasting = run.lasting;
             let watch = Watch {
                 began: lasting.began,
                 stuck_after: lasting.stuck_after,
                 ..Watch::default()
             };
-            (
+            Some((
                 run.job.0,
                 run.run.0,
                 http::worker_pid(),
                 identity::database_name(here),
-                identity::role_name(slot.role()),
+                identity::role_name(role),
                 stamp(run.scheduled_for),
                 stamp(run.started_at),
                 run.trigger.as_str(),
@@ -59,7 +64,7 @@ fn running_runs() -> TableIterator<
                 None,
                 watch.is_stuck(now),
                 lasting.timeout.and_then(|limit| stamp(run.started_at.plus(limit))),
-            )
+            ))
         })
         .collect();
     let rows: Vec<_> = slots::of_scheduler(here)

@@ -17,7 +17,7 @@
 
 use core::sync::atomic::{
     AtomicBool, AtomicI32, AtomicI64, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64,
-    Ordering,
+    Ordering, fence,
 };
 
 use pg_tock_core::cancel::{Cause, DROPPED};
@@ -329,6 +329,12 @@ impl HttpSlot {
             timeout: limit(&self.timeout),
             stuck_after: limit(&self.stuck_after),
         }
+    }
+
+    /// Whether what was read of a run just now is all of that run, and not of one that has come after it.
+    pub(crate) fn has_still(&self, run: RunId, role: u32) -> bool {
+        fence(Ordering::Acquire);
+        self.run() == run && self.role() == role
     }
 
     /// Whether it is a dry run.

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::any;
-use pg_tock_test::Cluster;
+use pg_tock_test::{Cluster, PATIENCE, poll_until};
 use web::Servers;
 
 /// A server that answers with these statuses in turn, the last for ever, and how often it has.
@@ -148,6 +148,48 @@ fn a_dry_run_does_not_ask_and_a_run_by_hand_does() {
     let run: i64 = cluster.one("select cron.run_now('asks'::text, wait => true)");
     assert!(cluster.finished_runs_of(job).iter().any(|finished| finished.runid == run));
     assert_eq!(count.load(Ordering::Acquire), 2);
+}
+
+#[test]
+fn a_run_that_is_ended_after_its_answer_sends_nothing() {
+    let servers = Servers::new();
+    let (address, count) = server(&servers, &[200]);
+    let cluster = start();
+    let condition = "(select true from pg_advisory_xact_lock_shared(7))";
+    let job = create(&cluster, "0 0 29 2 *", address, condition, "");
+    cluster.wait_known();
+    let mut gate = cluster.client();
+    let off = "select cron.set_job('asks', '{\"active\": false}')";
+    for (end, message, reason) in [
+        (
+            "select cron.cancel_run($1, 'enough')",
+            "run canceled before it began",
+            "cancelled by postgres: enough",
+        ),
+        (off, "job canceled", "job dropped or inactive"),
+    ] {
+        gate.batch_execute("select pg_advisory_lock(7)").unwrap();
+        let run: i64 = cluster.one("select cron.run_now('asks'::text)");
+        cluster
+            .wait_for("exists (select from pg_locks where locktype = 'advisory' and not granted)");
+        // The answer is there, the scheduler has not heard it, and then the run is ended.
+        let scheduler = cluster.wait_scheduler();
+        pg_tock_test::signal(scheduler, rustix::process::Signal::STOP);
+        gate.batch_execute("select pg_advisory_unlock(7)").unwrap();
+        cluster.wait_for(&format!("not exists (select from cron.running where runid = {run})"));
+        cluster.sql(&end.replace("$1", &run.to_string()));
+        pg_tock_test::signal(scheduler, rustix::process::Signal::CONT);
+        let ended = poll_until("the end of the run", PATIENCE, || {
+            cluster.finished_runs_of(job).into_iter().find(|finished| finished.runid == run)
+        });
+        assert_eq!(ended.outcome.as_deref(), Some("cancelled"), "{ended:#?}");
+        assert_eq!(
+            (ended.return_message.as_str(), ended.reason.as_deref()),
+            (message, Some(reason))
+        );
+    }
+    cluster.wait_quiet();
+    assert_eq!(count.load(Ordering::Acquire), 0, "nothing is sent");
 }
 
 #[test]

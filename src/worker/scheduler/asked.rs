@@ -29,12 +29,20 @@ pub(super) struct Asked {
     unmet: HashMap<JobId, Timestamp>,
     /// Runs that were taken back while the engine had them waiting: what they were for.
     taken_back: HashMap<RunId, (JobId, Timestamp)>,
-    /// Dry runs that are not over, and where to leave what they did; None = nobody waits any more.
-    dry: HashMap<RunId, Option<u32>>,
+    /// Dry runs that are not over.
+    dry: HashMap<RunId, DryRun>,
     /// What waited of jobs that have been switched off, and is to be ended if somebody had asked for it.
     switched_off: HashMap<JobId, HashSet<RunId>>,
     /// What was asked of some of them could not be read: when to try again.
     look_at: Option<Timestamp>,
+}
+
+/// A dry run that is not over.
+#[derive(Clone, Copy, Debug)]
+struct DryRun {
+    job: JobId,
+    /// Where to leave what it did; None = nobody waits any more.
+    segment: Option<u32>,
 }
 
 impl Asked {
@@ -54,15 +62,15 @@ impl Asked {
         self.unmet.remove(&current.occurrence.job);
     }
 
-    /// A run is to be rolled back, and what it did to be left there.
-    pub(super) fn dry_run(&mut self, run: RunId, segment: u32) {
-        self.dry.insert(run, Some(segment));
+    /// A run is to be rolled back, and what it did to be left there, if somebody waits for it.
+    pub(super) fn dry_run(&mut self, run: RunId, job: JobId, segment: Option<u32>) {
+        self.dry.insert(run, DryRun { job, segment });
     }
 
     /// Nobody waits for a dry run any more.
     pub(super) fn withdraw(&mut self, run: RunId) {
-        if let Some(segment) = self.dry.get_mut(&run) {
-            *segment = None;
+        if let Some(dry_run) = self.dry.get_mut(&run) {
+            dry_run.segment = None;
         }
     }
 
@@ -70,9 +78,9 @@ impl Asked {
     /// to begin because nobody waits for it.
     pub(super) fn segment(&mut self, occurrence: &Occurrence) -> Option<Option<u32>> {
         let Some(run) = occurrence.run else { return Some(None) };
-        match self.dry.get(&run) {
+        match self.dry.get(&run).map(|dry_run| dry_run.segment) {
             None => Some(None),
-            Some(Some(segment)) => Some(Some(*segment)),
+            Some(Some(segment)) => Some(Some(segment)),
             Some(None) => {
                 self.dry.remove(&run);
                 None
@@ -87,7 +95,7 @@ impl Asked {
 
     /// A dry run is over. Returns where to leave what it did, if somebody waits for it.
     pub(super) fn dry_run_over(&mut self, run: RunId) -> Option<u32> {
-        self.dry.remove(&run).flatten()
+        self.dry.remove(&run)?.segment
     }
 
     /// A job has been switched off, and the engine has none of these runs any more.
@@ -151,7 +159,8 @@ impl Asked {
     }
 
     /// A job is gone.
-    pub(super) fn gone(&mut self, job: JobId) {
+    pub(super) fn gone(&mut self, job: JobId, going: &HashSet<RunId>) {
+        self.dry.retain(|run, dry_run| dry_run.job != job || going.contains(run));
         self.unmet.remove(&job);
         self.switched_off.remove(&job);
     }

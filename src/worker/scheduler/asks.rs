@@ -26,6 +26,14 @@ use crate::shmem::asks::{self, Ask, State};
 impl Scheduler {
     /// Takes over those who have asked an earlier scheduler.
     pub(super) fn adopt_asks(&mut self) {
+        // Those that go on may have to be handed over anew, and are dry runs then, too.
+        let dry = self.currents().filter(|current| current.dry);
+        let dry: Vec<_> = dry.map(|current| (current.run, current.occurrence.job)).collect();
+        for (run, job) in dry {
+            let mut asks = asks::of_scheduler(self.oid);
+            let ask = asks.find(|ask| ask.run() == Some(run) && ask.state() != State::Withdrawn);
+            self.asked.dry_run(run, job, ask.and_then(|ask| ask.wanted().dry));
+        }
         for ask in asks::of_scheduler(self.oid) {
             let wanted = ask.wanted();
             // A dry run that goes on ends with its executor; one that waited has to be asked for anew.
@@ -93,7 +101,7 @@ impl Scheduler {
             }
         };
         if let Some(segment) = wanted.dry {
-            self.asked.dry_run(run, segment);
+            self.asked.dry_run(run, wanted.job, Some(segment));
             let occurrence = Occurrence {
                 job: wanted.job,
                 scheduled_for: wanted.scheduled_for,
@@ -101,7 +109,11 @@ impl Scheduler {
                 attempt: 1,
                 run: Some(run),
             };
-            return Some(self.engine.enqueue(occurrence));
+            let there = self.engine.enqueue(occurrence);
+            if !there {
+                self.asked.dry_run_over(run);
+            }
+            return Some(there);
         }
         // News of the job bring it to the engine, as if the session had written it.
         txn::run("writing a request", || run_now::put(run, &wanted))?.ok()
@@ -148,7 +160,10 @@ impl Scheduler {
 
     /// A job is gone, and with it what was asked of it.
     pub(super) fn nobody_waits_for(&mut self, job: JobId) {
-        self.asked.gone(job);
+        // Nothing may become a real run that is on its way still.
+        let due = self.http.due.iter().filter_map(|(_, occurrence, _)| occurrence.run);
+        let going = self.currents().map(|current| current.run).chain(due).collect();
+        self.asked.gone(job, &going);
         asks::tell(self.oid, State::Gone, |ask| ask.wanted().job == job);
     }
 

@@ -239,6 +239,9 @@ impl Scheduler {
             && let Some((id, occurrence, claim)) = self.http.due.remove(at)
         {
             // Nothing of it has begun, and nobody wants it any more.
+            if let Some(run) = occurrence.run.filter(|_| self.jobs.get(occurrence.job).is_none()) {
+                self.asked.dry_run_over(run);
+            }
             self.not_begun(id, occurrence, claim, now);
         }
     }
@@ -274,6 +277,7 @@ impl Scheduler {
                 self.asked.segment(&occurrence).map(|segment| segment.is_some()),
                 taken_back,
             ) else {
+                occurrence.run.and_then(|run| self.asked.dry_run_over(run));
                 self.engine.run_finished(id, now);
                 continue;
             };
