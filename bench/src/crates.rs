@@ -31,7 +31,8 @@ pub(crate) fn next(report: &mut Report) {
     }
     let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".to_owned());
     let mut figures: Vec<(f64, String)> =
-        fs::read_dir(Path::new(&target).join("criterion").join(group))
+        // Criterion's directories have no slashes in their names.
+        fs::read_dir(Path::new(&target).join("criterion").join(group.replace('/', "_")))
             .expect("criterion's results")
             .filter_map(Result::ok)
             .filter_map(|entry| {
