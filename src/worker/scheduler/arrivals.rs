@@ -6,7 +6,7 @@
 use std::rc::Rc;
 
 use pg_tock_core::engine::{ExecutorId, Occurrence, PoolKey};
-use pg_tock_core::run::{Condition, Guarantee, Outcome};
+use pg_tock_core::run::Outcome;
 use pg_tock_core::time::Timestamp;
 
 use super::Scheduler;
@@ -60,22 +60,9 @@ impl Scheduler {
             words
         };
         let end = End {
-            outcome: Outcome::Failed,
-            guarantee: Guarantee::ExactlyOnce,
-            recorded: false,
-            held: None,
-            condition: Condition::Met,
-            again: false,
-            reaches_outside: false,
-            started_at: now,
-            ended_at: now,
-            row_count: None,
             sqlstate: Some(sqlstate),
-            message: format!("FATAL:  {words}\n"),
-            error: None,
-            cause: None,
             reason: Some(b"executor could not start".to_vec()),
-            http: None,
+            ..End::not_begun(Outcome::Failed, format!("FATAL:  {words}\n"), now)
         };
         let handed_at = now;
         let current = Current {

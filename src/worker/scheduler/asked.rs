@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use pg_tock_core::cancel::Cause;
 use pg_tock_core::engine::{ExecutorId, Occurrence, Settled};
-use pg_tock_core::run::{Condition, Guarantee, Outcome, SkipReason};
+use pg_tock_core::run::{Outcome, SkipReason};
 use pg_tock_core::time::{JobId, RunId, Timestamp};
 
 use super::Scheduler;
@@ -247,22 +247,10 @@ impl Scheduler {
 
 /// The end of a run that was taken back before it began.
 pub(super) fn not_begun(reason: Vec<u8>, now: Timestamp) -> End {
+    let message = "run canceled before it began".to_owned();
     End {
-        outcome: Outcome::Cancelled,
-        guarantee: Guarantee::ExactlyOnce,
-        recorded: false,
-        held: None,
-        condition: Condition::Met,
-        again: false,
-        reaches_outside: false,
-        started_at: now,
-        ended_at: now,
-        row_count: None,
-        sqlstate: None,
-        message: "run canceled before it began".to_owned(),
-        error: None,
         cause: Some(Cause::Requested),
         reason: Some(reason),
-        http: None,
+        ..End::not_begun(Outcome::Cancelled, message, now)
     }
 }

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use pg_tock_core::cancel::{Cause, DROPPED};
 use pg_tock_core::engine::Occurrence;
-use pg_tock_core::run::{Condition, Guarantee, Outcome, Trigger};
+use pg_tock_core::run::{Outcome, Trigger};
 use pg_tock_core::time::{JobId, RunId, Timestamp};
 use serde_json::{Value, json};
 
@@ -249,21 +249,8 @@ fn answer(end: &End) -> Value {
 /// The end of a run whose job was switched off before it could begin.
 fn never_begun(now: Timestamp) -> End {
     End {
-        outcome: Outcome::Cancelled,
-        guarantee: Guarantee::ExactlyOnce,
-        recorded: false,
-        held: None,
-        condition: Condition::Met,
-        again: false,
-        reaches_outside: false,
-        started_at: now,
-        ended_at: now,
-        row_count: None,
-        sqlstate: None,
-        message: "job canceled".to_owned(),
-        error: None,
         cause: Some(Cause::Dropped),
-        http: None,
         reason: Some(DROPPED.as_bytes().to_vec()),
+        ..End::not_begun(Outcome::Cancelled, "job canceled".to_owned(), now)
     }
 }

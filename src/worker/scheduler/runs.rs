@@ -52,6 +52,30 @@ pub(super) struct End {
     pub(super) http: Option<Box<HttpAnswer>>,
 }
 
+impl End {
+    /// The end of a run that never began: it had no effects, and took no time.
+    pub(super) fn not_begun(outcome: Outcome, message: String, now: Timestamp) -> Self {
+        Self {
+            outcome,
+            guarantee: Guarantee::ExactlyOnce,
+            recorded: false,
+            held: None,
+            condition: Condition::Met,
+            again: false,
+            reaches_outside: false,
+            started_at: now,
+            ended_at: now,
+            row_count: None,
+            sqlstate: None,
+            message,
+            error: None,
+            cause: None,
+            reason: None,
+            http: None,
+        }
+    }
+}
+
 impl Scheduler {
     /// Takes reports, notices executors that come and go, repeats what was not heard.
     pub(super) fn look_after_executors(&mut self) {
