@@ -3,18 +3,18 @@
 //!
 //! Texts come as bytes in the database's encoding: pgrx would refuse what is not UTF-8.
 
-use std::cell::OnceCell;
 use std::ffi::CString;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::LazyLock;
-use std::thread::LocalKey;
 
 use pg_tock_core::time::Timestamp;
 use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
-use pgrx::spi::{self, OwnedPreparedStatement, SpiHeapTupleData};
+use pgrx::spi::{self, SpiHeapTupleData};
 
 use crate::pg::time::from_pg;
 
+use super::kept;
 use super::options::stored;
 
 /// One row of `cron.job`, with its surroundings.
@@ -109,13 +109,6 @@ static PAGE: LazyLock<String> = LazyLock::new(|| {
 static SOME: LazyLock<String> =
     LazyLock::new(|| jobs("WHERE j.jobid OPERATOR(pg_catalog.=) ANY ($1)"));
 
-thread_local! {
-    /// Parsing this costs more than running it, and it is run for every change.
-    static SOME_PLAN: OnceCell<&'static OwnedPreparedStatement> = const { OnceCell::new() };
-    /// The same, where there are many jobs.
-    static PAGE_PLAN: OnceCell<&'static OwnedPreparedStatement> = const { OnceCell::new() };
-}
-
 fn jobs(filter: &str) -> String {
     JOBS.replace("{options}", &stored("j")) + filter
 }
@@ -144,7 +137,7 @@ pub(crate) struct Installed {
 /// The extension, if this database has it. In a transaction, as every function here.
 pub(crate) fn installed() -> Result<Option<Installed>, spi::Error> {
     Spi::connect(|client| {
-        let rows = client.select(INSTALLED, Some(1), &[])?;
+        let rows = kept::select(client, INSTALLED, &[])?;
         if rows.is_empty() {
             return Ok(None);
         }
@@ -160,8 +153,7 @@ pub(crate) fn installed() -> Result<Option<Installed>, spi::Error> {
 
 /// So many jobs with ids above this one, in order.
 pub(crate) fn page(after: i64, most: i64) -> Result<Vec<JobRow>, spi::Error> {
-    let int8 = PgBuiltInOids::INT8OID.oid();
-    rows(&PAGE_PLAN, &PAGE, &[int8, int8], &[after.into(), most.into()])
+    rows(&PAGE, &[after.into(), most.into()])
 }
 
 /// The ids that [`page`] would find.
@@ -179,27 +171,32 @@ pub(crate) fn ids(after: i64, most: i64) -> Result<Vec<i64>, spi::Error> {
 
 /// Those of these jobs that exist.
 pub(crate) fn some(ids: &[i64]) -> Result<Vec<JobRow>, spi::Error> {
-    let int8s = PgBuiltInOids::INT8ARRAYOID.oid();
-    rows(&SOME_PLAN, &SOME, &[int8s], &[ids.to_vec().into()])
+    rows(&SOME, &[ids.to_vec().into()])
 }
 
-/// The rows a query finds, with a plan that is kept for the life of the process.
-fn rows(
-    kept: &'static LocalKey<OnceCell<&'static OwnedPreparedStatement>>,
-    query: &str,
-    types: &[PgOid],
-    arguments: &[DatumWithOid<'_>],
-) -> Result<Vec<JobRow>, spi::Error> {
+/// The rows a query finds.
+fn rows(query: &'static str, arguments: &[DatumWithOid<'_>]) -> Result<Vec<JobRow>, spi::Error> {
+    Spi::connect(|client| kept::select(client, query, arguments)?.map(|row| read(&row)).collect())
+}
+
+// What `page` and `some` say of roles.
+const ROLES: &str = concat!(
+    "SELECT r.oid, ",
+    bytes!("r.rolname::pg_catalog.text"),
+    ", r.rolsuper, r.rolcanlogin FROM pg_catalog.pg_roles r ORDER BY r.oid"
+);
+
+/// A digest of what jobs know of roles: it is another one when jobs have to be read again.
+pub(crate) fn roles() -> Result<u64, spi::Error> {
     Spi::connect(|client| {
-        let plan = match kept.with(|plan| plan.get().copied()) {
-            Some(plan) => plan,
-            None => {
-                let plan = client.prepare(query, types)?.keep();
-                // For the life of the process, as everything it has cached.
-                kept.with(|kept| *kept.get_or_init(|| Box::leak(Box::new(plan))))
-            }
-        };
-        client.select(plan, None, arguments)?.map(|row| read(&row)).collect()
+        let mut digest = DefaultHasher::new();
+        for row in kept::select(client, ROLES, &[])? {
+            row.get::<pg_sys::Oid>(1)?.map(pg_sys::Oid::to_u32).hash(&mut digest);
+            row.get::<Vec<u8>>(2)?.hash(&mut digest);
+            row.get::<bool>(3)?.hash(&mut digest);
+            row.get::<bool>(4)?.hash(&mut digest);
+        }
+        Ok(digest.finish())
     })
 }
 

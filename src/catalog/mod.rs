@@ -11,6 +11,7 @@ pub(crate) mod cancel;
 pub(crate) mod http;
 pub(crate) mod inside;
 pub(crate) mod job;
+mod kept;
 pub(crate) mod load;
 pub(crate) mod lookup;
 pub(crate) mod options;

@@ -11,6 +11,7 @@ use pg_tock_core::time::{JobId, RunId, Timestamp};
 use pgrx::prelude::*;
 use pgrx::spi::{self, SpiHeapTupleData};
 
+use super::kept;
 use crate::pg::time::from_pg;
 
 // OFFSET keeps each EXISTS what it is, a look into an index: a join could read the whole ledger.
@@ -133,7 +134,7 @@ fn read(row: &SpiHeapTupleData<'_>) -> Result<Request, spi::Error> {
 pub(crate) fn forget(runs: &[i64]) -> Result<(), spi::Error> {
     Spi::connect_mut(|client| {
         for statement in FORGET {
-            client.update(statement, None, &[runs.to_vec().into()])?;
+            kept::update(client, statement, &[runs.to_vec().into()])?;
         }
         Ok(())
     })

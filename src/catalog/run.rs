@@ -10,6 +10,7 @@ use pgrx::prelude::*;
 use pgrx::{JsonB, spi};
 
 use super::http::HttpAnswer;
+use super::kept;
 use crate::pg::text::ServerText;
 use crate::pg::time::to_pg;
 
@@ -33,6 +34,11 @@ pub(crate) const WRITE: &CStr = c"INSERT INTO cron.job_run_details AS d \
       guarantee = excluded.guarantee, sqlstate = excluded.sqlstate, error = excluded.error, \
       row_count = excluded.row_count \
      WHERE d.end_time IS NULL";
+
+const WRITE_TEXT: &str = match WRITE.to_str() {
+    Ok(text) => text,
+    Err(_) => "",
+};
 
 /// The columns [`WRITE`] fills, and their types.
 pub(crate) const PARAMETERS: [(&[u8], pg_sys::BuiltinOid); 21] = {
@@ -77,12 +83,6 @@ const WRITE_HTTP: &str = "INSERT INTO cron.job_run_details AS d \
       http_status = excluded.http_status, response = excluded.response, \
       http = coalesce(d.http OPERATOR(pg_catalog.||) excluded.http, excluded.http, d.http) \
      WHERE d.end_time IS NULL";
-
-/// The types of the further parameters of [`WRITE_HTTP`].
-const HTTP_PARAMETERS: [pg_sys::BuiltinOid; 3] = {
-    use pg_sys::BuiltinOid::{INT4OID, JSONBOID, TEXTOID};
-    [INT4OID, TEXTOID, JSONBOID]
-};
 
 macro_rules! dead {
     ($lock:literal) => {
@@ -141,7 +141,7 @@ pub(crate) struct RunRow {
 /// The ledger's oid, if there is one. In a transaction, as every function here.
 pub(crate) fn ledger() -> Result<Option<pg_sys::Oid>, spi::Error> {
     Spi::connect(|client| {
-        let rows = client.select(LEDGER, Some(1), &[])?;
+        let rows = kept::select(client, LEDGER, &[])?;
         if rows.is_empty() { Ok(None) } else { rows.first().get_one() }
     })
 }
@@ -149,7 +149,7 @@ pub(crate) fn ledger() -> Result<Option<pg_sys::Oid>, spi::Error> {
 /// Draws run ids.
 pub(crate) fn draw_ids(count: i32) -> Result<Vec<i64>, spi::Error> {
     Spi::connect_mut(|client| {
-        let rows = client.update(DRAW, None, &[count.into()])?;
+        let rows = kept::update(client, DRAW, &[count.into()])?;
         rows.map(|row| row.get::<i64>(1).map(Option::unwrap_or_default)).collect()
     })
 }
@@ -157,31 +157,16 @@ pub(crate) fn draw_ids(count: i32) -> Result<Vec<i64>, spi::Error> {
 /// Writes rows; those that have an end already stay as they are.
 pub(crate) fn write<'a>(rows: impl Iterator<Item = &'a RunRow>) -> Result<(), spi::Error> {
     Spi::connect_mut(|client| {
-        let (mut plain, mut http) = (None, None);
         for row in rows {
             let Some(answer) = &row.http else {
-                let plan = match &plain {
-                    Some(plan) => plan,
-                    None => plain.insert(client.prepare_mut(WRITE, &types(&[]))?),
-                };
-                client.update(plan, None, &values(row))?;
+                kept::update(client, WRITE_TEXT, &values(row))?;
                 continue;
             };
-            let plan = match &http {
-                Some(plan) => plan,
-                None => http.insert(client.prepare_mut(WRITE_HTTP, &types(&HTTP_PARAMETERS))?),
-            };
             let all: Vec<_> = values(row).into_iter().chain(answer.values()).collect();
-            client.update(plan, None, &all)?;
+            kept::update(client, WRITE_HTTP, &all)?;
         }
         Ok(())
     })
-}
-
-/// The types of the parameters of [`WRITE`], and of further ones.
-fn types(further: &[pg_sys::BuiltinOid]) -> Vec<PgOid> {
-    let further = further.iter().copied();
-    PARAMETERS.map(|(_, kind)| kind).into_iter().chain(further).map(PgOid::BuiltIn).collect()
 }
 
 fn values(row: &RunRow) -> [DatumWithOid<'_>; 21] {

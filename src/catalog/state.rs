@@ -7,6 +7,7 @@ use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
 use pgrx::spi;
 
+use super::kept;
 use crate::pg::time::{from_pg, to_pg};
 
 const SERVER_START: &str = "SELECT server_start, timeline FROM cron.engine_state";
@@ -231,7 +232,7 @@ pub(crate) fn set_effective(jobs: &[Effective]) -> Result<(), spi::Error> {
         let ids: Vec<i64> = jobs.iter().map(|job| job.job.0).collect();
         let definitions: Vec<String> = jobs.iter().map(|job| job.definition.clone()).collect();
         let from = stamps(jobs.iter().map(|job| job.from));
-        client.update(EFFECTIVE, None, &[ids.into(), from, definitions.into()])?;
+        kept::update(client, EFFECTIVE, &[ids.into(), from, definitions.into()])?;
         Ok(())
     })
 }
@@ -258,9 +259,9 @@ pub(crate) fn count(
             tallies.iter().map(|(_, t)| t.last_error.clone()).collect::<Vec<_>>().into(),
             stamps(tallies.iter().map(|(_, t)| t.last_ended)),
         ];
-        client.update(COUNT, None, &args)?;
+        kept::update(client, COUNT, &args)?;
         if let Some(below) = counted_below {
-            client.update(COUNTED, None, &[below.into()])?;
+            kept::update(client, COUNTED, &[below.into()])?;
         }
         Ok(())
     })
@@ -291,7 +292,7 @@ pub(crate) fn skip(job: JobId, skip: &Skip) -> Result<(), spi::Error> {
         skip.extends.and_then(stamp).into(),
     ];
     Spi::connect_mut(|client| {
-        client.update(SKIP, None, &args)?;
+        kept::update(client, SKIP, &args)?;
         Ok(())
     })
 }
@@ -317,7 +318,7 @@ pub(crate) fn set_reached(jobs: &[Reached]) -> Result<(), spi::Error> {
     Spi::connect_mut(|client| {
         let ids: Vec<i64> = jobs.iter().map(|job| job.job.0).collect();
         let args = [ids.into(), list(|job| job.cursor), list(|job| job.window_start)];
-        client.update(CURSOR, None, &args)?;
+        kept::update(client, CURSOR, &args)?;
         Ok(())
     })
 }
@@ -328,7 +329,7 @@ pub(crate) fn set_outside(jobs: &[i64]) -> Result<(), spi::Error> {
         return Ok(());
     }
     Spi::connect_mut(|client| {
-        client.update(OUTSIDE, None, &[jobs.to_vec().into()])?;
+        kept::update(client, OUTSIDE, &[jobs.to_vec().into()])?;
         Ok(())
     })
 }
@@ -419,7 +420,7 @@ pub(crate) fn deactivate(job: JobId, schedule: &[u8]) -> Result<bool, spi::Error
 pub(crate) fn forget(jobs: &[i64]) -> Result<(), spi::Error> {
     Spi::connect_mut(|client| {
         for statement in FORGET {
-            client.update(statement, None, &[jobs.to_vec().into()])?;
+            kept::update(client, statement, &[jobs.to_vec().into()])?;
         }
         Ok(())
     })

@@ -28,7 +28,7 @@ pub(crate) struct Changes {
 }
 
 /// What changed since the last look.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct News {
     /// All jobs have to be read again.
     pub(crate) everything: bool,

@@ -8,6 +8,7 @@ pub mod http;
 pub mod message;
 pub mod options;
 pub mod plan;
+pub mod portion;
 pub mod quote;
 pub mod retry;
 pub mod run;

@@ -32,6 +32,7 @@ mod runs;
 mod shared;
 mod start;
 mod sweep;
+mod wanted;
 mod watch;
 
 use std::collections::{HashMap, HashSet};
@@ -39,6 +40,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use pg_tock_core::engine::{Action, Engine, ExecutorId, Limits, Occurrence, PoolKey};
 use pg_tock_core::options::Stored;
+use pg_tock_core::portion::Portion;
 use pg_tock_core::run::MissedPolicy;
 use pg_tock_core::schedule::DstPolicy;
 use pg_tock_core::time::{JobId, RunId, Timestamp};
@@ -171,6 +173,10 @@ struct Scheduler {
     unknown: HashSet<JobId>,
     /// All jobs are being read.
     sweep: Option<sweep::Sweep>,
+    /// How many of them at a time.
+    page: Portion,
+    /// What the roles were when all jobs were read last.
+    roles: Option<u64>,
     started_at: Timestamp,
     /// The time before this scheduler has been judged.
     looked_back: bool,
@@ -263,6 +269,8 @@ impl Scheduler {
             read_all_at: Timestamp(0),
             unknown: HashSet::new(),
             sweep: None,
+            page: Portion::default(),
+            roles: None,
             started_at: time::now(),
             looked_back: false,
             looked_again: false,
@@ -337,13 +345,7 @@ impl Scheduler {
             self.records.flush(now, self.oldest_run());
             self.take_retries();
         }
-        // All there is to write includes what is being read, unless that has to wait.
-        if let Some(ticket) = self.database.flush_wanted()
-            && (self.sweep.is_none() || self.read_at.is_some())
-            && (!self.installed || self.flush_everything(self.database.skips_wanted()))
-        {
-            self.database.flushed_up_to(ticket);
-        }
+        self.write_wanted(now);
         let engine = self.engine.next_wake();
         let executors = self.executors.values().filter_map(Executor::next_look).min();
         let lasting = watch::next_look(self.executors.values());
@@ -433,11 +435,9 @@ impl Scheduler {
     }
 
     /// Writes all there is to write. False if something has to wait.
-    fn flush_everything(&mut self, skips: bool) -> bool {
+    fn flush_everything(&mut self) -> bool {
         let now = time::now();
-        if skips {
-            self.engine.flush_skips(now, &mut self.actions);
-        }
+        self.engine.flush_skips(now, &mut self.actions);
         self.act(now);
         self.note_moves();
         self.records.flush_all(self.oldest_run())
@@ -451,7 +451,7 @@ impl Scheduler {
         self.look_after_http();
         self.conclude(time::now());
         self.conclude_http(time::now());
-        if self.installed && self.flush_everything(true) {
+        if self.installed && self.flush_everything() {
             let now = time::now();
             txn::run("leaving", || state::leave(now));
         }

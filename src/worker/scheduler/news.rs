@@ -10,7 +10,7 @@ use pgrx::pg_sys;
 
 use super::resume::Puts;
 use super::retries::Retries;
-use super::sweep::{PAGE, Page};
+use super::sweep::Page;
 use super::{Scheduler, start};
 use crate::catalog::load::{self, JobRow};
 use crate::pg::txn::{self, Failure};
@@ -52,11 +52,12 @@ impl Scheduler {
         let mut news = std::mem::take(&mut self.news);
         if (news.everything || news.roles) && !self.may_read_all(now) {
             // What is said of single jobs does not wait for that.
-            (news.everything, news.roles) = (false, false);
-            self.news.everything = true;
+            self.news.everything = std::mem::take(&mut news.everything);
+            self.news.roles = std::mem::take(&mut news.roles);
         }
-        if news.jobs.len() > PAGE {
-            self.news.jobs = news.jobs.split_off(PAGE);
+        let most = self.page.size();
+        if news.jobs.len() > most {
+            self.news.jobs = news.jobs.split_off(most);
         }
         if news.is_empty() {
             return;
@@ -92,12 +93,19 @@ impl Scheduler {
         if self.sweep.is_some() || !self.news.jobs.is_empty() {
             return Some(Timestamp(0));
         }
-        self.news.everything.then(|| self.read_all_at.plus(READ_ALL_PAUSE))
+        let all = self.news.everything || self.news.roles;
+        all.then(|| self.read_all_at.plus(READ_ALL_PAUSE))
     }
 
     /// Acts upon news. False if that has to wait.
     fn read(&mut self, news: &News) -> bool {
-        if news.everything || news.roles {
+        if news.roles && !news.everything && self.installed {
+            match self.roles_are_as_read() {
+                Some(true) => self.read_all_at = time::now(),
+                Some(false) => return self.read(&News { everything: true, ..news.clone() }),
+                None => return false,
+            }
+        } else if news.everything || news.roles {
             let look = |this: &mut Self| this.put_in_order() && this.look_again();
             return self.read_all() && (!news.ledger || !self.installed || look(self));
         }
@@ -107,6 +115,13 @@ impl Scheduler {
         }
         let in_order = !news.ledger || self.put_in_order() && self.look_again();
         in_order && (news.jobs.is_empty() || self.read_some(&news.jobs))
+    }
+
+    /// Whether the roles are what they were when all jobs were read last, as far as jobs know them:
+    /// anybody can alter himself in a loop. None: they cannot be read.
+    fn roles_are_as_read(&self) -> Option<bool> {
+        let roles = txn::run("reading the roles", load::roles)?.ok()?;
+        Some(self.roles == Some(roles))
     }
 
     /// Closes what is not alive, what is locked a while later. False if all of that has to wait.

@@ -5,10 +5,12 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use pg_tock_core::engine::Occurrence;
+use pg_tock_core::portion::Portion;
 use pg_tock_core::time::{JobId, RunId, Timestamp};
 
 use super::decided::Decided;
+use super::rows::Waiting;
+use super::wanted::Wanted;
 use crate::catalog::run::{self, RunRow};
 use crate::catalog::state::{self, Effective, Reached, Skip, Tally};
 use crate::catalog::{load, request};
@@ -20,7 +22,7 @@ use crate::shmem::asks::{self, State};
 const COUNT_DELAY: i64 = 2 * Timestamp::SECOND;
 /// Most jobs counted at once, and how long to wait before the next ones: in a flood, statistics
 /// come later and cost no more.
-const COUNT_AT_ONCE: usize = 400;
+pub(super) const COUNT_AT_ONCE: usize = 400;
 const COUNT_PAUSE: i64 = Timestamp::SECOND / 10;
 /// How long to wait before asking for a locked table again.
 const LOCK_RETRY: i64 = Timestamp::SECOND / 10;
@@ -34,33 +36,25 @@ const MOST_IDS: usize = 1_024;
 
 /// What happened to a job since it was written last.
 #[derive(Debug, Default)]
-struct Progress {
+pub(super) struct Progress {
     tally: Option<Tally>,
     skips: Vec<Skip>,
     /// Up to where its occurrences are accounted for, once the skips are written.
-    cursor: Option<Timestamp>,
+    pub(super) cursor: Option<Timestamp>,
     /// Up to where its successful runs have covered time.
     window_start: Option<Timestamp>,
     /// A run has had effects that a rollback does not undo.
     outside: bool,
 }
 
-/// Whether the row of a run that is about to begin is there.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Claim {
-    /// It is; up to where WAL has to be on disk before the run may leave the server.
-    Written(u64),
-    /// Somebody has locked the ledger: the run begins all the same, and its row comes later.
-    Locked,
-    /// It could not be written, because there is no space left for instance: the run has to wait.
-    Failed,
-}
-
 /// What waits to be written.
 #[derive(Debug, Default)]
 pub(crate) struct Records {
-    /// Rows, and how often each could not be written.
-    pub(super) rows: VecDeque<(RunRow, u32)>,
+    pub(super) rows: VecDeque<Waiting>,
+    /// How many rows there have been.
+    pub(super) numbered: u64,
+    /// How many rows are written in one turn.
+    pub(super) portion: Portion,
     /// Rows are left that can be written at once.
     pub(super) more: bool,
     effective: HashMap<JobId, Effective>,
@@ -68,18 +62,20 @@ pub(crate) struct Records {
     /// Jobs to switch off, with their schedules.
     over: HashMap<JobId, Vec<u8>>,
     /// When to do that.
-    over_at: Option<Timestamp>,
+    pub(super) over_at: Option<Timestamp>,
     /// Requests whose runs have their rows.
     answered: HashSet<i64>,
     /// Runs whose rows are to go: they did not begin.
     taken_back: Vec<i64>,
     /// What follows attempts that failed.
-    decided: Decided,
+    pub(super) decided: Decided,
     /// The database whose scheduler this is.
     scheduler: u32,
-    progress: HashMap<JobId, Progress>,
-    count_at: Option<Timestamp>,
-    retry_at: Option<Timestamp>,
+    pub(super) progress: HashMap<JobId, Progress>,
+    pub(super) count_at: Option<Timestamp>,
+    pub(super) retry_at: Option<Timestamp>,
+    /// What somebody wants written.
+    pub(super) wanted: Option<Wanted>,
     ids: VecDeque<i64>,
     drawn: usize,
     /// They could not be drawn, and that is not tried again before.
@@ -110,7 +106,8 @@ impl Records {
             self.rows.pop_front();
             pgrx::log!("pg_tock: the ledger has been locked for so long that a row was given up");
         }
-        self.rows.push_back((row, 0));
+        self.numbered += 1;
+        self.rows.push_back(Waiting { row, tries: 0, number: self.numbered });
     }
 
     /// Occurrences of a job that did not run.
@@ -144,6 +141,9 @@ impl Records {
             progress.cursor = progress.cursor.map(|cursor| cursor.min(to));
         }
         self.count_at = self.count_at.map(|at| at.min(to.plus(COUNT_DELAY)));
+        if let Some(wanted) = &mut self.wanted {
+            wanted.set_back(to);
+        }
         self.retry_at = None;
         self.decided.set_back(to);
         self.over_at = self.over_at.map(|at| at.min(to.plus(LOCK_RETRY)));
@@ -152,12 +152,12 @@ impl Records {
 
     /// The occurrences of a job whose rows wait to be written.
     pub(crate) fn unwritten(&self, job: JobId) -> impl Iterator<Item = Timestamp> {
-        self.rows.iter().filter(move |(row, _)| row.job == job).map(|(row, _)| row.scheduled_for)
+        self.rows.iter().filter(move |row| row.row.job == job).map(|row| row.row.scheduled_for)
     }
 
     /// The runs whose rows wait to be written.
     pub(crate) fn unwritten_runs(&self) -> impl Iterator<Item = i64> {
-        self.rows.iter().map(|(row, _)| row.run.0)
+        self.rows.iter().map(|row| row.row.run.0)
     }
 
     /// A job whose only instant has been: it is switched off.
@@ -278,7 +278,8 @@ impl Records {
             return;
         }
         if self.count_at.is_some_and(|at| at <= now) {
-            self.count(oldest, COUNT_AT_ONCE);
+            let jobs = self.progress.keys().take(COUNT_AT_ONCE).copied().collect();
+            self.count(oldest, jobs);
         }
     }
 
@@ -379,42 +380,9 @@ impl Records {
         true
     }
 
-    /// Moves a job's cursor past an occurrence that is about to run, or deletes the request for it. WAL
-    /// is ordered: effects of the run are not on disk before this is. False if it could not be written.
-    pub(crate) fn pass(occurrence: Occurrence) -> bool {
-        let Occurrence { job, scheduled_for, run, .. } = occurrence;
-        let reached = [Reached { job, cursor: Some(scheduled_for), window_start: None }];
-        let written =
-            txn::run("moving a cursor", || match run.filter(|_| !occurrence.is_nominal()) {
-                Some(run) => request::forget(&[run.0]),
-                None => state::set_reached(&reached),
-            });
-        matches!(written, Some(Ok::<(), pgrx::spi::Error>(())))
-    }
-
-    /// Writes the row of a run that is about to begin.
-    pub(super) fn claim(row: &RunRow) -> Claim {
-        let written = txn::run("claiming a run", || {
-            let Some(ledger) = run::ledger()? else { return Ok(Claim::Failed) };
-            if !lock::try_lock_table(ledger) {
-                return Ok(Claim::Locked);
-            }
-            run::write(core::iter::once(row)).map(|()| Claim::Written(0))
-        });
-        match written {
-            Some(Ok::<_, pgrx::spi::Error>(Claim::Written(_))) => {
-                // SAFETY: this process's own variable, set by the commit just made.
-                Claim::Written(unsafe { pgrx::pg_sys::XactLastCommitEnd })
-            }
-            Some(Ok(claim)) => claim,
-            _ => Claim::Failed,
-        }
-    }
-
-    /// Writes what happened to jobs, `most` of them at the most: statistics, occurrences that did
-    /// not run, and then how far each job has come.
-    fn count(&mut self, oldest: Option<RunId>, most: usize) {
-        let jobs: Vec<JobId> = self.progress.keys().take(most).copied().collect();
+    /// Writes what happened to these jobs: statistics, occurrences that did not run, and then how far
+    /// each job has come. False if that failed.
+    pub(super) fn count(&mut self, oldest: Option<RunId>, jobs: Vec<JobId>) -> bool {
         let mut taken: Vec<(JobId, Progress)> =
             jobs.into_iter().filter_map(|job| self.progress.remove_entry(&job)).collect();
         let below = oldest.map_or(self.next_id, |run| run.0);
@@ -425,11 +393,15 @@ impl Records {
             .filter_map(|(job, progress)| Some((*job, progress.tally.take()?)))
             .collect();
         // What waits for the ledger is not accounted for yet.
+        let behind: HashSet<JobId> = self.rows.iter().map(|row| row.row.job).collect();
         let reached: Vec<Reached> = taken
             .iter()
             .map(|(job, progress)| Reached {
                 job: *job,
-                cursor: progress.cursor.filter(|_| self.rows.is_empty()),
+                cursor: match progress.cursor {
+                    Some(_) if behind.contains(job) => self.wanted_cursor(*job),
+                    cursor => cursor,
+                },
                 window_start: progress.window_start,
             })
             .filter(|job| job.cursor.is_some() || job.window_start.is_some())
@@ -458,7 +430,10 @@ impl Records {
                 back.skips = progress.skips;
                 (back.window_start, back.outside) = (progress.window_start, progress.outside);
             }
-            if !counted || !self.rows.is_empty() {
+            if counted {
+                self.wanted_no_more(job);
+            }
+            if !counted || behind.contains(&job) {
                 self.progress.entry(job).or_default().cursor = progress.cursor;
             }
             // Only these: to look at all of 100,000 ten times a second costs a twentieth of a core.
@@ -466,8 +441,9 @@ impl Records {
                 self.progress.remove(&job);
             }
         }
-        let pause = if counted && self.rows.is_empty() { COUNT_PAUSE } else { Timestamp::SECOND };
+        let pause = if counted && behind.is_empty() { COUNT_PAUSE } else { Timestamp::SECOND };
         self.count_at = (!self.progress.is_empty()).then(|| time::now().plus(pause));
+        counted
     }
 
     /// Writes all that waits, as the scheduler is about to let go of its database or was asked to.
@@ -481,7 +457,8 @@ impl Records {
             written = self.write_rows();
         }
         if self.count_at.is_some() {
-            self.count(oldest, usize::MAX);
+            let jobs = self.progress.keys().copied().collect();
+            self.count(oldest, jobs);
         }
         written && self.progress.is_empty()
     }

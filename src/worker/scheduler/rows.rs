@@ -3,21 +3,45 @@
 //! Owns two invariants: a row that cannot be written keeps no other from being written; and however many
 //! wait, a turn writes few of them, so that decisions are never far off.
 
+use std::time::Instant;
+
+use pg_tock_core::engine::Occurrence;
+
+use crate::catalog::request;
 use crate::catalog::run::{self, RunRow};
+use crate::catalog::state::{self, Reached};
 use crate::pg::{lock, txn};
 
 use super::records::Records;
 
-/// Rows written in one turn.
-const AT_ONCE: usize = 256;
 /// Transactions in one turn, should one of them be in the way of the others.
 const PARTS: u32 = 16;
 /// How often a row is tried again, and how many that failed before are tried in one turn.
 const MOST_TRIES: u32 = 20;
 const RETRIED: usize = 4;
 
-/// Rows, and how often each could not be written.
-type Part = Vec<(RunRow, u32)>;
+/// A row that waits to be written.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) row: RunRow,
+    /// How often it could not be written.
+    pub(super) tries: u32,
+    /// Which row it is of all there have been.
+    pub(super) number: u64,
+}
+
+type Part = Vec<Waiting>;
+
+/// Whether the row of a run that is about to begin is there.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Claim {
+    /// It is; up to where WAL has to be on disk before the run may leave the server.
+    Written(u64),
+    /// Somebody has locked the ledger: the run begins all the same, and its row comes later.
+    Locked,
+    /// It could not be written, because there is no space left for instance: the run has to wait.
+    Failed,
+}
 
 impl Records {
     /// Writes rows of the ledger, as many as fit in a turn; `more` says whether to go on at once. True
@@ -25,9 +49,10 @@ impl Records {
     pub(super) fn write_ledger(&mut self) -> bool {
         self.more = false;
         let mut parts: Vec<Part> = Vec::new();
-        let again = self.rows.iter().take(RETRIED).take_while(|(_, tries)| *tries > 0).count();
-        let fresh = self.rows.iter().skip(again).take(AT_ONCE);
-        let fresh = fresh.take_while(|(_, tries)| *tries == 0).count();
+        let again = self.rows.iter().take(RETRIED).take_while(|row| row.tries > 0).count();
+        let since = Instant::now();
+        let fresh = self.rows.iter().skip(again).take(self.portion.size());
+        let fresh = fresh.take_while(|row| row.tries == 0).count();
         // Those that were in the way before go alone, and last: the end of `parts` comes first.
         let retried: Part = self.rows.drain(..again).collect();
         parts.extend(retried.into_iter().map(|row| vec![row]));
@@ -42,7 +67,10 @@ impl Records {
             left -= 1;
             locked = !self.write_part(part, &mut parts);
         }
-        self.more = !locked && self.rows.front().is_some_and(|(_, tries)| *tries == 0);
+        if !locked {
+            self.portion.done(fresh, since.elapsed());
+        }
+        self.more = !locked && self.rows.front().is_some_and(|row| row.tries == 0);
         self.rows.is_empty()
     }
 
@@ -52,7 +80,7 @@ impl Records {
         if part.is_empty() {
             return true;
         }
-        match Self::write_some(part.iter().map(|(row, _)| row)) {
+        match Self::write_some(part.iter().map(|row| &row.row)) {
             Some(true) => return true,
             Some(false) => {
                 self.put_back(part);
@@ -65,11 +93,12 @@ impl Records {
             parts.extend([second, part]);
             return true;
         }
-        for (row, tries) in part {
-            if tries < MOST_TRIES {
-                self.rows.push_back((row, tries + 1));
+        for row in part {
+            if row.tries < MOST_TRIES {
+                self.rows.push_back(Waiting { tries: row.tries + 1, ..row });
             } else {
-                pgrx::log!("pg_tock: the row of run {} cannot be written and is given up", row.run);
+                let run = row.row.run;
+                pgrx::log!("pg_tock: the row of run {run} cannot be written and is given up");
             }
         }
         true
@@ -94,6 +123,38 @@ impl Records {
         match written {
             Some(Ok::<bool, pgrx::spi::Error>(written)) => Some(written),
             _ => None,
+        }
+    }
+
+    /// Moves a job's cursor past an occurrence that is about to run, or deletes the request for it. WAL
+    /// is ordered: effects of the run are not on disk before this is. False if it could not be written.
+    pub(crate) fn pass(occurrence: Occurrence) -> bool {
+        let Occurrence { job, scheduled_for, run, .. } = occurrence;
+        let reached = [Reached { job, cursor: Some(scheduled_for), window_start: None }];
+        let written =
+            txn::run("moving a cursor", || match run.filter(|_| !occurrence.is_nominal()) {
+                Some(run) => request::forget(&[run.0]),
+                None => state::set_reached(&reached),
+            });
+        matches!(written, Some(Ok::<(), pgrx::spi::Error>(())))
+    }
+
+    /// Writes the row of a run that is about to begin.
+    pub(super) fn claim(row: &RunRow) -> Claim {
+        let written = txn::run("claiming a run", || {
+            let Some(ledger) = run::ledger()? else { return Ok(Claim::Failed) };
+            if !lock::try_lock_table(ledger) {
+                return Ok(Claim::Locked);
+            }
+            run::write(core::iter::once(row)).map(|()| Claim::Written(0))
+        });
+        match written {
+            Some(Ok::<_, pgrx::spi::Error>(Claim::Written(_))) => {
+                // SAFETY: this process's own variable, set by the commit just made.
+                Claim::Written(unsafe { pgrx::pg_sys::XactLastCommitEnd })
+            }
+            Some(Ok(claim)) => claim,
+            _ => Claim::Failed,
         }
     }
 }

@@ -5,15 +5,13 @@
 //! is gone is forgotten at the end, unless its own news came first.
 
 use std::collections::HashSet;
+use std::time::Instant;
 
 use super::Scheduler;
 use super::resume::Puts;
 use crate::catalog::load::{self, Installed, JobRow};
 use crate::pg::lock;
 use crate::pg::txn::{self, Failure};
-
-/// How many jobs are read between two looks at what is due: some milliseconds' worth.
-pub(super) const PAGE: usize = 500;
 
 /// How many jobs are read at a time when one of them cannot be read.
 const AROUND: usize = 1_000;
@@ -59,7 +57,9 @@ impl Scheduler {
             }
             Some(Err(_)) | None => return false,
         };
-        let Some(Page { rows, last }) = self.read_page(installed, from, PAGE) else { return false };
+        let since = Instant::now();
+        let most = self.page.size();
+        let Some(Page { rows, last }) = self.read_page(installed, from, most) else { return false };
         self.stats_pending = true;
         let Some(last) = last else {
             self.end_sweep();
@@ -70,9 +70,11 @@ impl Scheduler {
         if let Some(sweep) = &mut self.sweep {
             sweep.after = last;
         }
+        let count = rows.len();
         let mut puts = Puts::default();
         self.sort(rows, &mut puts);
         self.put(puts, false);
+        self.page.done(count, since.elapsed());
         true
     }
 
@@ -94,15 +96,18 @@ impl Scheduler {
         }
     }
 
-    /// Reads what the rows of jobs refer to. False if that has to wait.
+    /// Reads what the rows of jobs refer to, roles first: should one change while they are read, they are
+    /// read again. False if that has to wait.
     pub(super) fn read_surroundings(&mut self, installed: Installed) -> bool {
         let read = txn::run("reading calendars and queues", || {
             if !lock::try_read_table(installed.jobs) {
                 return Ok(None);
             }
-            Ok::<_, pgrx::spi::Error>(Some((load::calendars()?, load::queues()?)))
+            let roles = load::roles()?;
+            Ok::<_, pgrx::spi::Error>(Some((load::calendars()?, load::queues()?, roles)))
         });
-        let Some(Ok(Some((calendars, queues)))) = read else { return false };
+        let Some(Ok(Some((calendars, queues, roles)))) = read else { return false };
+        self.roles = Some(roles);
         self.jobs.take_calendars(calendars);
         self.jobs.company.take_queues(queues, &mut self.engine);
         true
