@@ -1,9 +1,20 @@
 //! Transactions of our own in a background worker.
 
+use std::cell::RefCell;
 use std::panic::AssertUnwindSafe;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
+use pg_tock_core::repeat::Repeats;
 use pgrx::{PgTryBuilder, pg_sys};
+
+/// What failures are timed from.
+static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+thread_local! {
+    static SAID: RefCell<Repeats> = RefCell::new(Repeats::new());
+}
 
 /// Whether `run` has been called since this was asked last.
 static RAN: AtomicBool = AtomicBool::new(false);
@@ -66,7 +77,7 @@ pub(crate) fn attempt<T>(what: &str, body: impl FnOnce() -> T) -> Result<T, Fail
             // A table is locked; whoever asked comes again.
             pgrx::debug1!("pg_tock: {what} has to wait: {message}");
         } else {
-            pgrx::log!("pg_tock: {what} failed: {message}");
+            say(format!("pg_tock: {what} failed: {message}"));
         }
         Err(if code & CATEGORY == DATA { Failure::Data } else { Failure::Other })
     })
@@ -74,4 +85,14 @@ pub(crate) fn attempt<T>(what: &str, body: impl FnOnce() -> T) -> Result<T, Fail
     // SAFETY: transactions may leave another context current.
     unsafe { pg_sys::CurrentMemoryContext = pg_sys::TopMemoryContext };
     outcome
+}
+
+/// Says in the server log that something failed. What fails again and again is said now and then.
+fn say(line: String) {
+    let now = EPOCH.elapsed();
+    match SAID.with_borrow_mut(|said| said.say(&line, now)) {
+        None => {}
+        Some(0) => pgrx::log!("{line}"),
+        Some(more) => pgrx::log!("{line} (and {more} times before)"),
+    }
 }

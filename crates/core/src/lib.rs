@@ -10,6 +10,7 @@ pub mod options;
 pub mod plan;
 pub mod portion;
 pub mod quote;
+pub mod repeat;
 pub mod retry;
 pub mod run;
 pub mod schedule;

@@ -109,6 +109,36 @@ fn an_owner_who_may_not_log_in_stops_only_their_own_jobs() {
 }
 
 #[test]
+fn nothing_is_lost_that_cannot_start_while_no_run_id_can_be_drawn() {
+    let cluster = Cluster::start();
+    cluster.role("ann");
+    cluster.role("bob");
+    let ann = cluster.schedule_as("ann", "ann's", "1 second", "select 1");
+    let bob = cluster.schedule_as("bob", "bob's", "1 second", "select 1");
+    goes_on(&cluster, bob, 1);
+    cluster.sql("alter role ann nologin");
+    let failed = |at_least: usize| {
+        poll_until("runs that could not start", PATIENCE, || {
+            let runs = cluster.finished_runs_of(ann);
+            let failed = runs.iter().filter(|run| run.status == "failed").count();
+            (failed >= at_least).then_some(failed)
+        })
+    };
+    let before = failed(1);
+    let mut locker = cluster.client();
+    locker.batch_execute("begin; alter sequence cron.runid_seq cache 1").expect("locked");
+    // Ids that were drawn before are used up, and a few more would be needed.
+    cluster.wait_for(
+        "clock_timestamp() > (select max(end_time) + interval '3 seconds' from cron.job_run_details)",
+    );
+    locker.batch_execute("commit").expect("unlocked");
+    goes_on(&cluster, bob, 2);
+    let _ = failed(before + 2);
+    let found = cluster.found_by_audit_of(ann);
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+#[test]
 fn without_a_free_worker_slot_everybody_still_gets_a_turn() {
     // Slots: the logical replication launcher, our launcher, our scheduler, and one executor.
     let cluster = Cluster::builder().max_worker_processes(4).start();

@@ -204,6 +204,29 @@ fn startup_jobs_run_once_a_start() {
 }
 
 #[test]
+fn startup_jobs_run_although_the_note_of_the_start_is_locked_at_first() {
+    let cluster = Cluster::start();
+    let tick = cluster.schedule("tick", "1 second", "select 1");
+    let job = cluster.schedule("boot", "@reboot", "select 1");
+    cluster.conf("cron.launch_active_jobs", "off");
+    cluster.restart();
+    // This start has been seen. Let it be another one, and let the next scheduler not see which.
+    let _ = cluster.wait_scheduler();
+    cluster.sql("update cron.engine_state set server_start = server_start - interval '1 day'");
+    let mut locker = cluster.client();
+    locker.batch_execute("begin; lock table cron.engine_state").expect("locked");
+    cluster.conf("cron.launch_active_jobs", "on");
+    cluster.reload();
+    let scheduler = cluster.wait_scheduler();
+    cluster.terminate(scheduler);
+    let _ = cluster.finished_runs(tick, 2);
+    let before = cluster.runs_of(job).len();
+    locker.batch_execute("commit").expect("unlocked");
+    let runs = cluster.finished_runs(job, before + 1);
+    assert!(runs.iter().all(|run| run.trigger == "startup"), "{runs:#?}");
+}
+
+#[test]
 fn launch_active_jobs_is_a_switch_for_all() {
     let cluster = Cluster::start();
     let job = cluster.schedule("tick", "1 second", "select 1");

@@ -48,7 +48,13 @@ impl Scheduler {
         if occurrence.run.is_some_and(|run| self.is_taken_back(run)) {
             return;
         }
-        let Some(run) = occurrence.run.or_else(|| self.records.next_id()) else { return };
+        let Some(run) = occurrence.run.or_else(|| self.records.next_id()) else {
+            // No row can be written for it now: it goes on waiting. Whether it was to be claimed is not
+            // known any more.
+            self.engine.put_back(occurrence, true);
+            self.rest(occurrence.job, now);
+            return;
+        };
         let (sqlstate, words) = self
             .refusals
             .get(&key)

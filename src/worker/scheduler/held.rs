@@ -6,7 +6,7 @@
 
 use pg_tock_core::engine::{ExecutorId, Occurrence};
 use pg_tock_core::run::Trigger;
-use pg_tock_core::time::Timestamp;
+use pg_tock_core::time::{JobId, Timestamp};
 
 use super::Scheduler;
 use super::asked::not_begun;
@@ -78,8 +78,13 @@ impl Scheduler {
         claim: bool,
         now: Timestamp,
     ) {
-        self.engine.hold(occurrence.job);
+        self.rest(occurrence.job, now);
         self.not_begun(id, occurrence, claim, now);
+    }
+
+    /// Nothing of a job starts for a while.
+    pub(super) fn rest(&mut self, job: JobId, now: Timestamp) {
+        self.engine.hold(job);
         self.rest_until.get_or_insert(now.plus(REST));
     }
 

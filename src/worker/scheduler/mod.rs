@@ -191,6 +191,8 @@ struct Scheduler {
     requests: requests::Requests,
     /// They could not be read: when to try again.
     requests_at: Option<Timestamp>,
+    /// Whether the server has just started could not be known: when to ask again.
+    start_up_at: Option<Timestamp>,
     /// Rows of dead runs were locked: when to look again.
     ledger_at: Option<Timestamp>,
     /// Whether jobs are run at all.
@@ -279,6 +281,7 @@ impl Scheduler {
             asked: asked::Asked::default(),
             requests: requests::Requests::default(),
             requests_at: None,
+            start_up_at: None,
             ledger_at: None,
             launches: limits().launch,
             outside: HashSet::new(),
@@ -364,6 +367,7 @@ impl Scheduler {
             self.next_read(),
             self.requests_at,
             self.ledger_at,
+            self.start_up_at,
             self.rest_until,
             given_up,
             names,
@@ -459,7 +463,11 @@ impl Scheduler {
 
     /// Runs the jobs that run once per start of the server.
     fn start_up(&mut self) {
-        let Some(at) = start::first_time_since_start() else { return };
+        let Some(first) = start::first_time_since_start() else {
+            self.start_up_at = Some(time::now().plus(news::READ_RETRY));
+            return;
+        };
+        let Some(at) = first else { return };
         let startup: Vec<JobId> =
             self.jobs.iter().filter(|job| job.startup && job.active).map(|job| job.id).collect();
         for job in startup {

@@ -38,6 +38,9 @@ impl Scheduler {
         unsafe { pg_sys::AcceptInvalidationMessages() };
         self.news.add(self.database.changes.take());
         let now = time::now();
+        if self.start_up_at.take_if(|at| *at <= now).is_some() {
+            self.start_up();
+        }
         if self.ledger_at.take_if(|at| *at <= now).is_some() {
             self.news.ledger = true;
         }
@@ -273,7 +276,7 @@ impl Scheduler {
         self.records.clear();
         self.retries = Retries::default();
         self.requests.clear();
-        (self.requests_at, self.ledger_at) = (None, None);
+        (self.requests_at, self.ledger_at, self.start_up_at) = (None, None, None);
         self.asked.clear();
         self.outside.clear();
         self.unknown.clear();

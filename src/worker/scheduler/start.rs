@@ -26,15 +26,15 @@ pub(super) fn prepare(alive: &[i64]) -> Result<bool, pgrx::spi::Error> {
 }
 
 /// The instant the server started, if no scheduler has asked since: a restart or a promotion of
-/// the server, not of this process, and not recovery from a crash.
-pub(super) fn first_time_since_start() -> Option<Timestamp> {
+/// the server, not of this process, and not recovery from a crash. None: that cannot be known now.
+pub(super) fn first_time_since_start() -> Option<Option<Timestamp>> {
     // SAFETY: constant since the server started.
     let start = from_pg(unsafe { pg_sys::PgStartTime });
     // SAFETY: this server writes WAL, or no scheduler would run.
     let timeline = unsafe { pg_sys::GetWALInsertionTimeLine() }.cast_signed();
     let first =
         txn::run("noting the start of the server", || state::note_server_start(start, timeline));
-    matches!(first, Some(Ok(true))).then_some(start)
+    first?.ok().map(|first| first.then_some(start))
 }
 
 fn executor_key(slot: &Slot) -> PoolKey {
