@@ -67,8 +67,8 @@ impl Scheduler {
 
 /// Why a run that has its answer is to end all the same, if it is. Its slot says so then.
 fn to_end(asked: &Current, slot: &Slot, switched_off: bool) -> Option<Cause> {
-    let by_request = asked.watched.cancelled().map(|reason| (Cause::Requested, reason));
-    let wanted = by_request.or(switched_off.then_some((Cause::Dropped, DROPPED.as_bytes())));
+    let dropped = switched_off.then_some((Cause::Dropped, DROPPED.as_bytes()));
+    let wanted = asked.watched.wanted().or(dropped);
     if let Some((cause, reason)) = wanted {
         slot.want_end(asked.run, cause, monotonic(), reason);
     }

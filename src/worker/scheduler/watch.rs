@@ -51,8 +51,12 @@ impl Watched {
 
     /// What the row of the run is to say if somebody has cancelled it.
     pub(super) fn cancelled(&self) -> Option<&[u8]> {
-        let (cause, reason) = self.wanted.as_ref()?;
-        (*cause == Cause::Requested).then_some(reason)
+        self.wanted().filter(|(cause, _)| *cause == Cause::Requested).map(|(_, reason)| reason)
+    }
+
+    /// Why it is to end, and what its row is to say, unless its slot says so already.
+    pub(super) fn wanted(&self) -> Option<(Cause, &[u8])> {
+        self.wanted.as_ref().map(|(cause, reason)| (*cause, reason.as_slice()))
     }
 
     /// Somebody wants the run to end; `reason` is what its row is to say.
