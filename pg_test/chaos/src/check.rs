@@ -137,6 +137,24 @@ fn fetch_elsewhere(world: &World) {
     );
 }
 
+/// The requests that came for each run, in a table beside the effects.
+fn fetch_requests(world: &World) {
+    let (runs, counts): (Vec<i64>, Vec<i32>) = world.web.counts().into_iter().unzip();
+    world.cluster.sql("create table effect_request (jobid bigint, runid bigint, part int)");
+    let sent: i64 = world.cluster.one_with(
+        "with added as (insert into effect_request \
+           select d.jobid, runid, 1 from unnest($1::bigint[], $2::int[]) as came (runid, count) \
+             left join cron.job_run_details d using (runid), generate_series(1, count) returning 1) \
+         select count(*) from added",
+        &[&runs, &counts],
+    );
+    println!("    {sent} requests came");
+}
+
+/// Requests without a row.
+const UNKNOWN_REQUESTS: &str =
+    "select format('run %s', runid) from effect_request where jobid is null";
+
 /// Lines of the log that no harm explains.
 fn alarming(world: &World) -> Vec<String> {
     world
@@ -168,6 +186,7 @@ pub(crate) fn failures(world: &World) -> Vec<String> {
 pub(crate) fn judge(world: &World, verdicts: &mut Verdicts) {
     let cluster = &world.cluster;
     fetch_elsewhere(world);
+    fetch_requests(world);
     let column = |query: &str| cluster.column::<String>(query);
     verdicts.none("chaos: no row without an end", &column(UNENDED));
     verdicts.none(
@@ -184,6 +203,11 @@ pub(crate) fn judge(world: &World, verdicts: &mut Verdicts) {
     );
     verdicts
         .none("chaos: so have runs in another database", &at_most("elsewhere", "effect_elsewhere"));
+    verdicts.none(
+        "chaos: each run's request is sent at most once",
+        &at_most("request", "effect_request"),
+    );
+    verdicts.none("chaos: no request is sent without a row", &column(UNKNOWN_REQUESTS));
     verdicts.none("chaos: failures leave no effects", &column(NOTHING));
     verdicts.none("chaos: the audit finds nothing", &audit(world));
     verdicts.none("chaos: nobody panicked", &alarming(world));

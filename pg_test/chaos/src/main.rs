@@ -15,6 +15,7 @@ mod check;
 mod harm;
 mod population;
 mod rng;
+mod web;
 mod world;
 
 use pg_tock_test::utc;

@@ -13,6 +13,8 @@ pub(crate) enum Owes {
     AtMostOnce(i32),
     /// As before, in database `elsewhere`.
     Elsewhere(i32),
+    /// That many requests if it succeeded, each at most once otherwise.
+    Request(i32),
     /// None, ever.
     Nothing,
     /// Its effects cannot be looked at, its rows can.
@@ -164,6 +166,22 @@ const KINDS: &[Kind] = &[
         command: "select note(1); select note(2)",
         owes: Owes::Elsewhere(2),
         options: |n| json!({ "database": "elsewhere", "on_missed": (["skip", "all"][index(n % 2)]), "missed_window": "30 seconds" }),
+    },
+    Kind {
+        name: "request",
+        count: 12,
+        schedules: &["1 second", "2 seconds", "5 seconds"],
+        command: "",
+        owes: Owes::Request(1),
+        options: |n| json!({ "max_attempts": 1 + n % 3, "retry_delay": "300 milliseconds", "timeout": "5 seconds", "on_missed": (["skip", "all"][index(n % 2)]), "missed_window": "30 seconds" }),
+    },
+    Kind {
+        name: "request if",
+        count: 4,
+        schedules: &["2 seconds"],
+        command: "",
+        owes: Owes::Request(1),
+        options: |n| json!({ "run_if": "random() < 0.5", "on_overlap": (["queue", "replace"][index(n % 2)]), "timeout": "5 seconds" }),
     },
     Kind {
         name: "minute",
@@ -379,11 +397,16 @@ fn create(world: &World, name: &str, schedule: &str, kind: &Kind, n: i64) {
     if n % 4 == 1 && matches!(kind.owes, Owes::ExactlyOnce(_)) {
         object.insert("username".to_owned(), json!(["ann", "bob"][index(n / 4 % 2)]));
     }
+    if matches!(kind.owes, Owes::Request(_)) {
+        object.remove("command");
+        object.insert("url".to_owned(), json!(world.web.url()));
+    }
     object.extend((kind.options)(n).as_object().expect("an object").clone());
     let (class, parts) = match kind.owes {
         Owes::ExactlyOnce(parts) => ("exactly once", parts),
         Owes::AtMostOnce(parts) => ("at most once", parts),
         Owes::Elsewhere(parts) => ("elsewhere", parts),
+        Owes::Request(parts) => ("request", parts),
         Owes::Nothing => ("nothing", 0),
         Owes::Unknown => ("unknown", 0),
     };

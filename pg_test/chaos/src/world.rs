@@ -1,6 +1,7 @@
 //! The server under chaos: what it is made of, how its progress is seen, what was done to its clock.
 
 use crate::rng::Rng;
+use crate::web::Web;
 use pg_tock_test::{Cluster, PATIENCE, anonymous_memory, poll_until};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,6 +15,8 @@ pub(crate) const VICTIM: &str = "victim";
 pub(crate) struct World {
     pub(crate) cluster: Cluster,
     pub(crate) rng: Rng,
+    /// What HTTP jobs call.
+    pub(crate) web: Web,
     /// A small file system that holds the ledger; `None` where none could be made.
     pub(crate) small: Option<PathBuf>,
     /// Stretches of time, in seconds since 1970, that the clock went through more than once.
@@ -34,6 +37,7 @@ impl World {
             .conf("cron.timezone", "UTC")
             .conf("log_min_messages", "warning")
             .conf("log_min_error_statement", "fatal")
+            .conf("cron.http_allow", "127.0.0.1")
             .conf("max_connections", "40")
             .conf("max_parallel_workers", "16")
             .conf("max_parallel_workers_per_gather", "16")
@@ -42,6 +46,7 @@ impl World {
         Self {
             cluster,
             rng: Rng::new(seed),
+            web: Web::start(),
             small,
             repeated: Vec::new(),
             memory: BTreeMap::new(),
