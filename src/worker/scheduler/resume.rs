@@ -245,5 +245,6 @@ impl Scheduler {
         self.read_all_at = Timestamp(0);
         self.requests_at = self.requests_at.map(|_| to);
         self.ledger_at = self.ledger_at.map(|_| to);
+        self.keeper.set_back(to);
     }
 }
