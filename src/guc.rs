@@ -6,6 +6,7 @@
 
 pub(crate) mod defaults;
 pub(crate) mod http;
+pub(crate) mod retention;
 pub(crate) mod secrets;
 
 use std::ffi::{CStr, CString};
@@ -91,6 +92,7 @@ pub(crate) fn init() {
     init_limits();
     init_own();
     defaults::init();
+    retention::init();
     http::init();
     secrets::init();
     crate::exec::context::define();

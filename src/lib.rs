@@ -43,9 +43,14 @@ extension_sql_file!(
     requires = ["control_tables"]
 );
 extension_sql_file!(
+    "../sql/install/25_keeper_tables.sql",
+    name = "keeper_tables",
+    requires = ["http_tables"]
+);
+extension_sql_file!(
     "../sql/install/30_functions.sql",
     name = "functions",
-    requires = ["http_tables"]
+    requires = ["keeper_tables"]
 );
 extension_sql_file!(
     "../sql/install/31_inside_functions.sql",
@@ -68,9 +73,14 @@ extension_sql_file!(
     requires = ["run_functions"]
 );
 extension_sql_file!(
+    "../sql/install/35_keeper_functions.sql",
+    name = "keeper_functions",
+    requires = ["cancel_functions"]
+);
+extension_sql_file!(
     "../sql/install/39_occurrences.sql",
     name = "occurrences",
-    requires = ["cancel_functions"]
+    requires = ["keeper_functions"]
 );
 extension_sql_file!(
     "../sql/install/40_triggers.sql",

@@ -203,7 +203,9 @@ CREATE FUNCTION cron.create_job(
     tags text[] DEFAULT NULL,
     description text DEFAULT NULL,
     session text DEFAULT NULL,
-    stuck_after interval DEFAULT NULL)
+    stuck_after interval DEFAULT NULL,
+    keep_runs int DEFAULT NULL,
+    keep_days int DEFAULT NULL)
 RETURNS bigint
 LANGUAGE sql
 RETURN cron.create_job(pg_catalog.jsonb_build_object(
@@ -238,8 +240,10 @@ RETURN cron.create_job(pg_catalog.jsonb_build_object(
     'tags', tags,
     'description', description,
     'session', session,
-    'stuck_after', stuck_after));
-COMMENT ON FUNCTION cron.create_job(text, text, text, text, text, boolean, text, interval, int, interval, double precision, interval, text, boolean, text, int, text, interval, text, interval, text, text[], text[], text, text[], int, text, jsonb, text[], text, text, interval)
+    'stuck_after', stuck_after,
+    'keep_runs', keep_runs,
+    'keep_days', keep_days));
+COMMENT ON FUNCTION cron.create_job(text, text, text, text, text, boolean, text, interval, int, interval, double precision, interval, text, boolean, text, int, text, interval, text, interval, text, text[], text[], text, text[], int, text, jsonb, text[], text, text, interval, int, int)
     IS 'create a job, or replace the owner''s job of that name; NULL is an option''s default; returns the job''s id';
 
 CREATE FUNCTION cron.set_job(job bigint, options jsonb)

@@ -44,7 +44,9 @@ CREATE FUNCTION cron.create_http_job(
     tags text[] DEFAULT NULL,
     description text DEFAULT NULL,
     session text DEFAULT NULL,
-    stuck_after interval DEFAULT NULL)
+    stuck_after interval DEFAULT NULL,
+    keep_runs int DEFAULT NULL,
+    keep_days int DEFAULT NULL)
 RETURNS bigint
 LANGUAGE sql
 RETURN cron.create_job(pg_catalog.jsonb_build_object(
@@ -84,12 +86,14 @@ RETURN cron.create_job(pg_catalog.jsonb_build_object(
     'tags', tags,
     'description', description,
     'session', session,
-    'stuck_after', stuck_after));
-COMMENT ON FUNCTION cron.create_http_job(text, text, text, text, jsonb, text, text, boolean, text, text, boolean, text, interval, int, interval, double precision, interval, text, boolean, text, int, text, interval, text, interval, text, text[], text[], text, text[], int, text, jsonb, text[], text, text, interval)
+    'stuck_after', stuck_after,
+    'keep_runs', keep_runs,
+    'keep_days', keep_days));
+COMMENT ON FUNCTION cron.create_http_job(text, text, text, text, jsonb, text, text, boolean, text, text, boolean, text, interval, int, interval, double precision, interval, text, boolean, text, int, text, interval, text, interval, text, text[], text[], text, text[], int, text, jsonb, text[], text, text, interval, int, int)
     IS 'create a job that calls a URL, or replace the owner''s job of that name; NULL is an option''s default; returns the job''s id';
 -- It makes the server send requests: an administrator decides for whom. The right is asked for
 -- whatever way a request takes into cron.job.
-REVOKE ALL ON FUNCTION cron.create_http_job(text, text, text, text, jsonb, text, text, boolean, text, text, boolean, text, interval, int, interval, double precision, interval, text, boolean, text, int, text, interval, text, interval, text, text[], text[], text, text[], int, text, jsonb, text[], text, text, interval) FROM PUBLIC;
+REVOKE ALL ON FUNCTION cron.create_http_job(text, text, text, text, jsonb, text, text, boolean, text, text, boolean, text, interval, int, interval, double precision, interval, text, boolean, text, int, text, interval, text, interval, text, text[], text[], text, text[], int, text, jsonb, text[], text, text, interval, int, int) FROM PUBLIC;
 
 CREATE FUNCTION cron.check_http_job()
 RETURNS trigger

@@ -4,7 +4,7 @@ use pgrx::prelude::*;
 
 use crate::error::{Error, SqlResult};
 use crate::pg::{process, time, trigger};
-use crate::shmem::databases;
+use crate::shmem::{databases, keeper};
 
 /// How long whoever deletes history waits for the scheduler. It may be in the middle of something,
 /// but never waits for locks itself.
@@ -48,6 +48,9 @@ fn cron_flush() -> bool {
 #[pg_extern(sql = false)]
 fn cron_ledger_shrinks(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult<()> {
     trigger::call(fcinfo).ok_or(Error::NotATrigger)?;
-    flush(false, PATIENCE);
+    // A keeper deletes what is behind the cursors as they are written.
+    if !keeper::is_this_process() {
+        flush(false, PATIENCE);
+    }
     Ok(())
 }

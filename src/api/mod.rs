@@ -21,6 +21,7 @@ mod options;
 mod outlook;
 mod pause;
 mod preview;
+mod prune;
 mod queues;
 mod retry;
 mod rights;

@@ -17,6 +17,7 @@ pub(crate) mod lookup;
 pub(crate) mod options;
 pub(crate) mod outlook;
 pub(crate) mod pause;
+pub(crate) mod prune;
 pub(crate) mod queue;
 pub(crate) mod request;
 pub(crate) mod resolve;

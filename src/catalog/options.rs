@@ -117,7 +117,7 @@ pub(crate) fn stored(job: &str) -> String {
 
 /// Whether the scheduler finds the option among the others, rather than by itself.
 fn is_stored(option: &Spec) -> bool {
-    const APART: [&str; 9] = [
+    const APART: [&str; 11] = [
         "schedule",
         "command",
         "database",
@@ -127,6 +127,8 @@ fn is_stored(option: &Spec) -> bool {
         "settings",
         "tags",
         "description",
+        "keep_runs",
+        "keep_days",
     ];
     !APART.contains(&option.name)
 }

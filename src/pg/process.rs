@@ -117,6 +117,12 @@ pub(crate) fn set_config(name: &CStr, value: &CStr) {
     }
 }
 
+/// Shows what this process is doing in `pg_stat_activity`.
+pub(crate) fn report_running(what: &CStr) {
+    // SAFETY: shared memory of this backend's own entry, and a C string.
+    unsafe { pg_sys::pgstat_report_activity(pg_sys::BackendState::STATE_RUNNING, what.as_ptr()) };
+}
+
 /// Shows `idle` in `pg_stat_activity`.
 pub(crate) fn report_idle() {
     // SAFETY: shared memory of this backend's own entry.

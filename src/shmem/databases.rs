@@ -12,6 +12,7 @@ use pg_tock_core::time::Timestamp;
 use pgrx::pg_sys;
 
 use super::changes::Changes;
+use super::keeper::Keeper;
 use super::{http, layout};
 
 /// One database.
@@ -38,6 +39,8 @@ pub(crate) struct Database {
     holds_ended: AtomicU64,
     /// Its scheduler's queues to the HTTP worker.
     pub(crate) http: http::Link,
+    /// Its keeper.
+    pub(crate) keeper: Keeper,
     /// Somebody waits for a run, or does not any more.
     asked: AtomicBool,
     /// Jobs that changed.
@@ -126,12 +129,16 @@ impl Database {
             self.wake_at.store(0, Ordering::Relaxed);
             self.gone_at.store(crate::pg::time::now().0, Ordering::Relaxed);
             self.pid.store(0, Ordering::Release);
+            // One that is on its way finds nobody who has asked for it.
+            self.keeper.start_failed();
+            self.keeper.wake();
         }
     }
 
     /// The database is gone: the entry can be used for another.
     pub(crate) fn forget(&self) {
         self.changes.clear();
+        self.keeper.forget();
         http::forget(self.oid());
         self.set_absent(false);
         self.gone_at.store(0, Ordering::Relaxed);
@@ -144,9 +151,10 @@ impl Database {
         unsafe { crate::pg::process::set_latch(self.latch.load(Ordering::Acquire)) };
     }
 
-    /// Asks the scheduler to let go of its database.
+    /// Asks the scheduler to let go of its database; the keeper goes at once.
     pub(crate) fn ask_to_leave(&self) {
         self.leave.store(true, Ordering::Release);
+        self.keeper.end();
         self.wake();
     }
 

@@ -213,6 +213,11 @@ pub(crate) fn of_scheduler(database: u32) -> impl Iterator<Item = (u32, &'static
     })
 }
 
+/// How many executors there are.
+pub(crate) fn in_use() -> usize {
+    layout::slots().iter().filter(|slot| slot.state() != State::Free).count()
+}
+
 /// How many executors there are that work for other schedulers.
 pub(crate) fn of_others(database: u32) -> usize {
     let theirs = |slot: &&Slot| slot.state() != State::Free && slot.scheduler() != database;

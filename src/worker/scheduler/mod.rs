@@ -19,6 +19,7 @@ mod http_end;
 mod http_link;
 mod http_order;
 mod jobs;
+mod keeper;
 mod long;
 mod news;
 mod policy;
@@ -46,6 +47,7 @@ use pg_tock_core::schedule::DstPolicy;
 use pg_tock_core::time::{JobId, RunId, Timestamp};
 use pgrx::pg_sys;
 
+use super::session;
 use crate::catalog::state;
 use crate::guc::{self, defaults};
 use crate::pg::bgw::Worker;
@@ -103,7 +105,7 @@ pub extern "C-unwind" fn pg_tock_scheduler_main(argument: pg_sys::Datum) {
         pg_sys::before_shmem_exit(Some(on_exit), pg_sys::Datum::from(0));
         pg_sys::BackgroundWorkerInitializeConnectionByOid(oid.into(), pg_sys::InvalidOid, 0);
     }
-    settle_in();
+    session::settle_in(c"pg_tock scheduler");
     let alarm = match Alarm::new() {
         Ok(alarm) => alarm,
         Err(error) => {
@@ -112,28 +114,6 @@ pub extern "C-unwind" fn pg_tock_scheduler_main(argument: pg_sys::Datum) {
         }
     };
     Scheduler::new(database).run(alarm);
-}
-
-/// Settings of this session that no configuration may change.
-fn settle_in() {
-    process::set_application_name(c"pg_tock scheduler");
-    for (name, value) in [
-        (c"search_path", c"pg_catalog, pg_temp"),
-        (c"synchronous_commit", c"off"),
-        (c"statement_timeout", c"0"),
-        // tables that are often locked are asked for without waiting; this is for the others
-        (c"lock_timeout", c"50ms"),
-        #[cfg(any(feature = "pg17", feature = "pg18"))]
-        (c"transaction_timeout", c"0"),
-        (c"default_transaction_read_only", c"off"),
-        (c"default_transaction_isolation", c"read committed"),
-        (c"row_security", c"off"),
-        (c"jit", c"off"),
-        (c"log_min_messages", guc::log_min_messages()),
-    ] {
-        process::set_config(name, value);
-    }
-    process::report_idle();
 }
 
 /// The scheduler of one database.
@@ -199,6 +179,8 @@ struct Scheduler {
     launches: bool,
     /// Jobs whose runs have had effects a rollback does not undo: they claim first.
     outside: HashSet<JobId>,
+    /// The keeper's process.
+    keeper: keeper::Keeping,
 }
 
 /// The settings that say what a job's schedule and options mean.
@@ -285,6 +267,7 @@ impl Scheduler {
             ledger_at: None,
             launches: limits().launch,
             outside: HashSet::new(),
+            keeper: keeper::Keeping::default(),
         }
     }
 
@@ -347,6 +330,7 @@ impl Scheduler {
             self.note_moves();
             self.records.flush(now, self.oldest_run());
             self.take_retries();
+            self.look_after_keeper(now);
         }
         self.write_wanted(now);
         let engine = self.engine.next_wake();
@@ -371,6 +355,7 @@ impl Scheduler {
             self.rest_until,
             given_up,
             names,
+            self.next_look_at_keeper(),
         ];
         nexts.into_iter().flatten().min()
     }

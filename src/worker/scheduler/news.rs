@@ -281,6 +281,9 @@ impl Scheduler {
         self.outside.clear();
         self.unknown.clear();
         self.sweep = None;
+        if self.extension != 0 {
+            self.database.keeper.forget();
+        }
         self.installed = false;
         self.extension = 0;
     }

@@ -14,12 +14,16 @@ use crate::pg::bgw::{Handle, Life};
 use crate::pg::mq::Detached;
 use crate::pg::queues::{self, Queues};
 use crate::pg::settings;
-use crate::shmem::databases;
+use crate::shmem::databases::{self, Database};
 use crate::shmem::slots::{self, Assignment, Phase, Slot, State};
 use crate::worker::executor::{QUEUE, worker};
 
 /// Worker slots that are never executors': the launcher's, and that of logical replication.
-const NOT_OURS: usize = 2;
+pub(super) const NOT_OURS: usize = 2;
+
+/// From so many worker slots on, keepers that have something to do are counted among those who take
+/// one.
+const ROOM_FOR_ALL: usize = 8;
 
 /// How long an executor an earlier scheduler asked for may take to arrive.
 const ARRIVAL: i64 = 10 * Timestamp::SECOND;
@@ -247,7 +251,10 @@ impl Scheduler {
                 self.engine.executor_starting(key, executor.id, now);
                 self.executors.insert(executor.id, executor);
             }
-            None => self.engine.executor_refused(key, now),
+            None => {
+                self.make_keeper_leave(now);
+                self.engine.executor_refused(key, now);
+            }
         }
         self.count_slots();
     }
@@ -266,7 +273,10 @@ impl Scheduler {
     pub(super) fn count_slots(&mut self) {
         let all = usize::try_from(settings::max_worker_processes()).unwrap_or(0);
         let schedulers = databases::all().filter(|database| database.pid() > 0).count();
-        let taken = NOT_OURS + schedulers + slots::of_others(self.oid);
+        // One is kept free for a keeper that has something to do.
+        let keeps = |database: &&Database| database.keeper.is_there() || database.keeper.has_work();
+        let keepers = if all < ROOM_FOR_ALL { 0 } else { databases::all().filter(keeps).count() };
+        let taken = NOT_OURS + schedulers + keepers + slots::of_others(self.oid);
         let slots = u32::try_from(all.saturating_sub(taken).max(1)).unwrap_or(u32::MAX);
         if std::mem::replace(&mut self.slots, slots) != slots {
             self.engine.set_slots(slots);

@@ -246,5 +246,6 @@ impl Scheduler {
         self.requests_at = self.requests_at.map(|_| to);
         self.ledger_at = self.ledger_at.map(|_| to);
         self.start_up_at = self.start_up_at.map(|_| to);
+        self.keeper.set_back(to);
     }
 }

@@ -37,6 +37,14 @@ impl Engine {
         }
     }
 
+    /// Somebody other than an executor has given a worker slot back.
+    pub fn slot_freed(&mut self, now: Timestamp) {
+        self.hear(now);
+        if let Some(pressure) = &mut self.pressure {
+            pressure.credits = pressure.credits.max(1);
+        }
+    }
+
     /// The executor has logged in and takes work.
     pub fn executor_ready(&mut self, id: ExecutorId, now: Timestamp) {
         self.hear(now);

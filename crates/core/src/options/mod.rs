@@ -111,6 +111,8 @@ pub const OPTIONS: &[Spec] = &[
     option("description", Kind::Remark),
     option("session", Kind::Word(&["reuse", "fresh"])),
     option("stuck_after", Kind::Span(MOST_DAYS * DAY)),
+    option("keep_runs", Kind::Count(0, 1_000_000)),
+    option("keep_days", Kind::Count(0, 36_525)),
 ];
 
 /// What only the server can say about a value.

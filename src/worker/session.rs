@@ -1,0 +1,28 @@
+//! What the sessions of scheduler and keeper have in common: superusers that run SQL of ours.
+
+use core::ffi::CStr;
+
+use crate::guc;
+use crate::pg::process;
+
+/// Settings of this session that no configuration may change.
+pub(super) fn settle_in(name: &CStr) {
+    process::set_application_name(name);
+    for (name, value) in [
+        (c"search_path", c"pg_catalog, pg_temp"),
+        (c"synchronous_commit", c"off"),
+        (c"statement_timeout", c"0"),
+        // tables that are often locked are asked for without waiting; this is for the others
+        (c"lock_timeout", c"50ms"),
+        #[cfg(any(feature = "pg17", feature = "pg18"))]
+        (c"transaction_timeout", c"0"),
+        (c"default_transaction_read_only", c"off"),
+        (c"default_transaction_isolation", c"read committed"),
+        (c"row_security", c"off"),
+        (c"jit", c"off"),
+        (c"log_min_messages", guc::log_min_messages()),
+    ] {
+        process::set_config(name, value);
+    }
+    process::report_idle();
+}
