@@ -5,6 +5,7 @@ pub mod advise;
 pub mod cancel;
 pub mod engine;
 pub mod http;
+pub mod manifest;
 pub mod message;
 pub mod options;
 pub mod plan;

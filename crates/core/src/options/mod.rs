@@ -4,6 +4,7 @@
 //! and columns of `cron.job` have these names; a new option is a line here, an argument there and
 //! a column. An option that is `null` or absent has its default.
 
+mod canonical;
 mod error;
 mod stored;
 #[cfg(test)]
@@ -17,10 +18,12 @@ use serde_json::{Map, Value as Json};
 use crate::quote::excerpt;
 use crate::time::Timestamp;
 
+pub use canonical::interval;
 pub use error::OptionError;
 pub use stored::Stored;
 pub use value::ZONE_HINT;
-use value::{read_value, type_name};
+use value::read_value;
+pub(crate) use value::type_name;
 
 /// Options by name, as JSON has them.
 pub type Document = Map<String, Json>;

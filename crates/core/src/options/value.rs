@@ -231,7 +231,7 @@ fn window<'a>(spec: &Spec, text: &'a str) -> Result<&'a str, OptionError> {
 }
 
 /// A JSON type, with its article.
-pub(super) const fn type_name(value: &Json) -> &'static str {
+pub(crate) const fn type_name(value: &Json) -> &'static str {
     match value {
         Json::Null => "null",
         Json::Bool(_) => "a boolean",
