@@ -6,6 +6,7 @@
 
 mod http;
 
+use pg_tock_core::manifest::{Flaw, Path};
 use pg_tock_core::options::OptionError;
 use pg_tock_core::quote::excerpt;
 use pgrx::pg_sys::panic::ErrorReport;
@@ -73,6 +74,15 @@ pub(crate) enum Error {
     /// Options of a job that cannot be stored.
     #[error("{0}")]
     Option(#[from] OptionError),
+    /// A document of jobs that is none.
+    #[error("{0}")]
+    Manifest(#[from] Flaw),
+    /// What is wrong with a job of a document, and where it says so.
+    #[error("{path}: {error}")]
+    At { path: Path, error: Box<Error> },
+    /// A job that somebody changed after it was compared with a document.
+    #[error("job {0} was changed by somebody else meanwhile")]
+    JobChanged(i64),
     /// An argument that must be given is NULL, for functions pg_cron does not have.
     #[error("{0} must not be NULL")]
     Null(&'static str),
@@ -212,10 +222,13 @@ pub(crate) enum Error {
 impl Error {
     const fn sqlstate(&self) -> PgSqlErrorCode {
         match self {
+            Self::At { error, .. } => error.sqlstate(),
+            Self::JobChanged(_) => PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
             Self::InvalidSchedule { .. }
             | Self::InvalidTimeZone { .. }
             | Self::InvalidArgument(_)
             | Self::Option(_)
+            | Self::Manifest(_)
             | Self::Json(_)
             | Self::Null(_)
             | Self::Empty(_)
@@ -282,6 +295,8 @@ impl Error {
     fn detail(&self) -> Option<String> {
         let detail: &str = match self {
             Self::Option(error) => return error.detail(),
+            Self::Manifest(flaw) => return flaw.detail(),
+            Self::At { error, .. } => return error.detail(),
             Self::Http(error) => return error.detail(),
             Self::Condition { at, .. } if *at > 0 => {
                 return Some(format!("It is at character {at} of the expression."));
@@ -324,6 +339,9 @@ impl Error {
     fn hint(&self) -> Option<String> {
         let hint: &str = match self {
             Self::Option(error) => return error.hint(),
+            Self::Manifest(flaw) => return flaw.hint(),
+            Self::At { error, .. } => return error.hint(),
+            Self::JobChanged(_) => "Apply the document again.",
             Self::Http(error) => return error.hint().map(str::to_owned),
             Self::Condition { .. } => "Give one boolean expression, as after WHERE.",
             Self::NoScheduler => "Setting cron.database_name names those that have one.",

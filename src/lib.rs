@@ -90,6 +90,7 @@ extension_sql_file!(
 extension_sql_file!("../sql/install/50_views.sql", name = "views", requires = ["triggers"]);
 extension_sql_file!("../sql/install/60_http.sql", name = "http", requires = ["views"]);
 extension_sql_file!("../sql/install/61_secrets.sql", name = "secrets", requires = ["http"]);
+extension_sql_file!("../sql/install/65_plans.sql", name = "plans", requires = ["secrets"]);
 extension_sql_file!("../sql/install/90_grants.sql", name = "grants", finalize);
 
 /// Called by Postgres when the library is loaded.

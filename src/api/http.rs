@@ -27,7 +27,8 @@ pub(super) struct Http {
 }
 
 impl Http {
-    fn read(parts: &Document) -> Result<Self, HttpError> {
+    /// A request by its parts, which are checked.
+    pub(super) fn read(parts: &Document) -> Result<Self, HttpError> {
         let (request, document) = document::read(parts)?;
         Ok(Self { document, request: Some(request) })
     }
@@ -104,7 +105,7 @@ fn put_command(options: &mut Document, http: &Http) {
 }
 
 /// Whether the caller may have jobs that call URLs.
-fn require_right() -> Result<(), Error> {
+pub(super) fn require_right() -> Result<(), Error> {
     if is_superuser() || role::may_call_urls(current_user().oid)? {
         Ok(())
     } else {

@@ -16,6 +16,8 @@ mod hold;
 mod http;
 mod inside;
 mod jobs;
+mod manifest;
+mod manifest_outlook;
 mod occurrences;
 mod options;
 mod outlook;

@@ -48,7 +48,7 @@ fn argument(fcinfo: pg_sys::FunctionCallInfo, place: usize) -> Result<Json, Erro
 }
 
 /// What Postgres says about values.
-struct Postgres;
+pub(super) struct Postgres;
 
 impl Server for Postgres {
     fn interval(&self, text: &str) -> Result<Interval, String> {
@@ -87,7 +87,8 @@ fn create(mut given: Json) -> Result<i64, Error> {
     warn_if_passed(text, &check_schedule(text)?, options.text("timezone"));
     keep_named(&options, &document, Some(&name), |_| true)?;
     keep_request(http, &mut document, true)?;
-    stored::put(ServerText::new(&to_server(&name)), &guc::host(), settings::port(), &document)
+    let name = to_server(&name);
+    stored::put(Some(ServerText::new(&name)), &guc::host(), settings::port(), &document)
 }
 
 /// Changes those options of a job that the patch names.
@@ -118,6 +119,31 @@ fn change(job: JobRef<'_>, mut patch: Json) -> Result<(), Error> {
     keep_named(&options, &document, name, is_named)?;
     keep_request(http, &mut document, new_request || is_named("username"))?;
     if stored::set(found.jobid, &document)? { Ok(()) } else { Err(no_such_job()) }
+}
+
+/// Checks a job of a document that is to be created or, if there is one `before`, changed in the
+/// options named, and returns what is to be stored. Who owns it stays; what it waits for is checked
+/// with the other jobs of the document.
+pub(super) fn prepare(
+    options: &Options,
+    http: Option<Http>,
+    before: Option<&Document>,
+    named: impl Fn(&str) -> bool,
+) -> Result<Document, Error> {
+    let mut document = authorize(options, before)?;
+    let text = options.text("schedule").unwrap_or_default();
+    if named("schedule") || named("timezone") {
+        warn_if_passed(text, &check_schedule(text)?, options.text("timezone"));
+    }
+    keep_named(options, &document, None, |name| {
+        named(name) && name != "run_after" && name != "username"
+    })?;
+    let new = KEYS.iter().any(|key| named(key));
+    if new && http.is_some() {
+        http::require_right()?;
+    }
+    keep_request(http, &mut document, new)?;
+    Ok(document)
 }
 
 /// Checks the job's role and database against the caller's rights, as far as they are new, and

@@ -14,6 +14,7 @@ pub(crate) mod job;
 mod kept;
 pub(crate) mod load;
 pub(crate) mod lookup;
+pub(crate) mod manifest;
 pub(crate) mod options;
 pub(crate) mod outlook;
 pub(crate) mod pause;

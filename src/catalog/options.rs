@@ -9,7 +9,7 @@ use pgrx::prelude::*;
 
 use crate::error::Error;
 use crate::pg::identity::as_role;
-use crate::pg::text::ServerText;
+use crate::pg::text::{ServerText, param};
 
 use super::role::extension_owner;
 
@@ -45,16 +45,17 @@ fn columns(write: impl Fn(&str) -> String) -> String {
     names.map(write).collect::<Vec<_>>().join(", ")
 }
 
-/// Stores a job in place of the owner's job of that name, if there is one. Returns its id.
+/// Stores a job in place of the owner's job of that name, if there is one; without a name it is a
+/// new one. Returns its id.
 ///
 /// The document has all options that are not NULL.
 pub(crate) fn put(
-    jobname: ServerText<'_>,
+    jobname: Option<ServerText<'_>>,
     nodename: &str,
     nodeport: i32,
     options: &Document,
 ) -> Result<i64, Error> {
-    let args = [bytes(options)?.into(), jobname.param(), nodename.into(), nodeport.into()];
+    let args = [bytes(options)?.into(), param(jobname), nodename.into(), nodeport.into()];
     write(&PUT, &args)?.ok_or(Error::NoRow)
 }
 

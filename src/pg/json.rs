@@ -5,7 +5,11 @@
 
 use core::ffi::{CStr, c_int};
 
+use pgrx::callconv::{BoxRet, FcInfo};
 use pgrx::pg_sys;
+use pgrx::pgrx_sql_entity_graph::metadata::{
+    ArgumentError, ReturnsError, ReturnsRef, SqlMappingRef, SqlTranslatable, TypeOrigin,
+};
 use serde_json::Value;
 
 const UTF8: c_int = pg_sys::pg_enc::PG_UTF8.cast_signed();
@@ -48,6 +52,35 @@ pub(crate) fn datum(value: &Value) -> Option<pg_sys::Datum> {
     let text = pg_sys::Datum::from(text.as_ptr());
     // SAFETY: a C string that lives during the call; the answer is a copy.
     unsafe { pgrx::fcinfo::direct_function_call_as_datum(pg_sys::jsonb_in, &[Some(text)]) }
+}
+
+/// A jsonb that a function returns.
+#[derive(Debug)]
+pub(crate) struct Jsonb(pg_sys::Datum);
+
+impl Jsonb {
+    /// A value as [`datum`] makes it.
+    pub(crate) fn new(value: &Value) -> Option<Self> {
+        datum(value).map(Self)
+    }
+}
+
+// SAFETY: a jsonb that lives in the memory of the call, and is not null.
+unsafe impl BoxRet for Jsonb {
+    unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> pgrx::datum::Datum<'fcx> {
+        // SAFETY: promised by the caller.
+        unsafe { fcinfo.return_raw_datum(self.0) }
+    }
+}
+
+// SAFETY: what is declared in SQL is written by hand.
+unsafe impl SqlTranslatable for Jsonb {
+    const TYPE_IDENT: &'static str = pgrx::pgrx_resolved_type!(Jsonb);
+    const TYPE_ORIGIN: TypeOrigin = TypeOrigin::External;
+    const ARGUMENT_SQL: Result<SqlMappingRef, ArgumentError> =
+        Err(ArgumentError::NotValidAsArgument("Jsonb"));
+    const RETURN_SQL: Result<ReturnsRef, ReturnsError> =
+        Ok(ReturnsRef::One(SqlMappingRef::literal("jsonb")));
 }
 
 /// A text in the encoding of the database; an ERROR if that lacks one of its characters.

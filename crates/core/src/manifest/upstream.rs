@@ -16,18 +16,23 @@ pub struct Upset {
 }
 
 /// Makes sure that every job of the document waits for jobs there will be, and none for itself.
-/// `wanted`: the jobs of the document. `others`: those that stay as they are.
+/// `wanted`: the jobs of the document; `checked` says which of them are looked at. `others`: those
+/// that stay as they are.
 ///
 /// # Errors
 /// The first that does not.
-pub fn check_upstreams(wanted: &[&Entry], others: &[&Entry]) -> Result<(), Upset> {
+pub fn check_upstreams(
+    wanted: &[&Entry],
+    others: &[&Entry],
+    checked: impl Fn(usize, &Entry) -> bool,
+) -> Result<(), Upset> {
     let mut jobs: HashMap<(&str, &str), &Entry> = HashMap::new();
     for entry in others.iter().chain(wanted) {
         if let Some(name) = &entry.name {
             jobs.insert((&entry.owner, name), entry);
         }
     }
-    for (job, entry) in wanted.iter().enumerate() {
+    for (job, entry) in wanted.iter().enumerate().filter(|(job, entry)| checked(*job, entry)) {
         for (item, first) in entry.names("run_after").enumerate() {
             if !jobs.contains_key(&(entry.owner.as_str(), first)) {
                 return Err(Upset { job, item, way: Vec::new() });
