@@ -9,6 +9,7 @@ mod backfill;
 mod calendars;
 mod cancel;
 mod condition;
+mod diagnose;
 mod dry_run;
 mod flush;
 mod forecast;

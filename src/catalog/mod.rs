@@ -8,6 +8,7 @@ pub(crate) mod attempts;
 pub(crate) mod backfill;
 pub(crate) mod calendar;
 pub(crate) mod cancel;
+pub(crate) mod diagnose;
 pub(crate) mod http;
 pub(crate) mod inside;
 pub(crate) mod job;

@@ -208,6 +208,14 @@ impl Database {
         self.flush_done.load(Ordering::Acquire) >= ticket
     }
 
+    /// When the scheduler means to wake up; None: when something happens, or there is none.
+    pub(crate) fn wakes_at(&self) -> Option<Timestamp> {
+        match self.wake_at.load(Ordering::Acquire) {
+            0 | i64::MAX => None,
+            at => Some(Timestamp(at)),
+        }
+    }
+
     /// Announces when the scheduler will wake up.
     pub(crate) fn announce(&self, at: Option<Timestamp>) {
         self.wake_at.store(at.map_or(i64::MAX, |at| at.0), Ordering::Release);

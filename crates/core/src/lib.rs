@@ -3,6 +3,7 @@
 
 pub mod advise;
 pub mod cancel;
+pub mod diagnose;
 pub mod engine;
 pub mod http;
 pub mod manifest;

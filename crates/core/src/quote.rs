@@ -38,6 +38,22 @@ pub fn cut(text: &str, most: usize) -> String {
     shown
 }
 
+/// `text` as a string literal of SQL, whatever `standard_conforming_strings` is.
+#[must_use]
+pub fn literal(text: &str) -> String {
+    let quoted = text.replace('\'', "''");
+    if text.contains('\\') {
+        return format!("E'{}'", quoted.replace('\\', "\\\\"));
+    }
+    format!("'{quoted}'")
+}
+
+/// `name` as an identifier of SQL, in quotes, so that no keyword is in the way.
+#[must_use]
+pub fn ident(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,6 +70,13 @@ mod tests {
         assert_eq!(excerpt(&"ü".repeat(SHOWN + 1)), format!("{}…", "ü".repeat(SHOWN)));
         assert_eq!(cut("abcd", 3), "abc…");
         assert!(excerpt(&"\u{85}".repeat(1_000_000)).len() < 500);
+    }
+
+    #[test]
+    fn quotes_are_doubled() {
+        assert_eq!(literal("it's"), "'it''s'");
+        assert_eq!(literal("a\\'b"), "E'a\\\\''b'");
+        assert_eq!(ident("Bob \"x\""), "\"Bob \"\"x\"\"\"");
     }
 
     #[test]
