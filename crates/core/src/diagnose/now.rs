@@ -98,21 +98,21 @@ impl Findings<'_> {
         let limits = self.facts.limits;
         if limits.running >= limits.most {
             let detail = format!(
-                "{} under way, and cron.max_running_jobs lets no more than {} through. A change \
-                 takes effect when the server is restarted.",
-                is_are(limits.running, "run"),
+                "{}, and cron.max_running_jobs lets no more than {} through. A change takes effect \
+                 when the server is restarted.",
+                under_way(limits.running, "run", ""),
                 limits.most
             );
             let more = limits.most.saturating_mul(2);
             let remedy = format!("ALTER SYSTEM SET cron.max_running_jobs = {more}");
             self.warning("cap reached", detail, self.if_superuser(remedy));
         }
+        let role = format!(" of role \"{}\"", excerpt(&self.facts.job.username));
         if limits.most_of_role > 0 && limits.of_role >= limits.most_of_role {
             let detail = format!(
-                "{} of role \"{}\" under way, and cron.max_running_jobs_per_role lets no more than \
-                 {} through. A change takes effect with SELECT pg_reload_conf().",
-                is_are(limits.of_role, "run"),
-                excerpt(&self.facts.job.username),
+                "{}, and cron.max_running_jobs_per_role lets no more than {} through. A change takes \
+                 effect with SELECT pg_reload_conf().",
+                under_way(limits.of_role, "run", &role),
                 limits.most_of_role
             );
             let more = limits.most_of_role.saturating_mul(2);
@@ -135,8 +135,8 @@ impl Findings<'_> {
         let limits = self.facts.limits;
         if limits.requests >= limits.most_requests {
             let detail = format!(
-                "{} under way, and cron.http_max_requests lets no more through.",
-                is_are(limits.requests, "HTTP request")
+                "{}, and cron.http_max_requests lets no more through.",
+                under_way(limits.requests, "HTTP request", "")
             );
             self.warning("cap reached", detail, None);
         }
@@ -152,8 +152,8 @@ impl Findings<'_> {
         }
         if let Some(most) = queue.most.filter(|most| queue.running >= *most) {
             let detail = format!(
-                "{} of queue \"{shown}\" under way, and it lets no more than {most} through.",
-                is_are(queue.running, "run")
+                "{}, and it lets no more than {most} through.",
+                under_way(queue.running, "run", &format!(" of queue \"{shown}\""))
             );
             let remedy = format!(
                 "UPDATE cron.queue SET max_running = {} WHERE name = {}",
@@ -205,6 +205,8 @@ fn end(holder: &Holder) -> Option<String> {
     holder.may_end.then(|| format!("SELECT pg_terminate_backend({})", holder.pid))
 }
 
-fn is_are(number: i64, thing: &str) -> String {
-    format!("{} {}", count(number, thing), if number == 1 { "is" } else { "are" })
+/// `2 runs of role "ann" are under way`.
+fn under_way(number: i64, thing: &str, whose: &str) -> String {
+    let are = if number == 1 { "is" } else { "are" };
+    format!("{}{whose} {are} under way", count(number, thing))
 }
