@@ -90,3 +90,10 @@ END;
 $$;
 COMMENT ON FUNCTION cron.diagnose(text)
     IS 'why a job does not run, or did not, what has to be put right first coming first, with statements that do so; one row if nothing is wrong';
+
+CREATE FUNCTION cron.advise()
+RETURNS TABLE (advice text, kind text, jobs bigint[], job_names text[], detail text, remedy text)
+LANGUAGE C STABLE ROWS 10
+AS 'MODULE_PATHNAME', 'cron_advise_wrapper';
+COMMENT ON FUNCTION cron.advise()
+    IS 'what could be better about the active jobs the caller sees, of kind redundancy, trouble, load or upkeep, the weightiest first, with statements that change it';

@@ -5,6 +5,7 @@
 // it is made once, on the way out of the statement.
 #![allow(clippy::result_large_err)]
 
+mod advise;
 mod backfill;
 mod calendars;
 mod cancel;

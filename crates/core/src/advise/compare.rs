@@ -5,12 +5,25 @@ use std::collections::BTreeMap;
 use crate::engine::Occurrences;
 use crate::time::Timestamp;
 
-/// How far ahead instants are looked at: five years, so that yearly jobs have some.
-const HORIZON: i64 = 5 * 366 * 86_400 * Timestamp::SECOND;
-/// How many of them: five weeks of a job that runs every five minutes.
-const MOST: usize = 10_080;
-/// Herds are looked for this far ahead.
-const HERD_HORIZON: i64 = 8 * 86_400 * Timestamp::SECOND;
+const DAY: i64 = 86_400 * Timestamp::SECOND;
+
+/// How far ahead instants are looked at.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reach {
+    /// Microseconds.
+    ahead: i64,
+    /// So many of them at the most.
+    most: usize,
+}
+
+impl Reach {
+    /// For jobs that are compared with others: five years, so that yearly jobs have some; five weeks
+    /// of a job that runs every five minutes.
+    pub(super) const LONG: Self = Self { ahead: 5 * 366 * DAY, most: 10_080 };
+    /// For what is asked of every job: more than a week, and more than a day of one that runs every
+    /// minute.
+    pub(super) const SHORT: Self = Self { ahead: 8 * DAY, most: 1_500 };
+}
 
 /// The coming instants of a job.
 #[derive(Clone, Debug)]
@@ -36,11 +49,11 @@ pub(super) enum Relation {
 
 impl Fires {
     /// The instants after `now`. A job that counts from its last run has none.
-    pub(super) fn of(times: &dyn Occurrences, now: Timestamp) -> Self {
-        let end = now.plus(HORIZON);
+    pub(super) fn of(times: &dyn Occurrences, now: Timestamp, reach: Reach) -> Self {
+        let end = now.plus(reach.ahead);
         let mut at = Vec::new();
         let mut last = now;
-        while at.len() < MOST && times.after_completion().is_none() {
+        while at.len() < reach.most && times.after_completion().is_none() {
             match times.next_open(last).filter(|&next| next > last && next <= end) {
                 Some(next) => {
                     at.push(next);
@@ -49,7 +62,7 @@ impl Fires {
                 None => break,
             }
         }
-        let until = if at.len() < MOST { end } else { last };
+        let until = if at.len() < reach.most { end } else { last };
         Self { from: now, until, at }
     }
 
@@ -57,6 +70,11 @@ impl Fires {
     fn up_to(&self, until: Timestamp) -> &[Timestamp] {
         let end = self.at.partition_point(|&at| at <= until);
         self.at.get(..end).unwrap_or_default()
+    }
+
+    /// All of them that are known.
+    pub(super) fn all(&self) -> &[Timestamp] {
+        &self.at
     }
 
     /// The least time between two of them; `None` if there are not two.
@@ -91,8 +109,7 @@ pub(super) fn relation(one: &Fires, other: &Fires) -> Relation {
 pub(super) fn shift(one: &Fires, other: &Fires) -> Option<i64> {
     let shift = other.at.first()?.since(*one.at.first()?);
     // The first instant of one may have passed while the other's has not.
-    let day = 86_400 * Timestamp::SECOND;
-    let shift = if shift.abs() > day / 2 { shift - day * shift.signum() } else { shift };
+    let shift = if shift.abs() > DAY / 2 { shift - DAY * shift.signum() } else { shift };
     let until = one.until.min(other.until).plus(-shift.abs());
     let from = one.from.max(other.from).plus(shift.abs());
     let moved = one.at.iter().map(|at| at.plus(shift));
@@ -102,7 +119,7 @@ pub(super) fn shift(one: &Fires, other: &Fires) -> Option<i64> {
     (one.len() > 1 && one == other).then_some(shift)
 }
 
-/// The instants of the coming week at which at least `least` jobs are due, the fullest first.
+/// The coming instants at which at least `least` jobs are due, the fullest first.
 pub(super) fn crowds<'a>(
     fires: impl Iterator<Item = (usize, &'a Fires)>,
     least: usize,
@@ -113,7 +130,7 @@ pub(super) fn crowds<'a>(
         if fires.shortest_gap().is_some_and(|gap| gap < 60 * Timestamp::SECOND) {
             continue;
         }
-        for &at in fires.up_to(fires.from.plus(HERD_HORIZON)) {
+        for &at in fires.all() {
             together.entry(at).or_default().push(job);
         }
     }

@@ -4,40 +4,58 @@
 //! Owns one invariant: nothing is said that the jobs' own instants do not show. Schedules are
 //! compared by when they fire, not by how they are written.
 
+mod alone;
 mod compare;
 mod normalize;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
+use std::rc::Rc;
+
 use chrono::DateTime;
 
 use crate::engine::Occurrences;
+use crate::quote::literal;
+use crate::schedule::Zone;
 use crate::time::Timestamp;
 
-use compare::{Fires, Relation};
+use compare::{Fires, Reach, Relation};
 pub use normalize::normalize;
 
 /// A job as far as advice is concerned. Durations are in microseconds.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
+    /// Its id.
+    pub id: i64,
     /// What it is called; jobs without a name are called by their id.
     pub name: &'a str,
+    /// Its schedule as it is written.
+    pub schedule: &'a str,
     /// When it is due.
     pub times: &'a dyn Occurrences,
+    /// Jobs for which this is the same are due at the same instants.
+    pub same_times: &'a str,
     /// What it runs, [normalized](normalize), with the database and the role it runs as.
     pub work: &'a str,
     /// The zone its schedule is read in has one offset all year.
     pub fixed_offset: bool,
+    /// Its jitter keeps its starts apart from those of others.
+    pub spread: bool,
     /// How long a run takes on average, once there were any.
     pub duration: Option<i64>,
+    /// How long the longest took.
+    pub longest: Option<i64>,
     /// It has a timeout.
     pub limited: bool,
     /// It says what it is for.
     pub described: bool,
-    /// Runs, and occurrences skipped, in living memory.
+    /// Runs in living memory.
     pub runs: u64,
-    /// See `runs`.
+    /// Occurrences that were skipped since the last of them.
     pub skipped: u64,
+    /// If its latest attempts all failed: how many of them were looked at.
+    pub failed: Option<u32>,
 }
 
 /// One thing that could be better.
@@ -51,6 +69,34 @@ pub struct Advice {
     pub finding: String,
     /// What to do, a sentence.
     pub advice: String,
+    /// A statement that does it, or leads further.
+    pub remedy: Option<String>,
+}
+
+/// What a topic is a matter of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Concern {
+    /// A job could go, and nothing would be lost.
+    Redundancy,
+    /// A job does not do what it is there for.
+    Trouble,
+    /// Runs are in one another's way.
+    Load,
+    /// What a job should say about itself.
+    Upkeep,
+}
+
+impl Concern {
+    /// The word for it in SQL.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Redundancy => "redundancy",
+            Self::Trouble => "trouble",
+            Self::Load => "load",
+            Self::Upkeep => "upkeep",
+        }
+    }
 }
 
 /// Kinds of advice, the weightiest first.
@@ -62,12 +108,14 @@ pub enum Topic {
     Subset,
     /// Two jobs an hour apart do the same, for the two offsets of one zone.
     OffsetPair,
+    /// The job's latest attempts all failed.
+    Failing,
+    /// The job never runs: all its occurrences are skipped.
+    AlwaysSkipped,
     /// Runs take longer than the time between two of them.
     TooSlow,
     /// Many jobs start at one instant.
     Herd,
-    /// The job never runs: all its occurrences are skipped.
-    AlwaysSkipped,
     /// Nothing ends a run that hangs.
     NoTimeout,
     /// Nobody knows what it is for.
@@ -85,16 +133,30 @@ impl Topic {
             Self::TooSlow => "too slow",
             Self::Herd => "herd",
             Self::AlwaysSkipped => "always skipped",
+            Self::Failing => "failing",
             Self::NoTimeout => "no timeout",
             Self::NoDescription => "no description",
+        }
+    }
+
+    /// What it is a matter of.
+    #[must_use]
+    pub const fn concern(self) -> Concern {
+        match self {
+            Self::Duplicate | Self::Subset | Self::OffsetPair => Concern::Redundancy,
+            Self::Failing | Self::AlwaysSkipped => Concern::Trouble,
+            Self::TooSlow | Self::Herd => Concern::Load,
+            Self::NoTimeout | Self::NoDescription => Concern::Upkeep,
         }
     }
 }
 
 /// As many starts at one instant are a herd.
 const HERD: usize = 10;
-/// So many occurrences have to be skipped without a run in between to be worth a word.
-const ALWAYS: u64 = 10;
+/// Of more jobs than these that do the same not every pair of duplicates is named.
+const MANY: usize = 5;
+/// So many jobs that do the same are compared with one another.
+const COMPARED: usize = 200;
 const HOUR: i64 = 3_600 * Timestamp::SECOND;
 
 /// A subject, where it stands in the list, and when it fires.
@@ -102,24 +164,67 @@ const HOUR: i64 = 3_600 * Timestamp::SECOND;
 struct Case<'a> {
     place: usize,
     job: &'a Subject<'a>,
-    fires: Fires,
+    fires: Rc<Fires>,
+}
+
+/// When jobs fire, worked out once for all that fire at the same instants.
+struct Calendar<'a> {
+    now: Timestamp,
+    reach: Reach,
+    known: HashMap<&'a str, Rc<Fires>>,
+}
+
+impl<'a> Calendar<'a> {
+    fn new(now: Timestamp, reach: Reach) -> Self {
+        Self { now, reach, known: HashMap::new() }
+    }
+
+    fn case(&mut self, place: usize, job: &'a Subject<'a>) -> Case<'a> {
+        let (now, reach) = (self.now, self.reach);
+        let fires = || Rc::new(Fires::of(job.times, now, reach));
+        let fires = Rc::clone(self.known.entry(job.same_times).or_insert_with(fires));
+        Case { place, job, fires }
+    }
 }
 
 /// What could be better about these jobs, counted from `now`; the weightiest first.
 #[must_use]
 pub fn advise(jobs: &[Subject<'_>], now: Timestamp) -> Vec<Advice> {
-    let case = |(place, job)| Case { place, job, fires: Fires::of(job.times, now) };
-    let mut cases: Vec<Case<'_>> = jobs.iter().enumerate().map(case).collect();
-    let mut found: Vec<Advice> = cases.iter().flat_map(of_one).collect();
+    let mut calendar = Calendar::new(now, Reach::SHORT);
+    let cases = jobs.iter().enumerate().map(|(place, job)| calendar.case(place, job));
+    let cases: Vec<Case<'_>> = cases.collect();
+    let mut found: Vec<Advice> = cases.iter().flat_map(alone::of_one).collect();
+    found.extend(alone::upkeep(jobs));
     found.extend(herds(&cases));
-    cases.sort_by_key(|case| (case.job.work, case.place));
-    for group in cases.chunk_by(|one, other| one.job.work == other.job.work) {
-        for (nth, one) in group.iter().enumerate() {
-            found.extend(group.iter().skip(nth + 1).filter_map(|other| pair(one, other)));
+    // Few jobs do the same as another: only those are looked at more closely.
+    let mut calendar = Calendar::new(now, Reach::LONG);
+    let mut alike: Vec<(usize, &Subject<'_>)> = jobs.iter().enumerate().collect();
+    alike.sort_by_key(|(place, job)| (job.work, *place));
+    for group in alike.chunk_by(|(_, one), (_, other)| one.work == other.work) {
+        if group.len() > 1 {
+            let compared = group.iter().take(COMPARED);
+            let cases = compared.map(|&(place, job)| calendar.case(place, job));
+            pairs(&cases.collect::<Vec<_>>(), &mut found);
         }
     }
     found.sort_by_key(|advice| (advice.topic, advice.jobs.clone()));
     found
+}
+
+/// What jobs that all do the same say to one another. Of many that fire at the same instants, each
+/// is compared with one of them only.
+fn pairs(group: &[Case<'_>], found: &mut Vec<Advice>) {
+    for (nth, one) in group.iter().enumerate() {
+        for other in group.iter().skip(nth + 1) {
+            if let Some(advice) = pair(one, other) {
+                let is_duplicate = advice.topic == Topic::Duplicate;
+                found.push(advice);
+                if is_duplicate && group.len() > MANY {
+                    break;
+                }
+            }
+        }
+    }
 }
 
 /// What two jobs that do the same say to one another.
@@ -133,6 +238,7 @@ fn pair(one: &Case<'_>, other: &Case<'_>) -> Option<Advice> {
                 one.job.name, other.job.name
             ),
             advice: format!("Drop \"{}\".", other.job.name),
+            remedy: Some(drop_job(other.job)),
         }),
         Relation::Within => Some(within(other, one)),
         Relation::Contains => Some(within(one, other)),
@@ -152,13 +258,19 @@ fn within(keep: &Case<'_>, drop: &Case<'_>) -> Advice {
         jobs: vec![keep.place, drop.place],
         finding: format!("Whenever \"{less}\" is due, \"{more}\" runs the same anyway."),
         advice: format!("Drop \"{less}\", or \"{more}\" if it runs more often than is needed."),
+        remedy: Some(drop_job(drop.job)),
     }
+}
+
+fn drop_job(job: &Subject<'_>) -> String {
+    format!("SELECT cron.unschedule({})", job.id)
 }
 
 /// Jobs an hour apart: the early one is at its local time while clocks are ahead.
 fn offset_pair(early: &Case<'_>, late: &Case<'_>) -> Advice {
     let (one, other) = (early.job.name, late.job.name);
     let zone = zone_hint(one).or_else(|| zone_hint(other));
+    let remedy = zone.and_then(|zone| one_for_both(early, late, zone));
     let advice = match zone {
         Some(zone) => format!(
             "Keep one of them at its local time with timezone => '{zone}', and drop the other."
@@ -175,7 +287,28 @@ fn offset_pair(early: &Case<'_>, late: &Case<'_>) -> Advice {
              zone with daylight-saving time: one of them is at the wrong hour all year."
         ),
         advice,
+        remedy,
     }
+}
+
+/// The statement that makes of both one job at its local time, if its schedule is a time of day.
+fn one_for_both(early: &Case<'_>, late: &Case<'_>, zone: &str) -> Option<String> {
+    let fields: Vec<&str> = early.job.schedule.split_whitespace().collect();
+    let [minute, hour, "*", "*", "*"] = fields[..] else { return None };
+    minute.parse::<u8>().ok().zip(hour.parse::<u8>().ok())?;
+    let name = zone;
+    let zone = Zone::resolve(zone).ok()?;
+    // The early one is right while clocks are ahead.
+    let ahead = |at: &Timestamp| zone.local(*at).secs - at.secs();
+    let at = early.fires.all().iter().max_by_key(|at| ahead(at))?;
+    let local = zone.local(*at).secs.rem_euclid(86_400);
+    let options = serde_json::json!({
+        "schedule": format!("{} {} * * *", local / 60 % 60, local / 3_600),
+        "timezone": name,
+    });
+    let options = literal(&options.to_string());
+    let (early, late) = (early.job.id, late.job.id);
+    Some(format!("SELECT cron.set_job({early}, {options}), cron.unschedule({late})"))
 }
 
 /// The zone an abbreviation in a name stands for in common use.
@@ -203,12 +336,24 @@ fn zone_hint(name: &str) -> Option<&'static str> {
 /// The instants at which the most jobs start, one for each set of jobs.
 fn herds(cases: &[Case<'_>]) -> Vec<Advice> {
     let mut found: Vec<Advice> = Vec::new();
-    let fires = cases.iter().map(|case| (case.place, &case.fires));
+    let together = cases.iter().filter(|case| !case.job.spread);
+    let fires = together.map(|case| (case.place, &*case.fires));
     for (at, together) in compare::crowds(fires, HERD) {
         if found.iter().any(|other| together.iter().all(|job| other.jobs.contains(job))) {
             continue;
         }
         let count = together.len();
+        let spread = (count * 2).min(60);
+        let ids: Vec<String> = together
+            .iter()
+            .filter_map(|&place| cases.get(place))
+            .map(|case| case.job.id.to_string())
+            .collect();
+        let remedy = format!(
+            "SELECT cron.set_job(job, '{{\"jitter\": \"{spread} seconds\"}}') \
+             FROM unnest('{{{}}}'::bigint[]) AS job",
+            ids.join(",")
+        );
         let names: Vec<&str> = together
             .iter()
             .filter_map(|&place| cases.get(place))
@@ -224,9 +369,9 @@ fn herds(cases: &[Case<'_>]) -> Vec<Advice> {
                 names.join("\", \"")
             ),
             advice: format!(
-                "Spread them: jitter => '{} seconds' gives each an offset of its own.",
-                (count * 2).min(60)
+                "Spread them: jitter => '{spread} seconds' gives each an offset of its own."
             ),
+            remedy: Some(remedy),
         });
     }
     found
@@ -236,48 +381,4 @@ fn herds(cases: &[Case<'_>]) -> Vec<Advice> {
 fn utc(at: Timestamp) -> String {
     DateTime::from_timestamp_micros(at.0)
         .map_or_else(String::new, |at| at.format("%Y-%m-%d %H:%M UTC").to_string())
-}
-
-/// What can be said of a job by itself.
-fn of_one(Case { place, job, fires }: &Case<'_>) -> Vec<Advice> {
-    let mut found = Vec::new();
-    let mut say = |topic: Topic, finding: String, advice: &str| {
-        found.push(Advice { topic, jobs: vec![*place], finding, advice: advice.to_owned() });
-    };
-    let name = job.name;
-    let seconds = |micros: i64| micros / Timestamp::SECOND;
-    if let Some((duration, gap)) = job.duration.zip(fires.shortest_gap())
-        && duration > gap
-    {
-        let (took, gap) = (seconds(duration), seconds(gap));
-        say(
-            Topic::TooSlow,
-            format!("A run of \"{name}\" takes {took} s, and the next is due after {gap} s."),
-            "Run it less often, make it quicker, or use a schedule such as every 10 minutes after \
-             completion.",
-        );
-    }
-    if job.runs == 0 && job.skipped >= ALWAYS {
-        let skipped = job.skipped;
-        say(
-            Topic::AlwaysSkipped,
-            format!("All {skipped} occurrences of \"{name}\" on record were skipped."),
-            "cron.job_skip says why; change its window, calendars or schedule, or drop it.",
-        );
-    }
-    if !job.limited {
-        say(
-            Topic::NoTimeout,
-            format!("Nothing ends a run of \"{name}\" that hangs."),
-            "Give it a timeout, or set cron.default_timeout.",
-        );
-    }
-    if !job.described {
-        say(
-            Topic::NoDescription,
-            format!("\"{name}\" does not say what it is for."),
-            "Give it a description.",
-        );
-    }
-    found
 }

@@ -13,18 +13,29 @@ fn plan(schedule: &str, zone: &str) -> Plan {
 }
 
 fn subject<'a>(name: &'a str, times: &'a Plan, work: &'a str) -> Subject<'a> {
+    written(name, "", times, work)
+}
+
+fn written<'a>(name: &'a str, schedule: &'a str, times: &'a Plan, work: &'a str) -> Subject<'a> {
     let mut shifts = times.zone().shifts_between(NOW, NOW.plus(800 * 86_400_000_000));
     let fixed_offset = shifts.next().is_none();
     Subject {
+        id: 1,
         name,
+        schedule,
         times,
+        // No two of them.
+        same_times: name,
         work,
         fixed_offset,
+        spread: false,
         duration: None,
+        longest: None,
         limited: true,
         described: true,
         runs: 1,
         skipped: 0,
+        failed: None,
     }
 }
 
@@ -120,9 +131,13 @@ fn a_herd_is_named_once() {
     let advice = advise(&jobs, NOW);
     assert_eq!(advice.len(), 1, "{advice:?}");
     assert_eq!(advice[0].jobs.len(), 12);
+    let remedy = advice[0].remedy.as_deref().unwrap_or_default();
+    assert!(remedy.contains(r#"'{"jitter": "24 seconds"}'"#), "{remedy}");
     assert_eq!(advice[0].topic, Topic::Herd);
     assert!(advice[0].finding.contains(" 03:00 UTC"), "{advice:?}");
     assert_eq!(advise(&jobs[..9], NOW), []);
+    let spread: Vec<_> = jobs.iter().map(|job| Subject { spread: true, ..*job }).collect();
+    assert_eq!(advise(&spread, NOW), []);
 }
 
 #[test]
@@ -132,15 +147,72 @@ fn what_one_job_lacks() {
         duration: Some(700 * Timestamp::SECOND),
         limited: false,
         described: false,
+        longest: Some(701 * Timestamp::SECOND),
         runs: 0,
         skipped: 10,
+        failed: Some(5),
         ..subject("job", &often, "x")
     };
-    let topics: Vec<Topic> = advise(&[job], NOW).iter().map(|advice| advice.topic).collect();
+    let advice = advise(&[job], NOW);
+    let said: Vec<_> = advice.iter().map(|advice| (advice.topic, advice.topic.concern())).collect();
     assert_eq!(
-        topics,
-        [Topic::TooSlow, Topic::AlwaysSkipped, Topic::NoTimeout, Topic::NoDescription]
+        said,
+        [
+            (Topic::Failing, Concern::Trouble),
+            (Topic::AlwaysSkipped, Concern::Trouble),
+            (Topic::TooSlow, Concern::Load),
+            (Topic::NoTimeout, Concern::Upkeep),
+            (Topic::NoDescription, Concern::Upkeep),
+        ]
     );
+    assert!(advice[3].advice.contains("; 36 minutes is enough"), "{advice:?}");
+}
+
+#[test]
+fn what_many_jobs_lack_is_said_once() {
+    let daily = plan("@daily", "GMT");
+    let works: Vec<String> = (0..5).map(|n| n.to_string()).collect();
+    let jobs: Vec<Subject<'_>> = works
+        .iter()
+        .map(|work| Subject { described: false, ..subject(work, &daily, work) })
+        .collect();
+    let advice = advise(&jobs, NOW);
+    assert_eq!(advice.len(), 1, "{advice:?}");
+    assert_eq!(advice[0].jobs, [0, 1, 2, 3, 4]);
+    assert_eq!(
+        advice[0].finding,
+        "Of 5 jobs, \"0\", \"1\", \"2\" among them, nobody knows what it is for."
+    );
+}
+
+#[test]
+fn a_pair_of_offsets_becomes_one_job() {
+    for (early, late, local) in
+        [("0 4 * * *", "0 5 * * *", "0 0 * * *"), ("30 7 * * *", "30 8 * * *", "30 3 * * *")]
+    {
+        let plans = [plan(early, "GMT"), plan(late, "GMT")];
+        let jobs = [
+            Subject { id: 7, ..written("x-est", late, &plans[1], "x") },
+            Subject { id: 8, ..written("x-edt", early, &plans[0], "x") },
+        ];
+        let remedy = advise(&jobs, NOW).remove(0).remedy.expect("a remedy");
+        let options = format!(r#"{{"schedule":"{local}","timezone":"America/New_York"}}"#);
+        let expected = format!("SELECT cron.set_job(8, '{options}'), cron.unschedule(7)");
+        assert_eq!(remedy, expected);
+    }
+}
+
+#[test]
+fn many_copies_of_a_job_are_named_once_each() {
+    let daily = plan("@daily", "GMT");
+    let names: Vec<String> = (0..50).map(|n| n.to_string()).collect();
+    let jobs: Vec<Subject<'_>> = names
+        .iter()
+        .map(|name| Subject { same_times: "@daily", ..subject(name, &daily, "x") })
+        .collect();
+    let advice = advise(&jobs, NOW);
+    let duplicates = advice.iter().filter(|advice| advice.topic == Topic::Duplicate).count();
+    assert_eq!(duplicates, 49);
 }
 
 #[test]

@@ -1,0 +1,152 @@
+//! What could be better about jobs: the redundancies real teams have, and what runs show.
+
+#![allow(clippy::unwrap_used, reason = "helpers of scenarios, which fail by panicking")]
+
+mod real_jobs;
+
+use pg_tock_test::{Cluster, PATIENCE, poll_until, utc};
+use serde_json::json;
+
+/// The advice of a kind, as `topic: job, job`.
+fn advice(cluster: &Cluster, kind: &str) -> Vec<String> {
+    cluster.column(&format!(
+        "select advice || ': ' || array_to_string(job_names, ', ') from cron.advise() \
+         where kind = '{kind}'"
+    ))
+}
+
+/// A cluster with a set of real jobs.
+fn with_set(set: &str) -> Cluster {
+    let cluster = Cluster::start();
+    real_jobs::secret(&cluster);
+    for job in real_jobs::set(set) {
+        let _ = cluster.create_job(&job);
+    }
+    cluster
+}
+
+#[test]
+fn every_redundancy_of_an_audited_set_is_named() {
+    let cluster = with_set("S0");
+    assert_eq!(
+        advice(&cluster, "redundancy"),
+        [
+            "duplicate: daily-batch-midnight-edt, daily-batch-trigger-12am-est",
+            "subset: daily-batch-trigger-every-5min, daily-batch-trigger-resilient",
+            "subset: batch-reconciler-every-10min, batch-reconciler-cleanup",
+            "offset pair: daily-batch-midnight-est, daily-batch-midnight-edt",
+            "offset pair: daily-batch-midnight-est, daily-batch-trigger-12am-est",
+            "offset pair: daily-scheduler-3am-edt, daily-scheduler-3am-est",
+        ]
+    );
+    // Whoever follows it, one by one, is left with four jobs, of which two have a time zone.
+    while let Some(remedy) = cluster
+        .column::<String>("select remedy from cron.advise() where kind = 'redundancy' limit 1")
+        .first()
+    {
+        cluster.sql(remedy);
+    }
+    let left: Vec<String> = cluster.column(
+        "select format('%s %s %s', jobname, schedule, coalesce(timezone, '-')) from cron.job \
+         order by jobname",
+    );
+    assert_eq!(
+        left,
+        [
+            "batch-reconciler-every-10min */10 * * * * -",
+            "daily-batch-midnight-est 0 0 * * * America/New_York",
+            "daily-batch-trigger-every-5min */5 * * * * -",
+            "daily-scheduler-3am-edt 0 3 * * * America/New_York",
+        ]
+    );
+}
+
+#[test]
+fn a_set_without_redundancy_has_none() {
+    for set in ["S1", "S2", "S3", "S4"] {
+        let cluster = with_set(set);
+        assert_eq!(advice(&cluster, "redundancy"), [""; 0], "{set}");
+        assert_eq!(advice(&cluster, "trouble"), [""; 0], "{set}");
+    }
+    // What each of them lacks is said once.
+    let cluster = with_set("S2");
+    let upkeep = advice(&cluster, "upkeep");
+    assert_eq!(upkeep.len(), 1, "{upkeep:?}");
+    assert!(upkeep[0].starts_with("no timeout: reset-daily-challenges, "), "{upkeep:?}");
+    let remedy: String = cluster.one("select remedy from cron.advise()");
+    cluster.sql(&remedy);
+    assert_eq!(cluster.one::<i64>("select count(*) from cron.advise()"), 0);
+}
+
+#[test]
+fn what_runs_show() {
+    let cluster = Cluster::start();
+    let create = |name: &str, more: serde_json::Value| {
+        let mut job = json!({
+            "job_name": name, "schedule": "1 second", "command": format!("select '{name}'"),
+            "timeout": "10 seconds", "description": "as its name says",
+        });
+        job.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        cluster.create_job(&job)
+    };
+    let slow = create("slow", json!({"command": "select pg_sleep(1.5)"}));
+    let broken = create("broken", json!({"command": "select 1 / 0"}));
+    let _ = create("never", json!({"run_if": "false"}));
+    let _ = create("well", json!({"schedule": "@daily"}));
+    let _ = cluster.finished_runs(slow, 2);
+    let _ = cluster.finished_runs(broken, 5);
+    poll_until("advice on each", PATIENCE, || {
+        cluster.flush();
+        let (trouble, load) = (advice(&cluster, "trouble"), advice(&cluster, "load"));
+        let expected = ["failing: broken", "always skipped: never"];
+        (trouble == expected && load == ["too slow: slow"]).then_some(())
+    });
+    assert_eq!(advice(&cluster, "redundancy"), [""; 0]);
+    assert_eq!(advice(&cluster, "upkeep"), [""; 0]);
+    let detail: String = cluster.one("select detail from cron.advise() where advice = 'failing'");
+    assert!(detail.contains("latest 5 attempts of \"broken\""), "{detail}");
+    let remedy: String = cluster.one("select remedy from cron.advise() where advice = 'failing'");
+    assert!(
+        cluster
+            .column::<String>(&format!("select finding from ({remedy}) f"))
+            .contains(&"failing".to_owned())
+    );
+}
+
+#[test]
+fn a_herd_is_spread() {
+    let cluster = Cluster::builder().clock(utc(2026, 6, 1, 10, 2, 30)).start();
+    for n in 0..12 {
+        let _ = cluster.create_job(&json!({
+            "job_name": format!("job {n}"), "schedule": "0 3 * * *", "timeout": "1 hour",
+            "command": format!("select {n}"), "description": "one of many",
+        }));
+    }
+    let (detail, remedy): (String, String) = {
+        let rows = cluster.rows("select detail, remedy from cron.advise()", &[]);
+        assert_eq!(rows.len(), 1);
+        (rows[0].get(0), rows[0].get(1))
+    };
+    assert!(detail.contains("12 jobs start at 2026-06-02 03:00 UTC"), "{detail}");
+    cluster.sql(&remedy);
+    assert_eq!(cluster.one::<i64>("select count(*) from cron.advise()"), 0);
+    assert_eq!(cluster.one::<i64>("select count(distinct next_run_at) from cron.jobs"), 12);
+}
+
+#[test]
+fn one_sees_advice_on_ones_own_jobs() {
+    let cluster = Cluster::start();
+    for role in ["ann", "bob"] {
+        cluster.role(role);
+        let _ = cluster.schedule_as(role, "one", "@daily", "select 1");
+    }
+    let _ = cluster.schedule_as("ann", "two", "0 0 * * *", "SELECT 1;");
+    let found = |role: &str| -> Vec<String> {
+        let query = "select advice from cron.advise() where kind = 'redundancy'";
+        cluster.client_as(role).query(query, &[]).unwrap().iter().map(|row| row.get(0)).collect()
+    };
+    assert_eq!(found("ann"), ["duplicate"]);
+    assert_eq!(found("bob"), [""; 0], "hers are none of his business");
+    // Two roles' jobs are two jobs.
+    assert_eq!(advice(&cluster, "redundancy"), ["duplicate: one, two"]);
+}

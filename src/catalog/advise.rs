@@ -1,0 +1,70 @@
+//! What jobs do and how they have fared, for advice on them.
+
+use std::collections::HashMap;
+
+use pgrx::prelude::*;
+use serde::Deserialize;
+
+use crate::error::Error;
+
+// As the caller: row security shows what he may see. Only of jobs whose newest run failed the
+// attempts before it are looked at.
+const WORK: &str = "SELECT j.jobid, pg_catalog.convert_to(pg_catalog.jsonb_build_object( \
+      'work', coalesce(j.http::pg_catalog.text, j.command), 'is_http', j.http IS NOT NULL, \
+      'timeout', (extract(epoch FROM j.timeout) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8, \
+      'described', coalesce(pg_catalog.btrim(j.description), '') OPERATOR(pg_catalog.<>) '', \
+      'longest', CASE WHEN t.total_runs OPERATOR(pg_catalog.>) 0 \
+       THEN (t.max_ms OPERATOR(pg_catalog.*) 1000::pg_catalog.float8)::pg_catalog.int8 END, \
+      'runs', CASE WHEN t.last_run_at OPERATOR(pg_catalog.>) pg_catalog.now() OPERATOR(pg_catalog.-) \
+       '7 days'::pg_catalog.interval THEN t.total_runs ELSE 0 END, \
+      'skipped', (SELECT pg_catalog.sum(s.count) FROM cron.job_skip s \
+       WHERE s.jobid OPERATOR(pg_catalog.=) j.jobid \
+        AND s.last_at OPERATOR(pg_catalog.>) coalesce(t.last_run_at, '-infinity')), \
+      'failed', CASE WHEN t.last_status OPERATOR(pg_catalog.=) 'failed' THEN \
+       (SELECT pg_catalog.count(*) FILTER (WHERE d.status OPERATOR(pg_catalog.=) 'failed') FROM \
+         (SELECT d.status FROM cron.job_run_details d WHERE d.jobid OPERATOR(pg_catalog.=) j.jobid \
+          AND d.scheduled_for IS NOT NULL AND d.end_time IS NOT NULL \
+          ORDER BY d.scheduled_for DESC, d.attempt DESC LIMIT 5) AS d) END \
+      )::pg_catalog.text, 'UTF8') \
+     FROM cron.job j LEFT JOIN cron.job_stat t ON t.jobid OPERATOR(pg_catalog.=) j.jobid \
+     WHERE j.active";
+
+/// So many attempts in a row have to fail to be worth a word: all that are looked at.
+const IN_A_ROW: u32 = 5;
+
+/// One job. Durations in microseconds.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Work {
+    /// Its request, or its command.
+    pub(crate) work: String,
+    pub(crate) is_http: bool,
+    pub(crate) timeout: Option<i64>,
+    pub(crate) described: bool,
+    /// How long its longest run took.
+    pub(crate) longest: Option<i64>,
+    /// Runs, if there were any within a week.
+    pub(crate) runs: Option<u64>,
+    /// Occurrences that were skipped since the last run.
+    pub(crate) skipped: Option<u64>,
+    failed: Option<u32>,
+}
+
+impl Work {
+    /// How many of its latest attempts were looked at, if all of them failed.
+    pub(crate) fn failed(&self) -> Option<u32> {
+        self.failed.filter(|&failed| failed >= IN_A_ROW)
+    }
+}
+
+/// The active jobs the caller may see.
+pub(crate) fn of_active() -> Result<HashMap<i64, Work>, Error> {
+    Spi::connect(|client| {
+        let mut found = HashMap::new();
+        for row in client.select(WORK, None, &[])? {
+            let id = row.get::<i64>(1)?.ok_or(Error::NoRow)?;
+            let text = row.get::<Vec<u8>>(2)?.unwrap_or_default();
+            found.insert(id, serde_json::from_slice(&text)?);
+        }
+        Ok(found)
+    })
+}
