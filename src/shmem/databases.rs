@@ -208,6 +208,14 @@ impl Database {
         self.flush_done.load(Ordering::Acquire) >= ticket
     }
 
+    /// How long ago the scheduler should have woken up, in microseconds; 0 if it still may sleep.
+    pub(crate) fn overslept(&self, now: Timestamp) -> i64 {
+        match self.wake_at.load(Ordering::Acquire) {
+            0 | i64::MAX => 0,
+            at => now.since(Timestamp(at)).max(0),
+        }
+    }
+
     /// Announces when the scheduler will wake up.
     pub(crate) fn announce(&self, at: Option<Timestamp>) {
         self.wake_at.store(at.map_or(i64::MAX, |at| at.0), Ordering::Release);
