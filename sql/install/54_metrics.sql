@@ -41,7 +41,7 @@ WITH figure AS MATERIALIZED (
         ('pg_tock_executors', 'gauge', 'Sessions that run jobs, or wait for one.'),
         ('pg_tock_worker_slots', 'gauge', 'Background workers the server can have, max_worker_processes.'),
         ('pg_tock_scheduler_late_seconds', 'gauge', 'How long the scheduler has overslept the wake-up it has announced; 0 if it has not.'),
-        ('pg_tock_runs_total', 'counter', 'Runs that ended, by outcome, of the jobs there are.'),
+        ('pg_tock_jobs_failing', 'gauge', 'Active jobs whose newest run failed.'),
         ('pg_tock_dead_letters', 'gauge', 'Occurrences that failed for good and that nobody has resolved, among the newest 10000 failures.'),
         ('pg_tock_job_active', 'gauge', '1 if the job is switched on and not paused.'),
         ('pg_tock_job_running', 'gauge', 'Runs of the job under way.'),
@@ -74,12 +74,9 @@ WITH figure AS MATERIALIZED (
     CROSS JOIN LATERAL (VALUES
         ('active', counted.active), ('paused', counted.paused), ('inactive', counted.inactive)) AS kind (state, count)
     UNION ALL
-    SELECT 'pg_tock_runs_total', pg_catalog.jsonb_build_object('outcome', kind.outcome), kind.count
-    FROM (
-        SELECT pg_catalog.sum(stat.successful_runs), pg_catalog.sum(stat.failed_runs)
-        FROM cron.job_stat AS stat) AS counted (succeeded, failed)
-    CROSS JOIN LATERAL (VALUES
-        ('succeeded', coalesce(counted.succeeded, 0)), ('failed', coalesce(counted.failed, 0))) AS kind (outcome, count)
+    SELECT 'pg_tock_jobs_failing', '{}', pg_catalog.count(*)
+    FROM cron.job AS job JOIN cron.job_stat AS stat ON stat.jobid = job.jobid
+    WHERE job.active AND stat.last_status = 'failed'
     UNION ALL
     SELECT 'pg_tock_dead_letters', '{}', coalesce(pg_catalog.sum(dead.count), 0) FROM dead
     UNION ALL
