@@ -122,6 +122,9 @@ pub(crate) enum Error {
     /// A calendar of this name exists.
     #[error("calendar \"{}\" already exists", excerpt(.0))]
     CalendarExists(String),
+    /// The caller may not read `cron.metrics`.
+    #[error("permission denied for view metrics")]
+    MetricsDenied,
     /// Somebody else's calendar.
     #[error("must be owner of calendar \"{}\"", excerpt(.0))]
     NotCalendarOwner(String),
@@ -240,6 +243,7 @@ impl Error {
             | Self::RoleDenied(_)
             | Self::OtherDatabase(_)
             | Self::NoConnect { .. }
+            | Self::MetricsDenied
             | Self::NotCalendarOwner(_)
             | Self::NotQueueOwner(_)
             | Self::QueueDenied { .. } => PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,

@@ -88,7 +88,9 @@ extension_sql_file!(
     requires = ["occurrences"]
 );
 extension_sql_file!("../sql/install/50_views.sql", name = "views", requires = ["triggers"]);
-extension_sql_file!("../sql/install/60_http.sql", name = "http", requires = ["views"]);
+extension_sql_file!("../sql/install/53_report.sql", name = "report", requires = ["views"]);
+extension_sql_file!("../sql/install/54_metrics.sql", name = "metrics", requires = ["report"]);
+extension_sql_file!("../sql/install/60_http.sql", name = "http", requires = ["metrics"]);
 extension_sql_file!("../sql/install/61_secrets.sql", name = "secrets", requires = ["http"]);
 extension_sql_file!("../sql/install/65_plans.sql", name = "plans", requires = ["secrets"]);
 extension_sql_file!("../sql/install/90_grants.sql", name = "grants", finalize);

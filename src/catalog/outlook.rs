@@ -166,7 +166,7 @@ pub(crate) fn micros(interval: &Interval) -> i64 {
 }
 
 /// Milliseconds as whole microseconds; durations of centuries are cut.
-fn whole_micros(millis: f64) -> i64 {
+pub(super) fn whole_micros(millis: f64) -> i64 {
     std::time::Duration::try_from_secs_f64(millis / 1_000.0)
         .ok()
         .and_then(|duration| i64::try_from(duration.as_micros()).ok())

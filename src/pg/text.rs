@@ -43,6 +43,30 @@ impl<'a> ServerText<'a> {
     }
 }
 
+impl<'a> ServerText<'a> {
+    /// The text as UTF-8, whatever its encoding. In a database without one, bytes that are not
+    /// UTF-8 are replaced.
+    pub(crate) fn utf8(self) -> Cow<'a, str> {
+        if has_no_encoding() {
+            return String::from_utf8_lossy(self.0);
+        }
+        let convert = || super::json::from_server(self.0).unwrap_or_default();
+        if is_utf8_database() { String::from_utf8_lossy(self.0) } else { Cow::Owned(convert()) }
+    }
+}
+
+fn has_no_encoding() -> bool {
+    // SAFETY: reads a variable that is set before the session runs anything.
+    unsafe { pg_sys::GetDatabaseEncoding() == pg_sys::pg_enc::PG_SQL_ASCII.cast_signed() }
+}
+
+/// Whether whatever is said in UTF-8 reaches the client as it is: database and client have it.
+pub(crate) fn client_reads_utf8() -> bool {
+    // SAFETY: reads a variable of this session.
+    let client = unsafe { pg_sys::pg_get_client_encoding() };
+    is_utf8_database() && client == pg_sys::pg_enc::PG_UTF8.cast_signed()
+}
+
 /// Text for a message, which must be in the database's encoding: where that is not UTF-8,
 /// everything but ASCII is a question mark.
 pub(crate) fn for_message(text: String) -> String {

@@ -216,6 +216,11 @@ impl Database {
         }
     }
 
+    /// How long ago the scheduler should have woken up, in microseconds; 0 if it still may sleep.
+    pub(crate) fn overslept(&self, now: Timestamp) -> i64 {
+        self.wakes_at().map_or(0, |at| now.since(at).max(0))
+    }
+
     /// Announces when the scheduler will wake up.
     pub(crate) fn announce(&self, at: Option<Timestamp>) {
         self.wake_at.store(at.map_or(i64::MAX, |at| at.0), Ordering::Release);

@@ -31,6 +31,7 @@ mod clock;
 mod cluster;
 mod harm;
 mod hostile;
+pub mod page;
 mod poll;
 mod process;
 mod runs;

@@ -1,0 +1,130 @@
+-- Metrics of all jobs, for whoever an administrator lets read them. The view has its owner's rights,
+-- shows no command, message or response, and is granted to nobody at first.
+
+CREATE FUNCTION cron.metric_figures()
+RETURNS TABLE (figure text, jobid bigint, value double precision)
+LANGUAGE C VOLATILE ROWS 100
+AS 'MODULE_PATHNAME', 'cron_metric_figures_wrapper';
+COMMENT ON FUNCTION cron.metric_figures()
+    IS 'what of cron.metrics is in shared memory; refused to roles that may not read that view';
+
+CREATE VIEW cron.metrics AS
+WITH figure AS MATERIALIZED (
+    SELECT now.figure, now.jobid, now.value FROM cron.metric_figures() AS now
+), dead AS MATERIALIZED (
+    -- Those of the newest failures: what lies further back has been looked at, or never will be.
+    SELECT run.jobid, pg_catalog.count(*) AS count
+    FROM (
+        SELECT failed.jobid, failed.scheduled_for, failed.attempt, failed.outcome, failed.reason
+        FROM cron.job_run_details AS failed
+        WHERE failed.status = 'failed'
+        ORDER BY failed.runid DESC
+        LIMIT 10000) AS run
+    WHERE run.outcome IN ('failed', 'timeout', 'crashed')
+        AND NOT pg_catalog.starts_with(coalesce(run.reason, ''), 'resolved as ')
+        AND NOT EXISTS (
+            SELECT FROM cron.job_run_details AS later
+            WHERE later.jobid = run.jobid AND later.scheduled_for = run.scheduled_for AND later.attempt > run.attempt
+            OFFSET 0)
+        AND NOT EXISTS (
+            SELECT FROM cron.run_request AS request
+            WHERE request.jobid = run.jobid AND request.scheduled_for = run.scheduled_for
+            OFFSET 0)
+    GROUP BY run.jobid
+), family (family, type, help) AS (
+    VALUES
+        ('pg_tock_up', 'gauge', '1 if a scheduler runs for this database.'),
+        ('pg_tock_info', 'gauge', 'Version of the extension and of the server.'),
+        ('pg_tock_jobs', 'gauge', 'Jobs by what is wanted of them: active, paused or inactive.'),
+        ('pg_tock_running', 'gauge', 'Runs under way.'),
+        ('pg_tock_requested', 'gauge', 'Runs that were asked for, by somebody or by a retry, and have not ended.'),
+        ('pg_tock_executors', 'gauge', 'Sessions that run jobs, or wait for one.'),
+        ('pg_tock_worker_slots', 'gauge', 'Background workers the server can have, max_worker_processes.'),
+        ('pg_tock_scheduler_late_seconds', 'gauge', 'How long the scheduler has overslept the wake-up it has announced; 0 if it has not.'),
+        ('pg_tock_jobs_failing', 'gauge', 'Active jobs whose newest run failed.'),
+        ('pg_tock_dead_letters', 'gauge', 'Occurrences that failed for good and that nobody has resolved, among the newest 10000 failures.'),
+        ('pg_tock_job_active', 'gauge', '1 if the job is switched on and not paused.'),
+        ('pg_tock_job_running', 'gauge', 'Runs of the job under way.'),
+        ('pg_tock_job_runs_total', 'counter', 'Runs of the job that ended, by outcome.'),
+        ('pg_tock_job_duration_seconds', 'summary', 'How long runs of the job took.'),
+        ('pg_tock_job_duration_max_seconds', 'gauge', 'How long the longest run of the job took.'),
+        ('pg_tock_job_last_start_timestamp_seconds', 'gauge', 'When the newest run of the job started.'),
+        ('pg_tock_job_last_failed', 'gauge', '1 if the newest run of the job failed.'),
+        ('pg_tock_job_dead_letters', 'gauge', 'Occurrences of the job that failed for good and that nobody has resolved, among the newest 10000 failures of all jobs.')
+), sample (name, labels, value) AS (
+    SELECT 'pg_tock_' || figure.figure, '{}'::pg_catalog.jsonb, figure.value
+    FROM figure WHERE figure.jobid IS NULL
+    UNION ALL
+    SELECT 'pg_tock_info', pg_catalog.jsonb_build_object(
+            'version', (SELECT x.extversion FROM pg_catalog.pg_extension AS x WHERE x.extname = 'pg_tock'),
+            'server', pg_catalog.current_setting('server_version')), 1
+    UNION ALL
+    SELECT 'pg_tock_running', '{}', coalesce(pg_catalog.sum(figure.value), 0)
+    FROM figure WHERE figure.figure = 'running'
+    UNION ALL
+    SELECT 'pg_tock_requested', '{}', pg_catalog.count(*) FROM cron.run_request AS request
+    UNION ALL
+    SELECT 'pg_tock_jobs', pg_catalog.jsonb_build_object('state', kind.state), kind.count
+    FROM (
+        SELECT
+            pg_catalog.count(*) FILTER (WHERE job.active AND coalesce(job.paused_until, '-infinity') <= pg_catalog.now()),
+            pg_catalog.count(*) FILTER (WHERE job.active AND job.paused_until > pg_catalog.now()),
+            pg_catalog.count(*) FILTER (WHERE NOT job.active)
+        FROM cron.job AS job) AS counted (active, paused, inactive)
+    CROSS JOIN LATERAL (VALUES
+        ('active', counted.active), ('paused', counted.paused), ('inactive', counted.inactive)) AS kind (state, count)
+    UNION ALL
+    SELECT 'pg_tock_jobs_failing', '{}', pg_catalog.count(*)
+    FROM cron.job AS job JOIN cron.job_stat AS stat ON stat.jobid = job.jobid
+    WHERE job.active AND stat.last_status = 'failed'
+    UNION ALL
+    SELECT 'pg_tock_dead_letters', '{}', coalesce(pg_catalog.sum(dead.count), 0) FROM dead
+    UNION ALL
+    SELECT
+        of_job.name,
+        pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
+            'jobid', job.jobid::pg_catalog.text, 'jobname', job.jobname, 'owner', job.username)) || of_job.labels,
+        of_job.value
+    FROM cron.job AS job
+    LEFT JOIN cron.job_stat AS stat ON stat.jobid = job.jobid
+    LEFT JOIN figure AS running ON running.figure = 'running' AND running.jobid = job.jobid
+    LEFT JOIN dead ON dead.jobid = job.jobid
+    CROSS JOIN LATERAL (VALUES
+        ('pg_tock_job_active', '{}'::pg_catalog.jsonb,
+            (job.active AND coalesce(job.paused_until, '-infinity') <= pg_catalog.now())::int::double precision),
+        ('pg_tock_job_running', '{}', coalesce(running.value, 0)),
+        ('pg_tock_job_runs_total', '{"outcome": "succeeded"}', coalesce(stat.successful_runs, 0)),
+        ('pg_tock_job_runs_total', '{"outcome": "failed"}', coalesce(stat.failed_runs, 0)),
+        ('pg_tock_job_duration_seconds_count', '{}', coalesce(stat.total_runs, 0)),
+        ('pg_tock_job_duration_seconds_sum', '{}', coalesce(stat.total_ms, 0) / 1000),
+        ('pg_tock_job_duration_max_seconds', '{}', CASE WHEN stat.total_runs > 0 THEN stat.max_ms / 1000 END),
+        ('pg_tock_job_last_start_timestamp_seconds', '{}', extract(epoch FROM stat.last_run_at)::double precision),
+        ('pg_tock_job_last_failed', '{}', (stat.last_status = 'failed')::int::double precision),
+        ('pg_tock_job_dead_letters', '{}', coalesce(dead.count, 0))) AS of_job (name, labels, value)
+)
+SELECT
+    sample.name,
+    pg_catalog.jsonb_build_object('database', pg_catalog.current_database()) || sample.labels AS labels,
+    sample.value::double precision AS value,
+    family.help,
+    family.type
+FROM sample
+JOIN family ON family.family = CASE
+    WHEN sample.name LIKE 'pg\_tock\_job\_%\_seconds\_%' THEN pg_catalog.regexp_replace(sample.name, '_(sum|count)$', '')
+    ELSE sample.name END
+WHERE sample.value IS NOT NULL;
+
+REVOKE ALL ON TABLE cron.metrics FROM PUBLIC;
+COMMENT ON VIEW cron.metrics IS 'figures of all jobs, for monitoring; whoever is granted SELECT reads them whoever owns the jobs';
+COMMENT ON COLUMN cron.metrics.name IS 'name of the sample, as Prometheus has it';
+COMMENT ON COLUMN cron.metrics.labels IS 'what it is of: always database; for a job jobid, jobname (absent if it has none) and owner';
+COMMENT ON COLUMN cron.metrics.value IS 'the figure; times are in seconds';
+COMMENT ON COLUMN cron.metrics.help IS 'what it says';
+COMMENT ON COLUMN cron.metrics.type IS 'counter, gauge or summary';
+
+CREATE FUNCTION cron.metrics_text(per_job boolean DEFAULT true)
+RETURNS text
+LANGUAGE C
+AS 'MODULE_PATHNAME', 'cron_metrics_text_wrapper';
+COMMENT ON FUNCTION cron.metrics_text(boolean)
+    IS 'cron.metrics as Prometheus and OpenMetrics read it; without the samples of single jobs if per_job is false';
