@@ -6,7 +6,11 @@
 //! attempts at an occurrence the earlier ones go first, or with the later ones: what has succeeded in
 //! the end never looks as if it had failed for good.
 //!
-//! Every statement looks at so many rows at the most as it is told, and finds them by an index.
+//! Every statement looks at so many rows at the most as it is told, and finds them by an index. `job`
+//! is about jobs with rules of their own, `rest` about other tables.
+
+mod job;
+mod rest;
 
 use std::sync::LazyLock;
 
@@ -16,6 +20,9 @@ use pgrx::prelude::*;
 use pgrx::spi;
 
 use crate::pg::time::to_pg;
+
+pub(crate) use job::{Oldest, Place, Ruled, of_job, old_of_job, oldest, ruled};
+pub(crate) use rest::{skips, stray_checkpoints, stray_logs};
 
 /// How long runs are kept of jobs that do not say, in days; None for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,73 @@
+//! What else goes with time: skipped occurrences, and what runs have left behind whose rows somebody
+//! else has deleted.
+
+use pg_tock_core::time::Timestamp;
+use pgrx::prelude::*;
+use pgrx::spi;
+
+use super::{Spans, stamp};
+
+// $1 to $3 are the spans, $4: beyond which job, $5: up to which, $6: how many rows. What lies beyond a
+// job's cursor is still needed, as are rows that the scheduler may lengthen.
+const SKIPS: &str = "DELETE FROM cron.job_skip k WHERE k.ctid OPERATOR(pg_catalog.=) ANY (ARRAY( \
+      SELECT o.ctid FROM cron.job j \
+      JOIN cron.job_state s ON s.jobid OPERATOR(pg_catalog.=) j.jobid \
+      JOIN cron.job_skip o ON o.jobid OPERATOR(pg_catalog.=) j.jobid \
+       AND o.last_at OPERATOR(pg_catalog.<=) greatest(s.cursor, s.effective_from) \
+       AND o.last_at OPERATOR(pg_catalog.<) ($1 OPERATOR(pg_catalog.-) pg_catalog.make_interval( \
+        hours => 24 OPERATOR(pg_catalog.*) CASE WHEN j.keep_days IS NOT NULL THEN nullif(j.keep_days, 0) \
+         WHEN $2::int4 IS NULL THEN NULL ELSE $3 END)) \
+      WHERE j.jobid OPERATOR(pg_catalog.>) $4 AND j.jobid OPERATOR(pg_catalog.<=) $5 \
+      LIMIT $6 FOR UPDATE OF o SKIP LOCKED))";
+
+// What runs have noted whose rows somebody else has deleted: beyond run $1, $2 rows, older than $3.
+const STRAY_LOGS: &str = "SELECT l.runid, pg_catalog.bool_and(l.at OPERATOR(pg_catalog.<) $3) \
+      AND NOT EXISTS (SELECT FROM cron.job_run_details d \
+       WHERE d.runid OPERATOR(pg_catalog.=) l.runid OFFSET 0) \
+     FROM (SELECT r.runid, r.at FROM cron.run_log r WHERE r.runid OPERATOR(pg_catalog.>) $1 \
+       ORDER BY r.runid LIMIT $2) l GROUP BY l.runid ORDER BY l.runid";
+
+// The same of checkpoints: $1 at the most, older than $2.
+const STRAY_CHECKPOINTS: &str = "DELETE FROM cron.run_checkpoint k WHERE k.ctid OPERATOR(pg_catalog.=) ANY (ARRAY( \
+      SELECT c.ctid FROM cron.run_checkpoint c WHERE c.at OPERATOR(pg_catalog.<) $2 \
+       AND NOT EXISTS (SELECT FROM cron.job_run_details d \
+        WHERE d.jobid OPERATOR(pg_catalog.=) c.jobid \
+         AND d.scheduled_for OPERATOR(pg_catalog.=) c.scheduled_for OFFSET 0) \
+       AND NOT EXISTS (SELECT FROM cron.run_request q \
+        WHERE q.jobid OPERATOR(pg_catalog.=) c.jobid \
+         AND q.scheduled_for OPERATOR(pg_catalog.=) c.scheduled_for OFFSET 0) \
+      LIMIT $1 FOR UPDATE SKIP LOCKED))";
+
+/// Deletes so many skipped occurrences of jobs beyond this one, up to another. Returns how many there
+/// were.
+pub(crate) fn skips(spans: &Spans, after: i64, last: i64, most: i64) -> Result<usize, spi::Error> {
+    let [now, succeeded, failed] = spans.args();
+    let args = [now, succeeded, failed, after.into(), last.into(), most.into()];
+    Spi::connect_mut(|client| Ok(client.update(SKIPS, None, &args)?.len()))
+}
+
+/// Deletes what runs have noted that have no row, of so many notes beyond a run. Returns the last run
+/// that was looked at; None if there are no more.
+pub(crate) fn stray_logs(
+    after: i64,
+    most: i64,
+    before: Timestamp,
+) -> Result<Option<i64>, spi::Error> {
+    Spi::connect_mut(|client| {
+        let (mut stray, mut last) = (Vec::new(), None);
+        for row in client.select(STRAY_LOGS, None, &[after.into(), most.into(), stamp(before)])? {
+            last = row.get::<i64>(1)?;
+            if row.get(2)?.unwrap_or(false) {
+                stray.extend(last);
+            }
+        }
+        client.update(super::LOGS, None, &[stray.into()])?;
+        Ok(last)
+    })
+}
+
+/// Deletes so many checkpoints of occurrences that have no row. Returns how many there were.
+pub(crate) fn stray_checkpoints(most: i64, before: Timestamp) -> Result<usize, spi::Error> {
+    let args = [most.into(), stamp(before)];
+    Spi::connect_mut(|client| Ok(client.update(STRAY_CHECKPOINTS, None, &args)?.len()))
+}
