@@ -26,7 +26,8 @@ pub mod pg_test;
 ::pgrx::pg_module_magic!(name, version);
 
 extension_sql_file!("../sql/install/10_schema.sql", name = "schema", bootstrap);
-extension_sql_file!("../sql/install/20_tables.sql", name = "tables", requires = ["schema"]);
+extension_sql_file!("../sql/install/19_sketches.sql", name = "sketches", requires = ["schema"]);
+extension_sql_file!("../sql/install/20_tables.sql", name = "tables", requires = ["sketches"]);
 extension_sql_file!(
     "../sql/install/21_inside_tables.sql",
     name = "inside_tables",
@@ -38,9 +39,14 @@ extension_sql_file!(
     requires = ["inside_tables"]
 );
 extension_sql_file!(
+    "../sql/install/23_statistics_tables.sql",
+    name = "statistics_tables",
+    requires = ["control_tables"]
+);
+extension_sql_file!(
     "../sql/install/24_http_tables.sql",
     name = "http_tables",
-    requires = ["control_tables"]
+    requires = ["statistics_tables"]
 );
 extension_sql_file!(
     "../sql/install/30_functions.sql",
@@ -68,9 +74,14 @@ extension_sql_file!(
     requires = ["run_functions"]
 );
 extension_sql_file!(
+    "../sql/install/35_statistics_functions.sql",
+    name = "statistics_functions",
+    requires = ["cancel_functions"]
+);
+extension_sql_file!(
     "../sql/install/39_occurrences.sql",
     name = "occurrences",
-    requires = ["cancel_functions"]
+    requires = ["statistics_functions"]
 );
 extension_sql_file!(
     "../sql/install/40_triggers.sql",
@@ -78,7 +89,12 @@ extension_sql_file!(
     requires = ["occurrences"]
 );
 extension_sql_file!("../sql/install/50_views.sql", name = "views", requires = ["triggers"]);
-extension_sql_file!("../sql/install/60_http.sql", name = "http", requires = ["views"]);
+extension_sql_file!(
+    "../sql/install/51_statistics_views.sql",
+    name = "statistics_views",
+    requires = ["views"]
+);
+extension_sql_file!("../sql/install/60_http.sql", name = "http", requires = ["statistics_views"]);
 extension_sql_file!("../sql/install/61_secrets.sql", name = "secrets", requires = ["http"]);
 extension_sql_file!("../sql/install/90_grants.sql", name = "grants", finalize);
 

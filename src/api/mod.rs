@@ -29,6 +29,7 @@ mod running;
 mod schedules;
 mod secrets;
 mod simulate;
+mod stats;
 mod triggers;
 mod upstream;
 mod views;
