@@ -218,7 +218,7 @@ COMMENT ON COLUMN cron.job_stat.crashed_runs IS 'failed runs whose process or se
 COMMENT ON COLUMN cron.job_stat.retried_runs IS 'runs that were a further attempt at their occurrence';
 COMMENT ON COLUMN cron.job_stat.wal_bytes IS 'WAL all runs together have written, in bytes';
 COMMENT ON COLUMN cron.job_stat.rows IS 'rows the statements of all runs together have returned or changed';
-COMMENT ON COLUMN cron.job_stat.last_success_at IS 'end of the newest run that succeeded';
+COMMENT ON COLUMN cron.job_stat.last_success_at IS 'latest end of a run that succeeded';
 COMMENT ON COLUMN cron.job_stat.consecutive_failures IS 'runs that have failed since the last one that succeeded; those that somebody ended do not count';
 COMMENT ON COLUMN cron.job_stat.counted_since IS 'when counting began: at the first run, or when the statistics were reset';
 COMMENT ON COLUMN cron.job_stat.durations IS 'how long runs took, as a histogram';

@@ -92,7 +92,7 @@ const COUNT: &str = concat!(
       last_status = coalesce(excluded.last_status, s.last_status), \
       last_error = coalesce(excluded.last_error, s.last_error), \
       last_end = coalesce(excluded.last_end, s.last_end), \
-      last_success_at = coalesce(excluded.last_success_at, s.last_success_at), \
+      last_success_at = greatest(excluded.last_success_at, s.last_success_at), \
       consecutive_failures = excluded.consecutive_failures OPERATOR(pg_catalog.+) \
        CASE WHEN excluded.last_success_at IS NULL THEN s.consecutive_failures ELSE 0 END, ",
     sums!()
@@ -180,7 +180,7 @@ pub(crate) struct Tally {
     streak: Streak,
     /// The newest run.
     last: Option<Last>,
-    /// The end of the newest that succeeded.
+    /// The latest end of one that succeeded.
     last_success: Option<Timestamp>,
     /// The message of the newest that failed.
     last_error: Option<String>,
@@ -203,7 +203,7 @@ impl Tally {
         self.streak.add(ended.outcome);
         let succeeded = ended.outcome == Outcome::Succeeded;
         if succeeded {
-            self.last_success = Some(ended.ended_at);
+            self.last_success = self.last_success.max(Some(ended.ended_at));
         } else {
             self.last_error = message.map(str::to_owned);
         }
