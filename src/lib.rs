@@ -14,6 +14,7 @@ mod error;
 mod exec;
 mod guc;
 mod hooks;
+mod install;
 mod pg;
 mod shmem;
 mod worker;
@@ -24,76 +25,6 @@ mod worker;
 pub mod pg_test;
 
 ::pgrx::pg_module_magic!(name, version);
-
-extension_sql_file!("../sql/install/10_schema.sql", name = "schema", bootstrap);
-extension_sql_file!("../sql/install/20_tables.sql", name = "tables", requires = ["schema"]);
-extension_sql_file!(
-    "../sql/install/21_inside_tables.sql",
-    name = "inside_tables",
-    requires = ["tables"]
-);
-extension_sql_file!(
-    "../sql/install/22_control_tables.sql",
-    name = "control_tables",
-    requires = ["inside_tables"]
-);
-extension_sql_file!(
-    "../sql/install/24_http_tables.sql",
-    name = "http_tables",
-    requires = ["control_tables"]
-);
-extension_sql_file!(
-    "../sql/install/25_keeper_tables.sql",
-    name = "keeper_tables",
-    requires = ["http_tables"]
-);
-extension_sql_file!(
-    "../sql/install/30_functions.sql",
-    name = "functions",
-    requires = ["keeper_tables"]
-);
-extension_sql_file!(
-    "../sql/install/31_inside_functions.sql",
-    name = "inside_functions",
-    requires = ["functions"]
-);
-extension_sql_file!(
-    "../sql/install/32_control_functions.sql",
-    name = "control_functions",
-    requires = ["inside_functions"]
-);
-extension_sql_file!(
-    "../sql/install/33_run_functions.sql",
-    name = "run_functions",
-    requires = ["control_functions"]
-);
-extension_sql_file!(
-    "../sql/install/34_cancel_functions.sql",
-    name = "cancel_functions",
-    requires = ["run_functions"]
-);
-extension_sql_file!(
-    "../sql/install/35_keeper_functions.sql",
-    name = "keeper_functions",
-    requires = ["cancel_functions"]
-);
-extension_sql_file!(
-    "../sql/install/39_occurrences.sql",
-    name = "occurrences",
-    requires = ["keeper_functions"]
-);
-extension_sql_file!(
-    "../sql/install/40_triggers.sql",
-    name = "triggers",
-    requires = ["occurrences"]
-);
-extension_sql_file!("../sql/install/50_views.sql", name = "views", requires = ["triggers"]);
-extension_sql_file!("../sql/install/53_report.sql", name = "report", requires = ["views"]);
-extension_sql_file!("../sql/install/54_metrics.sql", name = "metrics", requires = ["report"]);
-extension_sql_file!("../sql/install/60_http.sql", name = "http", requires = ["metrics"]);
-extension_sql_file!("../sql/install/61_secrets.sql", name = "secrets", requires = ["http"]);
-extension_sql_file!("../sql/install/65_plans.sql", name = "plans", requires = ["secrets"]);
-extension_sql_file!("../sql/install/90_grants.sql", name = "grants", finalize);
 
 /// Called by Postgres when the library is loaded.
 #[pg_guard]

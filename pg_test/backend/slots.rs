@@ -3,6 +3,7 @@
 use pg_tock_core::cancel::Cause;
 use pg_tock_core::run::{Guarantee, Outcome, Trigger};
 use pg_tock_core::time::{JobId, RunId, Timestamp};
+use pg_tock_core::usage::Usage;
 use pgrx::prelude::*;
 
 use super::Taken;
@@ -42,7 +43,8 @@ type Figures = (i64, i64, i64, i64, u32, Trigger, Option<(Timestamp, Timestamp)>
 fn left(outcome: Outcome) -> Left {
     let (guarantee, ended_at) = (Guarantee::AtMostOnce, Timestamp(5));
     let cause = (outcome == Outcome::Timeout).then_some(Cause::Timeout);
-    Left { outcome, cause, guarantee, ended_at, row_count: Some(3) }
+    let usage = Usage { wal_bytes: 5, rows: 6, ..Usage::default() };
+    Left { outcome, cause, guarantee, ended_at, row_count: Some(3), usage }
 }
 
 /// Everything a run consists of.

@@ -60,9 +60,11 @@ SELECT c.relname, string_agg(a.privilege_type, ', ' ORDER BY a.privilege_type CO
 FROM pg_class c LEFT JOIN LATERAL aclexplode(c.relacl) a ON a.grantee = 0
 WHERE c.relnamespace = 'cron'::regnamespace AND c.relkind IN ('r', 'S', 'v')
 GROUP BY c.relname ORDER BY c.relname COLLATE "C";
+\a
 SELECT p.oid::regprocedure AS function, has_function_privilege('public', p.oid, 'EXECUTE') AS public_may_execute
 FROM pg_proc p WHERE p.pronamespace = 'cron'::regnamespace
 ORDER BY p.proname COLLATE "C", p.pronargs, p.oid;
+\a
 
 -- Every object and every column says what it is.
 SELECT d.classid::regclass AS catalog, pg_describe_object(d.classid, d.objid, 0) AS without_comment

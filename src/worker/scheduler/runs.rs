@@ -6,6 +6,7 @@ use pg_tock_core::cancel::{Cause, DROPPED, REPLACED};
 use pg_tock_core::engine::{Action, ExecutorId, Occurrence, Settled};
 use pg_tock_core::run::{Condition, Guarantee, Outcome, Overlap, Trigger};
 use pg_tock_core::time::{JobId, Timestamp};
+use pg_tock_core::usage::Usage;
 use pg_tock_core::wire::RunOrder;
 
 use super::Scheduler;
@@ -42,6 +43,8 @@ pub(super) struct End {
     pub(super) started_at: Timestamp,
     pub(super) ended_at: Timestamp,
     pub(super) row_count: Option<i64>,
+    /// What it used of the server.
+    pub(super) usage: Usage,
     pub(super) sqlstate: Option<[u8; 5]>,
     pub(super) message: String,
     pub(super) error: Option<String>,
@@ -67,6 +70,7 @@ impl End {
             started_at: now,
             ended_at: now,
             row_count: None,
+            usage: Usage::default(),
             sqlstate: None,
             message,
             error: None,
@@ -183,24 +187,11 @@ impl Scheduler {
         if last.trigger != Trigger::Retry || !by_hand {
             settle(&mut self.engine, &last, how);
         }
-        #[allow(clippy::cast_precision_loss, reason = "milliseconds for people")]
-        let ms = end.ended_at.since(end.started_at) as f64 / 1_000.0;
         if self.jobs.get(current.occurrence.job).is_some() {
             if end.reaches_outside && self.outside.insert(current.occurrence.job) {
                 self.records.outside(current.occurrence.job, now);
             }
-            let tally = self.records.tally(current.occurrence.job, now);
-            tally.total += 1;
-            tally.succeeded += i64::from(succeeded);
-            tally.total_ms += ms;
-            tally.max_ms = tally.max_ms.max(ms);
-            tally.last_started = end.started_at;
-            tally.last_ended = end.ended_at;
-            tally.last_run = current.run.0;
-            tally.last_succeeded = succeeded;
-            if !succeeded {
-                tally.last_error = Some(end.message.clone());
-            }
+            self.tally(current, &end, now);
         }
         if end.again {
             self.run_again(&current.occurrence, now);
@@ -410,6 +401,7 @@ pub(super) fn final_row(current: &Current, pid: i32, end: End) -> RunRow {
         sqlstate: end.sqlstate,
         error: end.error,
         row_count: end.row_count,
+        usage: end.usage,
         http: end.http,
         ..running_row(current, Some(pid).filter(|&pid| pid > 0), end.started_at)
     }
@@ -438,6 +430,7 @@ pub(super) fn running_row(current: &Current, pid: Option<i32>, started_at: Times
         sqlstate: None,
         error: None,
         row_count: None,
+        usage: Usage::default(),
         requested_by: current.requested_by.clone(),
         http: None,
     }

@@ -8,7 +8,8 @@ use std::collections::HashMap;
 use pg_tock_core::time::{JobId, RunId, Timestamp};
 
 use super::Scheduler;
-use super::records::{COUNT_AT_ONCE, Records};
+use super::counting::COUNT_AT_ONCE;
+use super::records::{Progress, Records};
 use crate::pg::time;
 
 /// What was known when a ticket was first seen.
@@ -65,12 +66,19 @@ impl Records {
             return None;
         }
         wanted.jobs.retain(|job, _| self.progress.contains_key(job));
-        let jobs: Vec<JobId> = wanted.jobs.keys().take(COUNT_AT_ONCE).copied().collect();
+        // Runs are counted in their order, those of earlier schedulers first.
+        let counts = self.catch_up.is_none();
+        let more = |job: &JobId| counts || self.progress.get(job).is_some_and(Progress::is_more);
+        let jobs: Vec<JobId> =
+            wanted.jobs.keys().copied().filter(more).take(COUNT_AT_ONCE).collect();
         if !jobs.is_empty() {
             let due = self.count_at.is_some_and(|at| at <= time::now());
-            if !due || !self.count(oldest, jobs.clone()) {
+            if !due || !self.count_jobs(&jobs, oldest, &[]) {
                 return None;
             }
+        }
+        if !counts {
+            return None;
         }
         let wanted = self.wanted.as_mut()?;
         for job in jobs {
