@@ -19,5 +19,13 @@ else
   filter=()
 fi
 
+if PG_TOCK_PROMTOOL=$(ci/promtool.sh); then
+  export PG_TOCK_PROMTOOL
+else
+  note "promtool cannot be had here: the metrics are NOT CHECKED by it, only by our own reader"
+fi
+command -v chromium >/dev/null || command -v google-chrome >/dev/null ||
+  note "no browser here: the report is NOT SHOWN in one, only read by a parser"
+
 # Two at a time: every scenario has a server of its own, and a runner has two cores.
 exec cargo test --locked -p pg_tock_test -p pg_tock_e2e --no-fail-fast -- --test-threads=2 "${filter[@]}" "$@"

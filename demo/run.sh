@@ -74,6 +74,14 @@ check_outcomes() {
   [ "$wrong" = 0 ] || die "the key is in the history"
 }
 
+# The page stays when the cluster goes.
+write_report() {
+  REPORT=${CARGO_TARGET_DIR:-$ROOT/target}/demo-report.html
+  cluster_psql -At -c '
+    select cron.report_html(now() - min(start_time)) from cron.job_run_details' >"$REPORT"
+  grep -q '</html>' "$REPORT" || die "the report is not a page"
+}
+
 trap finish EXIT
 
 cd "$ROOT"
@@ -110,7 +118,10 @@ say "why one fails (cron.failed_runs)"
 cluster_psql -At -c "select return_message from cron.failed_runs where jobname = 'send-weekly-reports' limit 1"
 say "what the push service answered; it was sent the key, and the history has *** in its place"
 cluster_psql -At -c "select http_status, response from cron.job_run_details where jobname = 'push-reminders' and end_time is not null order by runid limit 1"
+say "the same as a drawing (cron.timeline)"
+cluster_psql -At -c "select cron.timeline(since => (select now() - min(start_time) from cron.job_run_details))"
 check_outcomes
+write_report
 
 connect="$(pg_bindir)/psql -h $PGHOST -p $PGPORT -U postgres postgres"
 if [ -n "${KEEP:-}" ]; then
@@ -121,3 +132,5 @@ else
   say "the server is stopped now; KEEP=1 make demo leaves it running, to be reached by"
   note "$connect"
 fi
+say "a page to look at (cron.report_html)"
+note "$REPORT"

@@ -12,8 +12,8 @@ use crate::time::Timestamp;
 
 /// Columns of the drawing.
 const COLUMNS: usize = 48;
-/// Columns of a name.
-const NAME: usize = 18;
+/// Columns of the names, at least and at most.
+const NAME: (usize, usize) = (8, 28);
 
 /// The characters to draw with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +60,8 @@ impl Pen {
 pub fn lines(report: &Report, zone: &Zone, pen: Pen) -> Vec<String> {
     let span = report.heading.span;
     let (names, marks) = hours(span, zone);
+    let titles = report.lanes.iter().map(|lane| lane.job.title().width());
+    let width = titles.max().unwrap_or(0).clamp(NAME.0, NAME.1);
     let mut lines = vec![
         format!(
             "{} to {}, {}",
@@ -67,10 +69,10 @@ pub fn lines(report: &Report, zone: &Zone, pen: Pen) -> Vec<String> {
             text::date_time(zone, span.until),
             zone.name()
         ),
-        format!("{:NAME$} {names}", ""),
-        format!("{:NAME$} {}", "", marks.replace('\'', &pen.mark.to_string()).trim_end()),
+        format!("{:width$} {names}", ""),
+        format!("{:width$} {}", "", marks.replace('\'', &pen.mark.to_string()).trim_end()),
     ];
-    lines.extend(report.lanes.iter().map(|lane| line(lane, span, pen)));
+    lines.extend(report.lanes.iter().map(|lane| line(lane, span, width, pen)));
     let hidden = report.jobs.saturating_sub(report.lanes.len());
     if hidden > 0 {
         lines.push(format!(
@@ -109,8 +111,8 @@ fn column(span: Span, at: Timestamp) -> usize {
     ((span.place(at) * 48.0) as usize).min(COLUMNS - 1)
 }
 
-fn line(lane: &Lane, span: Span, pen: Pen) -> String {
-    let name = fit(&lane.job.title(), pen);
+fn line(lane: &Lane, span: Span, width: usize, pen: Pen) -> String {
+    let name = fit(&lane.job.title(), width, pen);
     let drawing: String = columns(lane, span, pen).into_iter().collect();
     format!("{name} {drawing} {}", figures(&lane.tally))
 }
@@ -185,20 +187,20 @@ fn overlay(lane: &Lane, span: Span, pen: Pen, drawn: &mut [char]) {
 }
 
 /// A name in exactly its columns.
-fn fit(name: &str, pen: Pen) -> String {
+fn fit(name: &str, width: usize, pen: Pen) -> String {
     let ascii = pen.ellipsis.is_ascii();
     let name: String = name.chars().map(|c| if ascii && !c.is_ascii() { '?' } else { c }).collect();
-    if name.width() <= NAME {
-        return format!("{name}{}", " ".repeat(NAME - name.width()));
+    if name.width() <= width {
+        return format!("{name}{}", " ".repeat(width - name.width()));
     }
     let mut out = String::new();
-    let mut room = NAME - 1;
+    let mut room = width.saturating_sub(1);
     for c in name.chars() {
-        let width = c.width().unwrap_or(0);
-        if width > room {
+        let taken = c.width().unwrap_or(0);
+        if taken > room {
             break;
         }
-        room -= width;
+        room -= taken;
         out.push(c);
     }
     format!("{out}{}{}", pen.ellipsis, " ".repeat(room))
