@@ -34,28 +34,37 @@ WITH figure AS MATERIALIZED (
 ), family (family, type, help) AS (
     VALUES
         ('pg_tock_up', 'gauge', '1 if a scheduler runs for this database.'),
-        ('pg_tock_info', 'gauge', 'Version of the extension and of the server.'),
-        ('pg_tock_jobs', 'gauge', 'Jobs by what is wanted of them: active, paused or inactive.'),
-        ('pg_tock_running', 'gauge', 'Runs under way.'),
-        ('pg_tock_requested', 'gauge', 'Runs that were asked for, by somebody or by a retry, and have not ended.'),
+        ('pg_tock_build_info', 'gauge', '1; its labels are the versions of the extension and of the server.'),
+        ('pg_tock_scheduler_late_seconds', 'gauge', 'How long the scheduler has overslept the wake-up it has announced; 0 if it has not.'),
         ('pg_tock_executors', 'gauge', 'Sessions that run jobs, or wait for one.'),
         ('pg_tock_worker_slots', 'gauge', 'Background workers the server can have, max_worker_processes.'),
-        ('pg_tock_scheduler_late_seconds', 'gauge', 'How long the scheduler has overslept the wake-up it has announced; 0 if it has not.'),
+        ('pg_tock_running', 'gauge', 'Runs under way.'),
+        ('pg_tock_requested', 'gauge', 'Runs that were asked for, by somebody or by a retry, and have not ended.'),
+        ('pg_tock_jobs_active', 'gauge', 'Jobs that are switched on and not paused.'),
+        ('pg_tock_jobs_paused', 'gauge', 'Jobs that are paused.'),
+        ('pg_tock_jobs_inactive', 'gauge', 'Jobs that are switched off.'),
         ('pg_tock_jobs_failing', 'gauge', 'Active jobs whose newest run failed.'),
         ('pg_tock_dead_letters', 'gauge', 'Occurrences that failed for good and that nobody has resolved, among the newest 10000 failures.'),
         ('pg_tock_job_active', 'gauge', '1 if the job is switched on and not paused.'),
         ('pg_tock_job_running', 'gauge', 'Runs of the job under way.'),
-        ('pg_tock_job_runs_total', 'counter', 'Runs of the job that ended, by outcome.'),
-        ('pg_tock_job_duration_seconds', 'summary', 'How long runs of the job took.'),
-        ('pg_tock_job_duration_max_seconds', 'gauge', 'How long the longest run of the job took.'),
-        ('pg_tock_job_last_start_timestamp_seconds', 'gauge', 'When the newest run of the job started.'),
-        ('pg_tock_job_last_failed', 'gauge', '1 if the newest run of the job failed.'),
-        ('pg_tock_job_dead_letters', 'gauge', 'Occurrences of the job that failed for good and that nobody has resolved, among the newest 10000 failures of all jobs.')
+        ('pg_tock_job_running_seconds', 'gauge', 'How long the longest run under way has taken so far; 0 if none is.'),
+        ('pg_tock_job_runs_total', 'counter', 'Runs that ended, by outcome.'),
+        ('pg_tock_job_retries_total', 'counter', 'Runs that were a further attempt at their occurrence.'),
+        ('pg_tock_job_skipped_total', 'counter', 'Occurrences that were due and did not run.'),
+        ('pg_tock_job_duration_seconds', 'summary', 'How long runs took, all of them since counting began.'),
+        ('pg_tock_job_duration_max_seconds', 'gauge', 'How long the longest run took.'),
+        ('pg_tock_job_start_lag_seconds', 'summary', 'How late runs started after their instant, all of them since counting began.'),
+        ('pg_tock_job_last_start_timestamp_seconds', 'gauge', 'When the newest run started.'),
+        ('pg_tock_job_last_success_timestamp_seconds', 'gauge', 'When a run last succeeded.'),
+        ('pg_tock_job_consecutive_failures', 'gauge', 'Runs that failed since the last one that succeeded.'),
+        ('pg_tock_job_dead_letters', 'gauge', 'Occurrences that failed for good and that nobody has resolved, among the newest 10000 failures of all jobs.'),
+        ('pg_tock_job_wal_bytes_total', 'counter', 'WAL that runs wrote, in bytes.'),
+        ('pg_tock_job_rows_total', 'counter', 'Rows that statements of runs returned or changed.')
 ), sample (name, labels, value) AS (
     SELECT 'pg_tock_' || figure.figure, '{}'::pg_catalog.jsonb, figure.value
     FROM figure WHERE figure.jobid IS NULL
     UNION ALL
-    SELECT 'pg_tock_info', pg_catalog.jsonb_build_object(
+    SELECT 'pg_tock_build_info', pg_catalog.jsonb_build_object(
             'version', (SELECT x.extversion FROM pg_catalog.pg_extension AS x WHERE x.extname = 'pg_tock'),
             'server', pg_catalog.current_setting('server_version')), 1
     UNION ALL
@@ -64,19 +73,20 @@ WITH figure AS MATERIALIZED (
     UNION ALL
     SELECT 'pg_tock_requested', '{}', pg_catalog.count(*) FROM cron.run_request AS request
     UNION ALL
-    SELECT 'pg_tock_jobs', pg_catalog.jsonb_build_object('state', kind.state), kind.count
+    SELECT of_jobs.name, '{}', of_jobs.count
     FROM (
         SELECT
             pg_catalog.count(*) FILTER (WHERE job.active AND coalesce(job.paused_until, '-infinity') <= pg_catalog.now()),
             pg_catalog.count(*) FILTER (WHERE job.active AND job.paused_until > pg_catalog.now()),
-            pg_catalog.count(*) FILTER (WHERE NOT job.active)
-        FROM cron.job AS job) AS counted (active, paused, inactive)
+            pg_catalog.count(*) FILTER (WHERE NOT job.active),
+            pg_catalog.count(*) FILTER (WHERE job.active AND stat.last_status = 'failed')
+        FROM cron.job AS job
+        LEFT JOIN cron.job_stat AS stat ON stat.jobid = job.jobid) AS counted (active, paused, inactive, failing)
     CROSS JOIN LATERAL (VALUES
-        ('active', counted.active), ('paused', counted.paused), ('inactive', counted.inactive)) AS kind (state, count)
-    UNION ALL
-    SELECT 'pg_tock_jobs_failing', '{}', pg_catalog.count(*)
-    FROM cron.job AS job JOIN cron.job_stat AS stat ON stat.jobid = job.jobid
-    WHERE job.active AND stat.last_status = 'failed'
+        ('pg_tock_jobs_active', counted.active),
+        ('pg_tock_jobs_paused', counted.paused),
+        ('pg_tock_jobs_inactive', counted.inactive),
+        ('pg_tock_jobs_failing', counted.failing)) AS of_jobs (name, count)
     UNION ALL
     SELECT 'pg_tock_dead_letters', '{}', coalesce(pg_catalog.sum(dead.count), 0) FROM dead
     UNION ALL
@@ -88,19 +98,36 @@ WITH figure AS MATERIALIZED (
     FROM cron.job AS job
     LEFT JOIN cron.job_stat AS stat ON stat.jobid = job.jobid
     LEFT JOIN figure AS running ON running.figure = 'running' AND running.jobid = job.jobid
+    LEFT JOIN figure AS longest ON longest.figure = 'running_seconds' AND longest.jobid = job.jobid
     LEFT JOIN dead ON dead.jobid = job.jobid
     CROSS JOIN LATERAL (VALUES
         ('pg_tock_job_active', '{}'::pg_catalog.jsonb,
             (job.active AND coalesce(job.paused_until, '-infinity') <= pg_catalog.now())::int::double precision),
         ('pg_tock_job_running', '{}', coalesce(running.value, 0)),
+        ('pg_tock_job_running_seconds', '{}', coalesce(longest.value, 0)),
         ('pg_tock_job_runs_total', '{"outcome": "succeeded"}', coalesce(stat.successful_runs, 0)),
-        ('pg_tock_job_runs_total', '{"outcome": "failed"}', coalesce(stat.failed_runs, 0)),
+        ('pg_tock_job_runs_total', '{"outcome": "failed"}',
+            coalesce(stat.failed_runs - stat.timed_out_runs - stat.cancelled_runs - stat.crashed_runs, 0)),
+        ('pg_tock_job_runs_total', '{"outcome": "timeout"}', coalesce(stat.timed_out_runs, 0)),
+        ('pg_tock_job_runs_total', '{"outcome": "cancelled"}', coalesce(stat.cancelled_runs, 0)),
+        ('pg_tock_job_runs_total', '{"outcome": "crashed"}', coalesce(stat.crashed_runs, 0)),
+        ('pg_tock_job_retries_total', '{}', coalesce(stat.retried_runs, 0)),
+        ('pg_tock_job_skipped_total', '{}', coalesce(stat.skipped_runs, 0)),
+        ('pg_tock_job_duration_seconds', '{"quantile": "0.5"}', stat.p50_duration_ms::double precision / 1000),
+        ('pg_tock_job_duration_seconds', '{"quantile": "0.95"}', stat.p95_duration_ms::double precision / 1000),
+        ('pg_tock_job_duration_seconds', '{"quantile": "0.99"}', stat.p99_duration_ms::double precision / 1000),
         ('pg_tock_job_duration_seconds_count', '{}', coalesce(stat.total_runs, 0)),
         ('pg_tock_job_duration_seconds_sum', '{}', coalesce(stat.total_ms, 0) / 1000),
         ('pg_tock_job_duration_max_seconds', '{}', CASE WHEN stat.total_runs > 0 THEN stat.max_ms / 1000 END),
+        ('pg_tock_job_start_lag_seconds', '{"quantile": "0.5"}', stat.p50_start_lag_ms::double precision / 1000),
+        ('pg_tock_job_start_lag_seconds', '{"quantile": "0.95"}', stat.p95_start_lag_ms::double precision / 1000),
+        ('pg_tock_job_start_lag_seconds', '{"quantile": "0.99"}', stat.p99_start_lag_ms::double precision / 1000),
         ('pg_tock_job_last_start_timestamp_seconds', '{}', extract(epoch FROM stat.last_run_at)::double precision),
-        ('pg_tock_job_last_failed', '{}', (stat.last_status = 'failed')::int::double precision),
-        ('pg_tock_job_dead_letters', '{}', coalesce(dead.count, 0))) AS of_job (name, labels, value)
+        ('pg_tock_job_last_success_timestamp_seconds', '{}', extract(epoch FROM stat.last_success_at)::double precision),
+        ('pg_tock_job_consecutive_failures', '{}', coalesce(stat.consecutive_failures, 0)),
+        ('pg_tock_job_dead_letters', '{}', coalesce(dead.count, 0)),
+        ('pg_tock_job_wal_bytes_total', '{}', coalesce(stat.wal_bytes, 0)),
+        ('pg_tock_job_rows_total', '{}', coalesce(stat.rows, 0))) AS of_job (name, labels, value)
 )
 SELECT
     sample.name,

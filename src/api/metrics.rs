@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use pg_tock_core::time::Timestamp;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
@@ -44,23 +45,36 @@ fn figures() -> Vec<Figure> {
         ("worker_slots", None, f64::from(max_worker_processes())),
         ("scheduler_late_seconds", None, late.map_or(0.0, seconds)),
     ];
-    figures.extend(running(here).into_iter().map(|(job, runs)| ("running", Some(job), runs)));
+    for (job, under_way) in under_way(here) {
+        let longest = seconds(time::now().since(under_way.since).max(0));
+        figures.push(("running", Some(job), under_way.runs));
+        figures.push(("running_seconds", Some(job), longest));
+    }
     figures
 }
 
-/// How many runs of each job are under way.
-fn running(here: u32) -> BTreeMap<i64, f64> {
+/// The runs of a job under way.
+struct UnderWay {
+    runs: f64,
+    /// When the first of them started.
+    since: Timestamp,
+}
+
+fn under_way(here: u32) -> BTreeMap<i64, UnderWay> {
     let in_executors = slots::of_scheduler(here)
         .filter_map(|(_, slot)| slot.current().filter(|_| slot.phase() != Phase::Reported))
-        .map(|run| run.job.0);
+        .map(|run| (run.job.0, run.started_at));
     let requests = http::of_scheduler(here)
         .filter(|(_, slot)| slot.phase() != http::Phase::Over)
-        .map(|(_, slot)| slot.current().job.0);
-    let mut running = BTreeMap::new();
-    for job in in_executors.chain(requests) {
-        *running.entry(job).or_insert(0.0) += 1.0;
+        .map(|(_, slot)| slot.current())
+        .map(|run| (run.job.0, run.started_at));
+    let mut jobs = BTreeMap::new();
+    for (job, started) in in_executors.chain(requests) {
+        let of_job = jobs.entry(job).or_insert(UnderWay { runs: 0.0, since: started });
+        of_job.runs += 1.0;
+        of_job.since = of_job.since.min(started);
     }
-    running
+    jobs
 }
 
 fn small(count: usize) -> f64 {
