@@ -14,6 +14,7 @@ fn healthy() -> Facts {
             superuser_jobs: true,
             scheduler: Scheduler::Running,
             database: "postgres".to_owned(),
+            named: vec!["postgres".to_owned()],
         },
         job: Job {
             id: 7,
