@@ -130,14 +130,16 @@ fn facts(jobid: i64) -> Result<Facts, Error> {
 
 fn server(now: Instant) -> Result<Server, Error> {
     let database = from_server(&current_database())?;
+    let (all, named) = match guc::database_names() {
+        guc::DatabaseNames::All => (true, Vec::new()),
+        guc::DatabaseNames::Listed(names) => (false, names),
+    };
     let here = databases::find(process::database().to_u32());
     let scheduler = match here.map(|entry| (entry.pid(), entry.wakes_at())) {
         Some((pid, Some(at))) if pid != 0 && now.since(at) > LATE => Scheduler::Late(at, pid),
         Some((pid, _)) if pid != 0 => Scheduler::Running,
-        _ => match guc::database_names() {
-            guc::DatabaseNames::Listed(names) if !names.contains(&database) => Scheduler::NotNamed,
-            _ => Scheduler::Absent,
-        },
+        _ if all || named.contains(&database) => Scheduler::Absent,
+        _ => Scheduler::NotNamed,
     };
     Ok(Server {
         in_recovery: in_recovery(),
@@ -145,6 +147,7 @@ fn server(now: Instant) -> Result<Server, Error> {
         superuser_jobs: guc::enable_superuser_jobs(),
         scheduler,
         database,
+        named,
     })
 }
 

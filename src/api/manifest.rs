@@ -5,6 +5,8 @@
 //! job that is as it is to be is not touched; and only jobs of the caller are removed, unless a
 //! superuser applies a document that says that it is about the jobs of all roles.
 
+use std::collections::HashSet;
+
 use pg_tock_core::manifest::{self, Action, Change, Entry, Existing, Manifest, Path, Site, Wanted};
 use pg_tock_core::options::Document;
 use pgrx::datum::{Array, TimestampWithTimeZone};
@@ -143,7 +145,7 @@ fn apply(document: Json, prune: bool, dry_run: bool) -> Result<Vec<Row>, Error> 
         Apply { here, manifest: &manifest, existing: &existing, changes: &changes, dry_run };
     let documents = apply.check(&wanted)?;
     let mut calendars = Calendars::default();
-    let before = changes.iter().map(|change| match apply.old(change) {
+    let before = changes.iter().map(|change| match apply.existing(change) {
         Some(old) => outlook::before(old.id, &mut calendars),
         None => Ok(None),
     });
@@ -151,7 +153,7 @@ fn apply(document: Json, prune: bool, dry_run: bool) -> Result<Vec<Row>, Error> 
     let ids = if dry_run { vec![None; changes.len()] } else { apply.write(&documents)? };
     let mut rows = Vec::new();
     for ((change, before), id) in changes.iter().zip(&before).zip(ids) {
-        let after = match apply.new(change) {
+        let after = match apply.wanted(change) {
             Some(new) => outlook::after(new, change, before.as_ref(), id, &mut calendars)?,
             None => None,
         };
@@ -264,17 +266,17 @@ struct Apply<'a> {
 }
 
 impl<'a> Apply<'a> {
-    fn new(&self, change: &Change) -> Option<&'a Wanted> {
+    fn wanted(&self, change: &Change) -> Option<&'a Wanted> {
         self.manifest.jobs.get(change.wanted?)
     }
 
-    fn old(&self, change: &Change) -> Option<&'a Existing> {
+    fn existing(&self, change: &Change) -> Option<&'a Existing> {
         self.existing.get(change.existing?)
     }
 
     fn entry(&self, change: &Change) -> Option<&'a Entry> {
-        let new = self.new(change).map(|job| &job.entry);
-        new.or_else(|| self.old(change).map(|job| &job.entry))
+        let new = self.wanted(change).map(|job| &job.entry);
+        new.or_else(|| self.existing(change).map(|job| &job.entry))
     }
 
     /// Makes sure that every change may be made, and returns what is to be stored for each.
@@ -282,7 +284,7 @@ impl<'a> Apply<'a> {
         self.check_upstreams(wanted)?;
         let mut documents = Vec::with_capacity(self.changes.len());
         for change in self.changes {
-            documents.push(match (self.new(change), change.wanted) {
+            documents.push(match (self.wanted(change), change.wanted) {
                 (Some(new), Some(place)) => self
                     .check_one(change, new)
                     .map_err(|error| locate(error, place, self.manifest))?,
@@ -293,7 +295,7 @@ impl<'a> Apply<'a> {
     }
 
     fn check_one(&self, change: &Change, new: &Wanted) -> Result<Document, Error> {
-        let before = match self.old(change) {
+        let before = match self.existing(change) {
             Some(old) => Some(self.unchanged(old)?),
             None => None,
         };
@@ -313,31 +315,32 @@ impl<'a> Apply<'a> {
     /// Whether jobs wait for jobs there will be: those that are new or wait for others than before,
     /// and those that wait for one that goes.
     fn check_upstreams(&self, wanted: &[&Entry]) -> Result<(), Error> {
-        let removed: Vec<&Entry> = self
+        let gone: HashSet<(&str, &str)> = self
             .changes
             .iter()
             .filter(|change| change.action == Action::Remove)
             .filter_map(|change| self.entry(change))
+            .filter_map(|entry| Some((entry.owner.as_str(), entry.name.as_deref()?)))
             .collect();
-        let matched = |place: usize| self.changes.iter().any(|c| c.existing == Some(place));
+        let matched: HashSet<usize> =
+            self.changes.iter().filter_map(|change| change.existing).collect();
         let others: Vec<&Entry> = self
             .existing
             .iter()
             .enumerate()
-            .filter(|(place, _)| !matched(*place))
+            .filter(|(place, _)| !matched.contains(place))
             .map(|(_, job)| &job.entry)
             .collect();
-        let waits_anew = |place: usize| {
-            let mut changes = self.changes.iter().filter(|change| change.wanted == Some(place));
-            changes.any(|change| change.fields.iter().any(|field| field.name == "run_after"))
+        let waits_anew: HashSet<usize> = self
+            .changes
+            .iter()
+            .filter(|change| change.fields.iter().any(|field| field.name == "run_after"))
+            .filter_map(|change| change.wanted)
+            .collect();
+        let checked = |place: usize, entry: &Entry| {
+            waits_anew.contains(&place)
+                || entry.names("run_after").any(|name| gone.contains(&(entry.owner.as_str(), name)))
         };
-        let waits_for_gone = |entry: &Entry| {
-            entry.names("run_after").any(|name| {
-                let is_it = |gone: &&&Entry| gone.owner == entry.owner;
-                removed.iter().filter(is_it).any(|gone| gone.name.as_deref() == Some(name))
-            })
-        };
-        let checked = |place: usize, entry: &Entry| waits_anew(place) || waits_for_gone(entry);
         let upset = match manifest::check_upstreams(wanted, &others, checked) {
             Ok(()) => return Ok(()),
             Err(upset) => upset,
@@ -359,7 +362,7 @@ impl<'a> Apply<'a> {
     fn write(&self, documents: &[Document]) -> Result<Vec<Option<i64>>, Error> {
         let mut ids = Vec::with_capacity(self.changes.len());
         for (change, document) in self.changes.iter().zip(documents) {
-            ids.push(match (self.new(change), self.old(change)) {
+            ids.push(match (self.wanted(change), self.existing(change)) {
                 (Some(_), Some(old)) if old.node.is_none() => {
                     options::set(old.id, document)?.then_some(old.id)
                 }
@@ -378,7 +381,7 @@ impl<'a> Apply<'a> {
         // Once all are written, so that they may come in any order; now those they wait for stay as
         // they are until the transaction ends.
         for change in self.changes {
-            let Some(Wanted { entry, .. }) = self.new(change) else { continue };
+            let Some(Wanted { entry, .. }) = self.wanted(change) else { continue };
             if change.fields.iter().any(|field| field.name == "run_after") {
                 let names: Vec<String> = entry.names("run_after").map(str::to_owned).collect();
                 let owner = to_server(&entry.owner);

@@ -15,8 +15,8 @@ const WORK: &str = "SELECT j.jobid, pg_catalog.convert_to(pg_catalog.jsonb_build
       'described', coalesce(pg_catalog.btrim(j.description), '') OPERATOR(pg_catalog.<>) '', \
       'longest', CASE WHEN t.total_runs OPERATOR(pg_catalog.>) 0 \
        THEN (t.max_ms OPERATOR(pg_catalog.*) 1000::pg_catalog.float8)::pg_catalog.int8 END, \
-      'runs', CASE WHEN t.last_run_at OPERATOR(pg_catalog.>) pg_catalog.now() OPERATOR(pg_catalog.-) \
-       '7 days'::pg_catalog.interval THEN t.total_runs ELSE 0 END, \
+      'runs', CASE WHEN t.last_run_at OPERATOR(pg_catalog.>) (pg_catalog.now() \
+       OPERATOR(pg_catalog.-) '7 days'::pg_catalog.interval) THEN t.total_runs ELSE 0 END, \
       'skipped', (SELECT pg_catalog.sum(s.count) FROM cron.job_skip s \
        WHERE s.jobid OPERATOR(pg_catalog.=) j.jobid \
         AND s.last_at OPERATOR(pg_catalog.>) coalesce(t.last_run_at, '-infinity')), \

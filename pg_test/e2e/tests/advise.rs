@@ -1,6 +1,11 @@
 //! What could be better about jobs: the redundancies real teams have, and what runs show.
 
-#![allow(clippy::unwrap_used, reason = "helpers of scenarios, which fail by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of scenarios, which fail by panicking"
+)]
 
 mod real_jobs;
 

@@ -4,6 +4,8 @@ use super::{Advice, Case, Subject, Topic};
 use crate::options::interval;
 use crate::time::Timestamp;
 
+const SECOND: i64 = Timestamp::SECOND;
+
 /// So many occurrences have to be skipped without a run in between to be worth a word.
 const ALWAYS: u64 = 10;
 /// The least timeout that is suggested.
@@ -58,7 +60,9 @@ pub(super) fn of_one(Case { place, job, fires }: &Case<'_>) -> Vec<Advice> {
 pub(super) fn upkeep(jobs: &[Subject<'_>]) -> Vec<Advice> {
     let mut found = Vec::new();
     let unlimited = places(jobs, |job| !job.limited);
-    if let Some(finding) = sentence(jobs, &unlimited, "nothing ends a run that hangs") {
+    if let Some(finding) =
+        sentence(jobs, &unlimited, "no timeout, so nothing ends a run that hangs")
+    {
         // Three times as long as the longest run there was.
         let longest = unlimited.iter().filter_map(|&place| jobs.get(place)?.longest).max();
         let limit = longest.map_or(USUAL, |micros| micros.saturating_mul(3).max(LEAST));
@@ -69,9 +73,13 @@ pub(super) fn upkeep(jobs: &[Subject<'_>]) -> Vec<Advice> {
         found.push(Advice {
             topic: Topic::NoTimeout,
             finding,
-            advice: format!(
-                "Give each a timeout, or set cron.default_timeout; {limit} is enough for all of them."
-            ),
+            advice: match longest {
+                Some(longest) => format!(
+                    "Give each a timeout, or set cron.default_timeout; the longest run so far took {}.",
+                    interval(longest - longest % SECOND)
+                ),
+                None => "Give each a timeout, or set cron.default_timeout.".to_owned(),
+            },
             remedy: Some(format!(
                 "SELECT cron.set_job(job, '{{\"timeout\": \"{limit}\"}}') \
                  FROM unnest('{{{}}}'::bigint[]) AS job",
@@ -81,11 +89,11 @@ pub(super) fn upkeep(jobs: &[Subject<'_>]) -> Vec<Advice> {
         });
     }
     let unnamed = places(jobs, |job| !job.described);
-    if let Some(finding) = sentence(jobs, &unnamed, "nobody knows what it is for") {
+    if let Some(finding) = sentence(jobs, &unnamed, "no description") {
         found.push(Advice {
             topic: Topic::NoDescription,
             finding,
-            advice: "Give each a description.".to_owned(),
+            advice: "Say what each is for, with option description.".to_owned(),
             remedy: None,
             jobs: unnamed,
         });
@@ -97,18 +105,19 @@ fn places(jobs: &[Subject<'_>], lacks: impl Fn(&Subject<'_>) -> bool) -> Vec<usi
     jobs.iter().enumerate().filter(|(_, job)| lacks(job)).map(|(place, _)| place).collect()
 }
 
-/// `Of 5 jobs, "a", "b" and "c" among them, …`; `None` if there are none.
-fn sentence(jobs: &[Subject<'_>], places: &[usize], what: &str) -> Option<String> {
+/// `5 jobs, "a", "b", "c" among them, have …`; `None` if there are none.
+fn sentence(jobs: &[Subject<'_>], places: &[usize], lack: &str) -> Option<String> {
     let names: Vec<String> = places
         .iter()
         .filter_map(|&place| jobs.get(place))
         .take(NAMED)
         .map(|job| format!("\"{}\"", job.name))
         .collect();
+    let names = names.join(", ");
     match places.len() {
         0 => None,
-        1 => Some(format!("Of {} {what}.", names.join(""))),
-        many if many <= NAMED => Some(format!("Of {} {what}.", names.join(", "))),
-        many => Some(format!("Of {many} jobs, {} among them, {what}.", names.join(", "))),
+        1 => Some(format!("{names} has {lack}.")),
+        many if many <= NAMED => Some(format!("{names} have {lack}.")),
+        many => Some(format!("{many} jobs, {names} among them, have {lack}.")),
     }
 }

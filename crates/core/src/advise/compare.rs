@@ -119,22 +119,34 @@ pub(super) fn shift(one: &Fires, other: &Fires) -> Option<i64> {
     (one.len() > 1 && one == other).then_some(shift)
 }
 
-/// The coming instants at which at least `least` jobs are due, the fullest first.
-pub(super) fn crowds<'a>(
-    fires: impl Iterator<Item = (usize, &'a Fires)>,
-    least: usize,
-) -> Vec<(Timestamp, Vec<usize>)> {
-    let mut together: BTreeMap<Timestamp, Vec<usize>> = BTreeMap::new();
-    for (job, fires) in fires {
+/// Jobs that are due at the same instants.
+pub(super) struct Flock<'a> {
+    /// When.
+    pub(super) fires: &'a Fires,
+    /// Their places in the list.
+    pub(super) jobs: Vec<usize>,
+}
+
+/// The coming instants at which at least `least` jobs are due, the fullest first, each with the
+/// places of the flocks that meet then.
+pub(super) fn crowds(flocks: &[Flock<'_>], least: usize) -> Vec<(Timestamp, usize, Vec<usize>)> {
+    let mut together: BTreeMap<Timestamp, (usize, Vec<usize>)> = BTreeMap::new();
+    for (place, Flock { fires, jobs }) in flocks.iter().enumerate() {
         // Jobs that run all the time are no herd.
         if fires.shortest_gap().is_some_and(|gap| gap < 60 * Timestamp::SECOND) {
             continue;
         }
         for &at in fires.all() {
-            together.entry(at).or_default().push(job);
+            let (count, met) = together.entry(at).or_default();
+            *count += jobs.len();
+            met.push(place);
         }
     }
-    let mut crowds: Vec<_> = together.into_iter().filter(|(_, jobs)| jobs.len() >= least).collect();
-    crowds.sort_by_key(|(at, jobs)| (std::cmp::Reverse(jobs.len()), *at));
+    let mut crowds: Vec<_> = together
+        .into_iter()
+        .filter(|(_, (count, _))| *count >= least)
+        .map(|(at, (count, met))| (at, count, met))
+        .collect();
+    crowds.sort_by_key(|(at, count, _)| (std::cmp::Reverse(*count), *at));
     crowds
 }

@@ -10,7 +10,7 @@ mod normalize;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use chrono::DateTime;
@@ -20,7 +20,7 @@ use crate::quote::literal;
 use crate::schedule::Zone;
 use crate::time::Timestamp;
 
-use compare::{Fires, Reach, Relation};
+use compare::{Fires, Flock, Reach, Relation};
 pub use normalize::normalize;
 
 /// A job as far as advice is concerned. Durations are in microseconds.
@@ -153,6 +153,8 @@ impl Topic {
 
 /// As many starts at one instant are a herd.
 const HERD: usize = 10;
+/// So many herds are named, the largest.
+const MOST_HERDS: usize = 10;
 /// Of more jobs than these that do the same not every pair of duplicates is named.
 const MANY: usize = 5;
 /// So many jobs that do the same are compared with one another.
@@ -335,46 +337,53 @@ fn zone_hint(name: &str) -> Option<&'static str> {
 
 /// The instants at which the most jobs start, one for each set of jobs.
 fn herds(cases: &[Case<'_>]) -> Vec<Advice> {
-    let mut found: Vec<Advice> = Vec::new();
-    let together = cases.iter().filter(|case| !case.job.spread);
-    let fires = together.map(|case| (case.place, &*case.fires));
-    for (at, together) in compare::crowds(fires, HERD) {
-        if found.iter().any(|other| together.iter().all(|job| other.jobs.contains(job))) {
+    let mut flocks: Vec<Flock<'_>> = Vec::new();
+    let mut places: HashMap<&str, usize> = HashMap::new();
+    for case in cases.iter().filter(|case| !case.job.spread) {
+        let place = *places.entry(case.job.same_times).or_insert(flocks.len());
+        match flocks.get_mut(place) {
+            Some(flock) => flock.jobs.push(case.place),
+            None => flocks.push(Flock { fires: &case.fires, jobs: vec![case.place] }),
+        }
+    }
+    let mut seen: Vec<HashSet<usize>> = Vec::new();
+    let mut found = Vec::new();
+    for (at, count, met) in compare::crowds(&flocks, HERD) {
+        if seen.iter().any(|herd| met.iter().all(|flock| herd.contains(flock))) {
             continue;
         }
-        let count = together.len();
-        let spread = (count * 2).min(60);
-        let ids: Vec<String> = together
-            .iter()
-            .filter_map(|&place| cases.get(place))
-            .map(|case| case.job.id.to_string())
-            .collect();
-        let remedy = format!(
-            "SELECT cron.set_job(job, '{{\"jitter\": \"{spread} seconds\"}}') \
-             FROM unnest('{{{}}}'::bigint[]) AS job",
-            ids.join(",")
-        );
-        let names: Vec<&str> = together
-            .iter()
-            .filter_map(|&place| cases.get(place))
-            .map(|case| case.job.name)
-            .take(3)
-            .collect();
-        found.push(Advice {
-            topic: Topic::Herd,
-            jobs: together,
-            finding: format!(
-                "{count} jobs start at {}, \"{}\" among them.",
-                utc(at),
-                names.join("\", \"")
-            ),
-            advice: format!(
-                "Spread them: jitter => '{spread} seconds' gives each an offset of its own."
-            ),
-            remedy: Some(remedy),
-        });
+        let jobs = met.iter().filter_map(|&flock| flocks.get(flock)).flat_map(|flock| &flock.jobs);
+        let mut jobs: Vec<usize> = jobs.copied().collect();
+        jobs.sort_unstable();
+        found.push(herd(at, count, jobs, cases));
+        seen.push(met.into_iter().collect());
+        if found.len() == MOST_HERDS {
+            break;
+        }
     }
     found
+}
+
+fn herd(at: Timestamp, count: usize, jobs: Vec<usize>, cases: &[Case<'_>]) -> Advice {
+    let subjects = || jobs.iter().filter_map(|&place| cases.get(place)).map(|case| case.job);
+    let names: Vec<&str> = subjects().map(|job| job.name).take(3).collect();
+    let ids: Vec<String> = subjects().map(|job| job.id.to_string()).collect();
+    let spread = (count * 2).min(60);
+    let remedy = format!(
+        "SELECT cron.set_job(job, '{{\"jitter\": \"{spread} seconds\"}}') \
+         FROM unnest('{{{}}}'::bigint[]) AS job",
+        ids.join(",")
+    );
+    let names = names.join("\", \"");
+    Advice {
+        topic: Topic::Herd,
+        jobs,
+        finding: format!("{count} jobs start at {}, \"{names}\" among them.", utc(at)),
+        advice: format!(
+            "Spread them: jitter => '{spread} seconds' gives each an offset of its own."
+        ),
+        remedy: Some(remedy),
+    }
 }
 
 /// An instant as ISO 8601 has it, in UTC and without seconds.

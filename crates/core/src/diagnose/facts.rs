@@ -50,8 +50,10 @@ pub struct Server {
     pub superuser_jobs: bool,
     /// The scheduler of the database that is asked.
     pub scheduler: Scheduler,
-    /// Its name.
+    /// The name of that database.
     pub database: String,
+    /// The databases that setting `cron.database_name` lists.
+    pub named: Vec<String>,
 }
 
 /// How a scheduler is.

@@ -20,9 +20,9 @@ impl Findings<'_> {
         }
         self.upstreams();
         if self.facts.job.is_http {
-            self.http_limits()
+            self.http_limits();
         } else {
-            self.limits()
+            self.limits();
         }
         self.queue();
         if let Some(since) = waits

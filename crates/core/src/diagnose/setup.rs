@@ -23,7 +23,10 @@ impl Findings<'_> {
                     "Setting cron.database_name does not name database \"{database}\", so it has \
                      no scheduler. The setting takes effect when the server is restarted."
                 );
-                let remedy = "ALTER SYSTEM SET cron.database_name = '*'";
+                let names: Vec<&str> =
+                    server.named.iter().chain([&server.database]).map(String::as_str).collect();
+                let names = literal(&names.join(", "));
+                let remedy = format!("ALTER SYSTEM SET cron.database_name = {names}");
                 self.error("no scheduler", detail, self.if_superuser(remedy));
             }
             Scheduler::Absent => {
@@ -84,10 +87,17 @@ impl Findings<'_> {
     pub(super) fn role(&mut self) {
         let (job, role) = (&self.facts.job, excerpt(&self.facts.job.username));
         let (name, database) = (ident(&job.username), excerpt(&job.database));
-        let Owner::Role { can_log_in, superuser, may_connect } = self.facts.owner else {
-            let detail = format!("The job's owner, role \"{role}\", does not exist.");
-            let remedy = format!("CREATE ROLE {name} LOGIN");
-            return self.error("owner missing", detail, self.if_superuser(remedy));
+        let (can_log_in, superuser, may_connect) = match self.facts.owner {
+            Owner::Role { can_log_in, superuser, may_connect } => {
+                (can_log_in, superuser, may_connect)
+            }
+            Owner::Missing => {
+                let detail = format!("The job's owner, role \"{role}\", does not exist.");
+                let remedy = format!("CREATE ROLE {name} LOGIN");
+                self.error("owner missing", detail, self.if_superuser(remedy));
+                // What can be said of a role that is not there.
+                (true, false, true)
+            }
         };
         if !can_log_in {
             let detail = format!("The job's owner, role \"{role}\", may not log in.");

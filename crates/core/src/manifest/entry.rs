@@ -139,15 +139,17 @@ pub fn write(mut jobs: Vec<Entry>, tags: Option<&[String]>, all_owners: bool) ->
         key(one).cmp(&key(other)).then_with(|| rest(one).cmp(&rest(other)))
     });
     let jobs: Vec<Json> = jobs.iter().map(|job| job.to_json(all_owners)).collect();
-    let mut document = json!({"version": super::VERSION, "jobs": jobs});
+    let mut document = Document::new();
+    document.insert("version".to_owned(), super::VERSION.into());
+    document.insert("jobs".to_owned(), jobs.into());
     if let Some(tags) = tags {
         let mut tags = tags.to_vec();
         tags.sort();
         tags.dedup();
-        document["tags"] = tags.into();
+        document.insert("tags".to_owned(), tags.into());
     }
     if all_owners {
-        document["all_owners"] = true.into();
+        document.insert("all_owners".to_owned(), true.into());
     }
-    document
+    Json::Object(document)
 }

@@ -2,6 +2,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::indexing_slicing,
     reason = "helpers of scenarios, which fail by panicking"
 )]
 
@@ -9,13 +10,13 @@ use pg_tock_test::Cluster;
 use serde_json::{Value, json};
 
 /// Sets the secret their requests name.
-pub fn secret(cluster: &Cluster) {
+pub(crate) fn secret(cluster: &Cluster) {
     cluster.client().execute("select cron.set_secret('token', $1)", &[&"s3cr3t"]).unwrap();
 }
 
 /// The jobs of a set, as `cron.create_job` takes them. What the fixture says to be the same does the
 /// same; what else it says of a job is its description.
-pub fn set(set: &str) -> Vec<Value> {
+pub(crate) fn set(set: &str) -> Vec<Value> {
     let jobs = include_str!("../../fixtures/real-jobs.tsv");
     let of_set = |line: &&str| line.split('\t').next() == Some(set);
     jobs.lines().filter(of_set).map(job).collect()
