@@ -19,6 +19,8 @@ pub mod retry;
 pub mod run;
 pub mod schedule;
 pub mod secret;
+pub mod stats;
 pub mod time;
+pub mod usage;
 pub mod watch;
 pub mod wire;

@@ -14,6 +14,7 @@ use std::ffi::CStr;
 use crate::cancel::Cause;
 use crate::run::{Condition, Guarantee, Outcome, Trigger};
 use crate::time::{JobId, RunId, Timestamp};
+use crate::usage::Usage;
 
 const ORDER_TAG: u8 = b'O';
 const REPORT_TAG: u8 = b'R';
@@ -214,6 +215,8 @@ pub struct RunReport<'a> {
     pub ended_at: Timestamp,
     /// Rows of the last statement, where it counts any.
     pub row_count: Option<i64>,
+    /// What it used of the server.
+    pub usage: Usage,
     /// The five bytes of the SQLSTATE, for a failure.
     pub sqlstate: Option<[u8; 5]>,
     /// `return_message` of the ledger.
@@ -251,6 +254,7 @@ impl<'a> RunReport<'a> {
         if let Some(rows) = self.row_count {
             out.extend_from_slice(&rows.to_le_bytes());
         }
+        put_usage(out, &self.usage);
         out.push(u8::from(self.sqlstate.is_some()));
         if let Some(sqlstate) = self.sqlstate {
             out.extend_from_slice(&sqlstate);
@@ -280,6 +284,7 @@ impl<'a> RunReport<'a> {
             started_at: Timestamp(reader.i64()?),
             ended_at: Timestamp(reader.i64()?),
             row_count: if reader.flag("row_count")? { Some(reader.i64()?) } else { None },
+            usage: reader.usage()?,
             sqlstate: if reader.flag("sqlstate")? { Some(reader.array()?) } else { None },
             message: reader.text("message")?,
             error_json: reader.optional_text("error_json")?,
@@ -311,6 +316,16 @@ fn put_optional_text(out: &mut Vec<u8>, text: Option<&[u8]>, checked_len: u32) {
     out.push(u8::from(text.is_some()));
     if let Some(text) = text {
         put_text(out, text, checked_len);
+    }
+}
+
+/// Writes which fields are not zero, as bits, and then those.
+fn put_usage(out: &mut Vec<u8>, usage: &Usage) {
+    let fields = usage.to_array();
+    let there = |mask: u16, (at, field): (usize, &i64)| mask | u16::from(*field != 0) << at;
+    out.extend_from_slice(&fields.iter().enumerate().fold(0, there).to_le_bytes());
+    for field in fields.into_iter().filter(|&field| field != 0) {
+        out.extend_from_slice(&field.to_le_bytes());
     }
 }
 
@@ -350,6 +365,21 @@ impl<'a> Reader<'a> {
 
     fn i64(&mut self) -> Result<i64, WireError> {
         self.array().map(i64::from_le_bytes)
+    }
+
+    fn usage(&mut self) -> Result<Usage, WireError> {
+        let mut mask = self.array().map(u16::from_le_bytes)?;
+        let mut fields = [0; Usage::FIELDS];
+        for field in &mut fields {
+            if mask & 1 == 1 {
+                *field = self.i64()?;
+            }
+            mask >>= 1;
+        }
+        match u8::try_from(mask).unwrap_or(u8::MAX) {
+            0 => Ok(Usage::from_array(fields)),
+            value => Err(WireError::Code { field: "usage", value }),
+        }
     }
 
     fn flag(&mut self, field: &'static str) -> Result<bool, WireError> {

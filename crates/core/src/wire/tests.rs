@@ -86,6 +86,7 @@ fn report() -> RunReport<'static> {
         started_at: Timestamp(1),
         ended_at: Timestamp(2),
         row_count: Some(4),
+        usage: Usage { wal_bytes: 5, rows: 6, ..Usage::default() },
         sqlstate: Some(*b"22012"),
         message: "ERROR:  division by zero\n",
         error_json: Some("{}"),
@@ -153,7 +154,8 @@ proptest! {
     fn reports_come_back_unchanged(outcome in 0u8..5, cause in 0u8..5, guarantee in 0u8..3,
                                    recorded: bool, held: Option<u64>, again: bool,
                                    condition in 0u8..3,
-                                   row_count: Option<i64>, sqlstate: Option<[u8; 5]>,
+                                   row_count: Option<i64>, usage: [i64; 9], zeros: u16,
+                                   sqlstate: Option<[u8; 5]>,
                                    message in texts(),
                                    error in proptest::option::of(texts())) {
         let report = RunReport {
@@ -165,6 +167,7 @@ proptest! {
             again,
             condition: Condition::from_u8(condition).unwrap(),
             row_count,
+            usage: Usage::from_array(std::array::from_fn(|at| if zeros >> at & 1 == 1 { 0 } else { usage[at] })),
             sqlstate,
             message: &message,
             error_json: error.as_deref(),
