@@ -35,6 +35,7 @@ mod tests {
             sqlstate: None,
             error: None,
             row_count: None,
+            usage: Usage::default(),
             requested_by: Some(c"ann".to_owned()),
             http: None,
         }

@@ -42,7 +42,8 @@ type Figures = (i64, i64, i64, i64, u32, Trigger, Option<(Timestamp, Timestamp)>
 fn left(outcome: Outcome) -> Left {
     let (guarantee, ended_at) = (Guarantee::AtMostOnce, Timestamp(5));
     let cause = (outcome == Outcome::Timeout).then_some(Cause::Timeout);
-    Left { outcome, cause, guarantee, ended_at, row_count: Some(3) }
+    let usage = Usage { wal_bytes: 5, rows: 6, ..Usage::default() };
+    Left { outcome, cause, guarantee, ended_at, row_count: Some(3), usage }
 }
 
 /// Everything a run consists of.

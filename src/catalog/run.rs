@@ -5,6 +5,7 @@ use std::ffi::{CStr, CString};
 
 use pg_tock_core::run::{Guarantee, Outcome, Trigger};
 use pg_tock_core::time::{JobId, RunId, Timestamp};
+use pg_tock_core::usage::Usage;
 use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
 use pgrx::{JsonB, spi};
@@ -25,14 +26,14 @@ const DRAW: &str = "SELECT pg_catalog.nextval('cron.runid_seq') \
 pub(crate) const WRITE: &CStr = c"INSERT INTO cron.job_run_details AS d \
      (jobid, runid, job_pid, database, username, command, status, return_message, start_time, \
       end_time, jobname, scheduled_for, attempt, trigger, outcome, reason, guarantee, sqlstate, \
-      error, row_count, requested_by) \
+      error, row_count, requested_by, usage) \
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, \
-      $19, $20, $21) \
+      $19, $20, $21, $22) \
      ON CONFLICT ON CONSTRAINT job_run_details_pkey DO UPDATE SET \
       status = excluded.status, return_message = excluded.return_message, \
       end_time = excluded.end_time, outcome = excluded.outcome, reason = excluded.reason, \
       guarantee = excluded.guarantee, sqlstate = excluded.sqlstate, error = excluded.error, \
-      row_count = excluded.row_count \
+      row_count = excluded.row_count, usage = excluded.usage \
      WHERE d.end_time IS NULL";
 
 const WRITE_TEXT: &str = match WRITE.to_str() {
@@ -41,7 +42,7 @@ const WRITE_TEXT: &str = match WRITE.to_str() {
 };
 
 /// The columns [`WRITE`] fills, and their types.
-pub(crate) const PARAMETERS: [(&[u8], pg_sys::BuiltinOid); 21] = {
+pub(crate) const PARAMETERS: [(&[u8], pg_sys::BuiltinOid); 22] = {
     use pg_sys::BuiltinOid::{INT4OID, INT8OID, JSONBOID, TEXTOID, TIMESTAMPTZOID};
     [
         (b"jobid", INT8OID),
@@ -65,6 +66,7 @@ pub(crate) const PARAMETERS: [(&[u8], pg_sys::BuiltinOid); 21] = {
         (b"error", JSONBOID),
         (b"row_count", INT8OID),
         (b"requested_by", TEXTOID),
+        (b"usage", JSONBOID),
     ]
 };
 
@@ -72,9 +74,9 @@ pub(crate) const PARAMETERS: [(&[u8], pg_sys::BuiltinOid); 21] = {
 const WRITE_HTTP: &str = "INSERT INTO cron.job_run_details AS d \
      (jobid, runid, job_pid, database, username, command, status, return_message, start_time, \
       end_time, jobname, scheduled_for, attempt, trigger, outcome, reason, guarantee, sqlstate, \
-      error, row_count, requested_by, http_status, response, http) \
+      error, row_count, requested_by, usage, http_status, response, http) \
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, \
-      $19, $20, $21, $22, $23, $24) \
+      $19, $20, $21, $22, $23, $24, $25) \
      ON CONFLICT ON CONSTRAINT job_run_details_pkey DO UPDATE SET \
       job_pid = excluded.job_pid, status = excluded.status, \
       return_message = excluded.return_message, start_time = excluded.start_time, \
@@ -132,6 +134,8 @@ pub(crate) struct RunRow {
     pub(crate) sqlstate: Option<[u8; 5]>,
     pub(crate) error: Option<String>,
     pub(crate) row_count: Option<i64>,
+    /// What it used of the server.
+    pub(crate) usage: Usage,
     /// Who asked for it.
     pub(crate) requested_by: Option<CString>,
     /// What came of the request of an HTTP run.
@@ -169,7 +173,7 @@ pub(crate) fn write<'a>(rows: impl Iterator<Item = &'a RunRow>) -> Result<(), sp
     })
 }
 
-fn values(row: &RunRow) -> [DatumWithOid<'_>; 21] {
+fn values(row: &RunRow) -> [DatumWithOid<'_>; 22] {
     let status = match row.outcome {
         None => "running",
         Some(Outcome::Succeeded) => "succeeded",
@@ -199,6 +203,7 @@ fn values(row: &RunRow) -> [DatumWithOid<'_>; 21] {
         row.error.as_deref().and_then(json).into(),
         row.row_count.into(),
         optional(row.requested_by.as_ref()),
+        row.usage.json(row.row_count).as_deref().and_then(json).into(),
     ]
 }
 

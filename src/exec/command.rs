@@ -30,6 +30,8 @@ pub(crate) struct Progress {
     pub(crate) tag: CommandTag::Type,
     /// Rows it returned or changed.
     pub(crate) rows: u64,
+    /// Rows all of them together returned or changed.
+    pub(crate) all_rows: u64,
     /// Whether it returned rows (also none), as a client would see it.
     pub(crate) returned_rows: bool,
 }
@@ -41,6 +43,7 @@ impl Progress {
             statements: 0,
             tag: CommandTag::CMDTAG_UNKNOWN,
             rows: 0,
+            all_rows: 0,
             returned_rows: false,
         }
     }
@@ -250,6 +253,7 @@ pub(super) unsafe fn run_portal(
         raw::PortalDrop(portal, false);
         progress.tag = completion.commandTag;
         progress.rows = completion.nprocessed;
+        progress.all_rows = progress.all_rows.saturating_add(completion.nprocessed);
         progress.statements += 1;
     }
 }

@@ -6,6 +6,7 @@
 use pg_tock_core::cancel::Cause;
 use pg_tock_core::message::psql_error;
 use pg_tock_core::run::{Condition, Guarantee, Outcome};
+use pg_tock_core::usage::Usage;
 use pg_tock_core::wire::RunOrder;
 use pgrx::PgSqlErrorCode;
 use pgrx::pg_sys::{self, NodeTag};
@@ -174,6 +175,7 @@ fn told(
         started_at,
         ended_at,
         row_count,
+        usage: Usage::default(),
         sqlstate: None,
         message: String::new(),
         error_json: None,

@@ -6,6 +6,7 @@ use pg_tock_core::cancel::Cause;
 use pg_tock_core::message::{ErrorFields, psql_error, result_message};
 use pg_tock_core::run::{Condition, Guarantee, Outcome};
 use pg_tock_core::time::Timestamp;
+use pg_tock_core::usage::Usage;
 use pg_tock_core::wire::{RunOrder, RunReport};
 
 use super::command::Progress;
@@ -32,6 +33,7 @@ pub(crate) struct Ended {
     pub(super) started_at: Timestamp,
     pub(super) ended_at: Timestamp,
     pub(super) row_count: Option<i64>,
+    pub(super) usage: Usage,
     pub(super) sqlstate: Option<[u8; 5]>,
     pub(super) message: String,
     pub(super) error_json: Option<String>,
@@ -52,6 +54,7 @@ impl Ended {
             started_at: at,
             ended_at: at,
             row_count: None,
+            usage: Usage::default(),
             sqlstate: None,
             message: "job is held".to_owned(),
             error_json: None,
@@ -76,8 +79,8 @@ impl Ended {
 
     /// Keeps the end of the run where whoever has to write its row finds it.
     pub(crate) fn leave(&self, slot: &Slot) {
-        let &Self { outcome, cause, guarantee, ended_at, row_count, .. } = self;
-        let left = Left { outcome, cause, guarantee, ended_at, row_count };
+        let &Self { outcome, cause, guarantee, ended_at, row_count, usage, .. } = self;
+        let left = Left { outcome, cause, guarantee, ended_at, row_count, usage };
         slot.leave_report(&left, self.sqlstate, &self.message);
         slot.report();
     }
@@ -109,6 +112,7 @@ impl Ended {
             started_at: self.started_at,
             ended_at: self.ended_at,
             row_count: self.row_count,
+            usage: self.usage,
             sqlstate: self.sqlstate,
             message: &self.message,
             error_json: self.error_json.as_deref(),

@@ -20,3 +20,6 @@ pub(crate) mod libraries;
 mod lock;
 pub(crate) mod reset;
 pub(crate) mod run;
+mod session;
+mod usage;
+mod value;

@@ -8,6 +8,7 @@ use pg_tock_core::cancel::Cause;
 use pg_tock_core::message::psql_error;
 use pg_tock_core::run::{Condition, Guarantee, Outcome};
 use pg_tock_core::time::Timestamp;
+use pg_tock_core::usage::Usage;
 use pg_tock_core::wire::RunOrder;
 use pgrx::pg_sys;
 
@@ -22,46 +23,12 @@ use super::kind::Kind;
 use super::ledger::{self, Row, Write};
 use super::libraries;
 use super::lock::RunLock;
+use super::usage;
 use crate::pg::trap::PgError;
 use crate::pg::{raw, time, trap};
-use crate::shmem::slots::{Phase, Slot};
+use crate::shmem::slots::Phase;
 
-/// What an executor knows about itself.
-#[derive(Debug)]
-pub(crate) struct Session {
-    /// Its slot in shared memory.
-    pub(crate) slot: &'static Slot,
-    /// The table runs are recorded in, if it is in this database.
-    pub(crate) ledger: pg_sys::Oid,
-    /// The name of its database.
-    pub(crate) database: CString,
-    /// The name of its role.
-    pub(crate) username: CString,
-}
-
-impl Session {
-    /// Whether the objects of the extension whose scheduler this session works for are in this
-    /// session's database.
-    pub(crate) fn is_home(&self) -> bool {
-        self.slot.scheduler() == self.slot.database()
-    }
-}
-
-/// Prepares a session for runs; once, after it has connected.
-pub(crate) fn prepare_session() {
-    // SAFETY: the context lives as long as the process, the callback is a plain function.
-    unsafe {
-        pg_sys::MessageContext = raw::AllocSetContextCreateInternal(
-            pg_sys::TopMemoryContext,
-            c"MessageContext".as_ptr(),
-            0,
-            8 * 1024,
-            8 * 1024 * 1024,
-        );
-    }
-    commits::begin_session();
-    libraries::begin_session();
-}
+pub(crate) use super::session::{Session, prepare_session};
 
 /// A run under way. Borrowed texts and plain values only: it lives across `longjmp`.
 struct Flight<'a> {
@@ -83,6 +50,10 @@ struct Flight<'a> {
     ended_at: Timestamp,
     message: Text,
     row_count: Option<i64>,
+    /// What the process had used when the run began.
+    used_before: Usage,
+    /// What the run has used, once that is known.
+    used: Option<Usage>,
     /// What became of the job's condition.
     condition: Condition,
 }
@@ -111,7 +82,15 @@ impl Flight<'_> {
             error: None,
             row_count: None,
             requested_by: self.order.requested_by,
+            usage: None,
         }
+    }
+
+    /// What the run has used up to now, unless it is known already.
+    fn used(&mut self, rows: u64) -> Usage {
+        let before = self.used_before;
+        let rows = i64::try_from(rows).unwrap_or(i64::MAX);
+        *self.used.get_or_insert_with(|| Usage { rows, ..usage::so_far().since(before) })
     }
 
     /// How the row has to be written, having made sure that nobody else writes it.
@@ -154,6 +133,7 @@ impl Flight<'_> {
             let how = self.take_row();
             self.reaches_outside |= libraries::reach_outside();
             self.ended_at = time::now();
+            let used = self.used(progress.all_rows);
             self.describe(progress);
             let committed = commits::count() != self.commits_before;
             let apart = committed || self.reaches_outside || alone && progress.statements > 0;
@@ -169,6 +149,7 @@ impl Flight<'_> {
                 return_message: Some(self.message.as_bytes()),
                 end_time: Some(self.ended_at),
                 row_count: self.row_count,
+                usage: Some(used),
                 ..self.row()
             };
             ledger::write(self.session.ledger, &row, how);
@@ -221,6 +202,7 @@ impl Observer for Flight<'_> {
         }
         if self.order.local && apart {
             let slot = self.session.slot;
+            let before = usage::so_far();
             // SAFETY: no transaction is open; the claim may be lost in a crash of the server, for
             // WAL is ordered: then what the command did is lost too.
             // What it does outside is not, so then the claim goes to disk first.
@@ -244,6 +226,7 @@ impl Observer for Flight<'_> {
             }
             slot.advance(Phase::Claiming, Phase::Recorded);
             self.has_row = slot.phase() == Phase::Recorded;
+            self.used_before = self.used_before.plus(usage::so_far().since(before));
         }
         self.commits_before = commits::count();
         true
@@ -257,6 +240,7 @@ impl Observer for Flight<'_> {
             } else {
                 self.lock.make_sure();
                 self.forget_checkpoint();
+                self.used(progress.all_rows);
             }
         }
         commits::next_is_last(true);
@@ -290,6 +274,8 @@ pub(crate) fn run(session: &Session, order: &RunOrder<'_>) -> Ended {
         ended_at: Timestamp(0),
         message: Text::new(),
         row_count: None,
+        used_before: usage::so_far(),
+        used: None,
         condition: Condition::Met,
     };
     commits::next_is_last(false);
@@ -407,6 +393,7 @@ fn succeeded(mut flight: Flight<'_>, progress: &Progress) -> Ended {
         started_at: flight.started_at,
         ended_at: if flight.ended_at.0 == 0 { time::now() } else { flight.ended_at },
         row_count,
+        usage: flight.used(progress.all_rows),
         sqlstate: None,
         message,
         error_json: None,
@@ -432,6 +419,8 @@ fn failed(mut flight: Flight<'_>, error: &PgError) -> Ended {
         Some(cause) => cancelled_message(cause, error),
         None => psql_error(&fields(error), &command),
     };
+    // Measured anew: rows of what is undone do not count.
+    flight.used = None;
     let mut ended = Ended {
         outcome,
         cause,
@@ -444,6 +433,7 @@ fn failed(mut flight: Flight<'_>, error: &PgError) -> Ended {
         started_at: flight.started_at,
         ended_at: time::now(),
         row_count: None,
+        usage: flight.used(0),
         sqlstate: Some(error.sqlstate),
         message: message.replace('\0', ""),
         error_json: Some(json(error)),
@@ -477,6 +467,7 @@ fn record_failure(flight: &mut Flight<'_>, ended: &Ended) -> bool {
                 reason,
                 sqlstate: ended.sqlstate,
                 error,
+                usage: Some(ended.usage),
                 ..flight.row()
             };
             ledger::write(flight.session.ledger, &row, how);

@@ -5,6 +5,7 @@ use core::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 use pg_tock_core::cancel::Cause;
 use pg_tock_core::run::{Guarantee, Outcome};
 use pg_tock_core::time::Timestamp;
+use pg_tock_core::usage::Usage;
 
 /// Rows of a statement that counts none.
 const NO_ROWS: i64 = -1;
@@ -19,6 +20,8 @@ pub(crate) struct Left {
     pub(crate) ended_at: Timestamp,
     /// Rows of the last statement, where it counts any.
     pub(crate) row_count: Option<i64>,
+    /// What it used of the server.
+    pub(crate) usage: Usage,
 }
 
 /// Where that is kept.
@@ -32,6 +35,7 @@ pub(super) struct Leaving {
     guarantee: AtomicU8,
     ended_at: AtomicI64,
     rows: AtomicI64,
+    usage: [AtomicI64; Usage::FIELDS],
 }
 
 impl Leaving {
@@ -45,6 +49,9 @@ impl Leaving {
         self.guarantee.store(left.guarantee.as_u8(), Ordering::Relaxed);
         self.ended_at.store(left.ended_at.0, Ordering::Relaxed);
         self.rows.store(left.row_count.unwrap_or(NO_ROWS), Ordering::Relaxed);
+        for (place, field) in self.usage.iter().zip(left.usage.to_array()) {
+            place.store(field, Ordering::Relaxed);
+        }
         self.cause.store(left.cause.map_or(0, Cause::as_u8), Ordering::Relaxed);
         self.outcome.store(left.outcome.as_u8().saturating_add(1), Ordering::Release);
     }
@@ -59,6 +66,9 @@ impl Leaving {
             guarantee: Guarantee::from_u8(self.guarantee.load(Ordering::Relaxed))?,
             ended_at: Timestamp(self.ended_at.load(Ordering::Relaxed)),
             row_count: Some(rows).filter(|&rows| rows != NO_ROWS),
+            usage: Usage::from_array(
+                self.usage.each_ref().map(|field| field.load(Ordering::Relaxed)),
+            ),
         })
     }
 }

@@ -84,6 +84,26 @@ impl Usage {
         }
     }
 
+    /// What was used since an earlier reading of the same counters.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Self {
+        self.with(earlier, i64::saturating_sub)
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        self.with(other, i64::saturating_add)
+    }
+
+    fn with(self, other: Self, combine: fn(i64, i64) -> i64) -> Self {
+        let (mut fields, others) = (self.to_array(), other.to_array());
+        for (field, other) in fields.iter_mut().zip(others) {
+            *field = combine(*field, other);
+        }
+        Self::from_array(fields)
+    }
+
     /// What the ledger mentions, in the order in which `jsonb` stores keys: by length, then by byte.
     /// Left out is what is zero, CPU time below a tenth of a millisecond, and the number of rows where
     /// it is `row_count`, which has a column of its own.
@@ -157,6 +177,8 @@ mod tests {
     #[test]
     fn fields_survive_the_array() {
         let fields = [1, 2, 3, 4, 5, 6, 7, 8, 9];
-        assert_eq!(Usage::from_array(fields).to_array(), fields);
+        let usage = Usage::from_array(fields);
+        assert_eq!(usage.to_array(), fields);
+        assert_eq!(usage.plus(usage).since(usage), usage);
     }
 }

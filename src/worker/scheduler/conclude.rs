@@ -8,6 +8,7 @@
 use pg_tock_core::engine::ExecutorId;
 use pg_tock_core::run::{Condition, Guarantee, Outcome};
 use pg_tock_core::time::Timestamp;
+use pg_tock_core::usage::Usage;
 use pg_tock_core::wire::RunReport;
 
 use super::Scheduler;
@@ -145,6 +146,7 @@ pub(super) fn last_will(
         started_at,
         ended_at: now,
         row_count: None,
+        usage: Usage::default(),
         sqlstate: None,
         message: "executor ended unexpectedly".to_owned(),
         error: None,
@@ -158,7 +160,7 @@ pub(super) fn last_will(
         end.again = left.outcome == Outcome::Succeeded && slot.wants_again();
         end.guarantee = left.guarantee;
         end.ended_at = left.ended_at;
-        end.row_count = left.row_count;
+        (end.row_count, end.usage) = (left.row_count, left.usage);
         end.sqlstate = Some(sqlstate).filter(|code| code != b"00000");
         end.message = message;
         return end;
@@ -212,6 +214,7 @@ pub(super) fn end_of(bytes: &[u8]) -> Option<End> {
         started_at: report.started_at,
         ended_at: report.ended_at,
         row_count: report.row_count,
+        usage: report.usage,
         sqlstate: report.sqlstate,
         message: report.message.to_owned(),
         error: report.error_json.map(str::to_owned),

@@ -7,6 +7,7 @@ use pg_tock_core::cancel;
 use pg_tock_core::http::wire::HttpReport;
 use pg_tock_core::run::{Condition, Guarantee, Outcome};
 use pg_tock_core::time::Timestamp;
+use pg_tock_core::usage::Usage;
 
 use super::http::HttpRun;
 use super::runs::End;
@@ -40,6 +41,7 @@ pub(super) fn last_will(run: &HttpRun, now: Timestamp) -> End {
         started_at: run.slot.current().started_at,
         ended_at: ending.map_or(now, |ending| ending.ended_at),
         row_count: None,
+        usage: Usage::default(),
         sqlstate: ending.and_then(|ending| ending.sqlstate),
         message,
         error: None,
@@ -68,6 +70,7 @@ pub(super) fn end_of(report: HttpReport, run: &HttpRun) -> End {
         started_at: Timestamp(report.started_at),
         ended_at: Timestamp(report.ended_at),
         row_count: None,
+        usage: Usage::default(),
         sqlstate: report.sqlstate.and_then(|code| code.into_bytes().try_into().ok()),
         message: report.message,
         error: None,

@@ -6,6 +6,7 @@ use pg_tock_core::cancel::{Cause, DROPPED, REPLACED};
 use pg_tock_core::engine::{Action, ExecutorId, Occurrence, Settled};
 use pg_tock_core::run::{Condition, Guarantee, Outcome, Overlap, Trigger};
 use pg_tock_core::time::{JobId, Timestamp};
+use pg_tock_core::usage::Usage;
 use pg_tock_core::wire::RunOrder;
 
 use super::Scheduler;
@@ -42,6 +43,8 @@ pub(super) struct End {
     pub(super) started_at: Timestamp,
     pub(super) ended_at: Timestamp,
     pub(super) row_count: Option<i64>,
+    /// What it used of the server.
+    pub(super) usage: Usage,
     pub(super) sqlstate: Option<[u8; 5]>,
     pub(super) message: String,
     pub(super) error: Option<String>,
@@ -67,6 +70,7 @@ impl End {
             started_at: now,
             ended_at: now,
             row_count: None,
+            usage: Usage::default(),
             sqlstate: None,
             message,
             error: None,
@@ -410,6 +414,7 @@ pub(super) fn final_row(current: &Current, pid: i32, end: End) -> RunRow {
         sqlstate: end.sqlstate,
         error: end.error,
         row_count: end.row_count,
+        usage: end.usage,
         http: end.http,
         ..running_row(current, Some(pid).filter(|&pid| pid > 0), end.started_at)
     }
@@ -438,6 +443,7 @@ pub(super) fn running_row(current: &Current, pid: Option<i32>, started_at: Times
         sqlstate: None,
         error: None,
         row_count: None,
+        usage: Usage::default(),
         requested_by: current.requested_by.clone(),
         http: None,
     }
