@@ -26,7 +26,8 @@ pub mod pg_test;
 ::pgrx::pg_module_magic!(name, version);
 
 extension_sql_file!("../sql/install/10_schema.sql", name = "schema", bootstrap);
-extension_sql_file!("../sql/install/20_tables.sql", name = "tables", requires = ["schema"]);
+extension_sql_file!("../sql/install/19_sketches.sql", name = "sketches", requires = ["schema"]);
+extension_sql_file!("../sql/install/20_tables.sql", name = "tables", requires = ["sketches"]);
 extension_sql_file!(
     "../sql/install/21_inside_tables.sql",
     name = "inside_tables",
@@ -38,9 +39,14 @@ extension_sql_file!(
     requires = ["inside_tables"]
 );
 extension_sql_file!(
+    "../sql/install/23_statistics_tables.sql",
+    name = "statistics_tables",
+    requires = ["control_tables"]
+);
+extension_sql_file!(
     "../sql/install/24_http_tables.sql",
     name = "http_tables",
-    requires = ["control_tables"]
+    requires = ["statistics_tables"]
 );
 extension_sql_file!(
     "../sql/install/25_keeper_tables.sql",
@@ -88,7 +94,8 @@ extension_sql_file!(
     requires = ["occurrences"]
 );
 extension_sql_file!("../sql/install/50_views.sql", name = "views", requires = ["triggers"]);
-extension_sql_file!("../sql/install/53_report.sql", name = "report", requires = ["views"]);
+extension_sql_file!("../sql/install/51_statistics.sql", name = "statistics", requires = ["views"]);
+extension_sql_file!("../sql/install/53_report.sql", name = "report", requires = ["statistics"]);
 extension_sql_file!("../sql/install/54_metrics.sql", name = "metrics", requires = ["report"]);
 extension_sql_file!("../sql/install/60_http.sql", name = "http", requires = ["metrics"]);
 extension_sql_file!("../sql/install/61_secrets.sql", name = "secrets", requires = ["http"]);

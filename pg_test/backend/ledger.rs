@@ -1,15 +1,17 @@
-//! `catalog::run` and the statistics in `catalog::state`: what the scheduler writes about runs.
+//! `catalog::run` and `catalog::stats`: what the scheduler writes about runs.
 
 use pgrx::pg_schema;
 
 #[pg_schema]
 mod tests {
     use pg_tock_core::run::{Guarantee, Outcome, Trigger};
+    use pg_tock_core::stats::Ended;
     use pg_tock_core::time::{JobId, RunId, Timestamp};
+    use pg_tock_core::usage::Usage;
     use pgrx::prelude::*;
 
     use crate::catalog::run::{self, RunRow};
-    use crate::catalog::state::{self, Tally};
+    use crate::catalog::stats::{self, Tally};
 
     const START: i64 = 1_800_000_000_000_000;
 
@@ -50,6 +52,7 @@ mod tests {
             sqlstate: Some(*b"22012"),
             error: Some("{\"message\": \"x\"}".to_owned()),
             row_count: Some(3),
+            usage: Usage { wal_bytes: 9, cpu_us: 2_500, rows: 7, ..Usage::default() },
             ..begun(run)
         }
     }
@@ -58,7 +61,7 @@ mod tests {
         let statement = "SELECT concat_ws('|', jobid, job_pid, username, command, status, \
              outcome, coalesce(return_message, 'none'), extract(epoch FROM start_time), \
              extract(epoch FROM end_time - start_time), attempt, trigger, guarantee, sqlstate, \
-             error->>'message', row_count) FROM cron.job_run_details WHERE runid = $1";
+             error->>'message', row_count, usage) FROM cron.job_run_details WHERE runid = $1";
         Spi::get_one_with_args(statement, &[run.into()]).unwrap().unwrap()
     }
 
@@ -69,7 +72,8 @@ mod tests {
         let head = "42|4711|o'neill|select '\u{17e}'";
         let start = "1800000000.000000";
         assert_eq!(row(id), format!("{head}|running|none|{start}|2|retry|at_most_once"));
-        let end = format!("1 row|{start}|0.250000|2|retry|at_most_once|22012|x|3");
+        let usage = "{\"rows\": 7, \"cpu_ms\": 2.500, \"wal_bytes\": 9}";
+        let end = format!("1 row|{start}|0.250000|2|retry|at_most_once|22012|x|3|{usage}");
         let settled = format!("{head}|succeeded|succeeded|{end}");
         run::write([ended(id, Outcome::Succeeded, "1 row")].iter()).unwrap();
         assert_eq!(row(id), settled);
@@ -100,7 +104,10 @@ mod tests {
     fn statistics() -> Option<String> {
         Spi::get_one(
             "SELECT concat_ws('|', total_runs, successful_runs, failed_runs, total_ms, max_ms, \
-             last_runid, last_status, coalesce(last_error, 'none')) \
+             last_runid, last_status, coalesce(last_error, 'none'), consecutive_failures, \
+             wal_bytes, rows, skipped_runs, \
+             (SELECT count(*) || ' hours with ' || sum(h.total_runs) FROM cron.job_stat_hour h), \
+             (SELECT count(*) || ' days with ' || sum(d.total_runs) FROM cron.job_stat_day d)) \
              FROM cron.job_stat WHERE jobid = 42",
         )
         .or_else(|error| match error {
@@ -110,35 +117,93 @@ mod tests {
         .unwrap()
     }
 
+    /// Counts what has not been counted, as a scheduler does that finds it.
+    fn catch_up() -> usize {
+        let from = stats::counted_below().unwrap();
+        let (runs, next) = stats::uncounted(from, 100).unwrap();
+        assert_eq!(next, None);
+        let mut tally = Tally::default();
+        for run in &runs {
+            assert_eq!(run.job, JobId(42));
+            tally.add(run.run, &run.ended, run.error.as_deref());
+        }
+        stats::count(&[(JobId(42), tally)], None).unwrap();
+        stats::mark_caught_up(None).unwrap();
+        runs.len()
+    }
+
     #[pg_test]
     fn a_run_is_counted_once_by_whichever_scheduler() {
         let ids = run::draw_ids(4).unwrap();
         assert_eq!(statistics(), None);
-        let counted = Tally {
-            total: 1,
-            total_ms: 100.5,
-            max_ms: 100.5,
-            last_started: Timestamp(START),
-            last_run: ids[0],
-            last_error: Some("first".to_owned()),
-            ..Tally::default()
+        let mut counted = Tally::default();
+        let first = Ended {
+            outcome: Outcome::Failed,
+            attempt: 2,
+            due: Some(Timestamp(START - 5_000)),
+            started_at: Timestamp(START),
+            ended_at: Timestamp(START + 100_500),
+            wal_bytes: 9,
+            rows: 7,
         };
+        counted.add(RunId(ids[0]), &first, Some("first"));
+        counted.skip(Timestamp(START - 3_600_000_000), 5);
         let rows = [
             ended(ids[0], Outcome::Failed, "first"),
             ended(ids[1], Outcome::Succeeded, "ok"),
             begun(ids[2]),
         ];
         run::write(rows.iter()).unwrap();
-        state::count(&[(JobId(42), counted)], Some(ids[0])).unwrap();
-        assert_eq!(statistics().unwrap(), format!("1|0|1|100.5|100.5|{}|failed|first", ids[0]));
+        stats::count(&[(JobId(42), counted)], Some(ids[0])).unwrap();
+        let spans = |runs: u32| format!("9|7|5|2 hours with {runs}|1 days with {runs}");
+        assert_eq!(
+            statistics().unwrap(),
+            format!("1|0|1|100.5|100.5|{}|failed|first|1|{}", ids[0], spans(1))
+        );
         // The scheduler died before it counted the second run; the third goes on.
-        let caught_up = format!("2|1|1|350.5|250|{}|succeeded|first", ids[1]);
-        for _ in 0..2 {
-            state::catch_up(None, true).unwrap();
-            assert_eq!(statistics().unwrap(), caught_up);
+        let caught_up = format!("2|1|1|350.5|250|{}|succeeded|first|0|18|14|5", ids[1]);
+        for counted in [1, 0] {
+            assert_eq!(catch_up(), counted);
+            let now = statistics().unwrap();
+            assert!(now.starts_with(&caught_up) && now.ends_with("1 days with 2"), "{now}");
         }
         run::write([ended(ids[3], Outcome::Failed, "last")].iter()).unwrap();
-        state::catch_up(None, true).unwrap();
-        assert_eq!(statistics().unwrap(), format!("3|1|2|600.5|250|{}|failed|last", ids[3]));
+        assert_eq!(catch_up(), 1);
+        let now = statistics().unwrap();
+        assert!(
+            now.starts_with(&format!("3|1|2|600.5|250|{}|failed|last|1|27|21", ids[3])),
+            "{now}"
+        );
+    }
+
+    #[pg_test]
+    fn histograms_say_what_was_put_into_them() {
+        let mut tally = Tally::default();
+        for n in 1..=100 {
+            let ended = Ended {
+                outcome: Outcome::Succeeded,
+                attempt: 1,
+                due: Some(Timestamp(START)),
+                started_at: Timestamp(START + n * 10),
+                ended_at: Timestamp(START + n * 10 + n * 1_000),
+                wal_bytes: 0,
+                rows: 0,
+            };
+            tally.add(RunId(n), &ended, None);
+        }
+        stats::count(&[(JobId(42), tally.clone())], None).unwrap();
+        stats::count(&[(JobId(42), tally)], None).unwrap();
+        let said: String = Spi::get_one(
+            "SELECT concat_ws('|', total_runs, abs(p50_duration_ms - 50) <= 1.6, \
+             abs(p95_duration_ms - 95) <= 3.1, abs(p99_duration_ms - 99) <= 3.2, \
+             abs(p50_start_lag_ms - 0.5) <= 0.016, abs(p99_start_lag_ms - 0.99) <= 0.032, \
+             durations = (SELECT cron.sketch_merge(h.durations) FROM cron.job_stat_hour h), \
+             cron.sketch_quantile(cron.sketch_merge(durations, NULL), 0.5) = p50_duration_ms, \
+             cron.sketch_quantile(cron.sketch_merge(durations, 'rubbish'), 0.5) = p50_duration_ms, \
+             cron.sketch_quantile('rubbish', 0.5) IS NULL) FROM cron.job_stat",
+        )
+        .unwrap()
+        .unwrap();
+        assert_eq!(said, "200|t|t|t|t|t|t|t|t|t");
     }
 }

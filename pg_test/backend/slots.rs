@@ -3,6 +3,7 @@
 use pg_tock_core::cancel::Cause;
 use pg_tock_core::run::{Guarantee, Outcome, Trigger};
 use pg_tock_core::time::{JobId, RunId, Timestamp};
+use pg_tock_core::usage::Usage;
 use pgrx::prelude::*;
 
 use super::Taken;

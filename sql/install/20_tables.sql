@@ -125,7 +125,7 @@ COMMENT ON COLUMN cron.job_run_details.error IS 'the error''s other fields: mess
 COMMENT ON COLUMN cron.job_run_details.row_count IS 'rows the last statement returned or changed';
 COMMENT ON COLUMN cron.job_run_details.http_status IS 'status code of an HTTP run';
 COMMENT ON COLUMN cron.job_run_details.response IS 'response of an HTTP run, cut to the configured size';
-COMMENT ON COLUMN cron.job_run_details.usage IS 'what the run used: WAL bytes, buffers, CPU time';
+COMMENT ON COLUMN cron.job_run_details.usage IS 'what the run used, where it is not zero: wal_bytes, wal_records, shared_hit, shared_read, shared_dirtied, shared_written (blocks), temp_bytes, cpu_ms, rows (of all statements, where that is not row_count)';
 COMMENT ON CONSTRAINT job_run_details_pkey ON cron.job_run_details IS 'one row for each run id';
 COMMENT ON INDEX cron.job_run_details_occurrence IS 'an occurrence has one row for each attempt';
 COMMENT ON INDEX cron.job_run_details_open IS 'runs without an end, which a new scheduler has to close';
@@ -178,6 +178,25 @@ CREATE TABLE cron.job_stat (
     last_status text,
     last_error text,
     last_end timestamptz,
+    skipped_runs bigint NOT NULL DEFAULT 0,
+    timed_out_runs bigint NOT NULL DEFAULT 0,
+    cancelled_runs bigint NOT NULL DEFAULT 0,
+    crashed_runs bigint NOT NULL DEFAULT 0,
+    retried_runs bigint NOT NULL DEFAULT 0,
+    wal_bytes bigint NOT NULL DEFAULT 0,
+    rows bigint NOT NULL DEFAULT 0,
+    last_success_at timestamptz,
+    consecutive_failures bigint NOT NULL DEFAULT 0,
+    counted_since timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    durations bytea,
+    start_lags bytea,
+    -- Looked at more often than they change.
+    p50_duration_ms real GENERATED ALWAYS AS (cron.sketch_quantile(durations, 0.5)) STORED,
+    p95_duration_ms real GENERATED ALWAYS AS (cron.sketch_quantile(durations, 0.95)) STORED,
+    p99_duration_ms real GENERATED ALWAYS AS (cron.sketch_quantile(durations, 0.99)) STORED,
+    p50_start_lag_ms real GENERATED ALWAYS AS (cron.sketch_quantile(start_lags, 0.5)) STORED,
+    p95_start_lag_ms real GENERATED ALWAYS AS (cron.sketch_quantile(start_lags, 0.95)) STORED,
+    p99_start_lag_ms real GENERATED ALWAYS AS (cron.sketch_quantile(start_lags, 0.99)) STORED,
     CONSTRAINT job_stat_pkey PRIMARY KEY (jobid)
 ) WITH (fillfactor = 80); -- as cron.job_state
 COMMENT ON TABLE cron.job_stat IS 'statistics of each job, kept by the scheduler as runs settle; not dumped';
@@ -192,6 +211,24 @@ COMMENT ON COLUMN cron.job_stat.last_runid IS 'id of the newest run';
 COMMENT ON COLUMN cron.job_stat.last_status IS 'status of the newest run';
 COMMENT ON COLUMN cron.job_stat.last_error IS 'message of the newest run that failed';
 COMMENT ON COLUMN cron.job_stat.last_end IS 'end of the newest run; every ... after completion counts from it';
+COMMENT ON COLUMN cron.job_stat.skipped_runs IS 'occurrences that were due and did not run, as in cron.job_skip';
+COMMENT ON COLUMN cron.job_stat.timed_out_runs IS 'failed runs that took longer than they may';
+COMMENT ON COLUMN cron.job_stat.cancelled_runs IS 'failed runs that somebody ended';
+COMMENT ON COLUMN cron.job_stat.crashed_runs IS 'failed runs whose process or server died';
+COMMENT ON COLUMN cron.job_stat.retried_runs IS 'runs that were a further attempt at their occurrence';
+COMMENT ON COLUMN cron.job_stat.wal_bytes IS 'WAL all runs together have written, in bytes';
+COMMENT ON COLUMN cron.job_stat.rows IS 'rows the statements of all runs together have returned or changed';
+COMMENT ON COLUMN cron.job_stat.last_success_at IS 'latest end of a run that succeeded';
+COMMENT ON COLUMN cron.job_stat.consecutive_failures IS 'runs that have failed since the last one that succeeded; those that somebody ended do not count';
+COMMENT ON COLUMN cron.job_stat.counted_since IS 'when counting began: at the first run, or when the statistics were reset';
+COMMENT ON COLUMN cron.job_stat.durations IS 'how long runs took, as a histogram';
+COMMENT ON COLUMN cron.job_stat.start_lags IS 'how late runs started, as a histogram';
+COMMENT ON COLUMN cron.job_stat.p50_duration_ms IS 'half of the runs took no longer, in milliseconds; within 3.2 percent, as all of these';
+COMMENT ON COLUMN cron.job_stat.p95_duration_ms IS '95 percent of the runs took no longer';
+COMMENT ON COLUMN cron.job_stat.p99_duration_ms IS '99 percent of the runs took no longer';
+COMMENT ON COLUMN cron.job_stat.p50_start_lag_ms IS 'half of the runs started no later after their instant, in milliseconds';
+COMMENT ON COLUMN cron.job_stat.p95_start_lag_ms IS '95 percent of the runs started no later';
+COMMENT ON COLUMN cron.job_stat.p99_start_lag_ms IS '99 percent of the runs started no later';
 COMMENT ON CONSTRAINT job_stat_pkey ON cron.job_stat IS 'one row for each job';
 
 CREATE TABLE cron.job_skip (

@@ -40,6 +40,12 @@ CREATE TRIGGER cron_run_cancelled
 ALTER TABLE cron.run_cancel ENABLE ALWAYS TRIGGER cron_run_cancelled;
 COMMENT ON TRIGGER cron_run_cancelled ON cron.run_cancel IS 'reports which job somebody does not want a run of any more';
 
+CREATE TRIGGER cron_stats_reset
+    AFTER INSERT ON cron.stat_reset
+    FOR EACH ROW EXECUTE FUNCTION cron.job_changed();
+ALTER TABLE cron.stat_reset ENABLE ALWAYS TRIGGER cron_stats_reset;
+COMMENT ON TRIGGER cron_stats_reset ON cron.stat_reset IS 'reports which job''s statistics are to begin anew';
+
 -- Which jobs name a calendar is not looked up: all of them are read again.
 CREATE TRIGGER cron_calendar_changed
     AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON cron.calendar

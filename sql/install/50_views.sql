@@ -222,37 +222,6 @@ COMMENT ON COLUMN cron.failed_runs.database IS 'the database it ran in';
 COMMENT ON COLUMN cron.failed_runs.username IS 'the role it ran as';
 COMMENT ON COLUMN cron.failed_runs.command IS 'the SQL it ran, as it was then';
 
-CREATE VIEW cron.job_stats WITH (security_invoker = true, security_barrier = true) AS
-SELECT
-    job.jobid,
-    job.jobname,
-    coalesce(stat.total_runs, 0) AS total_runs,
-    coalesce(stat.successful_runs, 0) AS successful_runs,
-    coalesce(stat.failed_runs, 0) AS failed_runs,
-    pg_catalog.round(100.0 * stat.successful_runs / nullif(stat.total_runs, 0), 2) AS success_rate,
-    pg_catalog.round((stat.total_ms / nullif(stat.total_runs, 0))::pg_catalog.numeric, 3) AS avg_duration_ms,
-    CASE WHEN stat.total_runs > 0 THEN pg_catalog.round(stat.max_ms::pg_catalog.numeric, 3) END AS max_duration_ms,
-    stat.last_run_at,
-    stat.last_status,
-    stat.last_error,
-    job.next_run_at
-FROM cron.jobs AS job
-LEFT JOIN cron.job_stat AS stat ON stat.jobid = job.jobid;
-
-COMMENT ON VIEW cron.job_stats IS 'how each job has been doing; kept as runs settle, so it costs the same however long the history is';
-COMMENT ON COLUMN cron.job_stats.jobid IS 'the job';
-COMMENT ON COLUMN cron.job_stats.jobname IS 'its name; NULL if it has none';
-COMMENT ON COLUMN cron.job_stats.total_runs IS 'runs that ended';
-COMMENT ON COLUMN cron.job_stats.successful_runs IS 'runs that succeeded';
-COMMENT ON COLUMN cron.job_stats.failed_runs IS 'runs that ended otherwise';
-COMMENT ON COLUMN cron.job_stats.success_rate IS 'successful_runs in percent of total_runs; NULL before the first run';
-COMMENT ON COLUMN cron.job_stats.avg_duration_ms IS 'mean duration of a run in milliseconds';
-COMMENT ON COLUMN cron.job_stats.max_duration_ms IS 'longest duration of a run in milliseconds';
-COMMENT ON COLUMN cron.job_stats.last_run_at IS 'start of the newest run';
-COMMENT ON COLUMN cron.job_stats.last_status IS 'status of the newest run';
-COMMENT ON COLUMN cron.job_stats.last_error IS 'message of the newest run that failed';
-COMMENT ON COLUMN cron.job_stats.next_run_at IS 'when the job is due next; NULL if it cannot run or has no coming instant';
-
 -- The subqueries have an OFFSET so that they stay what they are, one look into an index for each
 -- failed run: as joins they could read the whole ledger.
 CREATE VIEW cron.dead_letters WITH (security_invoker = true, security_barrier = true) AS

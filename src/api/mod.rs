@@ -36,6 +36,7 @@ mod running;
 mod schedules;
 mod secrets;
 mod simulate;
+mod stats;
 mod triggers;
 mod upstream;
 mod views;

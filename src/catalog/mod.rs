@@ -31,6 +31,8 @@ pub(crate) mod run;
 pub(crate) mod run_now;
 pub(crate) mod secret;
 pub(crate) mod state;
+pub(crate) mod stats;
+pub(crate) mod stats_reset;
 pub(crate) mod upstream;
 
 /// The jobs that name something.

@@ -1,8 +1,7 @@
-//! What the scheduler remembers: `cron.engine_state`, `cron.job_state`, `cron.job_stat`,
-//! `cron.job_skip`.
+//! What the scheduler remembers: `cron.engine_state`, `cron.job_state`, `cron.job_skip`.
 
 use pg_tock_core::run::SkipReason;
-use pg_tock_core::time::{JobId, RunId, Timestamp};
+use pg_tock_core::time::{JobId, Timestamp};
 use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
 use pgrx::spi;
@@ -21,67 +20,6 @@ const EFFECTIVE: &str = "INSERT INTO cron.job_state AS s (jobid, effective_from,
      ON CONFLICT ON CONSTRAINT job_state_pkey DO UPDATE SET \
       effective_from = excluded.effective_from, definition = excluded.definition, \
       cursor = least(s.cursor, excluded.effective_from)";
-
-const COUNT: &str = "INSERT INTO cron.job_stat AS s (jobid, total_runs, successful_runs, \
-      failed_runs, total_ms, max_ms, last_run_at, last_runid, last_status, last_error, last_end) \
-     SELECT u.* FROM ROWS FROM (pg_catalog.unnest($1::bigint[]), pg_catalog.unnest($2::bigint[]), \
-      pg_catalog.unnest($3::bigint[]), pg_catalog.unnest($4::bigint[]), \
-      pg_catalog.unnest($5::double precision[]), pg_catalog.unnest($6::double precision[]), \
-      pg_catalog.unnest($7::timestamptz[]), pg_catalog.unnest($8::bigint[]), \
-      pg_catalog.unnest($9::text[]), pg_catalog.unnest($10::text[]), \
-      pg_catalog.unnest($11::timestamptz[])) AS u \
-     ON CONFLICT ON CONSTRAINT job_stat_pkey DO UPDATE SET \
-      total_runs = s.total_runs OPERATOR(pg_catalog.+) excluded.total_runs, \
-      successful_runs = s.successful_runs OPERATOR(pg_catalog.+) excluded.successful_runs, \
-      failed_runs = s.failed_runs OPERATOR(pg_catalog.+) excluded.failed_runs, \
-      total_ms = s.total_ms OPERATOR(pg_catalog.+) excluded.total_ms, \
-      max_ms = greatest(s.max_ms, excluded.max_ms), \
-      last_run_at = excluded.last_run_at, last_runid = excluded.last_runid, \
-      last_status = excluded.last_status, last_end = excluded.last_end, \
-      last_error = coalesce(excluded.last_error, s.last_error)";
-
-// A scheduler that has drawn no id yet knows of no run, and must not move the mark back.
-const COUNTED: &str = "UPDATE cron.engine_state SET counted_below = greatest(counted_below, $1)";
-
-// Runs that were recorded but not counted when the last scheduler ended: those past the mark, and
-// past the last run counted for their job.
-const CATCH_UP: &str = "INSERT INTO cron.job_stat AS s (jobid, total_runs, successful_runs, \
-      failed_runs, total_ms, max_ms, last_run_at, last_runid, last_status, last_error, last_end) \
-     SELECT d.jobid, pg_catalog.count(*), \
-      pg_catalog.count(*) FILTER (WHERE d.status OPERATOR(pg_catalog.=) 'succeeded'), \
-      pg_catalog.count(*) FILTER (WHERE d.status OPERATOR(pg_catalog.=) 'failed'), \
-      coalesce(pg_catalog.sum(extract(epoch FROM d.end_time OPERATOR(pg_catalog.-) d.start_time) \
-       OPERATOR(pg_catalog.*) 1000), 0), \
-      coalesce(pg_catalog.max(extract(epoch FROM d.end_time OPERATOR(pg_catalog.-) d.start_time) \
-       OPERATOR(pg_catalog.*) 1000), 0), \
-      pg_catalog.max(d.start_time), pg_catalog.max(d.runid), \
-      (pg_catalog.array_agg(d.status ORDER BY d.runid DESC))[1], \
-      (pg_catalog.array_agg(d.return_message ORDER BY d.runid DESC) \
-       FILTER (WHERE d.status OPERATOR(pg_catalog.=) 'failed'))[1], \
-      pg_catalog.max(d.end_time) \
-     FROM cron.job_run_details d LEFT JOIN cron.job_stat c \
-      ON c.jobid OPERATOR(pg_catalog.=) d.jobid \
-     WHERE d.runid OPERATOR(pg_catalog.>=) \
-       (SELECT e.counted_below FROM cron.engine_state e) \
-      AND d.end_time IS NOT NULL AND d.jobid IS NOT NULL \
-      AND d.status OPERATOR(pg_catalog.=) ANY (ARRAY['succeeded', 'failed']) \
-      AND (c.last_runid IS NULL OR d.runid OPERATOR(pg_catalog.>) c.last_runid) \
-     GROUP BY d.jobid \
-     ON CONFLICT ON CONSTRAINT job_stat_pkey DO UPDATE SET \
-      total_runs = s.total_runs OPERATOR(pg_catalog.+) excluded.total_runs, \
-      successful_runs = s.successful_runs OPERATOR(pg_catalog.+) excluded.successful_runs, \
-      failed_runs = s.failed_runs OPERATOR(pg_catalog.+) excluded.failed_runs, \
-      total_ms = s.total_ms OPERATOR(pg_catalog.+) excluded.total_ms, \
-      max_ms = greatest(s.max_ms, excluded.max_ms), \
-      last_run_at = excluded.last_run_at, last_runid = excluded.last_runid, \
-      last_status = excluded.last_status, last_end = excluded.last_end, \
-      last_error = coalesce(excluded.last_error, s.last_error)";
-
-// $1 is a run that goes on. Rows without an end may be those of dead runs somebody has locked.
-const MARK_CAUGHT_UP: &str = "UPDATE cron.engine_state SET counted_below = coalesce(least($1, \
-      (SELECT pg_catalog.min(d.runid) FROM cron.job_run_details d WHERE d.end_time IS NULL), \
-      greatest(counted_below, (SELECT pg_catalog.max(d.runid) OPERATOR(pg_catalog.+) 1 \
-       FROM cron.job_run_details d WHERE d.end_time IS NOT NULL))), 1)";
 
 // Lengthens the row of the occurrences just before these, if they did not run for the same reason.
 const SKIP: &str = "WITH longer AS (UPDATE cron.job_skip SET last_at = $4, \
@@ -170,20 +108,6 @@ pub(crate) struct Effective {
     pub(crate) definition: String,
 }
 
-/// What some runs of a job add to its statistics.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Tally {
-    pub(crate) total: i64,
-    pub(crate) succeeded: i64,
-    pub(crate) total_ms: f64,
-    pub(crate) max_ms: f64,
-    pub(crate) last_started: Timestamp,
-    pub(crate) last_ended: Timestamp,
-    pub(crate) last_run: i64,
-    pub(crate) last_succeeded: bool,
-    pub(crate) last_error: Option<String>,
-}
-
 /// Occurrences of a job that did not run, neighbours for one reason.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Skip {
@@ -233,48 +157,6 @@ pub(crate) fn set_effective(jobs: &[Effective]) -> Result<(), spi::Error> {
         let definitions: Vec<String> = jobs.iter().map(|job| job.definition.clone()).collect();
         let from = stamps(jobs.iter().map(|job| job.from));
         kept::update(client, EFFECTIVE, &[ids.into(), from, definitions.into()])?;
-        Ok(())
-    })
-}
-
-/// Adds to statistics. `counted_below`: every run with a lower id is counted then, if that is so.
-pub(crate) fn count(
-    tallies: &[(JobId, Tally)],
-    counted_below: Option<i64>,
-) -> Result<(), spi::Error> {
-    let list = |f: fn(&Tally) -> i64| tallies.iter().map(|(_, t)| f(t)).collect::<Vec<i64>>();
-    let ids: Vec<i64> = tallies.iter().map(|(job, _)| job.0).collect();
-    let status = |succeeded: bool| if succeeded { "succeeded" } else { "failed" };
-    Spi::connect_mut(|client| {
-        let args: [DatumWithOid<'_>; 11] = [
-            ids.into(),
-            list(|t| t.total).into(),
-            list(|t| t.succeeded).into(),
-            list(|t| t.total - t.succeeded).into(),
-            tallies.iter().map(|(_, t)| t.total_ms).collect::<Vec<_>>().into(),
-            tallies.iter().map(|(_, t)| t.max_ms).collect::<Vec<_>>().into(),
-            stamps(tallies.iter().map(|(_, t)| t.last_started)),
-            list(|t| t.last_run).into(),
-            tallies.iter().map(|(_, t)| status(t.last_succeeded)).collect::<Vec<_>>().into(),
-            tallies.iter().map(|(_, t)| t.last_error.clone()).collect::<Vec<_>>().into(),
-            stamps(tallies.iter().map(|(_, t)| t.last_ended)),
-        ];
-        kept::update(client, COUNT, &args)?;
-        if let Some(below) = counted_below {
-            kept::update(client, COUNTED, &[below.into()])?;
-        }
-        Ok(())
-    })
-}
-
-/// Counts the runs an earlier scheduler had no time to count. `oldest`: the lowest id of a run that
-/// goes on. `mark`: what follows from those that are over is written, too.
-pub(crate) fn catch_up(oldest: Option<RunId>, mark: bool) -> Result<(), spi::Error> {
-    Spi::connect_mut(|client| {
-        client.update(CATCH_UP, None, &[])?;
-        if mark {
-            client.update(MARK_CAUGHT_UP, None, &[oldest.map(|run| run.0).into()])?;
-        }
         Ok(())
     })
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use pg_tock_core::engine::{JobSpec, LATE, Occurrences, PoolKey, Rules};
 use pg_tock_core::options::Stored;
 use pg_tock_core::plan::{Dates, Plan, RunWindow, Shape};
-use pg_tock_core::run::MissedPolicy;
+use pg_tock_core::run::{MissedPolicy, Verdict};
 use pg_tock_core::schedule::{DayRule, DstPolicy, Kind, Schedule, Zone};
 use pg_tock_core::time::{JobId, Timestamp};
 
@@ -287,6 +287,14 @@ impl Jobs {
         };
         self.jobs.insert(id, Rc::new(job));
         Ok((spec, after, same.is_none()))
+    }
+
+    /// When a run of an instant of a job's schedule is to start, with the job's jitter.
+    pub(super) fn planned(&self, job: JobId, at: Timestamp) -> Timestamp {
+        match self.get(job).map(|job| job.times.verdict(at)) {
+            Some(Verdict::Start(start)) => start,
+            _ => at,
+        }
     }
 
     /// The instants of a job that is new or has a new definition.

@@ -10,6 +10,7 @@ mod asked;
 mod asks;
 mod company;
 mod conclude;
+mod counting;
 mod decided;
 mod held;
 mod http;
@@ -328,6 +329,7 @@ impl Scheduler {
         if self.installed {
             self.record_long_runs(now);
             self.note_moves();
+            self.catch_up(now);
             self.records.flush(now, self.oldest_run());
             self.take_retries();
             self.look_after_keeper(now);
@@ -341,6 +343,7 @@ impl Scheduler {
         let http = self.http.next_look();
         let names = self.jobs.company.next_look();
         let given_up = self.asked.next_look();
+        let earlier = self.next_catch_up();
         let nexts = [
             engine,
             executors,
@@ -356,6 +359,7 @@ impl Scheduler {
             given_up,
             names,
             self.next_look_at_keeper(),
+            earlier,
         ];
         nexts.into_iter().flatten().min()
     }
@@ -440,7 +444,8 @@ impl Scheduler {
         self.look_after_http();
         self.conclude(time::now());
         self.conclude_http(time::now());
-        if self.installed && self.flush_everything() {
+        // What is not counted yet has its rows: the next scheduler counts it.
+        if self.installed && (self.flush_everything() || self.records.waits_for_earlier()) {
             let now = time::now();
             txn::run("leaving", || state::leave(now));
         }

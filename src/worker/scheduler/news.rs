@@ -191,6 +191,7 @@ impl Scheduler {
     /// What belongs to the reading of all jobs, once that is done.
     pub(super) fn all_read(&mut self) {
         self.take_all_requests();
+        self.records.resets = true;
         process::give_memory_back();
         self.read_all_at = time::now();
     }
@@ -222,6 +223,7 @@ impl Scheduler {
         let mut puts = Puts::default();
         self.sort(rows, &mut puts);
         self.put(puts, false);
+        self.records.resets = true;
         self.take_requests(Some(ids)).is_some()
     }
 

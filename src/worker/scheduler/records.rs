@@ -8,11 +8,13 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use pg_tock_core::portion::Portion;
 use pg_tock_core::time::{JobId, RunId, Timestamp};
 
+use super::counting::{COUNT_AT_ONCE, CatchUp};
 use super::decided::Decided;
 use super::rows::Waiting;
 use super::wanted::Wanted;
 use crate::catalog::run::{self, RunRow};
-use crate::catalog::state::{self, Effective, Reached, Skip, Tally};
+use crate::catalog::state::{self, Effective, Skip};
+use crate::catalog::stats::Tally;
 use crate::catalog::{load, request};
 use crate::guc;
 use crate::pg::{lock, process, time, txn};
@@ -20,10 +22,6 @@ use crate::shmem::asks::{self, State};
 
 /// How long statistics wait for company.
 const COUNT_DELAY: i64 = 2 * Timestamp::SECOND;
-/// Most jobs counted at once, and how long to wait before the next ones: in a flood, statistics
-/// come later and cost no more.
-pub(super) const COUNT_AT_ONCE: usize = 400;
-const COUNT_PAUSE: i64 = Timestamp::SECOND / 10;
 /// How long to wait before asking for a locked table again.
 const LOCK_RETRY: i64 = Timestamp::SECOND / 10;
 /// Most rows that wait. Beyond that the oldest are given up, with a line in the server log.
@@ -37,14 +35,14 @@ const MOST_IDS: usize = 1_024;
 /// What happened to a job since it was written last.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
-    tally: Option<Tally>,
-    skips: Vec<Skip>,
+    pub(super) tally: Option<Tally>,
+    pub(super) skips: Vec<Skip>,
     /// Up to where its occurrences are accounted for, once the skips are written.
     pub(super) cursor: Option<Timestamp>,
     /// Up to where its successful runs have covered time.
-    window_start: Option<Timestamp>,
+    pub(super) window_start: Option<Timestamp>,
     /// A run has had effects that a rollback does not undo.
-    outside: bool,
+    pub(super) outside: bool,
 }
 
 /// What waits to be written.
@@ -81,9 +79,13 @@ pub(crate) struct Records {
     /// They could not be drawn, and that is not tried again before.
     no_ids_until: Option<Timestamp>,
     drawn_at: Timestamp,
-    next_id: i64,
+    pub(super) next_id: i64,
     /// What an earlier scheduler left has been looked at: the mark up to which runs are counted may move.
     pub(super) may_mark: bool,
+    /// Runs of earlier schedulers are being counted.
+    pub(super) catch_up: Option<CatchUp>,
+    /// Somebody may want statistics to begin anew.
+    pub(super) resets: bool,
 }
 
 impl Records {
@@ -112,7 +114,9 @@ impl Records {
 
     /// Occurrences of a job that did not run.
     pub(crate) fn skip(&mut self, job: JobId, skip: Skip, now: Timestamp) {
-        self.progress(job, now).skips.push(skip);
+        let progress = self.progress(job, now);
+        progress.tally.get_or_insert_default().skip(skip.last, skip.count);
+        progress.skips.push(skip);
     }
 
     /// Everything of a job up to `cursor` is accounted for, if what was said before is written.
@@ -181,6 +185,13 @@ impl Records {
         self.answered.insert(run.0);
     }
 
+    /// What waits to be counted is counted as soon as others are.
+    pub(super) fn count_soon(&mut self, now: Timestamp) {
+        if !self.progress.is_empty() {
+            self.count_at.get_or_insert(now.plus(COUNT_DELAY));
+        }
+    }
+
     fn progress(&mut self, job: JobId, now: Timestamp) -> &mut Progress {
         self.count_at.get_or_insert(now.plus(COUNT_DELAY));
         self.progress.entry(job).or_default()
@@ -218,7 +229,9 @@ impl Records {
         let due = if self.wants_writing() {
             Some(Timestamp(i64::MIN))
         } else {
-            let nexts = [self.count_at, self.decided.next_look(), self.over_at];
+            let reset = self.resets && self.catch_up.is_none();
+            let reset = reset.then_some(Timestamp(i64::MIN));
+            let nexts = [self.count_at, self.decided.next_look(), self.over_at, reset];
             nexts.into_iter().flatten().min()
         };
         match (due, self.retry_at) {
@@ -227,7 +240,7 @@ impl Records {
         }
     }
 
-    fn wants_writing(&self) -> bool {
+    pub(super) fn wants_writing(&self) -> bool {
         !(self.rows.is_empty()
             && self.effective.is_empty()
             && self.gone.is_empty()
@@ -277,14 +290,17 @@ impl Records {
             self.retry_at = (!self.more).then(|| time::now().plus(LOCK_RETRY));
             return;
         }
+        if self.resets {
+            self.reset_statistics(oldest);
+        }
         if self.count_at.is_some_and(|at| at <= now) {
-            let jobs = self.progress.keys().take(COUNT_AT_ONCE).copied().collect();
+            let jobs = self.to_count(COUNT_AT_ONCE);
             self.count(oldest, jobs);
         }
     }
 
     /// Writes rows, and what became of jobs. False if some of it has to wait.
-    fn write_rows(&mut self) -> bool {
+    pub(super) fn write_rows(&mut self) -> bool {
         let jobs = self.write_jobs();
         let rows = (self.rows.is_empty() || self.write_ledger()) && self.write_taken_back();
         // An attempt is followed by another, and a request answered, when the run has a row.
@@ -378,98 +394,5 @@ impl Records {
         self.over = left;
         self.over_at = (!self.over.is_empty()).then(|| time::now().plus(LOCK_RETRY));
         true
-    }
-
-    /// Writes what happened to these jobs: statistics, occurrences that did not run, and then how far
-    /// each job has come. False if that failed.
-    pub(super) fn count(&mut self, oldest: Option<RunId>, jobs: Vec<JobId>) -> bool {
-        let mut taken: Vec<(JobId, Progress)> =
-            jobs.into_iter().filter_map(|job| self.progress.remove_entry(&job)).collect();
-        let below = oldest.map_or(self.next_id, |run| run.0);
-        let all = self.progress.is_empty() && self.decided.is_written();
-        let below = (all && self.may_mark).then_some(below);
-        let tallies: Vec<(JobId, Tally)> = taken
-            .iter_mut()
-            .filter_map(|(job, progress)| Some((*job, progress.tally.take()?)))
-            .collect();
-        // What waits for the ledger is not accounted for yet.
-        let behind: HashSet<JobId> = self.rows.iter().map(|row| row.row.job).collect();
-        let reached: Vec<Reached> = taken
-            .iter()
-            .map(|(job, progress)| Reached {
-                job: *job,
-                cursor: match progress.cursor {
-                    Some(_) if behind.contains(job) => self.wanted_cursor(*job),
-                    cursor => cursor,
-                },
-                window_start: progress.window_start,
-            })
-            .filter(|job| job.cursor.is_some() || job.window_start.is_some())
-            .collect();
-        let outside: Vec<i64> =
-            taken.iter().filter(|(_, progress)| progress.outside).map(|(job, _)| job.0).collect();
-        let counted = txn::run("writing how far jobs have come", || {
-            for (job, progress) in &taken {
-                for skip in &progress.skips {
-                    state::skip(*job, skip)?;
-                }
-            }
-            state::count(&tallies, below)?;
-            state::set_outside(&outside)?;
-            state::set_reached(&reached)
-        })
-        .is_some_and(|written: Result<(), pgrx::spi::Error>| written.is_ok());
-        if !counted {
-            for (job, tally) in tallies {
-                self.progress.entry(job).or_default().tally = Some(tally);
-            }
-        }
-        for (job, progress) in taken {
-            if !counted {
-                let back = self.progress.entry(job).or_default();
-                back.skips = progress.skips;
-                (back.window_start, back.outside) = (progress.window_start, progress.outside);
-            }
-            if counted {
-                self.wanted_no_more(job);
-            }
-            if !counted || behind.contains(&job) {
-                self.progress.entry(job).or_default().cursor = progress.cursor;
-            }
-            // Only these: to look at all of 100,000 ten times a second costs a twentieth of a core.
-            if self.progress.get(&job).is_some_and(Progress::is_empty) {
-                self.progress.remove(&job);
-            }
-        }
-        let pause = if counted && behind.is_empty() { COUNT_PAUSE } else { Timestamp::SECOND };
-        self.count_at = (!self.progress.is_empty()).then(|| time::now().plus(pause));
-        counted
-    }
-
-    /// Writes all that waits, as the scheduler is about to let go of its database or was asked to.
-    /// False if something could not be written.
-    pub(crate) fn flush_all(&mut self, oldest: Option<RunId>) -> bool {
-        self.retry_at = None;
-        self.decided.hurry();
-        self.over_at = self.over_at.map(|_| Timestamp(i64::MIN));
-        let mut written = self.write_rows();
-        while !written && self.more {
-            written = self.write_rows();
-        }
-        if self.count_at.is_some() {
-            let jobs = self.progress.keys().copied().collect();
-            self.count(oldest, jobs);
-        }
-        written && self.progress.is_empty()
-    }
-}
-
-impl Progress {
-    const fn is_empty(&self) -> bool {
-        self.tally.is_none()
-            && self.skips.is_empty()
-            && self.cursor.is_none()
-            && self.window_start.is_none()
-            && !self.outside
     }
 }

@@ -22,7 +22,6 @@ use super::runs::End;
 use crate::catalog::attempts::{self, Retry, Unfollowed};
 use crate::catalog::http::HttpJob;
 use crate::catalog::request::{self, Request};
-use crate::catalog::state;
 use crate::guc;
 use crate::pg::{time, txn};
 
@@ -151,19 +150,17 @@ impl Scheduler {
                 self.records.decided().push(retry);
             }
         }
-        let oldest = self.oldest_run();
         let decided = self.records.decided();
         if !decided.write(self.oid) {
             return false;
         }
-        let (mark, kept) = (decided.is_written(), decided.keep_all());
-        let marked = txn::run("counting runs", || {
-            state::catch_up(oldest, mark)?;
-            request::forget_answered(kept)
-        });
-        let marked = matches!(marked, Some(Ok(())));
-        self.records.may_mark = marked && self.ledger_at.is_none();
-        marked
+        let kept = decided.keep_all();
+        let done = txn::run("answering requests", || request::forget_answered(kept));
+        if !matches!(done, Some(Ok(()))) {
+            return false;
+        }
+        self.begin_to_catch_up();
+        true
     }
 
     /// Makes retries known to the engine that have been written since.

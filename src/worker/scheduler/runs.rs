@@ -187,24 +187,11 @@ impl Scheduler {
         if last.trigger != Trigger::Retry || !by_hand {
             settle(&mut self.engine, &last, how);
         }
-        #[allow(clippy::cast_precision_loss, reason = "milliseconds for people")]
-        let ms = end.ended_at.since(end.started_at) as f64 / 1_000.0;
         if self.jobs.get(current.occurrence.job).is_some() {
             if end.reaches_outside && self.outside.insert(current.occurrence.job) {
                 self.records.outside(current.occurrence.job, now);
             }
-            let tally = self.records.tally(current.occurrence.job, now);
-            tally.total += 1;
-            tally.succeeded += i64::from(succeeded);
-            tally.total_ms += ms;
-            tally.max_ms = tally.max_ms.max(ms);
-            tally.last_started = end.started_at;
-            tally.last_ended = end.ended_at;
-            tally.last_run = current.run.0;
-            tally.last_succeeded = succeeded;
-            if !succeeded {
-                tally.last_error = Some(end.message.clone());
-            }
+            self.tally(current, &end, now);
         }
         if end.again {
             self.run_again(&current.occurrence, now);

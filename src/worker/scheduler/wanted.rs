@@ -8,7 +8,8 @@ use std::collections::HashMap;
 use pg_tock_core::time::{JobId, RunId, Timestamp};
 
 use super::Scheduler;
-use super::records::{COUNT_AT_ONCE, Records};
+use super::counting::COUNT_AT_ONCE;
+use super::records::Records;
 use crate::pg::time;
 
 /// What was known when a ticket was first seen.
@@ -60,7 +61,8 @@ impl Records {
     /// Writes a portion of what is wanted; its rows are written as all others are. The ticket, once
     /// everything is.
     fn write_wanted(&mut self, oldest: Option<RunId>) -> Option<u64> {
-        let wanted = self.wanted.as_mut()?;
+        // What has ended waits until runs of earlier schedulers are counted.
+        let wanted = self.wanted.as_mut().filter(|_| self.catch_up.is_none())?;
         if self.rows.iter().any(|row| row.number <= wanted.rows) || !self.decided.is_written() {
             return None;
         }

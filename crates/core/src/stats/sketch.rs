@@ -133,7 +133,7 @@ impl Sketch {
         if version != VERSION || rest.is_empty() {
             return None;
         }
-        let mut buckets = Vec::with_capacity(rest.len() / 2);
+        let mut buckets = Vec::with_capacity((rest.len() / 2).min(BUCKETS));
         let mut next = 0_u64;
         while !rest.is_empty() {
             let bucket = next.checked_add(take(&mut rest)?)?;

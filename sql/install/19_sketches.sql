@@ -1,0 +1,25 @@
+-- Histograms of durations, as columns of statistics keep them: bytes that only these functions read.
+-- They are pure, and never fail: bytes that are no histogram count as an empty one.
+
+CREATE FUNCTION cron.sketch_merge(one bytea, other bytea)
+RETURNS bytea
+LANGUAGE C IMMUTABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'cron_sketch_merge_wrapper';
+COMMENT ON FUNCTION cron.sketch_merge(bytea, bytea)
+    IS 'two histograms of durations as one; NULL counts as an empty one';
+
+CREATE FUNCTION cron.sketch_quantile(sketch bytea, part double precision)
+RETURNS real
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'cron_sketch_quantile_wrapper';
+COMMENT ON FUNCTION cron.sketch_quantile(bytea, double precision)
+    IS 'the duration in milliseconds that this part of a histogram''s values does not exceed, such as 0.95; within 3.2 percent; NULL if it has none';
+
+CREATE AGGREGATE cron.sketch_merge(bytea) (
+    SFUNC = cron.sketch_merge,
+    STYPE = bytea,
+    COMBINEFUNC = cron.sketch_merge,
+    PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE cron.sketch_merge(bytea)
+    IS 'all histograms of durations as one, such as those of a job''s days in cron.job_stat_day';
