@@ -61,14 +61,9 @@ extension_sql_file!(
     requires = ["cancel_functions"]
 );
 extension_sql_file!(
-    "../sql/install/35_statistics_functions.sql",
-    name = "statistics_functions",
-    requires = ["keeper_functions"]
-);
-extension_sql_file!(
     "../sql/install/39_occurrences.sql",
     name = "occurrences",
-    requires = ["statistics_functions"]
+    requires = ["keeper_functions"]
 );
 extension_sql_file!(
     "../sql/install/40_triggers.sql",
@@ -76,16 +71,8 @@ extension_sql_file!(
     requires = ["occurrences"]
 );
 extension_sql_file!("../sql/install/50_views.sql", name = "views", requires = ["triggers"]);
-extension_sql_file!(
-    "../sql/install/51_statistics_views.sql",
-    name = "statistics_views",
-    requires = ["views"]
-);
-extension_sql_file!(
-    "../sql/install/53_report.sql",
-    name = "report",
-    requires = ["statistics_views"]
-);
+extension_sql_file!("../sql/install/51_statistics.sql", name = "statistics", requires = ["views"]);
+extension_sql_file!("../sql/install/53_report.sql", name = "report", requires = ["statistics"]);
 extension_sql_file!("../sql/install/54_metrics.sql", name = "metrics", requires = ["report"]);
 extension_sql_file!("../sql/install/60_http.sql", name = "http", requires = ["metrics"]);
 extension_sql_file!("../sql/install/61_secrets.sql", name = "secrets", requires = ["http"]);

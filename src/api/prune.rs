@@ -17,6 +17,7 @@ fn cron_prune() -> SqlResult<bool> {
     let Some(database) = databases::find(process::database().to_u32()) else { return Ok(false) };
     database.keeper.pruned.from_the_start();
     database.keeper.want(Chore::Prune);
+    database.keeper.want(Chore::Statistics);
     database.wake();
     Ok(database.pid() != 0)
 }

@@ -27,6 +27,7 @@ pub(crate) mod report;
 pub(crate) mod request;
 pub(crate) mod resolve;
 pub(crate) mod role;
+pub(crate) mod roll_up;
 pub(crate) mod run;
 pub(crate) mod run_now;
 pub(crate) mod secret;

@@ -354,7 +354,7 @@ pub(crate) fn mark_caught_up(oldest: Option<i64>) -> Result<(), spi::Error> {
 /// The jobs whose statistics are to begin anew.
 pub(crate) fn resets() -> Result<Vec<i64>, spi::Error> {
     Spi::connect(|client| {
-        let rows = client.select(RESETS, None, &[])?;
+        let rows = kept::select(client, RESETS, &[])?;
         rows.map(|row| row.get::<i64>(1).map(Option::unwrap_or_default)).collect()
     })
 }

@@ -1,4 +1,5 @@
-//! How long history is kept of jobs that do not say: the settings `cron.default_keep_*`.
+//! How long history is kept of jobs that do not say: the settings `cron.default_keep_*`; and how long
+//! statistics are.
 
 use pgrx::{GucContext, GucFlags, GucSetting};
 
@@ -7,6 +8,8 @@ use crate::pg::settings;
 static KEEP_DAYS: GucSetting<i32> = GucSetting::<i32>::new(30);
 static KEEP_DAYS_FAILED: GucSetting<i32> = GucSetting::<i32>::new(90);
 static KEEP_RUNS: GucSetting<i32> = GucSetting::<i32>::new(0);
+static KEEP_HOURLY_STATS: GucSetting<i32> = GucSetting::<i32>::new(90);
+static KEEP_DAILY_STATS: GucSetting<i32> = GucSetting::<i32>::new(1095);
 
 /// Defines them; once, from `_PG_init` in the postmaster.
 pub(super) fn init() {
@@ -42,6 +45,20 @@ pub(super) fn init() {
         &KEEP_RUNS,
         (0, 0, 1_000_000),
     );
+    define(
+        c"cron.keep_hourly_stats",
+        c"Days for which statistics of hours are kept in cron.job_stats_hourly.",
+        c"0 is for ever.",
+        &KEEP_HOURLY_STATS,
+        (90, 0, 36_525),
+    );
+    define(
+        c"cron.keep_daily_stats",
+        c"Days for which statistics of days are kept in cron.job_stats_daily.",
+        c"0 is for ever.",
+        &KEEP_DAILY_STATS,
+        (1095, 0, 36_525),
+    );
 }
 
 /// For how many days runs are kept, those that succeeded and those that did not; None is for ever.
@@ -50,6 +67,12 @@ pub(crate) fn keep_days() -> (Option<i32>, Option<i32>) {
     let days = |setting: &GucSetting<i32>| Some(setting.get()).filter(|&days| days > 0);
     let (succeeded, failed) = (days(&KEEP_DAYS), days(&KEEP_DAYS_FAILED));
     (succeeded, succeeded.zip(failed).map(|(succeeded, failed)| succeeded.max(failed)))
+}
+
+/// For how many days statistics of hours and of days are kept; None is for ever.
+pub(crate) fn keep_stats() -> [Option<i32>; 2] {
+    [&KEEP_HOURLY_STATS, &KEEP_DAILY_STATS]
+        .map(|setting| Some(setting.get()).filter(|&days| days > 0))
 }
 
 /// How many runs of each job are kept; 0 is all.

@@ -10,6 +10,7 @@
 //! `want` of the database's entry and wakes its scheduler.
 
 mod prune;
+mod statistics;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -147,7 +148,10 @@ impl Keeper {
         let task = |chore, work: Box<dyn Work>| Task { chore, work, at: None, failures: 0 };
         Self {
             database,
-            tasks: vec![task(Chore::Prune, Box::new(prune::Prune::new(&database.keeper.pruned)))],
+            tasks: vec![
+                task(Chore::Prune, Box::new(prune::Prune::new(&database.keeper.pruned))),
+                task(Chore::Statistics, Box::<statistics::Statistics>::default()),
+            ],
             busy_at: time::now(),
         }
     }

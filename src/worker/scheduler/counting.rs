@@ -50,14 +50,18 @@ impl CatchUp {
 }
 
 impl Records {
-    /// Writes what happened to jobs, `most` of them at the most: statistics, occurrences that did
-    /// not run, and then how far each job has come.
-    pub(super) fn count(&mut self, oldest: Option<RunId>, most: usize) {
-        let began = time::monotonic();
+    /// The jobs something is to be written of, so many at the most.
+    pub(super) fn to_count(&self, most: usize) -> Vec<JobId> {
         let tallies = self.catch_up.is_none();
         let due = self.progress.iter().filter(|(_, progress)| tallies || progress.is_more());
-        let jobs: Vec<JobId> = due.take(most).map(|(job, _)| *job).collect();
-        let counted = self.count_jobs(&jobs, oldest, &[]);
+        due.take(most).map(|(job, _)| *job).collect()
+    }
+
+    /// Writes what happened to these jobs: statistics, occurrences that did not run, and then how far
+    /// each job has come. False if that failed.
+    pub(super) fn count(&mut self, oldest: Option<RunId>, jobs: Vec<JobId>) -> bool {
+        let began = time::monotonic();
+        let counted = self.count_jobs(jobs, oldest, &[]);
         // In a flood statistics come later and cost no more: a share of the time, whatever they take.
         let took = time::monotonic().saturating_sub(began);
         let pause = if counted && self.rows.is_empty() {
@@ -66,18 +70,13 @@ impl Records {
             Timestamp::SECOND
         };
         self.count_at = self.has_progress().then(|| time::now().plus(pause));
+        counted
     }
 
-    /// Writes what happened to these jobs. The statistics of those in `resets` begin anew after that. False
-    /// if it could not be written.
-    pub(super) fn count_jobs(
-        &mut self,
-        jobs: &[JobId],
-        oldest: Option<RunId>,
-        resets: &[i64],
-    ) -> bool {
+    /// As [`Self::count`]; the statistics of the jobs in `resets` begin anew after that.
+    fn count_jobs(&mut self, jobs: Vec<JobId>, oldest: Option<RunId>, resets: &[i64]) -> bool {
         let mut taken: Vec<(JobId, Progress)> =
-            jobs.iter().filter_map(|job| self.progress.remove_entry(job)).collect();
+            jobs.into_iter().filter_map(|job| self.progress.remove_entry(&job)).collect();
         let below = oldest.map_or(self.next_id, |run| run.0);
         let all = self.progress.is_empty() && self.decided.is_written();
         let below = (all && self.may_mark).then_some(below);
@@ -173,7 +172,7 @@ impl Records {
             return;
         };
         let ids: Vec<JobId> = jobs.iter().copied().map(JobId).collect();
-        if jobs.is_empty() || self.count_jobs(&ids, oldest, &jobs) {
+        if jobs.is_empty() || self.count_jobs(ids, oldest, &jobs) {
             self.resets = false;
         } else {
             self.retry_at = Some(time::now().plus(LOCK_RETRY));
@@ -202,7 +201,8 @@ impl Records {
             written = self.write_rows();
         }
         if self.count_at.is_some() {
-            self.count(oldest, usize::MAX);
+            let jobs = self.to_count(usize::MAX);
+            self.count(oldest, jobs);
         }
         written && self.progress.is_empty() && self.catch_up.is_none()
     }
@@ -210,7 +210,7 @@ impl Records {
 
 impl Progress {
     /// Whether there is more than statistics.
-    pub(super) const fn is_more(&self) -> bool {
+    const fn is_more(&self) -> bool {
         !self.skips.is_empty()
             || self.cursor.is_some()
             || self.window_start.is_some()

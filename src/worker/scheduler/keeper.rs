@@ -53,6 +53,7 @@ impl Scheduler {
         if *self.keeper.prune_at.get_or_insert(now.plus(FIRST_PRUNE)) <= now {
             self.keeper.prune_at = Some(now.plus(PRUNE_EVERY));
             self.want_kept(Chore::Prune);
+            self.want_kept(Chore::Statistics);
         }
         if self.keeper.process.as_ref().is_some_and(|process| process.life() == Life::Stopped) {
             self.keeper.process = None;

@@ -294,7 +294,8 @@ impl Records {
             self.reset_statistics(oldest);
         }
         if self.count_at.is_some_and(|at| at <= now) {
-            self.count(oldest, COUNT_AT_ONCE);
+            let jobs = self.to_count(COUNT_AT_ONCE);
+            self.count(oldest, jobs);
         }
     }
 

@@ -9,7 +9,7 @@ use pg_tock_core::time::{JobId, RunId, Timestamp};
 
 use super::Scheduler;
 use super::counting::COUNT_AT_ONCE;
-use super::records::{Progress, Records};
+use super::records::Records;
 use crate::pg::time;
 
 /// What was known when a ticket was first seen.
@@ -61,24 +61,18 @@ impl Records {
     /// Writes a portion of what is wanted; its rows are written as all others are. The ticket, once
     /// everything is.
     fn write_wanted(&mut self, oldest: Option<RunId>) -> Option<u64> {
-        let wanted = self.wanted.as_mut()?;
+        // What has ended waits until runs of earlier schedulers are counted.
+        let wanted = self.wanted.as_mut().filter(|_| self.catch_up.is_none())?;
         if self.rows.iter().any(|row| row.number <= wanted.rows) || !self.decided.is_written() {
             return None;
         }
         wanted.jobs.retain(|job, _| self.progress.contains_key(job));
-        // Runs are counted in their order, those of earlier schedulers first.
-        let counts = self.catch_up.is_none();
-        let more = |job: &JobId| counts || self.progress.get(job).is_some_and(Progress::is_more);
-        let jobs: Vec<JobId> =
-            wanted.jobs.keys().copied().filter(more).take(COUNT_AT_ONCE).collect();
+        let jobs: Vec<JobId> = wanted.jobs.keys().take(COUNT_AT_ONCE).copied().collect();
         if !jobs.is_empty() {
             let due = self.count_at.is_some_and(|at| at <= time::now());
-            if !due || !self.count_jobs(&jobs, oldest, &[]) {
+            if !due || !self.count(oldest, jobs.clone()) {
                 return None;
             }
-        }
-        if !counts {
-            return None;
         }
         let wanted = self.wanted.as_mut()?;
         for job in jobs {

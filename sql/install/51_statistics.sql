@@ -184,3 +184,26 @@ COMMENT ON COLUMN cron.job_stats_daily.p95_start_lag_ms IS '95 percent of the ru
 COMMENT ON COLUMN cron.job_stats_daily.p99_start_lag_ms IS '99 percent of the runs started no later';
 COMMENT ON COLUMN cron.job_stats_daily.wal_bytes IS 'WAL the runs have written, in bytes';
 COMMENT ON COLUMN cron.job_stats_daily.rows IS 'rows their statements have returned or changed';
+
+-- Statistics that begin anew. The scheduler does it, as it does all that is written about statistics.
+
+CREATE FUNCTION cron.reset_stats(job bigint)
+RETURNS void
+LANGUAGE C VOLATILE
+AS 'MODULE_PATHNAME', 'cron_reset_stats_wrapper';
+COMMENT ON FUNCTION cron.reset_stats(bigint)
+    IS 'have the figures of a job in cron.job_stats begin anew; what is known of its newest run stays, and so do hours and days';
+
+CREATE FUNCTION cron.reset_stats(job text)
+RETURNS void
+LANGUAGE C VOLATILE
+AS 'MODULE_PATHNAME', 'cron_reset_stats_named_wrapper';
+COMMENT ON FUNCTION cron.reset_stats(text)
+    IS 'have the figures of a job in cron.job_stats begin anew; what is known of its newest run stays, and so do hours and days';
+
+CREATE FUNCTION cron.reset_stats()
+RETURNS bigint
+LANGUAGE C VOLATILE
+AS 'MODULE_PATHNAME', 'cron_reset_all_stats_wrapper';
+COMMENT ON FUNCTION cron.reset_stats()
+    IS 'have the figures of all jobs the caller owns begin anew, for a superuser those of all jobs; returns how many jobs that are';
