@@ -11,6 +11,7 @@ mod asks;
 mod company;
 mod conclude;
 mod decided;
+mod figures;
 mod held;
 mod http;
 mod http_asks;
@@ -181,6 +182,8 @@ struct Scheduler {
     outside: HashSet<JobId>,
     /// The keeper's process.
     keeper: keeper::Keeping,
+    /// When what waits for longest was looked for.
+    oldest_at: Timestamp,
 }
 
 /// The settings that say what a job's schedule and options mean.
@@ -268,6 +271,7 @@ impl Scheduler {
             launches: limits().launch,
             outside: HashSet::new(),
             keeper: keeper::Keeping::default(),
+            oldest_at: Timestamp(0),
         }
     }
 
@@ -356,6 +360,7 @@ impl Scheduler {
             given_up,
             names,
             self.next_look_at_keeper(),
+            self.publish(now),
         ];
         nexts.into_iter().flatten().min()
     }
