@@ -74,7 +74,9 @@ extension_sql_file!("../sql/install/50_views.sql", name = "views", requires = ["
 extension_sql_file!("../sql/install/51_statistics.sql", name = "statistics", requires = ["views"]);
 extension_sql_file!("../sql/install/53_report.sql", name = "report", requires = ["statistics"]);
 extension_sql_file!("../sql/install/54_metrics.sql", name = "metrics", requires = ["report"]);
-extension_sql_file!("../sql/install/60_http.sql", name = "http", requires = ["metrics"]);
+extension_sql_file!("../sql/install/55_health.sql", name = "health", requires = ["metrics"]);
+extension_sql_file!("../sql/install/56_monitor.sql", name = "monitor", requires = ["health"]);
+extension_sql_file!("../sql/install/60_http.sql", name = "http", requires = ["monitor"]);
 extension_sql_file!("../sql/install/61_secrets.sql", name = "secrets", requires = ["http"]);
 extension_sql_file!("../sql/install/65_plans.sql", name = "plans", requires = ["secrets"]);
 extension_sql_file!("../sql/install/90_grants.sql", name = "grants", finalize);

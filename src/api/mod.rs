@@ -14,6 +14,7 @@ mod diagnose;
 mod dry_run;
 mod flush;
 mod forecast;
+mod health;
 mod hold;
 mod http;
 mod inside;

@@ -58,6 +58,19 @@ pub(crate) fn in_recovery() -> bool {
     unsafe { pg_sys::RecoveryInProgress() }
 }
 
+/// Whether the current user may know of everybody's runs: whoever may read `cron.monitor_health`.
+pub(crate) fn sees_everybody() -> bool {
+    // SAFETY: look-ups inside a transaction; a view that is missing is nobody's.
+    unsafe {
+        let schema = pg_sys::get_namespace_oid(c"cron".as_ptr(), true);
+        let view = pg_sys::get_relname_relid(c"monitor_health".as_ptr(), schema);
+        let right = pg_sys::AclMode::from(pg_sys::ACL_SELECT);
+        view != pg_sys::InvalidOid
+            && pg_sys::pg_class_aclcheck(view, pg_sys::GetUserId(), right)
+                == pg_sys::AclResult::ACLCHECK_OK
+    }
+}
+
 /// Runs `body` as `role`, with `search_path` set to `pg_catalog, pg_temp`, so that nothing the
 /// caller has set up (a role setting, objects in a schema of its own) takes part in it. The body
 /// cannot leave the role: `SET ROLE` is refused meanwhile.

@@ -12,6 +12,7 @@ use pg_tock_core::time::Timestamp;
 use pgrx::pg_sys;
 
 use super::changes::Changes;
+use super::figures::Figures;
 use super::keeper::Keeper;
 use super::{http, layout};
 
@@ -39,6 +40,8 @@ pub(crate) struct Database {
     holds_ended: AtomicU64,
     /// Its scheduler's queues to the HTTP worker.
     pub(crate) http: http::Link,
+    /// What its scheduler says of itself.
+    pub(crate) figures: Figures,
     /// Its keeper.
     pub(crate) keeper: Keeper,
     /// Somebody waits for a run, or does not any more.
@@ -117,6 +120,8 @@ impl Database {
             return false;
         }
         self.leave.store(false, Ordering::Relaxed);
+        self.wake_at.store(i64::MAX, Ordering::Relaxed);
+        self.figures.start(crate::pg::time::now());
         self.latch.store(latch, Ordering::Release);
         true
     }
@@ -216,9 +221,11 @@ impl Database {
         }
     }
 
-    /// How long ago the scheduler should have woken up, in microseconds; 0 if it still may sleep.
+    /// How long ago the scheduler should have woken up, in microseconds; 0 if it still may sleep. One that
+    /// has too much to do to sleep at all has not overslept.
     pub(crate) fn overslept(&self, now: Timestamp) -> i64 {
-        self.wakes_at().map_or(0, |at| now.since(at).max(0))
+        let looked_at = self.figures.looked_at();
+        self.wakes_at().map_or(0, |at| now.since(at.max(looked_at)).max(0))
     }
 
     /// Announces when the scheduler will wake up.

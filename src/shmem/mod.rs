@@ -5,13 +5,15 @@
 //! executor and of its run (`progress` what the run says about itself, `cancel` that it is to end and
 //! why, `left` how it ended, `words` what its
 //! process said last, `mine` which slot is this process's own), `databases` that of a scheduler,
-//! `http` that of the HTTP worker and its runs, `keeper` that of a keeper, `changes` carries news of changed
+//! `http` that of the HTTP worker and its runs, `keeper` that of a keeper, `figures` what a
+//! scheduler says of itself, `changes` carries news of changed
 //! jobs from COMMIT to the scheduler, `asks` those who wait for runs.
 
 pub(crate) mod asks;
 pub(crate) mod cancel;
 pub(crate) mod changes;
 pub(crate) mod databases;
+pub(crate) mod figures;
 pub(crate) mod http;
 pub(crate) mod keeper;
 pub(crate) mod layout;

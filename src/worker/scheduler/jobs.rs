@@ -116,8 +116,10 @@ pub(crate) struct Jobs {
     covered: HashMap<JobId, Timestamp>,
     /// Queues and who waits for whom.
     pub(super) company: Company,
-    /// What was complained about, so that nothing is said twice.
-    complaints: HashMap<JobId, String>,
+    /// What was complained about, so that nothing is said twice, and whether the job would run.
+    complaints: HashMap<JobId, (String, bool)>,
+    /// How many of these would.
+    broken: usize,
     /// Definitions that are new, to be stored.
     pub(crate) effective: Vec<Effective>,
 }
@@ -168,20 +170,20 @@ impl Jobs {
 
     /// Forgets a job; tells whether there was one.
     pub(crate) fn remove(&mut self, id: JobId) -> bool {
-        self.complaints.remove(&id);
+        self.forgive(id);
         self.covered.remove(&id);
         self.jobs.remove(&id).is_some()
     }
 
     /// Takes a row as it is now. `cursor`: how far the job has come, if that is not in the table yet.
     pub(crate) fn take(&mut self, row: JobRow, cursor: Option<Timestamp>, now: Timestamp) -> Taken {
-        let id = JobId(row.id);
+        let (id, active) = (JobId(row.id), row.active);
         match self.read(row, cursor, now) {
             Ok((spec, after, fresh)) => {
-                self.complaints.remove(&id);
+                self.forgive(id);
                 Taken::Job { spec, after, fresh }
             }
-            Err(problem) => self.refuse(id, &problem),
+            Err(problem) => self.refuse(id, active, problem),
         }
     }
 
@@ -403,15 +405,36 @@ impl Jobs {
 
     /// A row that cannot be read at all.
     pub(crate) fn cannot_read(&mut self, id: JobId) {
-        self.refuse(id, &format!("job {} does not run: its row cannot be read", id.0));
+        self.refuse(id, true, format!("job {} does not run: its row cannot be read", id.0));
     }
 
-    fn refuse(&mut self, id: JobId, problem: &str) -> Taken {
+    fn refuse(&mut self, id: JobId, active: bool, problem: String) -> Taken {
         self.jobs.remove(&id);
-        if self.complaints.insert(id, problem.to_owned()).is_none_or(|said| said != problem) {
+        if self.complaints.get(&id).is_none_or(|(said, _)| *said != problem) {
             pgrx::log!("{problem}");
         }
+        self.forgive(id);
+        self.broken += usize::from(active);
+        self.complaints.insert(id, (problem, active));
         Taken::Refused
+    }
+
+    /// There is nothing to complain about a job any more.
+    fn forgive(&mut self, id: JobId) {
+        if let Some((_, active)) = self.complaints.remove(&id) {
+            self.broken = self.broken.saturating_sub(usize::from(active));
+        }
+    }
+
+    /// There are no jobs to complain about.
+    pub(crate) fn forgive_all(&mut self) {
+        self.complaints.clear();
+        self.broken = 0;
+    }
+
+    /// How many active jobs cannot run.
+    pub(crate) const fn broken(&self) -> usize {
+        self.broken
     }
 
     /// Settings changed that every job's instants depend on.

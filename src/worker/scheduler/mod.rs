@@ -12,6 +12,7 @@ mod company;
 mod conclude;
 mod counting;
 mod decided;
+mod figures;
 mod held;
 mod http;
 mod http_asks;
@@ -182,6 +183,8 @@ struct Scheduler {
     outside: HashSet<JobId>,
     /// The keeper's process.
     keeper: keeper::Keeping,
+    /// When what waits for longest was looked for.
+    oldest_at: Timestamp,
 }
 
 /// The settings that say what a job's schedule and options mean.
@@ -269,6 +272,7 @@ impl Scheduler {
             launches: limits().launch,
             outside: HashSet::new(),
             keeper: keeper::Keeping::default(),
+            oldest_at: Timestamp(0),
         }
     }
 
@@ -360,6 +364,7 @@ impl Scheduler {
             names,
             self.next_look_at_keeper(),
             earlier,
+            self.publish(now),
         ];
         nexts.into_iter().flatten().min()
     }

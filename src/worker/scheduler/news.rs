@@ -273,6 +273,7 @@ impl Scheduler {
             self.engine.drop_job(job);
             self.jobs.remove(job);
         }
+        self.jobs.forgive_all();
         self.jobs.company.all_gone();
         self.engine.retire_where(|_| true);
         self.records.clear();

@@ -42,6 +42,7 @@
 mod after;
 mod agenda;
 mod close;
+mod counts;
 mod decide;
 mod due;
 mod fair;
@@ -74,7 +75,9 @@ use state::{EVER, Executor, Job, Key, Need, Owner, Phase, Pressure, Rank};
 
 pub use rules::{QueueId, QueueSpec, Rules, Settled};
 pub use simulate::{Event, MOST_EVENTS, Simulated, What, simulate};
-pub use types::{Action, Counts, ExecutorId, JobSpec, Limits, Occurrence, Occurrences, PoolKey};
+pub use types::{
+    Action, Counts, ExecutorId, JobSpec, Limits, Load, Occurrence, Occurrences, PoolKey,
+};
 
 /// An instant later than this is missed, and a larger step back of the clock is a new beginning.
 pub const LATE: i64 = 5 * 60 * Timestamp::SECOND;
@@ -347,40 +350,6 @@ impl Engine {
     #[must_use]
     pub fn next_due(&self, job: JobId) -> Option<Timestamp> {
         self.agenda.key(&self.places.agenda, *self.job_ids.get(&job)?)
-    }
-
-    /// Figures for health checks; O(waiting jobs + databases x roles + executors).
-    #[must_use]
-    pub fn counts(&self) -> Counts {
-        Counts {
-            jobs: self.job_ids.len() - self.dropped_running() - self.dropped_sending(),
-            waiting: self.totals.queued,
-            running: self.totals.busy,
-            sending: self.totals.sent,
-            idle: self.totals.idle,
-            starting: self.totals.starting,
-            leaving: self.totals.leaving,
-            oldest_waiting: self
-                .keys
-                .iter()
-                .flat_map(|key| key.jobs.keys())
-                .map(|head| head.since)
-                .min(),
-            short_of_slots: self.pressure.is_some() && !self.want_owners.is_empty(),
-        }
-    }
-
-    /// Jobs that are known only because their run has not ended.
-    fn dropped_running(&self) -> usize {
-        let dropped = |&id: &u32| match self.executors[id].phase {
-            Phase::Busy(Some(job)) => {
-                let job = &self.jobs[job];
-                // Each is counted with the first of its runs.
-                job.dropped && job.runs.iter().next().is_some_and(|run| run.executor == id)
-            }
-            _ => false,
-        };
-        self.executors.ids().filter(dropped).count()
     }
 
     /// Notes that an event happened at `now`: that jobs were read, for instance, which are put then.

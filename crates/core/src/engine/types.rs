@@ -277,3 +277,14 @@ pub struct Counts {
     /// wait for one.
     pub short_of_slots: bool,
 }
+
+/// How much there is to do, as far as that is known without looking.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// As in [`Counts`].
+    pub waiting: usize,
+    /// Executors, whatever they are doing.
+    pub executors: u32,
+    /// As in [`Counts`].
+    pub short_of_slots: bool,
+}

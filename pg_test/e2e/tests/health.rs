@@ -1,0 +1,253 @@
+//! `cron.health` and `bin/pg_tock_check`, when all is well and when nothing is.
+#![allow(clippy::indexing_slicing, reason = "a row that is missing is a failed test")]
+
+use pg_tock_test::{Cluster, PATIENCE, poll_until};
+use postgres::Client;
+
+/// Status and reasons.
+fn health(client: &mut Client, view: &str) -> (String, Vec<String>) {
+    let row = client
+        .query_one(&format!("select status, reasons from cron.{view}"), &[])
+        .unwrap_or_else(|error| panic!("{}", pg_tock_test::explain(&error)));
+    (row.get(0), row.get(1))
+}
+
+fn healthy(cluster: &Cluster) {
+    cluster.wait_for("(select status = 'healthy' and reasons = '{}' from cron.health)");
+}
+
+/// Waits for this status with a reason that contains the words.
+fn becomes(cluster: &Cluster, status: &str, words: &str) {
+    cluster.wait_for(&format!(
+        "(select status = '{status}' and array_to_string(reasons, '|') ~ '{words}' from cron.health)"
+    ));
+}
+
+#[test]
+fn a_server_where_jobs_run_is_healthy() {
+    let cluster = Cluster::start();
+    let job = cluster.schedule("tick", "1 second", "select 1");
+    let _ = cluster.finished_run(job);
+    healthy(&cluster);
+    let (pid, alive): (i32, bool) = {
+        let row = &cluster.rows("select scheduler_pid, scheduler_alive from cron.health", &[])[0];
+        (row.get(0), row.get(1))
+    };
+    assert!(alive);
+    assert_eq!(
+        pid,
+        cluster.one::<i32>(
+            "select pid from pg_stat_activity where backend_type = 'pg_tock scheduler'"
+        )
+    );
+    assert!(!cluster.one::<bool>("select in_recovery from cron.health"));
+    assert!(cluster.one::<bool>("select slots > 0 and jobs = 1 from cron.health"));
+}
+
+#[test]
+fn what_is_wrong_with_jobs_is_a_warning() {
+    let cluster = Cluster::builder().conf("max_worker_processes", "12").start();
+    healthy(&cluster);
+    let failing = cluster.schedule("failing", "1 second", "select 1/0");
+    becomes(&cluster, "warning", "last run failed: 1 .failing.");
+    assert_eq!(cluster.one::<i64>("select failing_jobs from cron.health"), 1);
+    // Another attempt may help.
+    cluster.sql(&format!("select cron.set_job({failing}, '{{\"schedule\": \"0 0 1 1 *\"}}')"));
+    cluster.sql("select cron.set_job('failing', '{\"max_attempts\": 2, \"retry_on\": \"any\", \"retry_delay\": \"1 hour\"}')");
+    cluster.sql("select cron.run_now('failing')");
+    cluster.wait_for("exists (select from cron.run_request where trigger = 'retry')");
+    cluster.wait_for("(select failing_jobs = 0 from cron.health)");
+    cluster.unschedule(failing);
+    healthy(&cluster);
+    let broken = cluster.schedule("broken", "1 second", "select 1");
+    cluster.sql(&format!("update cron.job set schedule = 'nonsense' where jobid = {broken}"));
+    becomes(&cluster, "warning", "cannot run, see cron.jobs: 1$");
+    cluster.sql(&format!("update cron.job set active = false where jobid = {broken}"));
+    healthy(&cluster);
+    cluster.unschedule(broken);
+    cluster.sql("select cron.create_job('stuck', '1 second', 'select pg_sleep(3600)', stuck_after => '1 second')");
+    becomes(&cluster, "warning", "stuck, see cron.running: 1$");
+    cluster.stop_all_jobs();
+    healthy(&cluster);
+    cluster.conf("cron.launch_active_jobs", "off");
+    cluster.reload();
+    becomes(&cluster, "warning", "launch_active_jobs");
+}
+
+#[test]
+fn runs_that_wait_for_long_are_critical_in_the_end() {
+    let cluster = Cluster::builder().conf("cron.max_running_jobs", "1").start();
+    let long = cluster.schedule("long", "1 second", "select pg_sleep(3600)");
+    let _ = cluster.run_in_status(long, "running");
+    let waits = cluster.schedule("waits", "1 second", "select 1");
+    cluster.wait_for("(select waiting > 0 and waited > '1 second' from cron.health)");
+    let _ = waits;
+    // The figures are of what waits now, and no older.
+    cluster.sql(&format!("select cron.unschedule({waits})"));
+    cluster.wait_for("(select waited is null from cron.health)");
+    cluster.stop_all_jobs();
+    cluster.wait_for("(select waiting = 0 from cron.health)");
+    let judged: Vec<String> = cluster.column(
+        "select coalesce(critical[1], warning[1]) from unnest(array['59 s', '61 s', '299 s', '301 s']) waited, \
+         cron.judge_health(true, false, 1, 1, now(), null, true, waited::interval, false, 0, null, 0, 0, now()) \
+         where critical || warning <> '{}'",
+    );
+    assert_eq!(judged.len(), 3, "{judged:?}");
+    let overdue: Vec<i32> = cluster.column(
+        "select cardinality(critical) * 10 + cardinality(warning) from unnest(array['4 s', '6 s', '31 s']) late, \
+         cron.judge_health(true, false, 1, 1, now(), late::interval, true, null, false, 0, null, 0, 0, now())",
+    );
+    assert_eq!(overdue, [0, 1, 10]);
+    // Four hours without pruning.
+    let pruned: Vec<i32> = cluster.column(
+        "select cardinality(warning) from (values (now() - interval '4 hours', null), \
+          (now() - interval '4 hours', now() - interval '4 hours'), (now() - interval '4 hours', now()), \
+          (now(), now() - interval '4 hours')) v (started, pruned), \
+         cron.judge_health(true, false, 1, 1, started, null, true, null, false, 0, null, 0, 0, pruned::timestamptz)",
+    );
+    assert_eq!(pruned, [1, 1, 0, 0]);
+}
+
+#[test]
+fn without_a_scheduler_it_is_critical() {
+    let cluster = Cluster::start();
+    healthy(&cluster);
+    // A scheduler that is stopped in its tracks misses what it has announced.
+    let job = cluster.schedule("tick", "1 second", "select 1");
+    let _ = cluster.finished_run(job);
+    let scheduler: i32 = cluster.one("select scheduler_pid from cron.health");
+    signal(scheduler, "STOP");
+    becomes(&cluster, "warning", "past its announced wake-up");
+    signal(scheduler, "CONT");
+    cluster.wait_for("(select overdue is null from cron.health)");
+    // No launcher, no scheduler: both are away for at least a moment.
+    let kill = "select pg_terminate_backend(pid) from pg_stat_activity where backend_type in \
+                ('pg_tock launcher', 'pg_tock scheduler') order by backend_type";
+    poll_until("a view without a scheduler", PATIENCE, || {
+        cluster.sql(kill);
+        let (status, reasons) = health(&mut cluster.client(), "health");
+        (status == "critical").then_some(reasons)
+    });
+    healthy(&cluster);
+}
+
+fn signal(pid: i32, name: &str) {
+    let done =
+        std::process::Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status();
+    assert!(done.is_ok_and(|status| status.success()));
+}
+
+#[test]
+fn a_server_without_the_library_says_so() {
+    let cluster = Cluster::start();
+    cluster.role("ann");
+    let _ = cluster.schedule("tick", "1 second", "select 1");
+    cluster.conf("shared_preload_libraries", "");
+    // A setting that is only written down does not make a server preload the library.
+    cluster.conf("cron.executor_max_age", "60");
+    cluster.restart();
+    let refused = cluster.try_sql("select * from cron.jobs");
+    assert!(refused.is_err());
+    for role in ["postgres", "ann"] {
+        let (status, reasons) = health(&mut cluster.client_as(role), "health");
+        assert_eq!(status, "critical");
+        assert!(reasons[0].contains("shared_preload_libraries"), "{reasons:?}");
+    }
+    let (status, _) = health(&mut cluster.client(), "monitor_health");
+    assert_eq!(status, "critical");
+    assert!(!cluster.one::<bool>("select preloaded from cron.health"));
+}
+
+#[test]
+fn a_standby_says_so() {
+    let primary = Cluster::start();
+    let job = primary.schedule("tick", "1 second", "select 1");
+    let _ = primary.finished_run(job);
+    let standby = primary.standby();
+    let (status, reasons) = health(&mut standby.client(), "health");
+    assert_eq!(status, "critical");
+    assert_eq!(reasons, ["this server is a standby: jobs run on its primary"]);
+    let out = check(&standby, &[]);
+    assert_eq!(out.0, 2, "{}", out.1);
+    primary.stop();
+    standby.promote();
+    healthy(&standby);
+}
+
+/// Exit code and output of `bin/pg_tock_check`.
+fn check(cluster: &Cluster, arguments: &[&str]) -> (i32, String) {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../bin/pg_tock_check");
+    let path = std::env::var("PATH").unwrap_or_default();
+    let output = std::process::Command::new("sh")
+        .arg(script)
+        .args(arguments)
+        .env("PATH", format!("{}:{path}", cluster.bindir().display()))
+        .env("PGHOST", cluster.dir())
+        .env("PGPORT", cluster.port().to_string())
+        .env("PGUSER", "postgres")
+        .env("PGDATABASE", "postgres")
+        .output()
+        .expect("sh");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(text.lines().count(), 1, "{text}");
+    (output.status.code().unwrap_or(-1), text)
+}
+
+#[test]
+fn the_check_speaks_as_a_plugin_does() {
+    let cluster = Cluster::start();
+    cluster.role("ann");
+    cluster.role("monitor");
+    cluster.sql("create role stranger login");
+    healthy(&cluster);
+    let (code, text) = check(&cluster, &[]);
+    assert_eq!(code, 0, "{text}");
+    assert!(
+        text.starts_with("PG_TOCK OK - 0 jobs, 0 running | jobs=0;;;0 failing=0;0;;0 "),
+        "{text}"
+    );
+    let failing = cluster.schedule_as("ann", "bad | name", "1 second", "select 1/0");
+    becomes(&cluster, "warning", "bad");
+    let (code, text) = check(&cluster, &["dbname=postgres connect_timeout=5"]);
+    assert_eq!(code, 1, "{text}");
+    assert!(
+        text.starts_with("PG_TOCK WARNING - jobs whose last run failed: 1 (bad / name) | "),
+        "{text}"
+    );
+    // It is about the jobs of the role, or about all.
+    assert_eq!(check(&cluster, &["user=ann"]).0, 1);
+    assert_eq!(check(&cluster, &["user=monitor"]).0, 0);
+    cluster.sql("grant select on cron.monitor_health to monitor");
+    assert_eq!(check(&cluster, &["user=monitor"]).0, 1);
+    cluster.unschedule(failing);
+    for (arguments, words) in [
+        (&["user=stranger"][..], "permission denied for schema cron"),
+        (&["template1"], "does not have the extension"),
+        (&["-t", "x"], "no number of seconds"),
+        (&["--nonsense"], "unknown option"),
+        (&["one", "two"], "usage"),
+    ] {
+        let (code, text) = check(&cluster, arguments);
+        assert!(
+            code == 3 && text.starts_with("PG_TOCK UNKNOWN - ") && text.contains(words),
+            "{code} {text}"
+        );
+    }
+    // Somebody who has the table makes it wait, not for ever.
+    let mut other = cluster.client();
+    let mut transaction = other.transaction().expect("begin");
+    transaction.batch_execute("lock table cron.job in access exclusive mode").expect("lock");
+    let (code, text) = check(&cluster, &["-t", "1"]);
+    assert!(code == 2 && text.contains("no answer within 1 s"), "{code} {text}");
+    drop(transaction);
+    for (connection, words) in [("dbname=nowhere", "does not exist"), ("port=1", "no connection")] {
+        let (code, text) = check(&cluster, &[connection]);
+        assert!(
+            code == 2
+                && text.starts_with("PG_TOCK CRITICAL - no connection")
+                && text.contains(words),
+            "{text}"
+        );
+    }
+}

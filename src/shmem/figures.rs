@@ -1,0 +1,91 @@
+//! What a scheduler publishes about itself, for those who ask how it is doing: relaxed atomics, stored
+//! once a turn. They need not agree with each other to the last run.
+
+use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+
+use pg_tock_core::engine::Load;
+use pg_tock_core::time::Timestamp;
+
+/// The figures of one scheduler.
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct Figures {
+    /// When the scheduler has come up.
+    started_at: AtomicI64,
+    /// When it looked last.
+    turned_at: AtomicI64,
+    waiting: AtomicU32,
+    executors: AtomicU32,
+    /// Worker slots that executors may have.
+    slots: AtomicU32,
+    /// Active jobs that it cannot run.
+    broken: AtomicU32,
+    short_of_slots: AtomicBool,
+    /// The earliest instant among the occurrences that wait for a slot; 0 = there is none.
+    oldest_waiting: AtomicI64,
+}
+
+/// They, read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen {
+    pub(crate) started_at: Timestamp,
+    pub(crate) waiting: u32,
+    pub(crate) executors: u32,
+    pub(crate) slots: u32,
+    pub(crate) broken: u32,
+    pub(crate) short_of_slots: bool,
+    pub(crate) oldest_waiting: Option<Timestamp>,
+}
+
+impl Figures {
+    /// A scheduler has come up.
+    pub(crate) fn start(&self, now: Timestamp) {
+        self.started_at.store(now.0, Ordering::Relaxed);
+        self.turned_at.store(now.0, Ordering::Relaxed);
+        for figure in [&self.waiting, &self.executors, &self.broken] {
+            figure.store(0, Ordering::Relaxed);
+        }
+        self.short_of_slots.store(false, Ordering::Relaxed);
+        self.oldest_waiting.store(0, Ordering::Relaxed);
+    }
+
+    /// What it has to do now.
+    pub(crate) fn publish(&self, now: Timestamp, load: &Load, slots: u32, broken: usize) {
+        let store = |figure: &AtomicU32, value: usize| {
+            figure.store(u32::try_from(value).unwrap_or(u32::MAX), Ordering::Relaxed);
+        };
+        self.turned_at.store(now.0, Ordering::Relaxed);
+        store(&self.waiting, load.waiting);
+        self.executors.store(load.executors, Ordering::Relaxed);
+        self.slots.store(slots, Ordering::Relaxed);
+        store(&self.broken, broken);
+        self.short_of_slots.store(load.short_of_slots, Ordering::Relaxed);
+        if load.waiting == 0 {
+            self.publish_oldest(None);
+        }
+    }
+
+    /// What waits for longest.
+    pub(crate) fn publish_oldest(&self, oldest: Option<Timestamp>) {
+        self.oldest_waiting.store(oldest.map_or(0, |at| at.0), Ordering::Relaxed);
+    }
+
+    /// When the scheduler looked last for something to do.
+    pub(crate) fn looked_at(&self) -> Timestamp {
+        Timestamp(self.turned_at.load(Ordering::Relaxed))
+    }
+
+    /// The figures as they are now.
+    pub(crate) fn read(&self) -> Seen {
+        let at = |figure: &AtomicI64| Timestamp(figure.load(Ordering::Relaxed));
+        Seen {
+            started_at: at(&self.started_at),
+            waiting: self.waiting.load(Ordering::Relaxed),
+            executors: self.executors.load(Ordering::Relaxed),
+            slots: self.slots.load(Ordering::Relaxed),
+            broken: self.broken.load(Ordering::Relaxed),
+            short_of_slots: self.short_of_slots.load(Ordering::Relaxed),
+            oldest_waiting: Some(at(&self.oldest_waiting)).filter(|at| at.0 != 0),
+        }
+    }
+}
