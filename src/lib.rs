@@ -48,9 +48,14 @@ extension_sql_file!(
     requires = ["http_tables"]
 );
 extension_sql_file!(
+    "../sql/install/26_alert_tables.sql",
+    name = "alert_tables",
+    requires = ["keeper_tables"]
+);
+extension_sql_file!(
     "../sql/install/30_functions.sql",
     name = "functions",
-    requires = ["keeper_tables"]
+    requires = ["alert_tables"]
 );
 extension_sql_file!(
     "../sql/install/31_inside_functions.sql",
@@ -88,7 +93,8 @@ extension_sql_file!(
     requires = ["occurrences"]
 );
 extension_sql_file!("../sql/install/50_views.sql", name = "views", requires = ["triggers"]);
-extension_sql_file!("../sql/install/60_http.sql", name = "http", requires = ["views"]);
+extension_sql_file!("../sql/install/55_alert_views.sql", name = "alert_views", requires = ["views"]);
+extension_sql_file!("../sql/install/60_http.sql", name = "http", requires = ["alert_views"]);
 extension_sql_file!("../sql/install/61_secrets.sql", name = "secrets", requires = ["http"]);
 extension_sql_file!("../sql/install/90_grants.sql", name = "grants", finalize);
 

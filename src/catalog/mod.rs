@@ -4,6 +4,7 @@
 //! Every name in them is schema-qualified, operators included, so that they mean the same under
 //! any `search_path`.
 
+pub(crate) mod alert;
 pub(crate) mod attempts;
 pub(crate) mod backfill;
 pub(crate) mod calendar;

@@ -8,6 +8,7 @@
 //! `http` that of the HTTP worker and its runs, `keeper` that of a keeper, `changes` carries news of changed
 //! jobs from COMMIT to the scheduler, `asks` those who wait for runs.
 
+pub(crate) mod alert;
 pub(crate) mod asks;
 pub(crate) mod cancel;
 pub(crate) mod changes;

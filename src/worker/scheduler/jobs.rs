@@ -70,6 +70,11 @@ impl Job {
         self.options.as_deref() == row.options.as_deref()
     }
 
+    /// When the present definition came into force.
+    pub(super) const fn since(&self) -> Timestamp {
+        self.since
+    }
+
     /// Whether an occurrence of it may be tried again.
     pub(crate) fn retries(&self) -> bool {
         self.policy.retry.max_attempts > 1
@@ -462,7 +467,7 @@ fn definition(row: &JobRow, policy: Option<&str>) -> String {
     format!("{}|{}|{}|{}", row.active, ascii(zone), ascii(policy), ascii(&row.schedule))
 }
 
-fn options(row: &JobRow) -> Result<Stored, String> {
+pub(super) fn options(row: &JobRow) -> Result<Stored, String> {
     let Some(text) = &row.options else { return Ok(Stored::default()) };
     serde_json::from_str(text)
         .map_err(|error| format!("the options of job {} cannot be read: {error}", row.id))

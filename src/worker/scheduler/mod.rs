@@ -5,6 +5,7 @@
 //! holds no snapshot and no transaction while it sleeps, waits for no lock, and does nothing at
 //! all while nothing is due.
 
+mod alerts;
 mod arrivals;
 mod asked;
 mod asks;
@@ -133,6 +134,7 @@ struct Scheduler {
     /// Worker slots the engine was told of.
     slots: u32,
     retries: retries::Retries,
+    alerts: alerts::Alerts,
     http: http::Http,
     actions: Vec<Action>,
     /// Room for a list of executors.
@@ -233,6 +235,7 @@ impl Scheduler {
             rest_until: None,
             slots: 0,
             retries: retries::Retries::default(),
+            alerts: alerts::Alerts::default(),
             http: http::Http::default(),
             actions: Vec::new(),
             ids: Vec::new(),
@@ -320,6 +323,7 @@ impl Scheduler {
             self.records.flush(now, self.oldest_run());
             self.take_retries();
             self.look_after_keeper(now);
+            self.look_at_alerts();
         }
         // All there is to write includes what is being read, unless that has to wait.
         if let Some(ticket) = self.database.flush_wanted()
@@ -336,6 +340,7 @@ impl Scheduler {
         let http = self.http.next_look();
         let names = self.jobs.company.next_look();
         let given_up = self.asked.next_look();
+        let alerts = if self.installed { self.alerts.next_look() } else { None };
         let nexts = [
             engine,
             executors,
@@ -348,6 +353,7 @@ impl Scheduler {
             self.ledger_at,
             self.rest_until,
             given_up,
+            alerts,
             names,
             self.next_look_at_keeper(),
         ];
@@ -425,6 +431,7 @@ impl Scheduler {
         }
         self.act(now);
         self.note_moves();
+        self.look_at_alerts();
         self.records.flush_all(self.oldest_run())
     }
 

@@ -1,0 +1,449 @@
+//! Alerts: what the scheduler tells the book of them, and what it writes of what comes back.
+//!
+//! Invariant: nothing here waits, and nothing here makes a run wait. What cannot be written now waits in
+//! a queue that has an end. A job without rules costs one look whether there are any.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::rc::Rc;
+
+use pg_tock_core::alert::{Book, Ended, Rules, Terms};
+use pg_tock_core::engine::Occurrence;
+use pg_tock_core::time::{JobId, RunId, Timestamp};
+
+use super::Scheduler;
+use super::jobs;
+use super::policy::alert_rules;
+use super::pool::Current;
+use super::runs::End;
+use crate::catalog::alert::{self, Called, Calling, Noted, Uncalled, Written};
+use crate::catalog::load::{self, JobRow};
+use crate::catalog::request::Request;
+use crate::guc;
+use crate::pg::identity::current_database;
+use crate::pg::text::{ServerText, for_message};
+use crate::pg::time::monotonic;
+use crate::pg::{lock, time, txn};
+use crate::shmem::http;
+
+/// How long to wait before trying again what could not be read or written.
+const RETRY: i64 = Timestamp::SECOND / 10;
+
+/// How many jobs' pasts are read between two looks at what is due: some milliseconds' worth.
+const PASTS: usize = 50;
+
+/// Most events that are written in one transaction.
+const AT_ONCE: usize = 64;
+
+/// Most events that wait. Beyond that the oldest are given up, with a line in the server log.
+const MOST: usize = 10_000;
+
+/// How often an event that raises an ERROR is tried.
+const TRIES: u32 = 20;
+
+/// Alerts as this scheduler has them.
+#[derive(Debug, Default)]
+pub(super) struct Alerts {
+    book: Book,
+    /// What earlier schedulers left open has been read.
+    loaded: bool,
+    /// What is to be written.
+    noted: VecDeque<Noted>,
+    /// How often the first of these could not be.
+    tries: u32,
+    /// Starts and ends of runs that are to be sent.
+    runs: Vec<String>,
+    /// Some of those were given up, and it was said.
+    lost: bool,
+    retry_at: Option<Timestamp>,
+    /// Handlers, by owner and name, that could not be called, and it was said.
+    missing: HashSet<(Vec<u8>, Vec<u8>)>,
+    /// What occurrences of handlers are called for.
+    calls: HashMap<(JobId, Timestamp), Rc<str>>,
+}
+
+/// What a row of `cron.job` says of alerts, whether or not its job can run.
+#[derive(Debug)]
+pub(super) struct Watched {
+    rules: Rules,
+    active: bool,
+    paused_until: Option<Timestamp>,
+    /// Since when it is as it is, as far as that is stored.
+    since: Option<Timestamp>,
+}
+
+impl Watched {
+    /// Reads it. Options that cannot be read count as none.
+    pub(super) fn of(row: &JobRow) -> Self {
+        let options = jobs::options(row).unwrap_or_default();
+        Self {
+            rules: alert_rules(&options),
+            active: row.active,
+            paused_until: options.paused_until.map(Timestamp),
+            since: row.effective_from,
+        }
+    }
+}
+
+impl Alerts {
+    /// A job is gone.
+    pub(super) fn gone(&mut self, job: JobId) {
+        self.book.drop_job(job);
+        self.calls.retain(|(of, _), _| *of != job);
+    }
+
+    /// The extension is gone.
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// The clock was set back.
+    pub(super) fn set_back(&mut self, to: Timestamp) {
+        self.book.set_back(to);
+        self.retry_at = None;
+    }
+
+    /// A run that was asked for may be one that handles an alert.
+    pub(super) fn note_call(&mut self, request: &Request) {
+        let Occurrence { job, scheduled_for, .. } = request.occurrence;
+        if let Some(alert) = &request.alert {
+            self.calls.insert((job, scheduled_for), Rc::from(alert.as_str()));
+        }
+    }
+
+    /// The alert an occurrence handles.
+    pub(super) fn call_of(&self, occurrence: &Occurrence) -> Option<Rc<str>> {
+        if self.calls.is_empty() {
+            return None;
+        }
+        self.calls.get(&(occurrence.job, occurrence.scheduled_for)).cloned()
+    }
+
+    /// A run is handed over. `silent`: it cannot give a heartbeat.
+    pub(super) fn began(&mut self, current: &Current, silent: bool) {
+        if current.dry || current.asks {
+            return;
+        }
+        let (job, run) = (current.occurrence.job, current.run);
+        if !self.book.is_empty() {
+            self.book.began(job, run, monotonic(), silent);
+        }
+        if guc::alerts::notify_runs() {
+            self.tell(alert::payload("run_started", job, Some(run), None));
+        }
+    }
+
+    /// A run is stuck, or is so no more.
+    pub(super) fn heard(&mut self, job: JobId, run: RunId, stuck: bool, now: Timestamp) {
+        if stuck {
+            self.book.stuck(job, run, now);
+        } else {
+            self.book.spoke(job, run, now);
+        }
+    }
+
+    fn tell(&mut self, payload: String) {
+        if self.runs.len() < MOST {
+            self.runs.push(payload);
+        } else {
+            self.say_lost();
+        }
+    }
+
+    /// Says once that nobody takes what is to be sent.
+    fn say_lost(&mut self) {
+        if !std::mem::replace(&mut self.lost, true) {
+            pgrx::log!("pg_tock: too many events wait to be sent, and more are not kept");
+        }
+    }
+
+    fn has_work(&self) -> bool {
+        self.book.has_unknown()
+            || self.book.has_events()
+            || !self.loaded
+            || !self.noted.is_empty()
+            || !self.runs.is_empty()
+    }
+
+    /// When there is something to do.
+    pub(super) fn next_look(&self) -> Option<Timestamp> {
+        let work = self.has_work().then(|| self.retry_at.unwrap_or(Timestamp(i64::MIN)));
+        let (absent, slow) = self.book.next_wake();
+        let slow = slow.map(|at| time::now().plus(at.saturating_sub(monotonic()).max(0)));
+        [work, absent, slow].into_iter().flatten().min()
+    }
+}
+
+impl Scheduler {
+    /// A row of `cron.job` was taken.
+    pub(super) fn watch_job(&mut self, id: JobId, watched: Watched, now: Timestamp) {
+        let Watched { rules, active, paused_until, since } = watched;
+        let book = &mut self.alerts.book;
+        if !rules.any() && !book.watches(id) {
+            return;
+        }
+        let known = self.jobs.get(id).map(|job| job.since());
+        let since = known.or_else(|| book.since(id)).or(since).unwrap_or(now);
+        let terms = Terms { rules, on: active && guc::launch_active_jobs(), since, paused_until };
+        book.put(id, terms, now);
+        if rules.slower > 0 || rules.stuck > 0 {
+            self.tell_currents(id);
+        }
+    }
+
+    /// Tells of the runs of a job that are under way.
+    fn tell_currents(&mut self, job: JobId) {
+        let runs: Vec<_> = self.engine.runs_of(job).collect();
+        for id in runs {
+            if let Some(executor) = self.executors.get(&id) {
+                let Some(current) = &executor.current else { continue };
+                if current.dry || current.asks || current.occurrence.job != job {
+                    continue;
+                }
+                let began = executor.slot.current().filter(|run| run.run == current.run);
+                let began = began.map_or_else(monotonic, |run| run.lasting.began);
+                self.alerts.book.began(job, current.run, began, false);
+                if current.watched.is_stuck() {
+                    self.alerts.book.stuck(job, current.run, time::now());
+                }
+            } else if let Some(run) = self.http.runs.get(&id).filter(|run| !run.current.dry) {
+                let began = run.slot.current().lasting.began;
+                self.alerts.book.began(job, run.current.run, began, true);
+            }
+        }
+    }
+
+    /// A run has ended, and everything about it is known.
+    pub(super) fn note_end(
+        &mut self,
+        current: &Current,
+        end: &End,
+        will_retry: bool,
+        by_hand: bool,
+        now: Timestamp,
+    ) {
+        let Occurrence { job, scheduled_for, .. } = current.occurrence;
+        let handles = !self.alerts.calls.is_empty()
+            && if will_retry {
+                self.alerts.calls.contains_key(&(job, scheduled_for))
+            } else {
+                self.alerts.calls.remove(&(job, scheduled_for)).is_some()
+            };
+        if !self.alerts.book.is_empty() {
+            let asker = || current.requested_by.is_some() || self.asked.by(current.run).is_some();
+            let ended = Ended {
+                run: current.run,
+                at: end.ended_at,
+                outcome: end.outcome,
+                will_retry,
+                by_hand: by_hand && !handles || asker(),
+                lasted: end.ended_at.since(end.started_at),
+            };
+            self.alerts.book.ended(job, &ended, now);
+        }
+        if guc::alerts::notify_runs() {
+            let payload =
+                alert::payload("run_finished", job, Some(current.run), Some(end.outcome));
+            self.alerts.tell(payload);
+        }
+    }
+
+    /// Looks what time has brought, and writes what there is to write.
+    pub(super) fn look_at_alerts(&mut self) {
+        let steady = monotonic();
+        self.verify_overdue(steady);
+        let now = time::now();
+        self.alerts.book.pass(now, steady);
+        if !self.alerts.has_work() || self.alerts.retry_at.is_some_and(|at| at > now) {
+            return;
+        }
+        self.alerts.retry_at = None;
+        if !(self.load_open_alerts() && self.read_pasts(now) && self.write_alerts(now)) {
+            self.alerts.retry_at = Some(now.plus(RETRY));
+        }
+    }
+
+    /// Runs that were handed over count from when they began.
+    fn verify_overdue(&mut self, steady: i64) {
+        for (job, run) in self.alerts.book.overdue(steady) {
+            let executors = self.executors.values();
+            let mut on = executors.filter_map(|one| Some((one.current.as_ref()?, one.slot)));
+            let (began, silent) = if let Some((_, slot)) = on.find(|(one, _)| one.run == run) {
+                let begun = slot.current().filter(|begun| begun.run == run);
+                // Before it begins, or once it is over: its end says how long it took.
+                (begun.map_or(steady, |begun| begun.lasting.began), false)
+            } else if let Some(run) = self.http.sent(run) {
+                let taken = run.slot.phase() == http::Phase::Taken;
+                (if taken { run.slot.current().lasting.began } else { steady }, true)
+            } else {
+                self.alerts.book.forget_run(job, run);
+                continue;
+            };
+            self.alerts.book.began(job, run, began, silent);
+        }
+    }
+
+    /// Reads once what earlier schedulers have raised and is not over.
+    fn load_open_alerts(&mut self) -> bool {
+        if self.alerts.loaded {
+            return true;
+        }
+        let Some(Ok(open)) = txn::run("reading open alerts", alert::open) else { return false };
+        for (job, rule) in open {
+            self.alerts.book.was_open(job, rule);
+        }
+        self.alerts.loaded = true;
+        true
+    }
+
+    /// Reads what the runs of some jobs came to. Those under way are told first: they may have rows
+    /// already, and tell of their ends themselves.
+    fn read_pasts(&mut self, now: Timestamp) -> bool {
+        let jobs = self.alerts.book.unknown(PASTS);
+        if jobs.is_empty() {
+            return true;
+        }
+        for &job in &jobs {
+            self.tell_currents(job);
+        }
+        let book = &self.alerts.book;
+        let wanted: Vec<_> = jobs
+            .iter()
+            .filter_map(|&job| Some((job, book.since(job)?, book.rules(job)?.rows_to_read())))
+            .collect();
+        let ledger = pgrx::pg_sys::Oid::from(self.ledger);
+        let read = txn::run("reading what runs came to", || {
+            if !lock::try_read_table(ledger) {
+                return Ok(None);
+            }
+            alert::past(&wanted).map(Some)
+        });
+        let Some(Ok::<_, pgrx::spi::Error>(Some(mut pasts))) = read else { return false };
+        let steady = monotonic();
+        for job in jobs {
+            let mut past = pasts.remove(&job).unwrap_or_default();
+            for ended in &mut past.runs {
+                ended.will_retry |= self.records.decided().follows(ended.run);
+            }
+            self.alerts.book.remember(job, &past, now, steady);
+        }
+        true
+    }
+
+    /// Writes what happened to alerts, calls handlers, and hands over what is to be sent.
+    fn write_alerts(&mut self, now: Timestamp) -> bool {
+        let events = self.alerts.book.take_events();
+        self.alerts.noted.extend(events.into_iter().map(|event| Noted { event, at: now }));
+        while self.alerts.noted.len() > MOST {
+            self.alerts.noted.pop_front();
+            pgrx::log!("pg_tock: alerts could not be written for so long that one was given up");
+        }
+        while !self.alerts.noted.is_empty() {
+            if !self.write_some() {
+                return false;
+            }
+        }
+        self.write_runs()
+    }
+
+    fn write_some(&mut self) -> bool {
+        // One that raises an ERROR is found by going on alone.
+        let most = if self.alerts.tries > 0 { 1 } else { AT_ONCE };
+        let some: Vec<Noted> = self.alerts.noted.iter().take(most).copied().collect();
+        let written = txn::run("writing alerts", || {
+            let (Some(installed), Some(table)) = (load::installed()?, alert::table()?) else {
+                return Ok(Some(Vec::new()));
+            };
+            if !(lock::try_read_table(installed.jobs) && lock::try_lock_table(table)) {
+                return Ok(None);
+            }
+            let calling = Calling {
+                database: current_database(),
+                default_handler: guc::alerts::handler(),
+                most: guc::max_queued_runs().max(1),
+            };
+            let mut written = Vec::with_capacity(some.len());
+            for noted in &some {
+                written.extend(alert::write(noted, &calling)?.map(|one| (*noted, one)));
+            }
+            Ok(Some(written))
+        });
+        match written {
+            Some(Ok::<_, pgrx::spi::Error>(Some(written))) => {
+                self.alerts.noted.drain(..some.len());
+                self.alerts.tries = 0;
+                for (noted, one) in written {
+                    log_alert(&noted, &one);
+                    self.called(one);
+                }
+                true
+            }
+            Some(Ok(None)) => false,
+            _ => {
+                self.alerts.tries += 1;
+                if self.alerts.tries > TRIES {
+                    self.alerts.noted.pop_front();
+                    self.alerts.tries = 0;
+                    pgrx::log!("pg_tock: an alert cannot be written and is given up");
+                }
+                false
+            }
+        }
+    }
+
+    /// A handler has a request now, or could not be called, which is said once.
+    fn called(&mut self, written: Written) {
+        let Some(Called { owner, name, how }) = written.called else { return };
+        let key = (owner, name);
+        let why = match how {
+            Ok(job) => {
+                self.alerts.missing.remove(&key);
+                self.database.changes.push(job.0);
+                return;
+            }
+            Err(Uncalled::Missing) => "does not exist",
+            Err(Uncalled::Inactive) => "is switched off",
+            Err(Uncalled::Busy) => "has too many calls waiting",
+        };
+        if !self.alerts.missing.contains(&key) {
+            let name = ServerText::new(&key.1).readable();
+            let job = written.episode.job;
+            pgrx::warning!("pg_tock: job \"{name}\", which handles alerts of job {job}, {why}");
+            self.alerts.missing.insert(key);
+        }
+    }
+
+    /// Hands over starts and ends of runs that are to be sent.
+    fn write_runs(&mut self) -> bool {
+        if self.alerts.runs.is_empty() {
+            return true;
+        }
+        let runs = &self.alerts.runs;
+        let told = txn::run("handing over what is to be sent", || alert::tell_all(runs));
+        let Some(Ok(kept)) = told else { return false };
+        self.alerts.runs.clear();
+        if kept {
+            self.alerts.lost = false;
+        } else {
+            self.alerts.say_lost();
+        }
+        true
+    }
+}
+
+/// A line in the server log.
+fn log_alert(noted: &Noted, written: &Written) {
+    use pg_tock_core::alert::{Change, Recovery};
+    let episode = &written.episode;
+    let name = episode.name.as_deref().map(|name| format!(" \"{name}\"")).unwrap_or_default();
+    let what = for_message(episode.message.clone());
+    let job = episode.job;
+    match noted.event.change {
+        Change::Raised { .. } => pgrx::warning!("pg_tock: alert: job {job}{name}: {what}"),
+        Change::Recovered { why: Recovery::Recovered, .. } => {
+            pgrx::log!("pg_tock: recovered: job {job}{name}: {what}");
+        }
+        Change::Recovered { why, .. } => {
+            pgrx::log!("pg_tock: alert over, {why}: job {job}{name}: {what}");
+        }
+    }
+}
