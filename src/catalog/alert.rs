@@ -67,6 +67,12 @@ const TELL: &str = "INSERT INTO cron.event_queue (payload) \
      WHERE (SELECT pg_catalog.count(*) FROM (SELECT FROM cron.event_queue LIMIT $2) AS q) \
       OPERATOR(pg_catalog.<) $2";
 
+// Whoever listens gets them in their order.
+const SEND: &str = "WITH gone AS (DELETE FROM cron.event_queue WHERE id OPERATOR(pg_catalog.=) ANY (ARRAY( \
+      SELECT q.id FROM cron.event_queue q ORDER BY q.id LIMIT $1)) RETURNING id, payload) \
+     SELECT pg_catalog.pg_notify('cron_events', e.payload) \
+     FROM (SELECT g.payload FROM gone g ORDER BY g.id) AS e";
+
 // The newest rows of each job, as many as its rules ask for. An attempt that another follows, or is to
 // follow, is not its occurrence's end.
 const PAST: &str = "SELECT u.jobid, d.runid, d.scheduled_for, d.end_time, d.outcome, \
@@ -305,6 +311,11 @@ fn tell(client: &mut SpiClient<'_>, payloads: &[String]) -> Result<bool, spi::Er
 /// Has events sent. False if too many wait already.
 pub(crate) fn tell_all(payloads: &[String]) -> Result<bool, spi::Error> {
     Spi::connect_mut(|client| tell(client, payloads))
+}
+
+/// Sends so many of the events that wait, and says how many there were.
+pub(crate) fn send(most: i64) -> Result<usize, spi::Error> {
+    Spi::connect_mut(|client| Ok(client.update(SEND, None, &[most.into()])?.len()))
 }
 
 /// What the runs of jobs came to, each since an instant of its own and so many rows at the most.

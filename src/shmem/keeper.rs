@@ -28,6 +28,8 @@ pub(crate) fn is_this_process() -> bool {
 pub(crate) enum Chore {
     /// Deletes history that need not be kept any longer.
     Prune = 1 << 0,
+    /// Sends events.
+    Notify = 1 << 1,
 }
 
 impl Chore {

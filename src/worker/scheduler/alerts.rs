@@ -24,6 +24,7 @@ use crate::pg::text::{ServerText, for_message};
 use crate::pg::time::monotonic;
 use crate::pg::{lock, time, txn};
 use crate::shmem::http;
+use crate::shmem::keeper::Chore;
 
 /// How long to wait before trying again what could not be read or written.
 const RETRY: i64 = Timestamp::SECOND / 10;
@@ -292,6 +293,8 @@ impl Scheduler {
             self.alerts.book.was_open(job, rule);
         }
         self.alerts.loaded = true;
+        // An earlier keeper may not have got to all of it.
+        self.want_kept(Chore::Notify);
         true
     }
 
@@ -371,6 +374,9 @@ impl Scheduler {
             Some(Ok::<_, pgrx::spi::Error>(Some(written))) => {
                 self.alerts.noted.drain(..some.len());
                 self.alerts.tries = 0;
+                if !written.is_empty() {
+                    self.want_kept(Chore::Notify);
+                }
                 for (noted, one) in written {
                     log_alert(&noted, &one);
                     self.called(one);
@@ -421,6 +427,7 @@ impl Scheduler {
         let told = txn::run("handing over what is to be sent", || alert::tell_all(runs));
         let Some(Ok(kept)) = told else { return false };
         self.alerts.runs.clear();
+        self.want_kept(Chore::Notify);
         if kept {
             self.alerts.lost = false;
         } else {

@@ -322,8 +322,8 @@ impl Scheduler {
             self.note_moves();
             self.records.flush(now, self.oldest_run());
             self.take_retries();
-            self.look_after_keeper(now);
             self.look_at_alerts();
+            self.look_after_keeper(now);
         }
         // All there is to write includes what is being read, unless that has to wait.
         if let Some(ticket) = self.database.flush_wanted()
