@@ -93,7 +93,11 @@ extension_sql_file!(
     requires = ["occurrences"]
 );
 extension_sql_file!("../sql/install/50_views.sql", name = "views", requires = ["triggers"]);
-extension_sql_file!("../sql/install/55_alert_views.sql", name = "alert_views", requires = ["views"]);
+extension_sql_file!(
+    "../sql/install/55_alert_views.sql",
+    name = "alert_views",
+    requires = ["views"]
+);
 extension_sql_file!("../sql/install/60_http.sql", name = "http", requires = ["alert_views"]);
 extension_sql_file!("../sql/install/61_secrets.sql", name = "secrets", requires = ["http"]);
 extension_sql_file!("../sql/install/90_grants.sql", name = "grants", finalize);

@@ -23,7 +23,9 @@ const MOST_EVENTS: i64 = 10_000;
 const TABLE: &str = "SELECT c.oid FROM pg_catalog.pg_class c \
      WHERE c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass('cron.alert')";
 
-const OPEN: &str = "SELECT a.jobid, a.rule FROM cron.alert a WHERE a.recovered_at IS NULL";
+const OPEN: &str = "SELECT a.jobid, a.rule, EXISTS (SELECT FROM cron.job j \
+      WHERE j.jobid OPERATOR(pg_catalog.=) a.jobid) \
+     FROM cron.alert a WHERE a.recovered_at IS NULL";
 
 // A job that others name as their handler has none itself: a failing handler would call for ever.
 const RAISE: &str = "INSERT INTO cron.alert (jobid, jobname, username, rule, raised_at, runid, \
@@ -133,16 +135,25 @@ pub(crate) fn table() -> Result<Option<pg_sys::Oid>, spi::Error> {
     })
 }
 
-/// The alerts that are not over.
-pub(crate) fn open() -> Result<Vec<(JobId, Rule)>, spi::Error> {
+/// The alerts that are not over, and whether their jobs are there.
+pub(crate) fn open() -> Result<Vec<(JobId, Rule, bool)>, spi::Error> {
     Spi::connect(|client| {
         let mut found = Vec::new();
         for row in client.select(OPEN, None, &[])? {
             let job = row.get::<i64>(1)?.map(JobId);
             let rule = row.get::<String>(2)?.and_then(|word| Rule::parse(&word));
-            found.extend(job.zip(rule));
+            let there = row.get(3)?.unwrap_or(false);
+            found.extend(job.zip(rule).map(|(job, rule)| (job, rule, there)));
         }
         Ok(found)
+    })
+}
+
+/// Whether events wait to be sent.
+pub(crate) fn has_events() -> Result<bool, spi::Error> {
+    Spi::connect(|client| {
+        let rows = client.select("SELECT EXISTS (SELECT FROM cron.event_queue)", Some(1), &[])?;
+        Ok(rows.first().get_one()?.unwrap_or(false))
     })
 }
 
@@ -274,12 +285,8 @@ fn ask(
     }
     let mut at = at;
     loop {
-        let args: [DatumWithOid<'_>; 4] = [
-            job.into(),
-            timestamptz(at).into(),
-            Trigger::Alert.as_str().into(),
-            alert.into(),
-        ];
+        let args: [DatumWithOid<'_>; 4] =
+            [job.into(), timestamptz(at).into(), Trigger::Alert.as_str().into(), alert.into()];
         if !client.update(ASK, None, &args)?.is_empty() {
             return Ok(Ok(JobId(job)));
         }
@@ -319,9 +326,7 @@ pub(crate) fn send(most: i64) -> Result<usize, spi::Error> {
 }
 
 /// What the runs of jobs came to, each since an instant of its own and so many rows at the most.
-pub(crate) fn past(
-    jobs: &[(JobId, Timestamp, u32)],
-) -> Result<HashMap<JobId, Past>, spi::Error> {
+pub(crate) fn past(jobs: &[(JobId, Timestamp, u32)]) -> Result<HashMap<JobId, Past>, spi::Error> {
     let most: HashMap<JobId, usize> =
         jobs.iter().map(|&(job, _, most)| (job, most as usize)).collect();
     let mut read: HashMap<JobId, Vec<Option<Ended>>> = HashMap::new();

@@ -74,7 +74,8 @@ fn alert() -> *const c_char {
     // SAFETY: one thread; Postgres copies the text before it asks for another.
     let text = unsafe { &mut *(&raw mut TEXT) };
     let running = mine::slot_of_leader().filter(|slot| slot.current().is_some());
-    let len = running.map_or(0, |slot| text.get_mut(..MOST_BYTES).map_or(0, |room| slot.alert.copy(room)));
+    let len = running
+        .map_or(0, |slot| text.get_mut(..MOST_BYTES).map_or(0, |room| slot.alert.copy(room)));
     if let Some(end) = text.get_mut(len) {
         *end = 0;
     }

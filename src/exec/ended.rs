@@ -10,8 +10,8 @@ use pg_tock_core::wire::{RunOrder, RunReport};
 
 use super::command::Progress;
 use crate::pg::text::{ServerText, for_message};
-use crate::pg::{log, raw};
 use crate::pg::trap::{Interrupt, PgError};
+use crate::pg::{log, raw};
 use crate::shmem::left::Left;
 use crate::shmem::slots::Slot;
 

@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 /// Pages with examples. `pages_with_examples_are_run` compares this with what there is.
-const EXAMPLES: [&str; 9] = [
+const EXAMPLES: [&str; 10] = [
     "README.md",
     "docs/control.md",
     "docs/differences-from-pg_cron.md",
@@ -35,6 +35,7 @@ const EXAMPLES: [&str; 9] = [
     "docs/http.md",
     "docs/inside-a-job.md",
     "docs/moving-from-pg_cron.md",
+    "docs/operations.md",
     "docs/reliability.md",
     "docs/schedules.md",
 ];
@@ -72,6 +73,11 @@ fn examples_of_inside_a_job() {
 #[test]
 fn examples_of_moving_from_pg_cron() {
     run_page("docs/moving-from-pg_cron.md");
+}
+
+#[test]
+fn examples_of_operations() {
+    run_page("docs/operations.md");
 }
 
 #[test]

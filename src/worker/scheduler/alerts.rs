@@ -242,8 +242,7 @@ impl Scheduler {
             self.alerts.book.ended(job, &ended, now);
         }
         if guc::alerts::notify_runs() {
-            let payload =
-                alert::payload("run_finished", job, Some(current.run), Some(end.outcome));
+            let payload = alert::payload("run_finished", job, Some(current.run), Some(end.outcome));
             self.alerts.tell(payload);
         }
     }
@@ -288,13 +287,18 @@ impl Scheduler {
         if self.alerts.loaded {
             return true;
         }
-        let Some(Ok(open)) = txn::run("reading open alerts", alert::open) else { return false };
-        for (job, rule) in open {
-            self.alerts.book.was_open(job, rule);
+        let read = txn::run("reading open alerts", || {
+            Ok::<_, pgrx::spi::Error>((alert::open()?, alert::has_events()?))
+        });
+        let Some(Ok((open, unsent))) = read else { return false };
+        for (job, rule, there) in open {
+            self.alerts.book.was_open(job, rule, there);
         }
         self.alerts.loaded = true;
         // An earlier keeper may not have got to all of it.
-        self.want_kept(Chore::Notify);
+        if unsent {
+            self.want_kept(Chore::Notify);
+        }
         true
     }
 

@@ -366,7 +366,8 @@ impl Scheduler {
         for claim in claims {
             let Claim { id, current, index, slot, retries, secrets, .. } = claim;
             let alert = self.alerts.call_of(&current.occurrence);
-            let order = Order { slot: index, current: &current, retries, flush_lsn, alert, secrets };
+            let order =
+                Order { slot: index, current: &current, retries, flush_lsn, alert, secrets };
             if let Some(order) = order.encode(self.oid) {
                 self.http.link.push(slot, order);
             }

@@ -99,11 +99,12 @@ impl Book {
     }
 
     /// An earlier scheduler has raised this and it is not over. To be told before the job's past.
-    pub fn was_open(&mut self, job: JobId, rule: Rule) {
+    /// `there`: the job is not gone, whether or not it has rules.
+    pub fn was_open(&mut self, job: JobId, rule: Rule, there: bool) {
         match self.jobs.get_mut(&job) {
             Some(watch) => watch.was_open(rule),
             None => {
-                let why = Recovery::JobChanged;
+                let why = if there { Recovery::JobChanged } else { Recovery::JobDropped };
                 let change = Change::Recovered { run: None, outcome: None, why };
                 self.events.push(Event { job, rule, change });
             }

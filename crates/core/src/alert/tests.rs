@@ -199,7 +199,8 @@ fn changes_of_the_job_end_episodes() {
     assert_eq!(why(&mut book), [Recovery::JobChanged], "it has no rules any more");
     assert!(book.is_empty() && book.next_wake() == (None, None));
     book.put(JOB, terms(rules), at(7));
-    let past = Past { runs: vec![ended(5, 5, Outcome::Failed)], complete: true, last_success: None };
+    let past =
+        Past { runs: vec![ended(5, 5, Outcome::Failed)], complete: true, last_success: None };
     book.remember(JOB, &past, at(7), 0);
     assert_eq!(heard(&mut book), [(Rule::Failures, true)], "its past counts for a new rule");
     book.drop_job(JOB);
@@ -218,13 +219,15 @@ fn what_is_open_stays_open_where_nothing_is_known() {
     let mut book = Book::default();
     book.put(JOB, terms(rules), at(1_000));
     for rule in [Rule::Failures, Rule::Slow, Rule::Absent, Rule::SuccessRate] {
-        book.was_open(JOB, rule);
+        book.was_open(JOB, rule, true);
     }
     book.remember(JOB, &Past::default(), at(1_000), 0);
     assert_eq!(heard(&mut book), []);
     // Nothing says that it is stuck.
-    book.was_open(JobId(8), Rule::Stuck);
-    assert_eq!(why(&mut book), [Recovery::JobChanged], "a job without rules has no alerts");
+    book.was_open(JobId(8), Rule::Stuck, true);
+    book.was_open(JobId(9), Rule::Slow, false);
+    let gone = [Recovery::JobChanged, Recovery::JobDropped];
+    assert_eq!(why(&mut book), gone, "a job without rules has no alerts");
     let quick = Ended { lasted: 1, ..ended(9, 1_001, Outcome::Succeeded) };
     book.ended(JOB, &quick, at(1_001));
     let over: Vec<Rule> = heard(&mut book).into_iter().map(|(rule, _)| rule).collect();
@@ -442,7 +445,7 @@ proptest! {
                     book = Book::default();
                     book.put(JOB, terms(rules), now);
                     for &rule in &open {
-                        book.was_open(JOB, rule);
+                        book.was_open(JOB, rule, true);
                     }
                     for &(run, began) in &model.running {
                         book.began(JOB, run, began, false);

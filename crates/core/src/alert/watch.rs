@@ -237,7 +237,9 @@ impl Watch {
         let rules = &self.terms.rules;
         match rule {
             Rule::Failures => Finding::Failures { count: self.failures },
-            Rule::Slow => Finding::Slow { limit: rules.slower, elapsed: self.slowest.max(rules.slower) },
+            Rule::Slow => {
+                Finding::Slow { limit: rules.slower, elapsed: self.slowest.max(rules.slower) }
+            }
             Rule::Stuck => Finding::Stuck { limit: rules.stuck },
             Rule::Absent => {
                 Finding::Absent { limit: rules.absent, last_success: self.last_success }
