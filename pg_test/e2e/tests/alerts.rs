@@ -178,7 +178,7 @@ fn a_stuck_run_is_an_alert_until_it_speaks() {
 #[test]
 fn an_expected_run_is_missed() {
     let cluster = cluster();
-    let job = fated(&cluster, "expected", "alert_if_absent => '2 seconds'");
+    let job = fated(&cluster, "expected", "alert_if_absent => '5 seconds'");
     wait_runs(&cluster, job, 3);
     assert_eq!(alerts(&cluster, job), [""; 0]);
     cluster.sql("update fate set fails = true");
@@ -190,7 +190,7 @@ fn an_expected_run_is_missed() {
     cluster.sql("update fate set fails = false");
     wait_alerts(&cluster, job, &["absent recovered"]);
     // A job that cannot run at all is missed like any other.
-    let watched = "'1 second', 'select 1', alert_if_absent => '1 second'";
+    let watched = "'1 second', 'select 1', alert_if_absent => '5 seconds'";
     let broken: i64 = cluster.one(&format!("select cron.create_job('broken', {watched})"));
     wait_runs(&cluster, broken, 1);
     cluster.sql(&format!("update cron.job set username = 'nobody at all' where jobid = {broken}"));
