@@ -75,6 +75,11 @@ const SEND: &str = "WITH gone AS (DELETE FROM cron.event_queue WHERE id OPERATOR
      SELECT pg_catalog.pg_notify('cron_events', e.payload) \
      FROM (SELECT g.payload FROM gone g ORDER BY g.id) AS e";
 
+// More than one alert can bring, so that there are none left in the end.
+const FORGET: &str = "DELETE FROM cron.alert WHERE id OPERATOR(pg_catalog.=) ANY (ARRAY( \
+      SELECT a.id FROM cron.alert a WHERE a.recovered_at OPERATOR(pg_catalog.<) \
+       (pg_catalog.now() OPERATOR(pg_catalog.-) pg_catalog.make_interval(days => $1)) LIMIT 1000))";
+
 // The newest rows of each job, as many as its rules ask for. An attempt that another follows, or is to
 // follow, is not its occurrence's end.
 const PAST: &str = "SELECT u.jobid, d.runid, d.scheduled_for, d.end_time, d.outcome, \
@@ -122,6 +127,7 @@ pub(crate) struct Called {
 /// What was written of one event.
 #[derive(Clone, Debug)]
 pub(crate) struct Written {
+    pub(crate) noted: Noted,
     /// In UTF-8, for a line in the server log.
     pub(crate) episode: Episode,
     pub(crate) called: Option<Called>,
@@ -168,9 +174,27 @@ pub(crate) struct Calling {
     pub(crate) most: usize,
 }
 
-/// Writes what happened to an alert, tells of it and calls the handler. None if that has been done, or
-/// the job is gone.
-pub(crate) fn write(noted: &Noted, calling: &Calling) -> Result<Option<Written>, spi::Error> {
+/// Writes what happened to alerts, tells of it and calls handlers. What has been done already, or is of
+/// jobs that are gone, is left out.
+pub(crate) fn write(noted: &[Noted], calling: &Calling) -> Result<Vec<Written>, spi::Error> {
+    let (mut written, mut payloads) = (Vec::new(), Vec::new());
+    for noted in noted {
+        let Some(one) = write_one(noted, calling)? else { continue };
+        let Event { job, change, .. } = noted.event;
+        let (event, run, outcome) = match change {
+            Change::Raised { run, outcome, .. } => (Call::Alert, run, outcome),
+            Change::Recovered { run, outcome, .. } => (Call::Recovery, run, outcome),
+        };
+        payloads.push(payload(event.as_str(), job, run, outcome));
+        written.push(one);
+    }
+    if !payloads.is_empty() {
+        tell(&payloads)?;
+    }
+    Ok(written)
+}
+
+fn write_one(noted: &Noted, calling: &Calling) -> Result<Option<Written>, spi::Error> {
     Spi::connect_mut(|client| {
         let Noted { event, at } = *noted;
         let (call, row) = match event.change {
@@ -178,9 +202,6 @@ pub(crate) fn write(noted: &Noted, calling: &Calling) -> Result<Option<Written>,
             Change::Recovered { .. } => (Call::Recovery, recover(client, &event, at, calling)?),
         };
         let Some((episode, owner, handler)) = row else { return Ok(None) };
-        let (Change::Raised { run, outcome, .. } | Change::Recovered { run, outcome, .. }) =
-            event.change;
-        tell(client, &[payload(call.as_str(), event.job, run, outcome)])?;
         let called = match handler {
             Some(name) => {
                 let text = document(call, &episode);
@@ -189,7 +210,7 @@ pub(crate) fn write(noted: &Noted, calling: &Calling) -> Result<Option<Written>,
             }
             None => None,
         };
-        Ok(Some(Written { episode, called }))
+        Ok(Some(Written { noted: *noted, episode, called }))
     })
 }
 
@@ -310,19 +331,20 @@ pub(crate) fn payload(
     .to_string()
 }
 
-fn tell(client: &mut SpiClient<'_>, payloads: &[String]) -> Result<bool, spi::Error> {
-    let args: [DatumWithOid<'_>; 2] = [payloads.to_vec().into(), MOST_EVENTS.into()];
-    Ok(!client.update(TELL, None, &args)?.is_empty())
-}
-
 /// Has events sent. False if too many wait already.
-pub(crate) fn tell_all(payloads: &[String]) -> Result<bool, spi::Error> {
-    Spi::connect_mut(|client| tell(client, payloads))
+pub(crate) fn tell(payloads: &[String]) -> Result<bool, spi::Error> {
+    let args: [DatumWithOid<'_>; 2] = [payloads.to_vec().into(), MOST_EVENTS.into()];
+    Spi::connect_mut(|client| Ok(!client.update(TELL, None, &args)?.is_empty()))
 }
 
 /// Sends so many of the events that wait, and says how many there were.
 pub(crate) fn send(most: i64) -> Result<usize, spi::Error> {
     Spi::connect_mut(|client| Ok(client.update(SEND, None, &[most.into()])?.len()))
+}
+
+/// Forgets alerts that have been over for so many days, a few of them.
+pub(crate) fn forget(days: i32) -> Result<(), spi::Error> {
+    Spi::connect_mut(|client| client.update(FORGET, None, &[days.into()]).map(|_| ()))
 }
 
 /// What the runs of jobs came to, each since an instant of its own and so many rows at the most.

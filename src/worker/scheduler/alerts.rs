@@ -6,12 +6,12 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 
-use pg_tock_core::alert::{Book, Ended, Rules, Terms};
+use pg_tock_core::alert::{Book, Ended, Terms};
 use pg_tock_core::engine::Occurrence;
+use pg_tock_core::options::Stored;
 use pg_tock_core::time::{JobId, RunId, Timestamp};
 
 use super::Scheduler;
-use super::jobs;
 use super::policy::alert_rules;
 use super::pool::Current;
 use super::runs::End;
@@ -32,8 +32,11 @@ const RETRY: i64 = Timestamp::SECOND / 10;
 /// How many jobs' pasts are read between two looks at what is due: some milliseconds' worth.
 const PASTS: usize = 50;
 
-/// Most events that are written in one transaction.
-const AT_ONCE: usize = 64;
+/// Most events that are written in one turn.
+const AT_ONCE: usize = 16;
+
+/// How long starts and ends of runs wait for others to be sent with.
+const COMPANY: i64 = Timestamp::SECOND / 10;
 
 /// Most events that wait. Beyond that the oldest are given up, with a line in the server log.
 const MOST: usize = 10_000;
@@ -51,8 +54,9 @@ pub(super) struct Alerts {
     noted: VecDeque<Noted>,
     /// How often the first of these could not be.
     tries: u32,
-    /// Starts and ends of runs that are to be sent.
+    /// Starts and ends of runs that are to be sent, and when: they wait for company.
     runs: Vec<String>,
+    runs_at: Option<Timestamp>,
     /// Some of those were given up, and it was said.
     lost: bool,
     retry_at: Option<Timestamp>,
@@ -65,23 +69,17 @@ pub(super) struct Alerts {
 /// What a row of `cron.job` says of alerts, whether or not its job can run.
 #[derive(Debug)]
 pub(super) struct Watched {
-    rules: Rules,
+    options: Option<String>,
     active: bool,
-    paused_until: Option<Timestamp>,
     /// Since when it is as it is, as far as that is stored.
     since: Option<Timestamp>,
 }
 
 impl Watched {
-    /// Reads it. Options that cannot be read count as none.
+    /// Takes it from the row.
     pub(super) fn of(row: &JobRow) -> Self {
-        let options = jobs::options(row).unwrap_or_default();
-        Self {
-            rules: alert_rules(&options),
-            active: row.active,
-            paused_until: options.paused_until.map(Timestamp),
-            since: row.effective_from,
-        }
+        let options = row.options.clone();
+        Self { options, active: row.active, since: row.effective_from }
     }
 }
 
@@ -142,12 +140,25 @@ impl Alerts {
         }
     }
 
+    /// A run was handed over and has not begun, and its occurrence is over.
+    pub(super) fn not_run(&mut self, current: &Current) {
+        let Occurrence { job, scheduled_for, .. } = current.occurrence;
+        self.book.forget_run(job, current.run);
+        self.calls.remove(&(job, scheduled_for));
+    }
+
     fn tell(&mut self, payload: String) {
         if self.runs.len() < MOST {
             self.runs.push(payload);
+            self.runs_at.get_or_insert_with(|| time::now().plus(COMPANY));
         } else {
             self.say_lost();
         }
+    }
+
+    /// Whether jobs have rules.
+    pub(super) fn is_needed(&self) -> bool {
+        !self.book.is_empty()
     }
 
     /// Says once that nobody takes what is to be sent.
@@ -158,11 +169,7 @@ impl Alerts {
     }
 
     fn has_work(&self) -> bool {
-        self.book.has_unknown()
-            || self.book.has_events()
-            || !self.loaded
-            || !self.noted.is_empty()
-            || !self.runs.is_empty()
+        self.book.has_unknown() || self.book.has_events() || !self.loaded || !self.noted.is_empty()
     }
 
     /// When there is something to do.
@@ -170,21 +177,36 @@ impl Alerts {
         let work = self.has_work().then(|| self.retry_at.unwrap_or(Timestamp(i64::MIN)));
         let (absent, slow) = self.book.next_wake();
         let slow = slow.map(|at| time::now().plus(at.saturating_sub(monotonic()).max(0)));
-        [work, absent, slow].into_iter().flatten().min()
+        let runs = self.runs_at.map(|at| self.retry_at.map_or(at, |retry| at.max(retry)));
+        [work, runs, absent, slow].into_iter().flatten().min()
     }
 }
 
 impl Scheduler {
-    /// A row of `cron.job` was taken.
-    pub(super) fn watch_job(&mut self, id: JobId, watched: Watched, now: Timestamp) {
-        let Watched { rules, active, paused_until, since } = watched;
+    /// A row of `cron.job` was taken; `until`: its job can run, and is paused until then.
+    pub(super) fn watch_job(
+        &mut self,
+        id: JobId,
+        watched: &Watched,
+        until: Option<Option<Timestamp>>,
+        now: Timestamp,
+    ) {
         let book = &mut self.alerts.book;
+        let (rules, since, paused_until) = match (self.jobs.get(id), until) {
+            (Some(job), Some(until)) => (job.policy.alerts, Some(job.since()), until),
+            _ => {
+                // Options that cannot be read count as none.
+                let text = watched.options.as_deref().unwrap_or("{}");
+                let options: Stored = serde_json::from_str(text).unwrap_or_default();
+                let since = book.since(id).or(watched.since);
+                (alert_rules(&options), since, options.paused_until.map(Timestamp))
+            }
+        };
         if !rules.any() && !book.watches(id) {
             return;
         }
-        let known = self.jobs.get(id).map(|job| job.since());
-        let since = known.or_else(|| book.since(id)).or(since).unwrap_or(now);
-        let terms = Terms { rules, on: active && guc::launch_active_jobs(), since, paused_until };
+        let on = watched.active && guc::launch_active_jobs();
+        let terms = Terms { rules, on, since: since.unwrap_or(now), paused_until };
         book.put(id, terms, now);
         if rules.slower > 0 || rules.stuck > 0 {
             self.tell_currents(id);
@@ -253,7 +275,8 @@ impl Scheduler {
         self.verify_overdue(steady);
         let now = time::now();
         self.alerts.book.pass(now, steady);
-        if !self.alerts.has_work() || self.alerts.retry_at.is_some_and(|at| at > now) {
+        let runs = self.alerts.runs_at.is_some_and(|at| at <= now);
+        if !(runs || self.alerts.has_work()) || self.alerts.retry_at.is_some_and(|at| at > now) {
             return;
         }
         self.alerts.retry_at = None;
@@ -344,12 +367,8 @@ impl Scheduler {
             self.alerts.noted.pop_front();
             pgrx::log!("pg_tock: alerts could not be written for so long that one was given up");
         }
-        while !self.alerts.noted.is_empty() {
-            if !self.write_some() {
-                return false;
-            }
-        }
-        self.write_runs()
+        // The rest is for the next turn, after whatever is due.
+        (self.alerts.noted.is_empty() || self.write_some()) && self.write_runs(now)
     }
 
     fn write_some(&mut self) -> bool {
@@ -368,11 +387,7 @@ impl Scheduler {
                 default_handler: guc::alerts::handler(),
                 most: guc::max_queued_runs().max(1),
             };
-            let mut written = Vec::with_capacity(some.len());
-            for noted in &some {
-                written.extend(alert::write(noted, &calling)?.map(|one| (*noted, one)));
-            }
-            Ok(Some(written))
+            alert::write(&some, &calling).map(Some)
         });
         match written {
             Some(Ok::<_, pgrx::spi::Error>(Some(written))) => {
@@ -381,8 +396,8 @@ impl Scheduler {
                 if !written.is_empty() {
                     self.want_kept(Chore::Notify);
                 }
-                for (noted, one) in written {
-                    log_alert(&noted, &one);
+                for one in written {
+                    log_alert(&one);
                     self.called(one);
                 }
                 true
@@ -423,14 +438,19 @@ impl Scheduler {
     }
 
     /// Hands over starts and ends of runs that are to be sent.
-    fn write_runs(&mut self) -> bool {
-        if self.alerts.runs.is_empty() {
+    fn write_runs(&mut self, now: Timestamp) -> bool {
+        let due = |at: Timestamp| at <= now || at.since(now) > COMPANY;
+        if !self.alerts.runs_at.is_some_and(due) {
             return true;
         }
         let runs = &self.alerts.runs;
-        let told = txn::run("handing over what is to be sent", || alert::tell_all(runs));
-        let Some(Ok(kept)) = told else { return false };
+        let told = txn::run("handing over what is to be sent", || alert::tell(runs));
+        let Some(Ok(kept)) = told else {
+            self.alerts.runs_at = Some(now.plus(RETRY));
+            return false;
+        };
         self.alerts.runs.clear();
+        self.alerts.runs_at = None;
         self.want_kept(Chore::Notify);
         if kept {
             self.alerts.lost = false;
@@ -442,13 +462,13 @@ impl Scheduler {
 }
 
 /// A line in the server log.
-fn log_alert(noted: &Noted, written: &Written) {
+fn log_alert(written: &Written) {
     use pg_tock_core::alert::{Change, Recovery};
     let episode = &written.episode;
     let name = episode.name.as_deref().map(|name| format!(" \"{name}\"")).unwrap_or_default();
     let what = for_message(episode.message.clone());
     let job = episode.job;
-    match noted.event.change {
+    match written.noted.event.change {
         Change::Raised { .. } => pgrx::warning!("pg_tock: alert: job {job}{name}: {what}"),
         Change::Recovered { why: Recovery::Recovered, .. } => {
             pgrx::log!("pg_tock: recovered: job {job}{name}: {what}");

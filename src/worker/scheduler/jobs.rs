@@ -467,7 +467,7 @@ fn definition(row: &JobRow, policy: Option<&str>) -> String {
     format!("{}|{}|{}|{}", row.active, ascii(zone), ascii(policy), ascii(&row.schedule))
 }
 
-pub(super) fn options(row: &JobRow) -> Result<Stored, String> {
+fn options(row: &JobRow) -> Result<Stored, String> {
     let Some(text) = &row.options else { return Ok(Stored::default()) };
     serde_json::from_str(text)
         .map_err(|error| format!("the options of job {} cannot be read: {error}", row.id))

@@ -390,6 +390,9 @@ impl Scheduler {
                 self.ask_dry_runs_again(|_| true);
             }
             self.requests_at = Some(time::now());
+            if self.alerts.is_needed() {
+                self.database.changes.push_everything();
+            }
         }
         if Rules::now() != self.rules {
             // schedules mean something else now

@@ -83,7 +83,11 @@ impl Scheduler {
             }
             let watched = Watched::of(&row);
             let taken = self.jobs.take(row, cursor, now);
-            self.watch_job(id, watched, now);
+            let until = match &taken {
+                Taken::Job { spec, .. } => Some(spec.paused_until),
+                Taken::Refused => None,
+            };
+            self.watch_job(id, &watched, until, now);
             match taken {
                 Taken::Job { spec, after, fresh } if fresh || self.unknown.contains(&id) => {
                     puts.0.push(Fresh { spec, after });
