@@ -29,11 +29,11 @@ use crate::shmem::keeper::Chore;
 /// How long to wait before trying again what could not be read or written.
 const RETRY: i64 = Timestamp::SECOND / 10;
 
-/// How many jobs' pasts are read between two looks at what is due: some milliseconds' worth.
-const PASTS: usize = 50;
-
-/// Most events that are written in one turn.
-const AT_ONCE: usize = 16;
+/// How many jobs' pasts are read in one turn, and how many events written: some milliseconds' worth each,
+/// and how long to leave the time to runs after that.
+const PASTS: usize = 100;
+const AT_ONCE: usize = 32;
+const REST: i64 = Timestamp::SECOND / 50;
 
 /// How long starts and ends of runs wait for others to be sent with.
 const COMPANY: i64 = Timestamp::SECOND / 10;
@@ -156,6 +156,16 @@ impl Alerts {
         }
     }
 
+    /// Notes what has happened to alerts, to be written.
+    fn note_events(&mut self, now: Timestamp) {
+        let events = self.book.take_events();
+        self.noted.extend(events.into_iter().map(|event| Noted { event, at: now }));
+        while self.noted.len() > MOST {
+            self.noted.pop_front();
+            pgrx::log!("pg_tock: alerts could not be written for so long that one was given up");
+        }
+    }
+
     /// Whether jobs have rules.
     pub(super) fn is_needed(&self) -> bool {
         !self.book.is_empty()
@@ -271,17 +281,36 @@ impl Scheduler {
 
     /// Looks what time has brought, and writes what there is to write.
     pub(super) fn look_at_alerts(&mut self) {
+        if !(self.alerts.is_needed() || self.alerts.has_work() || self.alerts.runs_at.is_some()) {
+            return;
+        }
         let steady = monotonic();
         self.verify_overdue(steady);
         let now = time::now();
         self.alerts.book.pass(now, steady);
+        self.alerts.note_events(now);
         let runs = self.alerts.runs_at.is_some_and(|at| at <= now);
-        if !(runs || self.alerts.has_work()) || self.alerts.retry_at.is_some_and(|at| at > now) {
+        let rests = self.alerts.retry_at.is_some_and(|at| at > now && at.since(now) <= RETRY);
+        if rests || !(runs || self.alerts.has_work()) {
             return;
         }
-        self.alerts.retry_at = None;
-        if !(self.load_open_alerts() && self.read_pasts(now) && self.write_alerts(now)) {
-            self.alerts.retry_at = Some(now.plus(RETRY));
+        let done = self.load_open_alerts()
+            && self.read_pasts(now)
+            && (self.alerts.noted.is_empty() || self.write_some())
+            && self.write_runs(now);
+        self.alerts.retry_at = Some(now.plus(if done { REST } else { RETRY }));
+    }
+
+    /// Writes all that is known. False if something has to wait.
+    pub(super) fn flush_alerts(&mut self) -> bool {
+        loop {
+            let before = self.alerts.noted.len();
+            self.alerts.retry_at = None;
+            self.look_at_alerts();
+            let left = self.alerts.noted.len();
+            if left == 0 || left == before {
+                return left == 0;
+            }
         }
     }
 
@@ -354,23 +383,14 @@ impl Scheduler {
             for ended in &mut past.runs {
                 ended.will_retry |= self.records.decided().follows(ended.run);
             }
+            // What was pruned has been covered, and that is kept.
+            past.last_success = self.jobs.covered(job);
             self.alerts.book.remember(job, &past, now, steady);
         }
         true
     }
 
-    /// Writes what happened to alerts, calls handlers, and hands over what is to be sent.
-    fn write_alerts(&mut self, now: Timestamp) -> bool {
-        let events = self.alerts.book.take_events();
-        self.alerts.noted.extend(events.into_iter().map(|event| Noted { event, at: now }));
-        while self.alerts.noted.len() > MOST {
-            self.alerts.noted.pop_front();
-            pgrx::log!("pg_tock: alerts could not be written for so long that one was given up");
-        }
-        // The rest is for the next turn, after whatever is due.
-        (self.alerts.noted.is_empty() || self.write_some()) && self.write_runs(now)
-    }
-
+    /// Writes some of what happened to alerts, and calls handlers. The rest is for another turn.
     fn write_some(&mut self) -> bool {
         // One that raises an ERROR is found by going on alone.
         let most = if self.alerts.tries > 0 { 1 } else { AT_ONCE };

@@ -434,8 +434,8 @@ impl Scheduler {
         }
         self.act(now);
         self.note_moves();
-        self.look_at_alerts();
-        self.records.flush_all(self.oldest_run())
+        let alerts = self.flush_alerts();
+        self.records.flush_all(self.oldest_run()) && alerts
     }
 
     /// Lets go of the database: executors leave after the run they have, what waits is written.

@@ -375,7 +375,7 @@ impl Model {
                     || ends
                         .by_ref()
                         .take_while(|end| !fast(end))
-                        .any(|end| end.lasted >= rules.slower)
+                        .any(|end| end.outcome != Outcome::Crashed && end.lasted >= rules.slower)
             }
             Rule::Stuck => false,
             Rule::Absent => {

@@ -154,7 +154,9 @@ impl Watch {
             self.counted = (self.counted + 1).min(WINDOW);
         }
         let slower = self.terms.rules.slower;
-        if slower > 0 && ended.lasted >= slower {
+        // One that the server died under ends when that is found out.
+        let timed = ended.outcome != Outcome::Crashed;
+        if slower > 0 && timed && ended.lasted >= slower {
             self.slowest = self.slowest.max(ended.lasted);
         } else if succeeded {
             self.slowest = 0;
