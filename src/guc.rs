@@ -4,6 +4,7 @@
 //! descriptions, so that a postgresql.conf written for pg_cron works unchanged. Callers never see
 //! a [`GucSetting`].
 
+pub(crate) mod alerts;
 pub(crate) mod defaults;
 pub(crate) mod http;
 pub(crate) mod retention;
@@ -93,6 +94,7 @@ pub(crate) fn init() {
     init_own();
     defaults::init();
     retention::init();
+    alerts::init();
     http::init();
     secrets::init();
     crate::exec::context::define();

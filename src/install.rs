@@ -31,9 +31,14 @@ extension_sql_file!(
     requires = ["http_tables"]
 );
 extension_sql_file!(
+    "../sql/install/26_alert_tables.sql",
+    name = "alert_tables",
+    requires = ["keeper_tables"]
+);
+extension_sql_file!(
     "../sql/install/30_functions.sql",
     name = "functions",
-    requires = ["keeper_tables"]
+    requires = ["alert_tables"]
 );
 extension_sql_file!(
     "../sql/install/31_inside_functions.sql",
@@ -74,7 +79,12 @@ extension_sql_file!("../sql/install/50_views.sql", name = "views", requires = ["
 extension_sql_file!("../sql/install/51_statistics.sql", name = "statistics", requires = ["views"]);
 extension_sql_file!("../sql/install/53_report.sql", name = "report", requires = ["statistics"]);
 extension_sql_file!("../sql/install/54_metrics.sql", name = "metrics", requires = ["report"]);
-extension_sql_file!("../sql/install/55_health.sql", name = "health", requires = ["metrics"]);
+extension_sql_file!(
+    "../sql/install/55_alert_views.sql",
+    name = "alert_views",
+    requires = ["metrics"]
+);
+extension_sql_file!("../sql/install/55_health.sql", name = "health", requires = ["alert_views"]);
 extension_sql_file!("../sql/install/56_monitor.sql", name = "monitor", requires = ["health"]);
 extension_sql_file!("../sql/install/60_http.sql", name = "http", requires = ["monitor"]);
 extension_sql_file!("../sql/install/61_secrets.sql", name = "secrets", requires = ["http"]);

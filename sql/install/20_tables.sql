@@ -116,7 +116,7 @@ COMMENT ON COLUMN cron.job_run_details.end_time IS 'when it ended; NULL while it
 COMMENT ON COLUMN cron.job_run_details.jobname IS 'name of the job, as it was then';
 COMMENT ON COLUMN cron.job_run_details.scheduled_for IS 'the occurrence: the instant the run was due, without jitter';
 COMMENT ON COLUMN cron.job_run_details.attempt IS 'which attempt at this occurrence, from 1';
-COMMENT ON COLUMN cron.job_run_details.trigger IS 'why it ran: schedule, manual, retry, catch_up, backfill, startup or dependency';
+COMMENT ON COLUMN cron.job_run_details.trigger IS 'why it ran: schedule, manual, retry, catch_up, backfill, startup, dependency or alert';
 COMMENT ON COLUMN cron.job_run_details.outcome IS 'how it ended: succeeded, failed, timeout, cancelled or crashed; NULL while it is under way';
 COMMENT ON COLUMN cron.job_run_details.reason IS 'why it ended so, where the outcome alone does not say';
 COMMENT ON COLUMN cron.job_run_details.guarantee IS 'what the run''s effects can rely on: exactly_once, at_most_once or at_least_once';

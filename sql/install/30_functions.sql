@@ -205,7 +205,12 @@ CREATE FUNCTION cron.create_job(
     session text DEFAULT NULL,
     stuck_after interval DEFAULT NULL,
     keep_runs int DEFAULT NULL,
-    keep_days int DEFAULT NULL)
+    keep_days int DEFAULT NULL,
+    alert_after_failures int DEFAULT NULL,
+    alert_if_slower interval DEFAULT NULL,
+    alert_if_absent interval DEFAULT NULL,
+    alert_below_success double precision DEFAULT NULL,
+    alert_job text DEFAULT NULL)
 RETURNS bigint
 LANGUAGE sql
 RETURN cron.create_job(pg_catalog.jsonb_build_object(
@@ -242,8 +247,13 @@ RETURN cron.create_job(pg_catalog.jsonb_build_object(
     'session', session,
     'stuck_after', stuck_after,
     'keep_runs', keep_runs,
-    'keep_days', keep_days));
-COMMENT ON FUNCTION cron.create_job(text, text, text, text, text, boolean, text, interval, int, interval, double precision, interval, text, boolean, text, int, text, interval, text, interval, text, text[], text[], text, text[], int, text, jsonb, text[], text, text, interval, int, int)
+    'keep_days', keep_days,
+    'alert_after_failures', alert_after_failures,
+    'alert_if_slower', alert_if_slower,
+    'alert_if_absent', alert_if_absent,
+    'alert_below_success', alert_below_success,
+    'alert_job', alert_job));
+COMMENT ON FUNCTION cron.create_job(text, text, text, text, text, boolean, text, interval, int, interval, double precision, interval, text, boolean, text, int, text, interval, text, interval, text, text[], text[], text, text[], int, text, jsonb, text[], text, text, interval, int, int, int, interval, interval, double precision, text)
     IS 'create a job, or replace the owner''s job of that name; NULL is an option''s default; returns the job''s id';
 
 CREATE FUNCTION cron.set_job(job bigint, options jsonb)

@@ -133,7 +133,7 @@ COMMENT ON COLUMN cron.running.username IS 'the role it runs as';
 COMMENT ON COLUMN cron.running.scheduled_for IS 'the occurrence: the instant it was due';
 COMMENT ON COLUMN cron.running.started_at IS 'when it started';
 COMMENT ON COLUMN cron.running.elapsed IS 'how long it has been running';
-COMMENT ON COLUMN cron.running.trigger IS 'why it runs: schedule, manual, retry, catch_up, backfill, startup or dependency';
+COMMENT ON COLUMN cron.running.trigger IS 'why it runs: schedule, manual, retry, catch_up, backfill, startup, dependency or alert';
 COMMENT ON COLUMN cron.running.attempt IS 'which attempt at this occurrence, from 1';
 COMMENT ON COLUMN cron.running.progress IS 'how much it has done, in percent, as it said with cron.heartbeat';
 COMMENT ON COLUMN cron.running.note IS 'what it noted with cron.heartbeat';
@@ -172,7 +172,7 @@ COMMENT ON COLUMN cron.recent_runs.scheduled_for IS 'the occurrence: the instant
 COMMENT ON COLUMN cron.recent_runs.start_time IS 'when it started';
 COMMENT ON COLUMN cron.recent_runs.end_time IS 'when it ended; NULL while it is under way';
 COMMENT ON COLUMN cron.recent_runs.duration IS 'how long it took, or has been taking';
-COMMENT ON COLUMN cron.recent_runs.trigger IS 'why it ran: schedule, manual, retry, catch_up, backfill, startup or dependency';
+COMMENT ON COLUMN cron.recent_runs.trigger IS 'why it ran: schedule, manual, retry, catch_up, backfill, startup, dependency or alert';
 COMMENT ON COLUMN cron.recent_runs.attempt IS 'which attempt at this occurrence, from 1';
 COMMENT ON COLUMN cron.recent_runs.return_message IS 'what the command returned, or its error';
 COMMENT ON COLUMN cron.recent_runs.database IS 'the database it ran in';
@@ -216,7 +216,7 @@ COMMENT ON COLUMN cron.failed_runs.scheduled_for IS 'the occurrence: the instant
 COMMENT ON COLUMN cron.failed_runs.start_time IS 'when it started';
 COMMENT ON COLUMN cron.failed_runs.end_time IS 'when it ended';
 COMMENT ON COLUMN cron.failed_runs.duration IS 'how long it took';
-COMMENT ON COLUMN cron.failed_runs.trigger IS 'why it ran: schedule, manual, retry, catch_up, backfill, startup or dependency';
+COMMENT ON COLUMN cron.failed_runs.trigger IS 'why it ran: schedule, manual, retry, catch_up, backfill, startup, dependency or alert';
 COMMENT ON COLUMN cron.failed_runs.attempt IS 'which attempt at this occurrence, from 1';
 COMMENT ON COLUMN cron.failed_runs.database IS 'the database it ran in';
 COMMENT ON COLUMN cron.failed_runs.username IS 'the role it ran as';

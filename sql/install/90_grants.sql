@@ -11,6 +11,7 @@ GRANT SELECT ON SEQUENCE cron.runid_seq TO PUBLIC;
 -- Row security narrows these to the reader's own jobs; only the scheduler writes them.
 GRANT SELECT ON TABLE cron.job_state, cron.job_stat, cron.job_skip, cron.run_request TO PUBLIC;
 GRANT SELECT ON TABLE cron.job_stat_hour, cron.job_stat_day TO PUBLIC;
+GRANT SELECT ON TABLE cron.alert, cron.alerts TO PUBLIC;
 -- Everybody reads calendars and queues; they are changed by functions, or with rights an administrator grants.
 GRANT SELECT ON TABLE cron.calendar, cron.calendar_date, cron.queue TO PUBLIC;
 GRANT SELECT ON TABLE cron.jobs, cron.upcoming, cron.running, cron.recent_runs, cron.failed_runs, cron.job_stats, cron.dead_letters TO PUBLIC;

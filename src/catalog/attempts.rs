@@ -24,7 +24,7 @@ macro_rules! unfollowed {
               d.end_time, EXISTS (SELECT FROM cron.job_run_details o \
                WHERE o.jobid OPERATOR(pg_catalog.=) d.jobid \
                 AND o.scheduled_for OPERATOR(pg_catalog.=) d.scheduled_for \
-                AND o.trigger OPERATOR(pg_catalog.=) ANY (ARRAY['manual', 'backfill']) OFFSET 0), \
+                AND o.trigger OPERATOR(pg_catalog.=) ANY (ARRAY['manual', 'backfill', 'alert']) OFFSET 0), \
               d.http OPERATOR(pg_catalog.->) 'transient' OPERATOR(pg_catalog.=) 'true'::pg_catalog.jsonb, \
               d.runid ",
             $from,
@@ -57,8 +57,9 @@ const UNFOLLOWED: [&str; 2] = [
 ];
 
 const ASK: &str = "INSERT INTO cron.run_request \
-     (jobid, scheduled_for, attempt, trigger, requested_by, not_before) \
-     SELECT j.jobid, $2, $3, 'retry', NULL, $4 FROM cron.job j \
+     (jobid, scheduled_for, attempt, trigger, requested_by, not_before, alert) \
+     SELECT j.jobid, $2, $3, 'retry', NULL, $4, (SELECT q.alert FROM cron.run_request q \
+       WHERE q.runid OPERATOR(pg_catalog.=) $5) FROM cron.job j \
      WHERE j.jobid OPERATOR(pg_catalog.=) $1 AND NOT EXISTS (SELECT FROM cron.job_run_details d \
        WHERE d.jobid OPERATOR(pg_catalog.=) $1 AND d.scheduled_for OPERATOR(pg_catalog.=) $2 \
         AND (d.attempt OPERATOR(pg_catalog.>=) $3 OR d.status OPERATOR(pg_catalog.=) 'succeeded') \
@@ -136,11 +137,12 @@ fn read(row: &SpiHeapTupleData<'_>) -> Result<Option<Unfollowed>, spi::Error> {
 /// is gone. Otherwise the id of its run.
 pub(crate) fn ask(retry: &Retry) -> Result<Option<RunId>, spi::Error> {
     let stamp = |at: Timestamp| TimestampWithTimeZone::try_from(to_pg(at)).ok();
-    let args: [DatumWithOid<'_>; 4] = [
+    let args: [DatumWithOid<'_>; 5] = [
         retry.job.0.into(),
         stamp(retry.scheduled_for).into(),
         retry.attempt.cast_signed().into(),
         stamp(retry.at).into(),
+        retry.after.0.into(),
     ];
     Spi::connect_mut(|client| {
         let rows = client.update(ASK, None, &args)?;

@@ -5,6 +5,7 @@
 //! any `search_path`.
 
 pub(crate) mod advise;
+pub(crate) mod alert;
 pub(crate) mod attempts;
 pub(crate) mod backfill;
 pub(crate) mod calendar;

@@ -118,7 +118,7 @@ pub(crate) fn stored(job: &str) -> String {
 
 /// Whether the scheduler finds the option among the others, rather than by itself.
 fn is_stored(option: &Spec) -> bool {
-    const APART: [&str; 11] = [
+    const APART: [&str; 12] = [
         "schedule",
         "command",
         "database",
@@ -130,6 +130,7 @@ fn is_stored(option: &Spec) -> bool {
         "description",
         "keep_runs",
         "keep_days",
+        "alert_job",
     ];
     !APART.contains(&option.name)
 }

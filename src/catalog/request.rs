@@ -25,14 +25,14 @@ macro_rules! requests {
                SELECT FROM cron.job_run_details d \
                WHERE d.jobid OPERATOR(pg_catalog.=) r.jobid \
                 AND d.scheduled_for OPERATOR(pg_catalog.=) r.scheduled_for \
-                AND d.trigger OPERATOR(pg_catalog.=) ANY (ARRAY['manual', 'backfill']) OFFSET 0), \
+                AND d.trigger OPERATOR(pg_catalog.=) ANY (ARRAY['manual', 'backfill', 'alert']) OFFSET 0), \
               r.attempt OPERATOR(pg_catalog.>) 1 AND EXISTS ( \
                SELECT FROM cron.job_run_details d \
                WHERE d.jobid OPERATOR(pg_catalog.=) r.jobid \
                 AND d.scheduled_for OPERATOR(pg_catalog.=) r.scheduled_for \
                 AND d.outcome OPERATOR(pg_catalog.=) 'crashed' OFFSET 0), \
               pg_catalog.convert_to(c.reason, pg_catalog.getdatabaseencoding()), \
-              pg_catalog.convert_to(r.http::pg_catalog.text, 'UTF8'), r.force \
+              pg_catalog.convert_to(r.http::pg_catalog.text, 'UTF8'), r.force, r.alert::pg_catalog.text \
              FROM cron.run_request r LEFT JOIN cron.run_cancel c \
               ON c.runid OPERATOR(pg_catalog.=) r.runid WHERE ",
             $where,
@@ -86,6 +86,8 @@ pub(crate) struct Request {
     pub(crate) taken_back: Option<Vec<u8>>,
     /// It is to run whatever keeps its job from running.
     pub(crate) force: bool,
+    /// The alert it is to handle, as JSON in ASCII.
+    pub(crate) alert: Option<String>,
 }
 
 /// All requests whose runs are not over, oldest first. In a transaction, as every function here.
@@ -127,6 +129,7 @@ fn read(row: &SpiHeapTupleData<'_>) -> Result<Request, spi::Error> {
         taken_back: row.get::<Vec<u8>>(11)?,
         http: row.get::<Vec<u8>>(12)?.map(|json| String::from_utf8_lossy(&json).into_owned()),
         force: row.get(13)?.unwrap_or(false),
+        alert: row.get(14)?,
     })
 }
 

@@ -49,7 +49,7 @@ const RECORDED: &str = "SELECT u.jobid, d.scheduled_for, d.covered FROM \
        AS u (jobid, since) \
      CROSS JOIN LATERAL (SELECT r.scheduled_for, \
        pg_catalog.bool_or(r.status OPERATOR(pg_catalog.=) 'succeeded') AND NOT pg_catalog.bool_or( \
-        r.trigger OPERATOR(pg_catalog.=) ANY (ARRAY['manual', 'backfill'])) AS covered \
+        r.trigger OPERATOR(pg_catalog.=) ANY (ARRAY['manual', 'backfill', 'alert'])) AS covered \
       FROM cron.job_run_details r \
       WHERE r.jobid OPERATOR(pg_catalog.=) u.jobid \
        AND r.scheduled_for OPERATOR(pg_catalog.>) u.since GROUP BY r.scheduled_for) AS d \

@@ -10,6 +10,7 @@ use core::fmt::Write;
 use core::sync::atomic::{AtomicBool, Ordering};
 use std::ffi::CString;
 
+use pg_tock_core::alert::MOST_BYTES;
 use pg_tock_core::time::Timestamp;
 use pg_tock_core::wire::RunOrder;
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, pg_sys};
@@ -24,12 +25,12 @@ use crate::shmem::slots::{CurrentRun, Slot};
 type Setting = GucSetting<Option<CString>>;
 
 macro_rules! context_settings {
-    ($($variable:ident $hook:ident $name:literal $short:literal $show:expr;)+) => {
+    ($($variable:ident $hook:ident $name:literal $short:literal $shown:expr;)+) => {
         $(
             static $variable: Setting = Setting::new(Some(c""));
 
             unsafe extern "C-unwind" fn $hook() -> *const c_char {
-                show($show)
+                $shown
             }
         )+
 
@@ -51,18 +52,34 @@ macro_rules! context_settings {
 }
 
 context_settings! {
+    ALERT show_alert c"cron.alert" c"The alert this run handles, as JSON."
+        alert();
     JOB_ID show_job_id c"cron.job_id" c"The job whose run this is."
-        |run, text| number(text, run.job.0);
+        show(|run, text| number(text, run.job.0));
     RUN_ID show_run_id c"cron.run_id" c"The id of this run."
-        |run, text| number(text, run.run.0);
+        show(|run, text| number(text, run.run.0));
     SCHEDULED_FOR show_scheduled_for c"cron.scheduled_for" c"The instant this run was due at."
-        |run, text| instant(text, run.scheduled_for);
+        show(|run, text| instant(text, run.scheduled_for));
     ATTEMPT show_attempt c"cron.attempt" c"Which attempt at its occurrence this run is, from 1."
-        |run, text| number(text, run.attempt.into());
+        show(|run, text| number(text, run.attempt.into()));
     WINDOW_START show_window_start c"cron.window_start" c"The data this run is for is later than this."
-        |run, text| if let Some((start, _)) = run.window { instant(text, start) };
+        show(|run, text| if let Some((start, _)) = run.window { instant(text, start) });
     WINDOW_END show_window_end c"cron.window_end" c"The data this run is for ends here."
-        |run, text| if let Some((_, end)) = run.window { instant(text, end) };
+        show(|run, text| if let Some((_, end)) = run.window { instant(text, end) });
+}
+
+/// The alert that the run this process is part of handles, or nothing.
+fn alert() -> *const c_char {
+    static mut TEXT: [u8; MOST_BYTES + 1] = [0; MOST_BYTES + 1];
+    // SAFETY: one thread; Postgres copies the text before it asks for another.
+    let text = unsafe { &mut *(&raw mut TEXT) };
+    let running = mine::slot_of_leader().filter(|slot| slot.current().is_some());
+    let len = running
+        .map_or(0, |slot| text.get_mut(..MOST_BYTES).map_or(0, |room| slot.alert.copy(room)));
+    if let Some(end) = text.get_mut(len) {
+        *end = 0;
+    }
+    text.as_ptr().cast()
 }
 
 /// A value on its way out, with the NUL that ends it.

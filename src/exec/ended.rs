@@ -3,15 +3,16 @@
 use std::ffi::CStr;
 
 use pg_tock_core::cancel::Cause;
-use pg_tock_core::message::{ErrorFields, psql_error, result_message};
+use pg_tock_core::message::{ErrorFields, Failure, psql_error, result_message};
 use pg_tock_core::run::{Condition, Guarantee, Outcome};
 use pg_tock_core::time::Timestamp;
 use pg_tock_core::usage::Usage;
 use pg_tock_core::wire::{RunOrder, RunReport};
 
 use super::command::Progress;
-use crate::pg::raw;
+use crate::pg::text::{ServerText, for_message};
 use crate::pg::trap::{Interrupt, PgError};
+use crate::pg::{log, raw};
 use crate::shmem::left::Left;
 use crate::shmem::slots::Slot;
 
@@ -94,6 +95,25 @@ impl Ended {
             Outcome::Succeeded => format!("cron job {} completed: {}", order.job, self.message),
             outcome => format!("cron job {} {}: {}", order.job, outcome, self.message.trim_end()),
         }
+    }
+
+    /// Whether it is a run that did not succeed.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.has_begun() && self.outcome != Outcome::Succeeded
+    }
+
+    /// A line in the server log for a run that did not succeed.
+    pub(crate) fn log_failure(&self, order: &RunOrder<'_>) {
+        let name = order.job_name.map(|name| ServerText::new(name.to_bytes()).readable());
+        let failure = Failure {
+            job: order.job,
+            job_name: name.as_deref(),
+            run: order.run,
+            outcome: self.outcome,
+            sqlstate: self.sqlstate,
+            message: &self.message,
+        };
+        log::from_executor(self.sqlstate.unwrap_or(*b"00000"), &for_message(failure.line()));
     }
 
     /// The report of this run.

@@ -11,6 +11,8 @@ pub(crate) mod keys;
 pub(crate) mod letter;
 pub(crate) mod lock;
 pub(crate) mod locks;
+#[allow(ffi_unwind_calls)] // inside a guard
+pub(crate) mod log;
 pub(crate) mod mq;
 pub(crate) mod preload;
 pub(crate) mod process;

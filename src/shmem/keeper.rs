@@ -30,6 +30,8 @@ pub(crate) enum Chore {
     Prune = 1 << 0,
     /// Deletes statistics of hours and days that need not be kept any longer.
     Statistics = 1 << 1,
+    /// Sends events.
+    Notify = 1 << 2,
 }
 
 impl Chore {

@@ -9,6 +9,7 @@
 //! scheduler says of itself, `changes` carries news of changed
 //! jobs from COMMIT to the scheduler, `asks` those who wait for runs.
 
+pub(crate) mod alert;
 pub(crate) mod asks;
 pub(crate) mod cancel;
 pub(crate) mod changes;

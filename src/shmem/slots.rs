@@ -29,6 +29,7 @@ use pg_tock_core::run::Trigger;
 use pg_tock_core::time::{JobId, RunId, Timestamp};
 use pgrx::pg_sys;
 
+use super::alert::Alert;
 use super::cancel::{Asked, Cancel};
 use super::layout;
 use super::left::{Leaving, Left};
@@ -73,6 +74,8 @@ pub(crate) struct Slot {
     again: AtomicBool,
     /// The run is a question, and what it asks for is for another process to do.
     asks: AtomicBool,
+    /// The alert the run handles.
+    pub(crate) alert: Alert,
     /// What the run says about itself.
     pub(crate) progress: Progress,
     /// When the run began on the monotonic clock, and its limits; 0 = none.

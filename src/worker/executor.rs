@@ -217,6 +217,7 @@ fn serve(session: &Session, mut receiver: Receiver, mut sender: Sender) {
 fn obey(session: &Session, order: &RunOrder<'_>) -> Option<Ended> {
     context::begin(order);
     session.slot.only_asks(order.only_asks);
+    session.slot.alert.set(order.alert);
     let begun = session.slot.begin(&CurrentRun {
         job: order.job,
         run: order.run,
@@ -245,7 +246,9 @@ fn obey(session: &Session, order: &RunOrder<'_>) -> Option<Ended> {
         log_with_command(&line, order.command);
     }
     let ended = run::run(session, order);
-    if log {
+    if order.dry_run.is_none() && ended.has_failed() && guc::alerts::log_failures() {
+        ended.log_failure(order);
+    } else if log {
         let line = ended.log_line(order);
         log_with_command(&line, c"");
     }

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod advise;
+pub mod alert;
 pub mod cancel;
 pub mod diagnose;
 pub mod engine;

@@ -5,6 +5,10 @@
 
 use std::fmt::Write;
 
+use crate::quote::{cut, excerpt};
+use crate::run::Outcome;
+use crate::time::{JobId, RunId};
+
 /// An error as its fields.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ErrorFields<'a> {
@@ -98,6 +102,40 @@ pub fn result_message(tag: &str, rows: u64, returned_rows: bool, counts_rows: bo
     }
 }
 
+/// The most characters of an error that a line of the server log shows.
+const LOGGED: usize = 300;
+
+/// A run that did not succeed, for the server log.
+#[derive(Clone, Copy, Debug)]
+pub struct Failure<'a> {
+    /// The job.
+    pub job: JobId,
+    /// Its name, if it has one.
+    pub job_name: Option<&'a str>,
+    /// The run.
+    pub run: RunId,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The error's SQLSTATE, if it has one.
+    pub sqlstate: Option<[u8; 5]>,
+    /// `return_message` of the ledger.
+    pub message: &'a str,
+}
+
+impl Failure<'_> {
+    /// One line, which begins as pg_cron's do.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let Self { job, run, outcome, message, .. } = self;
+        let name = self.job_name.map(|name| format!(" of \"{}\"", excerpt(name)));
+        let name = name.unwrap_or_default();
+        let code = self.sqlstate.map(|code| format!(", SQLSTATE {}", code.escape_ascii()));
+        let code = code.unwrap_or_default();
+        let message = cut(message.lines().next().unwrap_or_default(), LOGGED);
+        format!("cron job {job} {outcome}: run {run}{name}{code}: {message}")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,6 +176,26 @@ mod tests {
         assert!(lines[1].starts_with("LINE 2: ...xxx"), "{text}");
         let caret = lines[2].chars().position(|c| c == '^').unwrap();
         assert_eq!(lines[1].chars().nth(caret), Some('n'), "{text}");
+    }
+
+    #[test]
+    fn failures_are_one_line() {
+        let failure = Failure {
+            job: JobId(7),
+            job_name: Some("night\nly"),
+            run: RunId(42),
+            outcome: Outcome::Failed,
+            sqlstate: Some(*b"22012"),
+            message: "ERROR:  division by zero\nDETAIL:  none\n",
+        };
+        assert_eq!(
+            failure.line(),
+            "cron job 7 failed: run 42 of \"night\\nly\", SQLSTATE 22012: ERROR:  division by zero"
+        );
+        let message = "x".repeat(1_000);
+        let bare = Failure { job_name: None, sqlstate: None, message: &message, ..failure };
+        assert!(bare.line().starts_with("cron job 7 failed: run 42: xxx"));
+        assert!(bare.line().ends_with("x\u{2026}") && bare.line().len() < 400);
     }
 
     #[test]

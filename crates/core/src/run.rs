@@ -84,6 +84,8 @@ words! {
         Startup = 5 "startup",
         /// The jobs it waits for have run.
         Dependency = 6 "dependency",
+        /// An alert was raised, or is over, and the job handles it.
+        Alert = 7 "alert",
     }
 }
 
@@ -93,6 +95,12 @@ impl Trigger {
     #[must_use]
     pub const fn is_nominal(self) -> bool {
         matches!(self, Self::Schedule | Self::CatchUp | Self::Dependency)
+    }
+
+    /// Whether the run was asked for, apart from the schedule.
+    #[must_use]
+    pub const fn is_asked_for(self) -> bool {
+        matches!(self, Self::Manual | Self::Backfill | Self::Alert)
     }
 }
 
@@ -207,7 +215,16 @@ mod tests {
         let names = |all: &[Trigger]| all.iter().map(|t| t.as_str()).collect::<Vec<_>>();
         assert_eq!(
             names(Trigger::ALL),
-            ["schedule", "manual", "retry", "catch_up", "backfill", "startup", "dependency"]
+            [
+                "schedule",
+                "manual",
+                "retry",
+                "catch_up",
+                "backfill",
+                "startup",
+                "dependency",
+                "alert"
+            ]
         );
         let names = Outcome::ALL.iter().map(ToString::to_string).collect::<Vec<_>>();
         assert_eq!(names, ["succeeded", "failed", "timeout", "cancelled", "crashed"]);

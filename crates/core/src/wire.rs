@@ -83,6 +83,8 @@ pub struct RunOrder<'a> {
     pub only_asks: bool,
     /// The role that asked for it.
     pub requested_by: Option<&'a CStr>,
+    /// The alert it is to handle, as JSON in ASCII.
+    pub alert: Option<&'a str>,
     /// A boolean expression; if it is not true the command does not run.
     pub run_if: Option<&'a str>,
     /// How long the run may take, in microseconds.
@@ -107,6 +109,7 @@ impl<'a> RunOrder<'a> {
         let command_len = check_len("command", self.command.count_bytes())?;
         let settings_len = check_text("settings", self.settings.unwrap_or_default())?;
         let condition_len = check_text("run_if", self.run_if.unwrap_or_default())?;
+        let alert_len = check_text("alert", self.alert.unwrap_or_default())?;
         let asker = self.requested_by.unwrap_or_default();
         let asker_len = check_len("requested_by", asker.count_bytes())?;
         let texts = self.job_name.map_or(0, CStr::count_bytes) + self.command.count_bytes();
@@ -134,6 +137,7 @@ impl<'a> RunOrder<'a> {
         }
         out.push(u8::from(self.only_asks));
         put_optional_text(out, self.requested_by.map(CStr::to_bytes), asker_len);
+        put_optional_text(out, self.alert.map(str::as_bytes), alert_len);
         put_optional_text(out, self.run_if.map(str::as_bytes), condition_len);
         for limit in [self.timeout, self.stuck_after] {
             out.push(u8::from(limit.is_some()));
@@ -173,6 +177,7 @@ impl<'a> RunOrder<'a> {
             dry_run: if reader.flag("dry_run")? { Some(reader.u32()?) } else { None },
             only_asks: reader.flag("only_asks")?,
             requested_by: reader.optional_c_text("requested_by")?,
+            alert: reader.optional_text("alert")?,
             run_if: reader.optional_text("run_if")?,
             timeout: if reader.flag("timeout")? { Some(reader.i64()?) } else { None },
             stuck_after: if reader.flag("stuck_after")? { Some(reader.i64()?) } else { None },

@@ -9,6 +9,7 @@
 //! in [`Keeper::new`]. Whoever finds that there is something to do calls `Scheduler::want_kept`, or
 //! `want` of the database's entry and wakes its scheduler.
 
+mod notify;
 mod prune;
 mod statistics;
 
@@ -61,7 +62,6 @@ pub(super) enum Batch {
     /// There is more to do, after a rest that is the longer the longer this batch took.
     More,
     /// There is more to do, and others wait for it.
-    #[allow(dead_code, reason = "for chores that somebody waits for")]
     MoreAtOnce,
     /// Something is in the way, such as a lock: the same again in a while.
     Later,
@@ -149,8 +149,9 @@ impl Keeper {
         Self {
             database,
             tasks: vec![
-                task(Chore::Prune, Box::new(prune::Prune::new(&database.keeper.pruned))),
                 task(Chore::Statistics, Box::<statistics::Statistics>::default()),
+                task(Chore::Notify, Box::new(notify::Notify)),
+                task(Chore::Prune, Box::new(prune::Prune::new(&database.keeper.pruned))),
             ],
             busy_at: time::now(),
         }

@@ -221,6 +221,7 @@ impl Scheduler {
             self.records.take_back(current.run);
         }
         self.asked.by.remove(&current.run);
+        self.alerts.not_run(&current);
         if self.requests.remove(job, current.run) {
             self.retries.forget(current.run);
             self.records.answered(current.run);

@@ -168,7 +168,7 @@ impl Scheduler {
 /// Lets jobs go on that wait for a run: what is not tried again has failed for good.
 pub(super) fn settle(engine: &mut Engine, run: &Occurrence, how: Settled) {
     // A run by hand is for no instant of the schedule.
-    if !matches!(run.trigger, Trigger::Manual | Trigger::Startup) {
+    if !matches!(run.trigger, Trigger::Manual | Trigger::Startup | Trigger::Alert) {
         engine.settled(run.job, run.scheduled_for, how);
     }
 }

@@ -152,6 +152,7 @@ pub(super) fn last_will(
         error: None,
         cause: None,
         reason: None,
+        logged: false,
         http: None,
     };
     if let Some(left) = slot.left() {
@@ -159,6 +160,7 @@ pub(super) fn last_will(
         (end.outcome, end.cause) = (left.outcome, left.cause);
         end.again = left.outcome == Outcome::Succeeded && slot.wants_again();
         end.guarantee = left.guarantee;
+        end.logged = true;
         end.ended_at = left.ended_at;
         (end.row_count, end.usage) = (left.row_count, left.usage);
         end.sqlstate = Some(sqlstate).filter(|code| code != b"00000");
@@ -220,6 +222,7 @@ pub(super) fn end_of(bytes: &[u8]) -> Option<End> {
         error: report.error_json.map(str::to_owned),
         cause: report.cause,
         reason: (report.condition == Condition::Failed).then(|| CONDITION.as_bytes().to_vec()),
+        logged: true,
         http: None,
     })
 }

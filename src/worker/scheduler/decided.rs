@@ -140,6 +140,11 @@ impl Decided {
         waits
     }
 
+    /// Whether another attempt follows a run, and has no request yet.
+    pub(super) fn follows(&self, run: RunId) -> bool {
+        self.followed.contains(&run)
+    }
+
     /// Whether the request of a run is to go, and waits for that.
     pub(super) fn is_kept(&self, run: RunId) -> bool {
         self.kept.contains(&run)

@@ -91,9 +91,14 @@ impl Http {
         [retry_at, self.told_retry_at, self.link.next_look()].into_iter().flatten().min()
     }
 
+    /// A run that was handed over.
+    pub(super) fn sent(&self, run: RunId) -> Option<&HttpRun> {
+        self.by_run.get(&run).and_then(|id| self.runs.get(id))
+    }
+
     /// Somebody wants a run to end. False if it was not handed over.
     pub(super) fn want_end(&self, run: RunId, reason: &[u8]) -> bool {
-        let sent = self.by_run.get(&run).and_then(|id| self.runs.get(id));
+        let sent = self.sent(run);
         if let Some(sent) = sent {
             sent.slot.want_end(run, Cause::Requested, reason);
         }
@@ -360,11 +365,14 @@ impl Scheduler {
         };
         for claim in claims {
             let Claim { id, current, index, slot, retries, secrets, .. } = claim;
-            let order = Order { slot: index, current: &current, retries, flush_lsn, secrets };
+            let alert = self.alerts.call_of(&current.occurrence);
+            let order =
+                Order { slot: index, current: &current, retries, flush_lsn, alert, secrets };
             if let Some(order) = order.encode(self.oid) {
                 self.http.link.push(slot, order);
             }
             let link = self.http.link.number();
+            self.alerts.began(&current, true);
             let run = HttpRun { current, slot, retries, link, told: false };
             self.http.insert(id, run);
         }

@@ -47,6 +47,7 @@ pub(super) fn last_will(run: &HttpRun, now: Timestamp) -> End {
         error: None,
         cause: run.slot.cause().filter(|_| cancelled),
         reason: run.slot.reason().filter(|_| cancelled).or(Some(ENDED.as_bytes().to_vec())),
+        logged: false,
         http: Some(Box::new(HttpAnswer {
             status: ending.and_then(|ending| ending.http_status),
             transient: true,
@@ -76,6 +77,7 @@ pub(super) fn end_of(report: HttpReport, run: &HttpRun) -> End {
         error: None,
         cause,
         reason,
+        logged: false,
         http: Some(Box::new(HttpAnswer {
             status: report.http_status,
             response: report.response,

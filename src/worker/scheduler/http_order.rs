@@ -1,5 +1,7 @@
 //! The order of one HTTP run, as the worker gets it.
 
+use std::rc::Rc;
+
 use pg_tock_core::http::wire::{HttpOrder, SealedSecret};
 use pg_tock_core::run::Overlap;
 use pgrx::pg_sys;
@@ -20,6 +22,8 @@ pub(super) struct Order<'a> {
     pub(super) retries: bool,
     /// Up to where WAL has to be on disk before anything is sent.
     pub(super) flush_lsn: u64,
+    /// The alert to handle.
+    pub(super) alert: Option<Rc<str>>,
     pub(super) secrets: Vec<SealedSecret>,
 }
 
@@ -32,7 +36,7 @@ pub(super) fn timeout(job: &Job) -> u64 {
 impl Order<'_> {
     /// The message for the worker; None for a job that is none of HTTP.
     pub(super) fn encode(self, database: u32) -> Option<Vec<u8>> {
-        let Self { slot, current, retries, flush_lsn, secrets } = self;
+        let Self { slot, current, retries, flush_lsn, alert, secrets } = self;
         let job = &current.job;
         let http = job.http.as_deref()?;
         let name = job.name.as_deref().unwrap_or_default();
@@ -56,7 +60,7 @@ impl Order<'_> {
             body: http.body.clone(),
             expect_status: http.expect_status.clone(),
             follow_redirects: http.follow_redirects,
-            alert: None,
+            alert: alert.as_deref().map(str::to_owned),
             secrets,
             timeout: timeout(job),
             max_wait: own.unwrap_or(MAX_WAIT),

@@ -70,6 +70,11 @@ impl Job {
         self.options.as_deref() == row.options.as_deref()
     }
 
+    /// When the present definition came into force.
+    pub(super) const fn since(&self) -> Timestamp {
+        self.since
+    }
+
     /// Whether an occurrence of it may be tried again.
     pub(crate) fn retries(&self) -> bool {
         self.policy.retry.max_attempts > 1

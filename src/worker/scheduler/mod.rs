@@ -5,6 +5,7 @@
 //! holds no snapshot and no transaction while it sleeps, waits for no lock, and does nothing at
 //! all while nothing is due.
 
+mod alerts;
 mod arrivals;
 mod asked;
 mod asks;
@@ -137,6 +138,7 @@ struct Scheduler {
     /// Worker slots the engine was told of.
     slots: u32,
     retries: retries::Retries,
+    alerts: alerts::Alerts,
     http: http::Http,
     actions: Vec<Action>,
     /// Room for a list of executors.
@@ -245,6 +247,7 @@ impl Scheduler {
             rest_until: None,
             slots: 0,
             retries: retries::Retries::default(),
+            alerts: alerts::Alerts::default(),
             http: http::Http::default(),
             actions: Vec::new(),
             ids: Vec::new(),
@@ -336,6 +339,7 @@ impl Scheduler {
             self.catch_up(now);
             self.records.flush(now, self.oldest_run());
             self.take_retries();
+            self.look_at_alerts();
             self.look_after_keeper(now);
         }
         self.write_wanted(now);
@@ -348,6 +352,7 @@ impl Scheduler {
         let names = self.jobs.company.next_look();
         let given_up = self.asked.next_look();
         let earlier = self.next_catch_up();
+        let alerts = if self.installed { self.alerts.next_look() } else { None };
         let nexts = [
             engine,
             executors,
@@ -361,6 +366,7 @@ impl Scheduler {
             self.start_up_at,
             self.rest_until,
             given_up,
+            alerts,
             names,
             self.next_look_at_keeper(),
             earlier,
@@ -399,6 +405,9 @@ impl Scheduler {
                 self.ask_dry_runs_again(|_| true);
             }
             self.requests_at = Some(time::now());
+            if self.alerts.is_needed() {
+                self.database.changes.push_everything();
+            }
         }
         if Rules::now() != self.rules {
             // schedules mean something else now
@@ -438,7 +447,8 @@ impl Scheduler {
         self.engine.flush_skips(now, &mut self.actions);
         self.act(now);
         self.note_moves();
-        self.records.flush_all(self.oldest_run())
+        let alerts = self.flush_alerts();
+        self.records.flush_all(self.oldest_run()) && alerts
     }
 
     /// Lets go of the database: executors leave after the run they have, what waits is written.

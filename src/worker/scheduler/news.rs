@@ -259,6 +259,7 @@ impl Scheduler {
     pub(super) fn drop_job(&mut self, job: JobId) {
         self.engine.drop_job(job);
         self.jobs.remove(job);
+        self.alerts.gone(job);
         self.unknown.remove(&job);
         self.jobs.company.gone(job);
         self.forget_requests(job);
@@ -277,6 +278,7 @@ impl Scheduler {
         self.jobs.company.all_gone();
         self.engine.retire_where(|_| true);
         self.records.clear();
+        self.alerts.clear();
         self.retries = Retries::default();
         self.requests.clear();
         (self.requests_at, self.ledger_at, self.start_up_at) = (None, None, None);

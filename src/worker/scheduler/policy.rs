@@ -1,11 +1,12 @@
 //! What a job says about its runs once they are due, with the defaults for what it does not say.
 
+use pg_tock_core::alert;
 use pg_tock_core::engine::Rules;
 use pg_tock_core::options::Stored;
 use pg_tock_core::retry::{RetryOn, RetryPolicy};
 use pg_tock_core::run::Overlap;
 
-use crate::guc::defaults;
+use crate::guc::{alerts, defaults};
 
 /// How a job's runs are to be treated. Durations are in microseconds.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,6 +32,8 @@ pub(crate) struct Policy {
     pub(crate) run_if: Option<String>,
     /// Each run wants a session of its own.
     pub(crate) fresh: bool,
+    /// What raises alerts.
+    pub(crate) alerts: alert::Rules,
 }
 
 impl Policy {
@@ -63,6 +66,7 @@ impl Policy {
                 .session
                 .as_deref()
                 .map_or_else(defaults::fresh_session, |session| session == "fresh"),
+            alerts: alert_rules(options),
         }
     }
 }
@@ -86,6 +90,20 @@ fn retry(options: &Stored) -> RetryPolicy {
         max_delay: options.retry_max_delay.unwrap_or_else(|| default.max_delay.max(delay)),
         on: options.retry_on.as_deref().and_then(RetryOn::parse).unwrap_or(default.on),
         on_crash: options.retry_on_crash.unwrap_or(default.on_crash),
+    }
+}
+
+/// What raises alerts.
+pub(super) fn alert_rules(options: &Stored) -> alert::Rules {
+    let limit = |own: Option<i64>, default: i64| own.unwrap_or(default).max(0);
+    let failures = options.alert_after_failures.unwrap_or_else(alerts::after_failures);
+    let most = i64::from(alert::MOST_FAILURES);
+    alert::Rules {
+        after_failures: count(failures.min(most)),
+        slower: limit(options.alert_if_slower, alerts::if_slower()),
+        stuck: limit(options.stuck_after, defaults::stuck_after()),
+        absent: limit(options.alert_if_absent, alerts::if_absent()),
+        below_success: options.alert_below_success.unwrap_or_else(alerts::below_success),
     }
 }
 

@@ -11,6 +11,7 @@ use pg_tock_core::run::SkipReason;
 use pg_tock_core::time::{JobId, RunId, Timestamp};
 
 use super::Scheduler;
+use super::alerts::Watched;
 use super::jobs::Taken;
 use super::news::READ_RETRY;
 use crate::catalog::load::JobRow;
@@ -80,7 +81,14 @@ impl Scheduler {
             if row.reaches_outside {
                 self.outside.insert(id);
             }
-            match self.jobs.take(row, cursor, now) {
+            let watched = Watched::of(&row);
+            let taken = self.jobs.take(row, cursor, now);
+            let until = match &taken {
+                Taken::Job { spec, .. } => Some(spec.paused_until),
+                Taken::Refused => None,
+            };
+            self.watch_job(id, &watched, until, now);
+            match taken {
                 Taken::Job { spec, after, fresh } if fresh || self.unknown.contains(&id) => {
                     puts.0.push(Fresh { spec, after });
                 }
@@ -237,6 +245,7 @@ impl Scheduler {
     pub(super) fn clock_was_set_back(&mut self, to: Timestamp) {
         pgrx::log!("pg_tock: the clock was set back, jobs go on from where it is now");
         self.records.set_back(to);
+        self.alerts.set_back(to);
         let jobs = &self.jobs;
         self.retries
             .set_back(|job| to.plus(jobs.get(job).map_or(0, |job| job.policy.retry.max_delay)));

@@ -111,8 +111,7 @@ impl Scheduler {
             transient: end.http.as_ref().map(|answer| answer.transient),
             retry_after: end.http.as_ref().and_then(|answer| answer.retry_after),
         };
-        let by_hand = matches!(last.trigger, Trigger::Manual | Trigger::Backfill)
-            || self.retries.is_by_hand(run);
+        let by_hand = last.trigger.is_asked_for() || self.retries.is_by_hand(run);
         self.decide(run, last.job, last.scheduled_for, ended, end.ended_at, by_hand)
     }
 
@@ -183,6 +182,7 @@ impl Scheduler {
                 after_crash: retry.after_crash,
                 taken_back: None,
                 force: false,
+                alert: None,
             });
         }
     }
@@ -207,6 +207,7 @@ impl Scheduler {
         }
         if !known {
             self.retries.note(run, &request);
+            self.alerts.note_call(&request);
         }
         if goes_on {
             self.asked.note(run, request.by.clone());

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use pg_tock_core::cancel::{Cause, DROPPED, REPLACED};
 use pg_tock_core::engine::{Action, ExecutorId, Occurrence, Settled};
+use pg_tock_core::message::Failure;
 use pg_tock_core::run::{Condition, Guarantee, Outcome, Overlap, Trigger};
 use pg_tock_core::time::{JobId, Timestamp};
 use pg_tock_core::usage::Usage;
@@ -21,7 +22,8 @@ use crate::catalog::http::HttpAnswer;
 use crate::catalog::run::RunRow;
 use crate::catalog::state::Skip;
 use crate::guc;
-use crate::pg::time;
+use crate::pg::text::{ServerText, for_message};
+use crate::pg::{log, time};
 use crate::shmem::slots::Phase;
 
 /// How long a local run goes on without a row.
@@ -52,6 +54,8 @@ pub(super) struct End {
     pub(super) cause: Option<Cause>,
     /// In the database's encoding.
     pub(super) reason: Option<Vec<u8>>,
+    /// The server log has a line for it already.
+    pub(super) logged: bool,
     /// What came of the request of an HTTP run.
     pub(super) http: Option<Box<HttpAnswer>>,
 }
@@ -76,6 +80,7 @@ impl End {
             error: None,
             cause: None,
             reason: None,
+            logged: false,
             http: None,
         }
     }
@@ -126,8 +131,11 @@ impl Scheduler {
             self.buried(id, now);
             return;
         }
-        if let Some(current) = &mut executor.current {
-            watch::look(current, executor.slot);
+        let Some(current) = &mut executor.current else { return };
+        watch::look(current, executor.slot);
+        if let Some(stuck) = current.watched.take_sign() {
+            let (job, run) = (current.occurrence.job, current.run);
+            self.alerts.heard(job, run, stuck, now);
         }
     }
 
@@ -152,8 +160,8 @@ impl Scheduler {
             return; // the ledger this run belongs to has been dropped
         }
         let retry = self.next_attempt(current.run, &current.occurrence, &end);
-        let by_hand = matches!(current.occurrence.trigger, Trigger::Manual | Trigger::Backfill)
-            || self.retries.is_by_hand(current.run);
+        let by_hand =
+            current.occurrence.trigger.is_asked_for() || self.retries.is_by_hand(current.run);
         let last = current.occurrence;
         let over = match last.trigger {
             Trigger::Retry => !by_hand && self.engine.next_due(last.job).is_none(),
@@ -170,6 +178,7 @@ impl Scheduler {
                 self.records.covered(job, scheduled_for, now);
             }
         }
+        self.note_end(current, &end, retry.is_some(), by_hand, now);
         self.asked.forget(current);
         if self.requests.remove(current.occurrence.job, current.run) {
             self.retries.forget(current.run);
@@ -179,6 +188,9 @@ impl Scheduler {
             self.tell_waiters(current.run);
         }
         let succeeded = end.outcome == Outcome::Succeeded;
+        if !succeeded {
+            log_failure(current, &end);
+        }
         let how = match (succeeded, retry) {
             (true, _) => Settled::Succeeded,
             (false, Some(_)) => Settled::WillRetry,
@@ -354,6 +366,7 @@ impl Scheduler {
         // Runs that overlap are for no window of data of their own.
         let shares = job.policy.overlap == Overlap::Allow;
         let window = self.jobs.window(job.id, occurrence.scheduled_for);
+        let alert = self.alerts.call_of(&occurrence);
         let order = RunOrder {
             run,
             job: job.id,
@@ -370,6 +383,7 @@ impl Scheduler {
             dry_run,
             only_asks: asks,
             requested_by: current.requested_by.as_deref(),
+            alert: alert.as_deref(),
             run_if: job.policy.run_if.as_deref(),
             timeout: job.policy.timeout,
             stuck_after: job.policy.stuck_after,
@@ -380,6 +394,7 @@ impl Scheduler {
         let mut bytes = std::mem::take(&mut self.order);
         bytes.clear();
         let encoded = order.encode(&mut bytes);
+        self.alerts.began(&current, false);
         if let Err(error) = encoded {
             pgrx::log!("pg_tock: job {} cannot be handed over: {error}", job.id);
         }
@@ -388,6 +403,24 @@ impl Scheduler {
         // An executor that is gone is noticed, with its run, when it is looked after next.
         let _ = executor.send(bytes);
     }
+}
+
+/// A line in the server log for a run that did not succeed, unless its executor has written it.
+fn log_failure(current: &Current, end: &End) {
+    if end.logged || !guc::alerts::log_failures() {
+        return;
+    }
+    let name = current.job.name.as_deref();
+    let name = name.map(|name| ServerText::new(name.to_bytes()).readable());
+    let failure = Failure {
+        job: current.occurrence.job,
+        job_name: name.as_deref(),
+        run: current.run,
+        outcome: end.outcome,
+        sqlstate: end.sqlstate,
+        message: &end.message,
+    };
+    log::from_worker(end.sqlstate.unwrap_or(*b"00000"), &for_message(failure.line()));
 }
 
 /// The row of a run that is over.

@@ -28,6 +28,10 @@ pub(crate) struct Watched {
     signalled: bool,
     terminated: bool,
     stuck_since: Option<i64>,
+    /// It is said to be stuck.
+    stuck: bool,
+    /// Whether it is, if that has changed since it was asked last.
+    sign: Option<bool>,
 }
 
 impl Watched {
@@ -59,6 +63,16 @@ impl Watched {
         self.wanted.as_ref().map(|(cause, reason)| (*cause, reason.as_slice()))
     }
 
+    /// Whether it is stuck, if that has changed since this was asked last.
+    pub(super) const fn take_sign(&mut self) -> Option<bool> {
+        self.sign.take()
+    }
+
+    /// Whether it is stuck.
+    pub(super) const fn is_stuck(&self) -> bool {
+        self.stuck
+    }
+
     /// Somebody wants the run to end; `reason` is what its row is to say.
     pub(super) fn want_end(&mut self, cause: Cause, reason: Vec<u8>) {
         self.wanted.get_or_insert((cause, reason));
@@ -74,7 +88,11 @@ pub(super) fn look(current: &mut Current, slot: &Slot) {
     if watched.look_at.is_none() && !asked && !spoke {
         return;
     }
+    if spoke && std::mem::take(&mut current.watched.stuck) {
+        current.watched.sign = Some(false);
+    }
     let now = monotonic();
+    let watched = &current.watched;
     if !asked && !spoke && watched.look_at.is_some_and(|at| at > now) {
         return;
     }
@@ -129,6 +147,7 @@ fn watch_run(current: &mut Current, slot: &Slot, limits: Watch, now: i64) -> Opt
             }
             Step::Stuck(sign) => {
                 watched.stuck_since = Some(sign);
+                (watched.stuck, watched.sign) = (true, Some(true));
                 if slot.progress.await_beat(watch.beat) {
                     let silence = cancel::span(limits.stuck_after.unwrap_or(0));
                     pgrx::warning!(

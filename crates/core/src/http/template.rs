@@ -11,7 +11,23 @@ use crate::time::{RunId, Timestamp};
 use super::Refused;
 
 const HINT: &str = "Placeholders are {{secret:name}}, {{run_id}}, {{job_name}}, {{scheduled_for}}, \
-                    {{attempt}} and {{alert}}.";
+                    {{attempt}}, {{alert}} and {{alert.text}} with the other keys of an alert.";
+
+/// The keys of an alert that a placeholder can name.
+const ALERT_KEYS: [&str; 12] = [
+    "id",
+    "event",
+    "rule",
+    "jobid",
+    "job",
+    "database",
+    "raised_at",
+    "recovered_at",
+    "recovery",
+    "runid",
+    "outcome",
+    "text",
+];
 
 /// What a placeholder stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +44,8 @@ pub enum Placeholder {
     Attempt,
     /// The alert that the job handles, a JSON object; `null` when there is none.
     Alert,
+    /// A part of it; an empty text when there is none.
+    AlertPart(&'static str),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -178,6 +196,10 @@ fn placeholder(inside: &str) -> Option<Placeholder> {
         "scheduled_for" => Placeholder::ScheduledFor,
         "attempt" => Placeholder::Attempt,
         "alert" => Placeholder::Alert,
+        part if part.starts_with("alert.") => {
+            let key = part.strip_prefix("alert.")?;
+            Placeholder::AlertPart(ALERT_KEYS.into_iter().find(|known| *known == key)?)
+        }
         other => {
             let name = other.strip_prefix("secret:")?.trim();
             return is_name(name).then(|| Placeholder::Secret(name.to_owned()));
@@ -202,6 +224,7 @@ impl<'a> Value<'a> {
             Placeholder::Alert => {
                 Value { text: values.alert.unwrap_or("null").into(), is_json: true }
             }
+            Placeholder::AlertPart(key) => part(values.alert, key),
             Placeholder::JobName => text(values.job_name),
             Placeholder::ScheduledFor => {
                 Value { text: rfc3339(values.scheduled_for).into(), is_json: false }
@@ -212,6 +235,17 @@ impl<'a> Value<'a> {
                 text(secret.expose())
             }
         })
+    }
+}
+
+/// A part of an alert: a text, a number, or nothing.
+fn part<'a>(alert: Option<&str>, key: &str) -> Value<'a> {
+    use serde_json::Value as Json;
+    let alert: Option<Json> = alert.and_then(|alert| serde_json::from_str(alert).ok());
+    match alert.as_ref().and_then(|alert| alert.get(key)) {
+        Some(Json::String(text)) => Value { text: text.clone().into(), is_json: false },
+        None | Some(Json::Null) => Value { text: "".into(), is_json: false },
+        Some(other) => Value { text: other.to_string().into(), is_json: true },
     }
 }
 
@@ -316,6 +350,23 @@ mod tests {
         assert_eq!(json["at"], "2023-11-14T22:13:20Z");
         assert_eq!(json["alert"]["rule"], "late");
         assert_eq!(json["text"], "{\"rule\": \"late\"}");
+    }
+
+    #[test]
+    fn parts_of_an_alert_are_values() {
+        let alert = "{\"job\": \"a\\\"\\u00e9\", \"runid\": 7, \"recovery\": null}";
+        let values = Values { alert: Some(alert), ..values(&[], "handler") };
+        let text = r#"{"text": "job {{alert.job}} run {{ alert.runid }}{{alert.recovery}}",
+                       "run": {{alert.runid}}, "job": {{alert.job}}, "none": {{alert.text}}}"#;
+        let template = Template::parse("body", text).unwrap();
+        let filled = template.fill(Escape::Json, &values).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&filled).unwrap();
+        assert_eq!(json["text"], "job a\"é run 7");
+        assert_eq!((&json["run"], &json["job"]), (&7.into(), &"a\"é".into()));
+        assert_eq!(json["none"], "");
+        let none = Values { alert: None, ..values };
+        assert!(template.is_json() && template.fill(Escape::Json, &none).is_ok());
+        assert!(Template::parse("body", "{{alert.secret}}").is_err());
     }
 
     #[test]

@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value as Json};
 
+use crate::alert::MOST_FAILURES;
 use crate::quote::excerpt;
 use crate::time::Timestamp;
 
@@ -116,6 +117,11 @@ pub const OPTIONS: &[Spec] = &[
     option("stuck_after", Kind::Span(MOST_DAYS * DAY)),
     option("keep_runs", Kind::Count(0, 1_000_000)),
     option("keep_days", Kind::Count(0, 36_525)),
+    option("alert_after_failures", Kind::Count(0, MOST_FAILURES)),
+    option("alert_if_slower", Kind::Span(MOST_DAYS * DAY)),
+    option("alert_if_absent", Kind::Span(MOST_DAYS * DAY)),
+    option("alert_below_success", Kind::Factor(0.0, 100.0)),
+    option("alert_job", Kind::Text),
 ];
 
 /// What only the server can say about a value.

@@ -31,6 +31,10 @@ pub struct Stored {
     pub queue: Option<String>,
     pub session: Option<String>,
     pub stuck_after: Option<i64>,
+    pub alert_after_failures: Option<i64>,
+    pub alert_if_slower: Option<i64>,
+    pub alert_if_absent: Option<i64>,
+    pub alert_below_success: Option<f64>,
     /// Not an option: until when the job is paused, `i64::MAX` for ever.
     pub paused_until: Option<i64>,
 }

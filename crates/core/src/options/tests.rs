@@ -235,6 +235,7 @@ fn what_is_stored_has_a_field_for_each_option() {
         "settings",
         "tags",
         "description",
+        "alert_job",
     ];
     for option in OPTIONS.iter().filter(|option| !apart.contains(&option.name)) {
         let value = match option.kind {

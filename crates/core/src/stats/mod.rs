@@ -50,7 +50,7 @@ pub fn due(
 ) -> Option<Timestamp> {
     match trigger {
         Trigger::Schedule => Some(planned()),
-        Trigger::Manual | Trigger::Startup => Some(scheduled_for),
+        Trigger::Manual | Trigger::Startup | Trigger::Alert => Some(scheduled_for),
         Trigger::Retry | Trigger::CatchUp | Trigger::Backfill | Trigger::Dependency => None,
     }
 }

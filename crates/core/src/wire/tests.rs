@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 
 prop_compose! {
-    fn heads()(run: i64, job: i64, at: i64, attempt: u32, trigger in 0u8..7, local: bool,
+    fn heads()(run: i64, job: i64, at: i64, attempt: u32, trigger in 0u8..8, local: bool,
                flush_lsn: u64, shares_lock: bool, fresh: bool,
                window: Option<(i64, i64)>, timeout: Option<i64>,
                stuck_after: Option<i64>) -> RunOrder<'static> {
@@ -27,6 +27,7 @@ prop_compose! {
             dry_run: flush_lsn.is_multiple_of(2).then_some(attempt),
             only_asks: fresh,
             requested_by: None,
+            alert: None,
             run_if: None,
             timeout,
             stuck_after,
@@ -59,6 +60,7 @@ fn order_bytes(command: &CStr) -> Vec<u8> {
         dry_run: Some(5),
         only_asks: false,
         requested_by: Some(c"ann"),
+        alert: Some("{}"),
         run_if: Some("true"),
         timeout: Some(4),
         stuck_after: None,

@@ -1,0 +1,226 @@
+//! Alerts: one for each episode and one recovery, whoever dies in between.
+
+use pg_tock_test::{Cluster, PATIENCE, poll_until};
+
+/// A job that comes to what the table `fate` says: it fails, or lasts so long.
+const FATED: &str = "select 1 / (1 - fails::int) from fate; select pg_sleep(lasts) from fate";
+
+fn cluster() -> Cluster {
+    let cluster = Cluster::start();
+    cluster.sql("create table fate as select false as fails, 0::float8 as lasts");
+    cluster
+}
+
+fn fated(cluster: &Cluster, name: &str, options: &str) -> i64 {
+    let create = format!("select cron.create_job($1, '1 second', $2, {options})");
+    cluster.one_with(&create, &[&name, &FATED])
+}
+
+/// The alerts of a job as `rule recovery`, in their order.
+fn alerts(cluster: &Cluster, job: i64) -> Vec<String> {
+    let query = "select rule || coalesce(' ' || recovery, ' open') from cron.alert \
+         where jobid = $1 order by id";
+    cluster.rows(query, &[&job]).iter().map(|row| row.get(0)).collect()
+}
+
+#[track_caller]
+fn wait_alerts(cluster: &Cluster, job: i64, wanted: &[&str]) {
+    let mut seen = Vec::new();
+    poll_until(&format!("alerts {wanted:?}"), PATIENCE, || {
+        seen = alerts(cluster, job);
+        (seen == wanted).then_some(())
+    });
+}
+
+fn runs(cluster: &Cluster, job: i64) -> i64 {
+    let query = "select count(*) from cron.job_run_details \
+         where jobid = $1 and end_time is not null";
+    cluster.one_with(query, &[&job])
+}
+
+/// Waits until the job has had so many more runs.
+fn wait_runs(cluster: &Cluster, job: i64, more: i64) {
+    let before = runs(cluster, job);
+    poll_until(&format!("{more} more runs"), PATIENCE, || {
+        (runs(cluster, job) >= before + more).then_some(())
+    });
+}
+
+fn another_scheduler(cluster: &Cluster) {
+    let old = cluster.pid_of("pg_tock scheduler");
+    cluster.terminate(old);
+    cluster.wait_scheduler();
+    cluster.wait_known();
+}
+
+#[test]
+fn an_episode_is_one_alert_whoever_dies_in_between() {
+    let cluster = cluster();
+    cluster.sql("update fate set fails = true");
+    let job = fated(&cluster, "failing", "alert_after_failures => 2");
+    wait_alerts(&cluster, job, &["failures open"]);
+    let seen = cluster.rows(
+        "select message, detail->>'failures', jobname, username, outcome, runid is not null, \
+          raised_at <= now(), handler is null from cron.alerts where jobid = $1 and open",
+        &[&job],
+    );
+    assert_eq!(seen.len(), 1);
+    let texts: Vec<String> = (0..5).map(|column| seen[0].get(column)).collect();
+    let said = ["2 occurrences in a row have failed", "2", "failing", "postgres", "failed"];
+    assert_eq!(texts, said);
+    assert!((5..8).all(|column| seen[0].get::<_, bool>(column)), "{seen:?}");
+    // It goes on, with another scheduler, after a restart, and after a crash.
+    another_scheduler(&cluster);
+    wait_runs(&cluster, job, 3);
+    assert_eq!(alerts(&cluster, job), ["failures open"]);
+    cluster.restart();
+    cluster.wait_scheduler();
+    wait_runs(&cluster, job, 2);
+    cluster.crash();
+    cluster.boot();
+    cluster.wait_scheduler();
+    wait_runs(&cluster, job, 2);
+    assert_eq!(alerts(&cluster, job), ["failures open"]);
+    cluster.sql("update fate set fails = false");
+    wait_alerts(&cluster, job, &["failures recovered"]);
+    wait_runs(&cluster, job, 2);
+    // The next episode is another alert.
+    cluster.sql("update fate set fails = true");
+    wait_alerts(&cluster, job, &["failures recovered", "failures open"]);
+    let other: i64 = cluster.one("select cron.create_job('calm', '1 second', 'select 1/0')");
+    wait_runs(&cluster, other, 2);
+    assert_eq!(alerts(&cluster, other), [""; 0], "a job without rules has no alerts");
+    cluster.unschedule(job);
+    wait_alerts(&cluster, job, &["failures recovered", "failures job dropped"]);
+    let log = cluster.log();
+    let said = |text: &str| log.lines().filter(|line| line.contains(text)).count();
+    let what = format!("job {job} \"failing\": 2 occurrences in a row have failed");
+    assert_eq!(said(&format!("WARNING:  pg_tock: alert: {what}")), 2);
+    assert_eq!(said(&format!("LOG:  pg_tock: recovered: {what}")), 1);
+    assert_eq!(said(&format!("LOG:  pg_tock: alert over, job dropped: {what}")), 1);
+}
+
+#[test]
+fn changes_of_the_job_end_an_episode_whether_or_not_anybody_sees_them() {
+    let cluster = cluster();
+    cluster.sql("update fate set fails = true");
+    let names = ["failing", "changed", "dropped"];
+    let jobs = names.map(|name| fated(&cluster, name, "alert_after_failures => 1"));
+    for job in jobs {
+        wait_alerts(&cluster, job, &["failures open"]);
+    }
+    cluster.stop_all_jobs();
+    for job in jobs {
+        wait_alerts(&cluster, job, &["failures job changed"]);
+    }
+    cluster.sql("update cron.job set active = true");
+    for job in jobs {
+        wait_alerts(&cluster, job, &["failures job changed", "failures open"]);
+    }
+    // Nobody sees this: the scheduler's database is another one meanwhile.
+    cluster.conf("cron.database_name", "template1");
+    cluster.restart();
+    let [failing, changed, dropped] = jobs;
+    cluster.sql(&format!(
+        "update cron.job set alert_after_failures = null where jobid = {changed}; \
+         delete from cron.job where jobid = {dropped}"
+    ));
+    cluster.conf("cron.database_name", "postgres");
+    cluster.restart();
+    cluster.wait_scheduler();
+    wait_alerts(&cluster, changed, &["failures job changed", "failures job changed"]);
+    wait_alerts(&cluster, dropped, &["failures job changed", "failures job dropped"]);
+    assert_eq!(alerts(&cluster, failing), ["failures job changed", "failures open"]);
+}
+
+#[test]
+fn a_slow_run_is_an_alert_while_it_runs() {
+    let cluster = cluster();
+    cluster.sql("update fate set lasts = 3600");
+    let job = fated(&cluster, "slow", "alert_if_slower => '300 ms'");
+    wait_alerts(&cluster, job, &["slow open"]);
+    let running = "select count(*) from cron.running r join cron.alert a using (jobid, runid)";
+    assert_eq!(cluster.one::<i64>(running), 1, "it runs still");
+    // The next scheduler knows of it, and of the run.
+    another_scheduler(&cluster);
+    assert_eq!(alerts(&cluster, job), ["slow open"]);
+    cluster.sql("update fate set lasts = 0");
+    let run: i64 = cluster.one("select runid from cron.running");
+    assert!(cluster.one_with::<bool>("select cron.cancel_run($1)", &[&run]));
+    wait_alerts(&cluster, job, &["slow recovered"]);
+    // A limit that is set while the run goes on holds for it.
+    cluster.sql("update fate set lasts = 3600");
+    let late = fated(&cluster, "late", "active => true");
+    cluster.wait_for(&format!("exists (select from cron.running where jobid = {late})"));
+    cluster.sql("select cron.set_job('late', '{\"alert_if_slower\": \"100 ms\"}')");
+    wait_alerts(&cluster, late, &["slow open"]);
+}
+
+#[test]
+fn a_stuck_run_is_an_alert_until_it_speaks() {
+    let cluster = Cluster::start();
+    let mut gate = cluster.client();
+    gate.batch_execute("select pg_advisory_lock(1), pg_advisory_lock(2)").unwrap();
+    let job: i64 = cluster.one(
+        "select cron.create_job('quiet', '1 second', $$ do $b$ begin for i in 1 .. 2 loop \
+         while not pg_try_advisory_lock(i) loop perform pg_sleep(0.02); end loop; \
+         perform cron.heartbeat(); end loop; end $b$ $$, stuck_after => '500ms')",
+    );
+    wait_alerts(&cluster, job, &["stuck open"]);
+    gate.batch_execute("select pg_advisory_unlock(1)").unwrap();
+    wait_alerts(&cluster, job, &["stuck recovered", "stuck open"]);
+    another_scheduler(&cluster);
+    assert_eq!(alerts(&cluster, job), ["stuck recovered", "stuck open"]);
+    gate.batch_execute("select pg_advisory_unlock(2)").unwrap();
+    wait_alerts(&cluster, job, &["stuck recovered", "stuck recovered"]);
+}
+
+#[test]
+fn an_expected_run_is_missed() {
+    let cluster = cluster();
+    let job = fated(&cluster, "expected", "alert_if_absent => '5 seconds'");
+    wait_runs(&cluster, job, 3);
+    assert_eq!(alerts(&cluster, job), [""; 0]);
+    cluster.sql("update fate set fails = true");
+    wait_alerts(&cluster, job, &["absent open"]);
+    assert!(cluster.one::<bool>("select detail->>'last_success' is not null from cron.alert"));
+    another_scheduler(&cluster);
+    wait_runs(&cluster, job, 2);
+    assert_eq!(alerts(&cluster, job), ["absent open"]);
+    cluster.sql("update fate set fails = false");
+    wait_alerts(&cluster, job, &["absent recovered"]);
+    // A job that cannot run at all is missed like any other.
+    let watched = "'1 second', 'select 1', alert_if_absent => '5 seconds'";
+    let broken: i64 = cluster.one(&format!("select cron.create_job('broken', {watched})"));
+    wait_runs(&cluster, broken, 1);
+    cluster.sql(&format!("update cron.job set username = 'nobody at all' where jobid = {broken}"));
+    wait_alerts(&cluster, broken, &["absent open"]);
+    // One that is paused is not.
+    cluster.sql("select cron.pause('expected'::text)");
+    let free: i64 = cluster.one("select cron.create_job('free', '1 second', 'select 1')");
+    wait_runs(&cluster, free, 4);
+    assert_eq!(alerts(&cluster, job), ["absent recovered"]);
+}
+
+#[test]
+fn the_success_rate_is_that_of_the_last_twenty() {
+    let cluster = cluster();
+    let job: i64 = cluster
+        .one("select cron.create_job('rated', '@yearly', 'select 1', alert_below_success => 95)");
+    cluster.wait_known();
+    // Twenty occurrences this scheduler has not seen: two of them failed.
+    cluster.sql(&format!(
+        "insert into cron.job_run_details (jobid, username, status, outcome, start_time, \
+          end_time, scheduled_for, attempt, trigger) \
+         select {job}, 'postgres', word, word, t, t, t, 1, 'schedule' \
+         from generate_series(1, 20) n, \
+          lateral (select clock_timestamp() + n * interval '1 microsecond', \
+           case when n <= 2 then 'failed' else 'succeeded' end) x (t, word)"
+    ));
+    another_scheduler(&cluster);
+    wait_alerts(&cluster, job, &["success_rate open"]);
+    let message: String = cluster.one("select message from cron.alerts");
+    assert_eq!(message, "18 of the last 20 occurrences have succeeded, less than 95 percent");
+    cluster.sql("select cron.set_job('rated', '{\"alert_below_success\": 90}')");
+    wait_alerts(&cluster, job, &["success_rate job changed"]);
+}

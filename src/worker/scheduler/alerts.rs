@@ -1,0 +1,500 @@
+//! Alerts: what the scheduler tells the book of them, and what it writes of what comes back.
+//!
+//! Invariant: nothing here waits, and nothing here makes a run wait. What cannot be written now waits in
+//! a queue that has an end. A job without rules costs one look whether there are any.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::rc::Rc;
+
+use pg_tock_core::alert::{Book, Ended, Terms};
+use pg_tock_core::engine::Occurrence;
+use pg_tock_core::options::Stored;
+use pg_tock_core::time::{JobId, RunId, Timestamp};
+
+use super::Scheduler;
+use super::policy::alert_rules;
+use super::pool::Current;
+use super::runs::End;
+use crate::catalog::alert::{self, Called, Calling, Noted, Uncalled, Written};
+use crate::catalog::load::{self, JobRow};
+use crate::catalog::request::Request;
+use crate::guc;
+use crate::pg::identity::current_database;
+use crate::pg::text::{ServerText, for_message};
+use crate::pg::time::monotonic;
+use crate::pg::{lock, time, txn};
+use crate::shmem::http;
+use crate::shmem::keeper::Chore;
+
+/// How long to wait before trying again what could not be read or written.
+const RETRY: i64 = Timestamp::SECOND / 10;
+
+/// How many jobs' pasts are read in one turn, and how many events written: some milliseconds' worth each,
+/// and how long to leave the time to runs after that.
+const PASTS: usize = 100;
+const AT_ONCE: usize = 32;
+const REST: i64 = Timestamp::SECOND / 50;
+
+/// How long starts and ends of runs wait for others to be sent with.
+const COMPANY: i64 = Timestamp::SECOND / 10;
+
+/// Most events that wait. Beyond that the oldest are given up, with a line in the server log.
+const MOST: usize = 10_000;
+
+/// How often an event that raises an ERROR is tried.
+const TRIES: u32 = 20;
+
+/// Alerts as this scheduler has them.
+#[derive(Debug, Default)]
+pub(super) struct Alerts {
+    book: Book,
+    /// What earlier schedulers left open has been read.
+    loaded: bool,
+    /// What is to be written.
+    noted: VecDeque<Noted>,
+    /// How often the first of these could not be.
+    tries: u32,
+    /// Starts and ends of runs that are to be sent, and when: they wait for company.
+    runs: Vec<String>,
+    runs_at: Option<Timestamp>,
+    /// Some of those were given up, and it was said.
+    lost: bool,
+    retry_at: Option<Timestamp>,
+    /// Handlers, by owner and name, that could not be called, and it was said.
+    missing: HashSet<(Vec<u8>, Vec<u8>)>,
+    /// What occurrences of handlers are called for.
+    calls: HashMap<(JobId, Timestamp), Rc<str>>,
+}
+
+/// What a row of `cron.job` says of alerts, whether or not its job can run.
+#[derive(Debug)]
+pub(super) struct Watched {
+    options: Option<String>,
+    active: bool,
+    /// Since when it is as it is, as far as that is stored.
+    since: Option<Timestamp>,
+}
+
+impl Watched {
+    /// Takes it from the row.
+    pub(super) fn of(row: &JobRow) -> Self {
+        let options = row.options.clone();
+        Self { options, active: row.active, since: row.effective_from }
+    }
+}
+
+impl Alerts {
+    /// A job is gone.
+    pub(super) fn gone(&mut self, job: JobId) {
+        self.book.drop_job(job);
+        self.calls.retain(|(of, _), _| *of != job);
+    }
+
+    /// The extension is gone.
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// The clock was set back.
+    pub(super) fn set_back(&mut self, to: Timestamp) {
+        self.book.set_back(to);
+        self.retry_at = None;
+    }
+
+    /// A run that was asked for may be one that handles an alert.
+    pub(super) fn note_call(&mut self, request: &Request) {
+        let Occurrence { job, scheduled_for, .. } = request.occurrence;
+        if let Some(alert) = &request.alert {
+            self.calls.insert((job, scheduled_for), Rc::from(alert.as_str()));
+        }
+    }
+
+    /// The alert an occurrence handles.
+    pub(super) fn call_of(&self, occurrence: &Occurrence) -> Option<Rc<str>> {
+        if self.calls.is_empty() {
+            return None;
+        }
+        self.calls.get(&(occurrence.job, occurrence.scheduled_for)).cloned()
+    }
+
+    /// A run is handed over. `silent`: it cannot give a heartbeat.
+    pub(super) fn began(&mut self, current: &Current, silent: bool) {
+        if current.dry || current.asks {
+            return;
+        }
+        let (job, run) = (current.occurrence.job, current.run);
+        if !self.book.is_empty() {
+            self.book.began(job, run, monotonic(), silent);
+        }
+        if guc::alerts::notify_runs() {
+            self.tell(alert::payload("run_started", job, Some(run), None));
+        }
+    }
+
+    /// A run is stuck, or is so no more.
+    pub(super) fn heard(&mut self, job: JobId, run: RunId, stuck: bool, now: Timestamp) {
+        if stuck {
+            self.book.stuck(job, run, now);
+        } else {
+            self.book.spoke(job, run, now);
+        }
+    }
+
+    /// A run was handed over and has not begun, and its occurrence is over.
+    pub(super) fn not_run(&mut self, current: &Current) {
+        let Occurrence { job, scheduled_for, .. } = current.occurrence;
+        self.book.forget_run(job, current.run);
+        self.calls.remove(&(job, scheduled_for));
+    }
+
+    fn tell(&mut self, payload: String) {
+        if self.runs.len() < MOST {
+            self.runs.push(payload);
+            self.runs_at.get_or_insert_with(|| time::now().plus(COMPANY));
+        } else {
+            self.say_lost();
+        }
+    }
+
+    /// Notes what has happened to alerts, to be written.
+    fn note_events(&mut self, now: Timestamp) {
+        let events = self.book.take_events();
+        self.noted.extend(events.into_iter().map(|event| Noted { event, at: now }));
+        while self.noted.len() > MOST {
+            self.noted.pop_front();
+            pgrx::log!("pg_tock: alerts could not be written for so long that one was given up");
+        }
+    }
+
+    /// Whether jobs have rules.
+    pub(super) fn is_needed(&self) -> bool {
+        !self.book.is_empty()
+    }
+
+    /// Says once that nobody takes what is to be sent.
+    fn say_lost(&mut self) {
+        if !std::mem::replace(&mut self.lost, true) {
+            pgrx::log!("pg_tock: too many events wait to be sent, and more are not kept");
+        }
+    }
+
+    fn has_work(&self) -> bool {
+        self.book.has_unknown() || self.book.has_events() || !self.loaded || !self.noted.is_empty()
+    }
+
+    /// When there is something to do.
+    pub(super) fn next_look(&self) -> Option<Timestamp> {
+        let work = self.has_work().then(|| self.retry_at.unwrap_or(Timestamp(i64::MIN)));
+        let (absent, slow) = self.book.next_wake();
+        let slow = slow.map(|at| time::now().plus(at.saturating_sub(monotonic()).max(0)));
+        let runs = self.runs_at.map(|at| self.retry_at.map_or(at, |retry| at.max(retry)));
+        [work, runs, absent, slow].into_iter().flatten().min()
+    }
+}
+
+impl Scheduler {
+    /// A row of `cron.job` was taken; `until`: its job can run, and is paused until then.
+    pub(super) fn watch_job(
+        &mut self,
+        id: JobId,
+        watched: &Watched,
+        until: Option<Option<Timestamp>>,
+        now: Timestamp,
+    ) {
+        let book = &mut self.alerts.book;
+        let (rules, since, paused_until) = match (self.jobs.get(id), until) {
+            (Some(job), Some(until)) => (job.policy.alerts, Some(job.since()), until),
+            _ => {
+                // Options that cannot be read count as none.
+                let text = watched.options.as_deref().unwrap_or("{}");
+                let options: Stored = serde_json::from_str(text).unwrap_or_default();
+                let since = book.since(id).or(watched.since);
+                (alert_rules(&options), since, options.paused_until.map(Timestamp))
+            }
+        };
+        if !rules.any() && !book.watches(id) {
+            return;
+        }
+        let on = watched.active && guc::launch_active_jobs();
+        let terms = Terms { rules, on, since: since.unwrap_or(now), paused_until };
+        book.put(id, terms, now);
+        if rules.slower > 0 || rules.stuck > 0 {
+            self.tell_currents(id);
+        }
+    }
+
+    /// Tells of the runs of a job that are under way.
+    fn tell_currents(&mut self, job: JobId) {
+        let runs: Vec<_> = self.engine.runs_of(job).collect();
+        for id in runs {
+            if let Some(executor) = self.executors.get(&id) {
+                let Some(current) = &executor.current else { continue };
+                if current.dry || current.asks || current.occurrence.job != job {
+                    continue;
+                }
+                let began = executor.slot.current().filter(|run| run.run == current.run);
+                let began = began.map_or_else(monotonic, |run| run.lasting.began);
+                self.alerts.book.began(job, current.run, began, false);
+                if current.watched.is_stuck() {
+                    self.alerts.book.stuck(job, current.run, time::now());
+                }
+            } else if let Some(run) = self.http.runs.get(&id).filter(|run| !run.current.dry) {
+                let began = run.slot.current().lasting.began;
+                self.alerts.book.began(job, run.current.run, began, true);
+            }
+        }
+    }
+
+    /// A run has ended, and everything about it is known.
+    pub(super) fn note_end(
+        &mut self,
+        current: &Current,
+        end: &End,
+        will_retry: bool,
+        by_hand: bool,
+        now: Timestamp,
+    ) {
+        let Occurrence { job, scheduled_for, .. } = current.occurrence;
+        let handles = !self.alerts.calls.is_empty()
+            && if will_retry {
+                self.alerts.calls.contains_key(&(job, scheduled_for))
+            } else {
+                self.alerts.calls.remove(&(job, scheduled_for)).is_some()
+            };
+        if !self.alerts.book.is_empty() {
+            let asker = || current.requested_by.is_some() || self.asked.by(current.run).is_some();
+            let ended = Ended {
+                run: current.run,
+                at: end.ended_at,
+                outcome: end.outcome,
+                will_retry,
+                by_hand: by_hand && !handles || asker(),
+                lasted: end.ended_at.since(end.started_at),
+            };
+            self.alerts.book.ended(job, &ended, now);
+        }
+        if guc::alerts::notify_runs() {
+            let payload = alert::payload("run_finished", job, Some(current.run), Some(end.outcome));
+            self.alerts.tell(payload);
+        }
+    }
+
+    /// Looks what time has brought, and writes what there is to write.
+    pub(super) fn look_at_alerts(&mut self) {
+        if !(self.alerts.is_needed() || self.alerts.has_work() || self.alerts.runs_at.is_some()) {
+            return;
+        }
+        let steady = monotonic();
+        self.verify_overdue(steady);
+        let now = time::now();
+        self.alerts.book.pass(now, steady);
+        self.alerts.note_events(now);
+        let runs = self.alerts.runs_at.is_some_and(|at| at <= now);
+        let rests = self.alerts.retry_at.is_some_and(|at| at > now && at.since(now) <= RETRY);
+        if rests || !(runs || self.alerts.has_work()) {
+            return;
+        }
+        let done = self.load_open_alerts()
+            && self.read_pasts(now)
+            && (self.alerts.noted.is_empty() || self.write_some())
+            && self.write_runs(now);
+        self.alerts.retry_at = Some(now.plus(if done { REST } else { RETRY }));
+    }
+
+    /// Writes all that is known. False if something has to wait.
+    pub(super) fn flush_alerts(&mut self) -> bool {
+        loop {
+            let before = self.alerts.noted.len();
+            self.alerts.retry_at = None;
+            self.look_at_alerts();
+            let left = self.alerts.noted.len();
+            if left == 0 || left == before {
+                return left == 0;
+            }
+        }
+    }
+
+    /// Runs that were handed over count from when they began.
+    fn verify_overdue(&mut self, steady: i64) {
+        for (job, run) in self.alerts.book.overdue(steady) {
+            let executors = self.executors.values();
+            let mut on = executors.filter_map(|one| Some((one.current.as_ref()?, one.slot)));
+            let (began, silent) = if let Some((_, slot)) = on.find(|(one, _)| one.run == run) {
+                let begun = slot.current().filter(|begun| begun.run == run);
+                // Before it begins, or once it is over: its end says how long it took.
+                (begun.map_or(steady, |begun| begun.lasting.began), false)
+            } else if let Some(run) = self.http.sent(run) {
+                let taken = run.slot.phase() == http::Phase::Taken;
+                (if taken { run.slot.current().lasting.began } else { steady }, true)
+            } else {
+                self.alerts.book.forget_run(job, run);
+                continue;
+            };
+            self.alerts.book.began(job, run, began, silent);
+        }
+    }
+
+    /// Reads once what earlier schedulers have raised and is not over.
+    fn load_open_alerts(&mut self) -> bool {
+        if self.alerts.loaded {
+            return true;
+        }
+        let read = txn::run("reading open alerts", || {
+            Ok::<_, pgrx::spi::Error>((alert::open()?, alert::has_events()?))
+        });
+        let Some(Ok((open, unsent))) = read else { return false };
+        for (job, rule, there) in open {
+            self.alerts.book.was_open(job, rule, there);
+        }
+        self.alerts.loaded = true;
+        // An earlier keeper may not have got to all of it.
+        if unsent {
+            self.want_kept(Chore::Notify);
+        }
+        true
+    }
+
+    /// Reads what the runs of some jobs came to. Those under way are told first: they may have rows
+    /// already, and tell of their ends themselves.
+    fn read_pasts(&mut self, now: Timestamp) -> bool {
+        let jobs = self.alerts.book.unknown(PASTS);
+        if jobs.is_empty() {
+            return true;
+        }
+        for &job in &jobs {
+            self.tell_currents(job);
+        }
+        let book = &self.alerts.book;
+        let wanted: Vec<_> = jobs
+            .iter()
+            .filter_map(|&job| Some((job, book.since(job)?, book.rules(job)?.rows_to_read())))
+            .collect();
+        let ledger = pgrx::pg_sys::Oid::from(self.ledger);
+        let read = txn::run("reading what runs came to", || {
+            if !lock::try_read_table(ledger) {
+                return Ok(None);
+            }
+            alert::past(&wanted).map(Some)
+        });
+        let Some(Ok::<_, pgrx::spi::Error>(Some(mut pasts))) = read else { return false };
+        let steady = monotonic();
+        for job in jobs {
+            let mut past = pasts.remove(&job).unwrap_or_default();
+            for ended in &mut past.runs {
+                ended.will_retry |= self.records.decided().follows(ended.run);
+            }
+            // What was pruned has been covered, and that is kept.
+            past.last_success = self.jobs.covered(job);
+            self.alerts.book.remember(job, &past, now, steady);
+        }
+        true
+    }
+
+    /// Writes some of what happened to alerts, and calls handlers. The rest is for another turn.
+    fn write_some(&mut self) -> bool {
+        // One that raises an ERROR is found by going on alone.
+        let most = if self.alerts.tries > 0 { 1 } else { AT_ONCE };
+        let some: Vec<Noted> = self.alerts.noted.iter().take(most).copied().collect();
+        let written = txn::run("writing alerts", || {
+            let (Some(installed), Some(table)) = (load::installed()?, alert::table()?) else {
+                return Ok(Some(Vec::new()));
+            };
+            if !(lock::try_read_table(installed.jobs) && lock::try_lock_table(table)) {
+                return Ok(None);
+            }
+            let calling = Calling {
+                database: current_database(),
+                default_handler: guc::alerts::handler(),
+                most: guc::max_queued_runs().max(1),
+            };
+            alert::write(&some, &calling).map(Some)
+        });
+        match written {
+            Some(Ok::<_, pgrx::spi::Error>(Some(written))) => {
+                self.alerts.noted.drain(..some.len());
+                self.alerts.tries = 0;
+                if !written.is_empty() {
+                    self.want_kept(Chore::Notify);
+                }
+                for one in written {
+                    log_alert(&one);
+                    self.called(one);
+                }
+                true
+            }
+            Some(Ok(None)) => false,
+            _ => {
+                self.alerts.tries += 1;
+                if self.alerts.tries > TRIES {
+                    self.alerts.noted.pop_front();
+                    self.alerts.tries = 0;
+                    pgrx::log!("pg_tock: an alert cannot be written and is given up");
+                }
+                false
+            }
+        }
+    }
+
+    /// A handler has a request now, or could not be called, which is said once.
+    fn called(&mut self, written: Written) {
+        let Some(Called { owner, name, how }) = written.called else { return };
+        let key = (owner, name);
+        let why = match how {
+            Ok(job) => {
+                self.alerts.missing.remove(&key);
+                self.database.changes.push(job.0);
+                return;
+            }
+            Err(Uncalled::Missing) => "does not exist",
+            Err(Uncalled::Inactive) => "is switched off",
+            Err(Uncalled::Busy) => "has too many calls waiting",
+        };
+        if !self.alerts.missing.contains(&key) {
+            let name = ServerText::new(&key.1).readable();
+            let job = written.episode.job;
+            pgrx::warning!("pg_tock: job \"{name}\", which handles alerts of job {job}, {why}");
+            self.alerts.missing.insert(key);
+        }
+    }
+
+    /// Hands over starts and ends of runs that are to be sent.
+    fn write_runs(&mut self, now: Timestamp) -> bool {
+        let due = |at: Timestamp| at <= now || at.since(now) > COMPANY;
+        if !self.alerts.runs_at.is_some_and(due) {
+            return true;
+        }
+        let runs = &self.alerts.runs;
+        let told = txn::run("handing over what is to be sent", || alert::tell(runs));
+        let Some(Ok(kept)) = told else {
+            self.alerts.runs_at = Some(now.plus(RETRY));
+            return false;
+        };
+        self.alerts.runs.clear();
+        self.alerts.runs_at = None;
+        self.want_kept(Chore::Notify);
+        if kept {
+            self.alerts.lost = false;
+        } else {
+            self.alerts.say_lost();
+        }
+        true
+    }
+}
+
+/// A line in the server log.
+fn log_alert(written: &Written) {
+    use pg_tock_core::alert::{Change, Recovery};
+    let episode = &written.episode;
+    let name = episode.name.as_deref().map(|name| format!(" \"{name}\"")).unwrap_or_default();
+    let what = for_message(episode.message.clone());
+    let job = episode.job;
+    match written.noted.event.change {
+        Change::Raised { .. } => pgrx::warning!("pg_tock: alert: job {job}{name}: {what}"),
+        Change::Recovered { why: Recovery::Recovered, .. } => {
+            pgrx::log!("pg_tock: recovered: job {job}{name}: {what}");
+        }
+        Change::Recovered { why, .. } => {
+            pgrx::log!("pg_tock: alert over, {why}: job {job}{name}: {what}");
+        }
+    }
+}
