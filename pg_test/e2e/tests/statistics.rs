@@ -328,3 +328,53 @@ fn a_history_from_elsewhere_is_counted_while_jobs_go_on() {
         cluster.one(&format!("select count(*) from cron.job_stats_daily where jobid = {old}"));
     assert!((15..=17).contains(&days), "{days}");
 }
+
+#[test]
+fn hours_and_days_go_when_they_are_old_or_their_job_is_gone() {
+    let cluster = Cluster::builder()
+        .conf("cron.keep_hourly_stats", "10")
+        .conf("cron.keep_daily_stats", "20")
+        .start();
+    let job = cluster.schedule("job", "@yearly", "select 1");
+    let gone = cluster.schedule("gone", "@yearly", "select 1");
+    for (table, column, step, count) in
+        [("hour", "hour", "1 hour", 3_000), ("day", "day", "24 hours", 3_000)]
+    {
+        cluster.sql(&format!(
+            "insert into cron.job_stat_{table} (jobid, {column}, total_runs) \
+             select job, (date_trunc('day', now(), 'UTC') - n * interval '{step}') at time zone 'UTC', 1 \
+             from generate_series(1, {count}) n, unnest(array[{job}, {gone}]) job"
+        ));
+    }
+    cluster.unschedule(gone);
+    assert!(cluster.one::<bool>("select cron.prune()"));
+    cluster.wait_for(
+        "(select count(*) between 216 and 240 from cron.job_stat_hour) \
+         and (select count(*) between 19 and 20 from cron.job_stat_day)",
+    );
+    assert_eq!(
+        cluster.column::<i64>(
+            "select jobid from cron.job_stat_hour union select jobid from cron.job_stat_day"
+        ),
+        [job]
+    );
+    assert!(cluster.one::<bool>(
+        "select min(hour) > now() - interval '10 days 1 hour' from cron.job_stat_hour"
+    ));
+    assert!(cluster.one::<bool>(
+        "select min(day) >= (now() at time zone 'UTC')::date - 20 from cron.job_stat_day"
+    ));
+    // What is kept for ever stays.
+    cluster.conf("cron.keep_daily_stats", "0");
+    cluster.reload();
+    cluster.sql(&format!(
+        "insert into cron.job_stat_day (jobid, day) values ({job}, '2000-01-01'); \
+         insert into cron.job_stat_hour (jobid, hour) values ({job}, '2000-01-01')"
+    ));
+    assert!(cluster.one::<bool>("select cron.prune()"));
+    cluster.wait_for("not exists (select from cron.job_stat_hour where hour < '2001-01-01')");
+    assert!(
+        cluster
+            .one::<bool>("select exists (select from cron.job_stat_day where day = '2000-01-01')")
+    );
+}

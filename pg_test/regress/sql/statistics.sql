@@ -1,0 +1,96 @@
+\set SHOW_CONTEXT never
+-- Statistics: what the views show to whom, and who may have them begin anew. No scheduler runs here, so
+-- the rows are written as one would write them.
+CREATE EXTENSION pg_tock;
+CREATE ROLE regress_tock_ann LOGIN;
+CREATE ROLE regress_tock_bob LOGIN;
+GRANT USAGE ON SCHEMA cron TO regress_tock_ann, regress_tock_bob;
+SET ROLE regress_tock_ann;
+SELECT cron.schedule('anns', '0 1 * * *', 'SELECT 1') AS id \gset ann_
+SET ROLE regress_tock_bob;
+SELECT cron.schedule('bobs', '0 1 * * *', 'SELECT 1') AS id \gset bob_
+RESET ROLE;
+
+-- A histogram: a thousand times 7 us and once 31 us, which are exact.
+INSERT INTO cron.job_stat (jobid, total_runs, successful_runs, failed_runs, total_ms, max_ms, skipped_runs, timed_out_runs,
+    cancelled_runs, crashed_runs, retried_runs, wal_bytes, rows, consecutive_failures, counted_since, durations, start_lags) VALUES
+    (:ann_id, 8, 4, 4, 60, 30, 7, 1, 1, 1, 2, 1000, 50, 3, '2030-01-01 00:00:00+00', '\x0107e8071701', NULL),
+    (:bob_id, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, '2030-01-01 00:00:00+00', NULL, NULL);
+INSERT INTO cron.job_stat_hour (jobid, hour, total_runs, successful_runs, skipped_runs, total_ms, max_ms, durations, start_lags) VALUES
+    (:ann_id, '2030-01-01 01:00:00+00', 2, 1, 1, 30, 20, '\x010701', '\x011f01'),
+    (:bob_id, '2030-01-01 01:00:00+00', 0, 0, 5, 0, 0, NULL, NULL),
+    (-1, '2030-01-01 01:00:00+00', 1, 1, 0, 1, 1, NULL, NULL);
+INSERT INTO cron.job_stat_day (jobid, day, total_runs, successful_runs, total_ms, max_ms, wal_bytes, rows) VALUES
+    (:ann_id, '2030-01-01', 2, 1, 30, 20, 100, 5),
+    (:bob_id, '2030-01-01', 3, 3, 3, 1, 200, 6);
+
+SET timezone = 'UTC';
+SELECT next_run_at > now() AS comes FROM cron.job_stats WHERE jobname = 'anns';
+SELECT e.* FROM cron.job_stats s, jsonb_each(to_jsonb(s) - 'next_run_at' - 'jobid') e WHERE jobname = 'anns';
+SELECT total_runs, success_rate, avg_duration_ms, max_duration_ms, skipped_runs, p50_duration_ms, p99_start_lag_ms
+FROM cron.job_stats WHERE jobname = 'bobs';
+\x on
+SELECT * FROM cron.job_stats_hourly WHERE jobname = 'anns';
+SELECT * FROM cron.job_stats_daily WHERE jobname = 'anns';
+\x off
+
+-- Each role sees its own jobs, a superuser all that there are.
+SELECT jobname, hour, total_runs, skipped_runs FROM cron.job_stats_hourly ORDER BY jobname;
+SELECT jobname, day, total_runs, wal_bytes FROM cron.job_stats_daily ORDER BY jobname;
+SET ROLE regress_tock_bob;
+SELECT jobname, skipped_runs FROM cron.job_stats;
+SELECT jobname, hour, total_runs, skipped_runs FROM cron.job_stats_hourly;
+SELECT jobname, day, total_runs, wal_bytes FROM cron.job_stats_daily;
+SELECT count(*) FROM cron.job_stat_hour;
+SELECT count(*) FROM cron.job_stat_day;
+SELECT * FROM cron.stat_reset;
+INSERT INTO cron.stat_reset VALUES (:bob_id);
+UPDATE cron.job_stat_hour SET total_runs = 0;
+DELETE FROM cron.job_stat_day;
+
+-- Who may have them begin anew: the owner, who may become the owner, a superuser.
+SELECT cron.reset_stats(:bob_id);
+SELECT cron.reset_stats('bobs');
+SELECT cron.reset_stats('anns');
+SELECT format('DO $x$ BEGIN PERFORM cron.reset_stats(%s); EXCEPTION WHEN insufficient_privilege THEN RAISE NOTICE ''%%'', sqlstate; END $x$', :ann_id) \gexec
+SELECT cron.reset_stats(NULL::bigint);
+SELECT cron.reset_stats(NULL::text);
+SELECT cron.reset_stats(999999);
+SELECT cron.reset_stats();
+RESET ROLE;
+SELECT jobname, count(*) FROM cron.stat_reset r JOIN cron.job USING (jobid) GROUP BY jobname;
+GRANT regress_tock_ann TO regress_tock_bob;
+SET ROLE regress_tock_bob;
+SELECT cron.reset_stats(:ann_id);
+RESET ROLE;
+SELECT cron.reset_stats('anns');
+SELECT cron.reset_stats();
+BEGIN;
+SELECT cron.reset_stats('bobs');
+ROLLBACK;
+SELECT jobname, count(*) FROM cron.stat_reset r JOIN cron.job USING (jobid) GROUP BY jobname ORDER BY jobname;
+
+-- Histograms: pure functions that never fail.
+SELECT cron.sketch_quantile('\x0107e8071701', 0), cron.sketch_quantile('\x0107e8071701', 0.5),
+    cron.sketch_quantile('\x0107e8071701', 1), cron.sketch_quantile('\x0107e8071701', 'NaN');
+SELECT cron.sketch_merge('\x010701', '\x011f02'), cron.sketch_merge(NULL, '\x010701'), cron.sketch_merge('\x010701', NULL),
+    cron.sketch_merge(NULL, NULL) IS NULL AS none, cron.sketch_merge('\x010701', '\xffff'), cron.sketch_merge('', '');
+SELECT cron.sketch_quantile('\xffff', 0.5) IS NULL AS none, cron.sketch_quantile('', 0.5) IS NULL AS none;
+SELECT cron.sketch_merge(s) FROM (VALUES ('\x010701'::bytea), (NULL), ('\x011f02'), ('\x010703')) v (s);
+-- What is stored is what the functions say.
+SELECT p50_duration_ms, p95_duration_ms, p99_duration_ms, p50_start_lag_ms FROM cron.job_stat WHERE jobid = :ann_id;
+
+-- Nothing is computed for a column nobody asks for.
+DO $$
+DECLARE
+    line text;
+    computed boolean := false;
+BEGIN
+    FOR line IN EXECUTE 'EXPLAIN (VERBOSE) SELECT jobname, total_runs, p99_duration_ms, last_status FROM cron.job_stats' LOOP
+        computed := computed OR line ~ 'job_next_run|job_condition|pg_authid|pg_database|job_state';
+    END LOOP;
+    RAISE NOTICE 'next_run_at is computed: %', computed;
+END $$;
+
+DROP EXTENSION pg_tock;
+DROP ROLE regress_tock_ann, regress_tock_bob;
