@@ -13,22 +13,66 @@ use pgrx::spi::{self, SpiHeapTupleData};
 use super::kept;
 use crate::pg::time::{from_pg, timestamptz};
 
-/// What every table of statistics adds up.
+/// What every table of statistics adds up, from a row of that name.
 macro_rules! sums {
-    () => {
-        "total_runs = s.total_runs OPERATOR(pg_catalog.+) excluded.total_runs, \
-         successful_runs = s.successful_runs OPERATOR(pg_catalog.+) excluded.successful_runs, \
-         timed_out_runs = s.timed_out_runs OPERATOR(pg_catalog.+) excluded.timed_out_runs, \
-         cancelled_runs = s.cancelled_runs OPERATOR(pg_catalog.+) excluded.cancelled_runs, \
-         crashed_runs = s.crashed_runs OPERATOR(pg_catalog.+) excluded.crashed_runs, \
-         retried_runs = s.retried_runs OPERATOR(pg_catalog.+) excluded.retried_runs, \
-         skipped_runs = s.skipped_runs OPERATOR(pg_catalog.+) excluded.skipped_runs, \
-         total_ms = s.total_ms OPERATOR(pg_catalog.+) excluded.total_ms, \
-         max_ms = greatest(s.max_ms, excluded.max_ms), \
-         wal_bytes = s.wal_bytes OPERATOR(pg_catalog.+) excluded.wal_bytes, \
-         rows = s.rows OPERATOR(pg_catalog.+) excluded.rows, \
-         durations = cron.sketch_merge(s.durations, excluded.durations), \
-         start_lags = cron.sketch_merge(s.start_lags, excluded.start_lags)"
+    ($from:literal) => {
+        concat!(
+            "total_runs = s.total_runs OPERATOR(pg_catalog.+) ",
+            $from,
+            ".total_runs, successful_runs = s.successful_runs OPERATOR(pg_catalog.+) ",
+            $from,
+            ".successful_runs, timed_out_runs = s.timed_out_runs OPERATOR(pg_catalog.+) ",
+            $from,
+            ".timed_out_runs, cancelled_runs = s.cancelled_runs OPERATOR(pg_catalog.+) ",
+            $from,
+            ".cancelled_runs, crashed_runs = s.crashed_runs OPERATOR(pg_catalog.+) ",
+            $from,
+            ".crashed_runs, retried_runs = s.retried_runs OPERATOR(pg_catalog.+) ",
+            $from,
+            ".retried_runs, skipped_runs = s.skipped_runs OPERATOR(pg_catalog.+) ",
+            $from,
+            ".skipped_runs, total_ms = s.total_ms OPERATOR(pg_catalog.+) ",
+            $from,
+            ".total_ms, max_ms = greatest(s.max_ms, ",
+            $from,
+            ".max_ms), wal_bytes = s.wal_bytes OPERATOR(pg_catalog.+) ",
+            $from,
+            ".wal_bytes, rows = s.rows OPERATOR(pg_catalog.+) ",
+            $from,
+            ".rows, durations = cron.sketch_merge(s.durations, ",
+            $from,
+            ".durations), start_lags = cron.sketch_merge(s.start_lags, ",
+            $from,
+            ".start_lags)"
+        )
+    };
+}
+
+/// What `cron.job_stat` keeps beside that. A run that succeeded ends the row of failures before it.
+macro_rules! facts {
+    ($from:literal) => {
+        concat!(
+            "failed_runs = s.failed_runs OPERATOR(pg_catalog.+) ",
+            $from,
+            ".failed_runs, last_run_at = coalesce(",
+            $from,
+            ".last_run_at, s.last_run_at), last_runid = greatest(",
+            $from,
+            ".last_runid, s.last_runid), last_status = coalesce(",
+            $from,
+            ".last_status, s.last_status), last_error = coalesce(",
+            $from,
+            ".last_error, s.last_error), last_end = coalesce(",
+            $from,
+            ".last_end, s.last_end), last_success_at = greatest(",
+            $from,
+            ".last_success_at, s.last_success_at), consecutive_failures = ",
+            $from,
+            ".consecutive_failures OPERATOR(pg_catalog.+) CASE WHEN ",
+            $from,
+            ".last_success_at IS NULL THEN s.consecutive_failures ELSE 0 END, ",
+            sums!($from)
+        )
     };
 }
 
@@ -39,32 +83,48 @@ macro_rules! measures {
     };
 }
 
+/// Adds the news to a table of hours or days. Rows that are there are updated without being locked
+/// first, as ON CONFLICT would: that is a third of the WAL. Nobody else inserts, but one of them may
+/// just be deleted.
 macro_rules! roll_up {
     ($name:literal, $column:literal, $span:literal) => {
         concat!(
             $name,
-            " AS (INSERT INTO cron.",
+            "_there AS (UPDATE cron.",
+            $name,
+            " AS s SET ",
+            sums!("n"),
+            " FROM news n WHERE s.jobid OPERATOR(pg_catalog.=) n.jobid AND s.",
+            $column,
+            " OPERATOR(pg_catalog.=) ",
+            $span,
+            " RETURNING s.jobid), ",
+            $name,
+            "_new AS (INSERT INTO cron.",
             $name,
             " AS s (jobid, ",
             $column,
             ", ",
             measures!(),
-            ") SELECT jobid, ",
+            ") SELECT n.jobid, ",
             $span,
             ", ",
             measures!(),
-            " FROM news ON CONFLICT ON CONSTRAINT ",
+            " FROM news n WHERE NOT EXISTS (SELECT FROM ",
+            $name,
+            "_there t WHERE t.jobid OPERATOR(pg_catalog.=) n.jobid) \
+              ON CONFLICT ON CONSTRAINT ",
             $name,
             "_pkey DO UPDATE SET ",
-            sums!(),
-            ")"
+            sums!("excluded"),
+            "), "
         )
     };
 }
 
-// A run that succeeded ends the row of failures before it.
 const COUNT: &str = concat!(
-    "WITH news AS MATERIALIZED (SELECT * FROM ROWS FROM (\
+    "WITH news AS MATERIALIZED (SELECT u.*, \
+      u.total_runs OPERATOR(pg_catalog.-) u.successful_runs AS failed_runs FROM ROWS FROM (\
       pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4), \
       pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7), pg_catalog.unnest($8), \
       pg_catalog.unnest($9), pg_catalog.unnest($10), pg_catalog.unnest($11), \
@@ -75,26 +135,21 @@ const COUNT: &str = concat!(
     measures!(),
     ", last_run_at, last_runid, last_status, last_error, last_end, last_success_at, \
       consecutive_failures)), ",
-    roll_up!("job_stat_hour", "hour", "hour"),
-    ", ",
-    roll_up!("job_stat_day", "day", "pg_catalog.timezone('UTC', hour)::pg_catalog.date"),
-    " INSERT INTO cron.job_stat AS s (jobid, failed_runs, last_run_at, last_runid, last_status, \
+    roll_up!("job_stat_hour", "hour", "n.hour"),
+    roll_up!("job_stat_day", "day", "pg_catalog.timezone('UTC', n.hour)::pg_catalog.date"),
+    "there AS (UPDATE cron.job_stat AS s SET ",
+    facts!("n"),
+    " FROM news n WHERE s.jobid OPERATOR(pg_catalog.=) n.jobid RETURNING s.jobid) \
+     INSERT INTO cron.job_stat AS s (jobid, failed_runs, last_run_at, last_runid, last_status, \
       last_error, last_end, last_success_at, consecutive_failures, ",
     measures!(),
-    ") SELECT jobid, total_runs OPERATOR(pg_catalog.-) successful_runs, last_run_at, last_runid, \
-      last_status, last_error, last_end, last_success_at, consecutive_failures, ",
+    ") SELECT n.jobid, failed_runs, last_run_at, last_runid, last_status, last_error, last_end, \
+      last_success_at, consecutive_failures, ",
     measures!(),
-    " FROM news ON CONFLICT ON CONSTRAINT job_stat_pkey DO UPDATE SET \
-      failed_runs = s.failed_runs OPERATOR(pg_catalog.+) excluded.failed_runs, \
-      last_run_at = coalesce(excluded.last_run_at, s.last_run_at), \
-      last_runid = greatest(excluded.last_runid, s.last_runid), \
-      last_status = coalesce(excluded.last_status, s.last_status), \
-      last_error = coalesce(excluded.last_error, s.last_error), \
-      last_end = coalesce(excluded.last_end, s.last_end), \
-      last_success_at = greatest(excluded.last_success_at, s.last_success_at), \
-      consecutive_failures = excluded.consecutive_failures OPERATOR(pg_catalog.+) \
-       CASE WHEN excluded.last_success_at IS NULL THEN s.consecutive_failures ELSE 0 END, ",
-    sums!()
+    " FROM news n WHERE NOT EXISTS (SELECT FROM there t \
+       WHERE t.jobid OPERATOR(pg_catalog.=) n.jobid) \
+     ON CONFLICT ON CONSTRAINT job_stat_pkey DO UPDATE SET ",
+    facts!("excluded")
 );
 
 // A scheduler that has drawn no id yet knows of no run, and must not move the mark back.
