@@ -69,7 +69,7 @@ pub(crate) struct Pruned {
 
 impl Pruned {
     /// The next pass is to look at all runs.
-    pub(crate) fn from_the_start(&self) {
+    pub(crate) fn look_at_all(&self) {
         self.whole.store(true, Ordering::Release);
     }
 
