@@ -13,3 +13,10 @@ fi
 say "building pg_tock for $("$PG_CONFIG" --version) (five minutes the first time, seconds afterwards)"
 ci/fresh-inode.sh
 cargo pgrx install "${args[@]}"
+
+# The check for monitoring goes beside the server's programs.
+copy=(install -m 755 bin/pg_tock_check "$(pg_bindir)/pg_tock_check")
+if [ ! -w "$(pg_bindir)" ]; then
+  copy=(sudo "${copy[@]}")
+fi
+"${copy[@]}"

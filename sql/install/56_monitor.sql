@@ -208,7 +208,22 @@ SELECT
     pg_catalog.round((stat.total_ms / nullif(stat.total_runs, 0))::pg_catalog.numeric, 3) AS avg_duration_ms,
     CASE WHEN stat.total_runs > 0 THEN pg_catalog.round(stat.max_ms::pg_catalog.numeric, 3) END AS max_duration_ms,
     stat.last_run_at,
-    stat.last_status
+    stat.last_status,
+    coalesce(stat.skipped_runs, 0) AS skipped_runs,
+    coalesce(stat.timed_out_runs, 0) AS timed_out_runs,
+    coalesce(stat.cancelled_runs, 0) AS cancelled_runs,
+    coalesce(stat.crashed_runs, 0) AS crashed_runs,
+    coalesce(stat.retried_runs, 0) AS retried_runs,
+    pg_catalog.round(stat.p50_duration_ms::pg_catalog.numeric, 3) AS p50_duration_ms,
+    pg_catalog.round(stat.p95_duration_ms::pg_catalog.numeric, 3) AS p95_duration_ms,
+    pg_catalog.round(stat.p99_duration_ms::pg_catalog.numeric, 3) AS p99_duration_ms,
+    pg_catalog.round(stat.p50_start_lag_ms::pg_catalog.numeric, 3) AS p50_start_lag_ms,
+    pg_catalog.round(stat.p95_start_lag_ms::pg_catalog.numeric, 3) AS p95_start_lag_ms,
+    pg_catalog.round(stat.p99_start_lag_ms::pg_catalog.numeric, 3) AS p99_start_lag_ms,
+    coalesce(stat.wal_bytes, 0) AS wal_bytes,
+    coalesce(stat.rows, 0) AS rows,
+    stat.last_success_at,
+    coalesce(stat.consecutive_failures, 0) AS consecutive_failures
 FROM cron.job AS job
 LEFT JOIN cron.job_stat AS stat ON stat.jobid = job.jobid;
 
@@ -224,3 +239,18 @@ COMMENT ON COLUMN cron.monitor_stats.avg_duration_ms IS 'mean duration of a run 
 COMMENT ON COLUMN cron.monitor_stats.max_duration_ms IS 'longest duration of a run in milliseconds';
 COMMENT ON COLUMN cron.monitor_stats.last_run_at IS 'start of the newest run';
 COMMENT ON COLUMN cron.monitor_stats.last_status IS 'status of the newest run';
+COMMENT ON COLUMN cron.monitor_stats.skipped_runs IS 'occurrences that were due and did not run, as in cron.job_skip';
+COMMENT ON COLUMN cron.monitor_stats.timed_out_runs IS 'failed runs that took longer than they may';
+COMMENT ON COLUMN cron.monitor_stats.cancelled_runs IS 'failed runs that somebody ended';
+COMMENT ON COLUMN cron.monitor_stats.crashed_runs IS 'failed runs whose process or server died';
+COMMENT ON COLUMN cron.monitor_stats.retried_runs IS 'runs that were a further attempt at their occurrence';
+COMMENT ON COLUMN cron.monitor_stats.p50_duration_ms IS 'half of the runs took no longer than this many milliseconds; within 3.2 percent, as all of these';
+COMMENT ON COLUMN cron.monitor_stats.p95_duration_ms IS '95 percent of the runs took no longer';
+COMMENT ON COLUMN cron.monitor_stats.p99_duration_ms IS '99 percent of the runs took no longer';
+COMMENT ON COLUMN cron.monitor_stats.p50_start_lag_ms IS 'half of the runs started no later than this many milliseconds after their instant, jitter included; runs asked for count from the request, retries and runs caught up do not count';
+COMMENT ON COLUMN cron.monitor_stats.p95_start_lag_ms IS '95 percent of the runs started no later';
+COMMENT ON COLUMN cron.monitor_stats.p99_start_lag_ms IS '99 percent of the runs started no later';
+COMMENT ON COLUMN cron.monitor_stats.wal_bytes IS 'WAL all runs together have written, in bytes';
+COMMENT ON COLUMN cron.monitor_stats.rows IS 'rows the statements of all runs together have returned or changed';
+COMMENT ON COLUMN cron.monitor_stats.last_success_at IS 'latest end of a run that succeeded';
+COMMENT ON COLUMN cron.monitor_stats.consecutive_failures IS 'runs that have failed since the last one that succeeded; those that somebody ended do not count';

@@ -15,7 +15,7 @@ use super::rights::refuse_in_recovery;
 fn cron_prune() -> SqlResult<bool> {
     refuse_in_recovery("cron.prune()")?;
     let Some(database) = databases::find(process::database().to_u32()) else { return Ok(false) };
-    database.keeper.pruned.from_the_start();
+    database.keeper.pruned.look_at_all();
     database.keeper.want(Chore::Prune);
     database.keeper.want(Chore::Statistics);
     database.wake();

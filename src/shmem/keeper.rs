@@ -51,6 +51,8 @@ pub(crate) struct Keeper {
     latch: AtomicPtr<pg_sys::Latch>,
     /// Asked to leave, whatever there is to do.
     leave: AtomicBool,
+    /// In the middle of a transaction.
+    busy: AtomicBool,
     /// How far the history has been pruned.
     pub(crate) pruned: Pruned,
 }
@@ -69,8 +71,13 @@ pub(crate) struct Pruned {
 
 impl Pruned {
     /// The next pass is to look at all runs.
-    pub(crate) fn from_the_start(&self) {
+    pub(crate) fn look_at_all(&self) {
         self.whole.store(true, Ordering::Release);
+    }
+
+    /// Whether the next pass is to look at all runs.
+    pub(crate) fn wants_all(&self) -> bool {
+        self.whole.load(Ordering::Acquire)
     }
 
     /// A pass begins: beyond which run it looks. At all, if it is the first for so long.
@@ -155,6 +162,7 @@ impl Keeper {
         let arrived =
             self.pid.compare_exchange(STARTING, me, Ordering::AcqRel, Ordering::Acquire).is_ok();
         if arrived {
+            self.rests();
             HERE.store(true, Ordering::Relaxed);
             self.latch.store(process::latch(), Ordering::Release);
         }
@@ -178,8 +186,24 @@ impl Keeper {
     /// Makes the keeper go at once, also in the middle of a statement; one that is being started goes
     /// when it arrives.
     pub(crate) fn end(&self) {
-        self.leave.store(true, Ordering::Release);
-        process::signal(self.pid(), libc::SIGTERM);
+        self.leave.store(true, Ordering::SeqCst);
+        if self.busy.load(Ordering::SeqCst) {
+            process::signal(self.pid(), libc::SIGTERM);
+        } else {
+            self.wake();
+        }
+    }
+
+    /// The keeper is about to begin a transaction. False if it is to go: either it sees that here, or
+    /// whoever wants it to go sees that it is busy.
+    pub(crate) fn may_work(&self) -> bool {
+        self.busy.store(true, Ordering::SeqCst);
+        !self.leave.load(Ordering::SeqCst)
+    }
+
+    /// The transaction is over.
+    pub(crate) fn rests(&self) {
+        self.busy.store(false, Ordering::SeqCst);
     }
 
     /// Whether the keeper is to go.

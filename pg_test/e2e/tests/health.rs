@@ -1,5 +1,10 @@
 //! `cron.health` and `bin/pg_tock_check`, when all is well and when nothing is.
-#![allow(clippy::indexing_slicing, reason = "a row that is missing is a failed test")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "helpers of scenarios, which fail by panicking"
+)]
 
 use pg_tock_test::{Cluster, PATIENCE, poll_until};
 use postgres::Client;

@@ -281,6 +281,55 @@ fn what_belongs_to_runs_goes_with_them() {
 }
 
 #[test]
+fn every_look_at_a_long_history_is_by_an_index() {
+    let cluster = Cluster::builder()
+        .conf("shared_preload_libraries", "pg_tock,auto_explain")
+        .conf("auto_explain.log_min_duration", "0")
+        .conf("auto_explain.log_nested_statements", "on")
+        .conf("autovacuum", "off")
+        .start();
+    for n in 1..=20 {
+        let options =
+            if n % 2 == 0 { "keep_runs => 100, keep_days => 60" } else { "keep_days => 45" };
+        cluster
+            .sql(&format!("select cron.create_job('job {n}', '0 0 1 1 *', 'select 1', {options})"));
+    }
+    cluster.sql(
+        "insert into cron.job_run_details (jobid, jobname, username, command, status, outcome, \
+          scheduled_for, attempt, trigger, start_time, end_time) \
+         select 1 + i % 30, 'job', 'postgres', 'select 1', \
+          case when i % 50 = 0 then 'failed' else 'succeeded' end, \
+          case when i % 50 = 0 then 'failed' else 'succeeded' end, at, 1, 'schedule', at, at \
+         from generate_series(1, 60000) i, \
+          lateral (select now() - interval '100 days' + i * interval '143 seconds') t (at)",
+    );
+    cluster.sql(
+        "insert into cron.run_log select runid, jobid, end_time, 'info', 'note', null, 'postgres' \
+                 from cron.job_run_details where runid % 4 = 0",
+    );
+    counted(&cluster);
+    cluster.sql("analyze");
+    prune(&cluster);
+    assert!(cluster.one::<bool>("select pruned_runs > 20000 from cron.keeper_state"));
+    let log = cluster.log();
+    let plans: Vec<&str> =
+        log.split("\n20").filter(|entry| entry.contains(" pg_tock keeper ")).collect();
+    assert!(plans.len() > 100, "{} plans", plans.len());
+    let bad = plans.iter().find(|plan| plan.contains("Seq Scan on job_run_details"));
+    assert!(bad.is_none(), "{}", bad.unwrap_or(&""));
+    assert!(plans.iter().any(|plan| plan.contains("job_run_details_failed")));
+    assert!(plans.iter().any(|plan| plan.contains("job_run_details_occurrence")));
+    for view in ["recent_runs", "failed_runs", "dead_letters", "monitor_runs where runid > 59000"] {
+        let plan: Vec<String> = cluster.column(&format!("explain select * from cron.{view}"));
+        let plan = plan.join("\n");
+        assert!(
+            plan.contains("Index Scan") && !plan.contains("Seq Scan on job_run_details"),
+            "{view}: {plan}"
+        );
+    }
+}
+
+#[test]
 fn a_locked_ledger_keeps_nobody_waiting() {
     let cluster = forgetful();
     let job = dormant(&cluster, "job");

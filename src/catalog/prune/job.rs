@@ -45,12 +45,14 @@ const RULED: &str = "SELECT j.jobid, j.keep_runs, j.keep_days FROM ( \
        WHERE i.jobid OPERATOR(pg_catalog.>) $1 ORDER BY i.jobid LIMIT $2) j \
      WHERE j.keep_runs OPERATOR(pg_catalog.>) 0 AND EXISTS (SELECT FROM cron.job_run_details d \
         WHERE d.jobid OPERATOR(pg_catalog.=) j.jobid AND d.scheduled_for IS NOT NULL \
-        OFFSET j.keep_runs) \
-      OR j.keep_days OPERATOR(pg_catalog.>) 0 AND EXISTS (SELECT FROM cron.job_run_details d \
-        WHERE d.jobid OPERATOR(pg_catalog.=) j.jobid \
-         AND (d.scheduled_for IS NULL OR d.scheduled_for OPERATOR(pg_catalog.<) ($4 \
-          OPERATOR(pg_catalog.-) pg_catalog.make_interval(hours => 24 OPERATOR(pg_catalog.*) j.keep_days))) \
-        OFFSET 0) \
+        ORDER BY d.scheduled_for DESC OFFSET j.keep_runs LIMIT 1) \
+      OR j.keep_days OPERATOR(pg_catalog.>) 0 AND ((SELECT d.scheduled_for \
+         FROM cron.job_run_details d WHERE d.jobid OPERATOR(pg_catalog.=) j.jobid \
+         ORDER BY d.scheduled_for LIMIT 1) OPERATOR(pg_catalog.<) ($4 OPERATOR(pg_catalog.-) \
+          pg_catalog.make_interval(hours => 24 OPERATOR(pg_catalog.*) j.keep_days)) \
+        OR (SELECT d.scheduled_for IS NULL \
+         FROM cron.job_run_details d WHERE d.jobid OPERATOR(pg_catalog.=) j.jobid \
+         ORDER BY d.scheduled_for DESC LIMIT 1)) \
      ORDER BY j.jobid";
 
 // The oldest run of a job that is kept for being among its newest. $1: the job, $2: how many are newer,
@@ -94,7 +96,8 @@ static OF_JOB_OLD: LazyLock<String> = LazyLock::new(|| {
     format!(
         "SELECT d.runid FROM cron.job_run_details d {AROUND} \
          WHERE d.jobid OPERATOR(pg_catalog.=) $4 AND d.scheduled_for IS NULL \
-          AND d.end_time OPERATOR(pg_catalog.<) {} AND {FREE} LIMIT $5",
+          AND d.end_time OPERATOR(pg_catalog.<) {} AND {FREE} \
+         ORDER BY d.scheduled_for, d.attempt LIMIT $5",
         age_limit()
     )
 });

@@ -64,7 +64,8 @@ fn age_limit() -> String {
     )
 }
 
-/// Whether nobody needs a run's row any more. Its job's row is j, and s what is known of that.
+/// Whether nobody needs a run's row any more. Its job's row is j, s what is known of that, and newest
+/// its latest occurrence.
 const FREE: &str = "d.runid OPERATOR(pg_catalog.<) (SELECT e.counted_below FROM cron.engine_state e) \
      AND NOT EXISTS (SELECT FROM cron.run_request q WHERE q.jobid OPERATOR(pg_catalog.=) d.jobid \
        AND q.scheduled_for OPERATOR(pg_catalog.=) d.scheduled_for OFFSET 0) \
@@ -74,14 +75,14 @@ const FREE: &str = "d.runid OPERATOR(pg_catalog.<) (SELECT e.counted_below FROM 
         ELSE (d.scheduled_for OPERATOR(pg_catalog.<=) greatest(s.cursor, s.effective_from) \
           OR s.jobid IS NOT NULL \
            AND d.trigger OPERATOR(pg_catalog.=) ANY (ARRAY['manual', 'startup'])) \
-         AND EXISTS (SELECT FROM cron.job_run_details n \
-          WHERE n.jobid OPERATOR(pg_catalog.=) d.jobid \
-           AND n.scheduled_for OPERATOR(pg_catalog.>) d.scheduled_for \
-           AND n.end_time IS NOT NULL OFFSET 0) END)";
+         AND d.scheduled_for OPERATOR(pg_catalog.<) newest.scheduled_for END)";
 
-/// What goes with a row, once it is found.
+/// What goes with a row, once it is found. Ordered and limited, so that each is a look into an index.
 const AROUND: &str = "LEFT JOIN cron.job j ON j.jobid OPERATOR(pg_catalog.=) d.jobid \
-     LEFT JOIN cron.job_state s ON s.jobid OPERATOR(pg_catalog.=) d.jobid";
+     LEFT JOIN cron.job_state s ON s.jobid OPERATOR(pg_catalog.=) d.jobid \
+     LEFT JOIN LATERAL (SELECT n.scheduled_for FROM cron.job_run_details n \
+       WHERE n.jobid OPERATOR(pg_catalog.=) d.jobid AND n.scheduled_for IS NOT NULL \
+        AND n.end_time IS NOT NULL ORDER BY n.scheduled_for DESC LIMIT 1) newest ON true";
 
 // $4: beyond which run, $5: how many, $6: the instant before which a row is old enough to look at.
 fn walk(filter: &str) -> String {

@@ -205,7 +205,11 @@ impl Keeper {
             let due = |at: &Timestamp| *at <= now || at.since(now) > LONGEST_WAIT;
             if task.at.as_ref().is_some_and(due) {
                 some = true;
+                if !self.database.keeper.may_work() {
+                    return true;
+                }
                 task.go_on();
+                self.database.keeper.rests();
                 if task.at.is_none() {
                     BEGUN.fetch_and(!task.chore.bit(), Ordering::Relaxed);
                 }

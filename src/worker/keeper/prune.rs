@@ -93,6 +93,9 @@ impl Work for Prune {
     }
 
     fn begin(&mut self, now: Timestamp) {
+        if self.pass.is_some() && !self.shared.wants_all() {
+            return; // the one under way goes on
+        }
         let from = self.shared.begin(now, WHOLE);
         let (succeeded, failed) = retention::keep_days();
         self.pass = Some(Pass {

@@ -1,0 +1,115 @@
+//! Rights for monitoring: an owner sees what is his, a stranger nothing, and whoever the views for
+//! monitoring are granted to sees everybody's figures and nobody's commands.
+
+use pg_tock_test::{Cluster, sqlstate};
+
+const VIEWS: [&str; 4] = ["monitor_health", "monitor_jobs", "monitor_runs", "monitor_stats"];
+
+/// Three roles: `owner` has jobs, `stranger` has none, `monitor` may read the views.
+fn three_roles() -> Cluster {
+    let cluster = Cluster::start();
+    for role in ["owner", "stranger", "monitor"] {
+        cluster.role(role);
+    }
+    for view in VIEWS {
+        cluster.sql(&format!("grant select on cron.{view} to monitor"));
+    }
+    let secret = "select 'hush' from generate_series(1, 3)";
+    let fails = "do $$ begin raise exception 'hush'; end $$";
+    let good = cluster.schedule_as("owner", "good", "1 second", secret);
+    let bad = cluster.schedule_as("owner", "bad", "1 second", fails);
+    cluster.sql(&format!(
+        "select cron.set_job({good}, '{{\"settings\": {{\"application_name\": \"hush\"}}, \
+         \"description\": \"hush\", \"run_if\": \"''hush'' <> ''''\"}}')"
+    ));
+    let _ = cluster.finished_run(good);
+    let _ = cluster.finished_run(bad);
+    cluster.schedule("of the superuser", "1 second", "select pg_sleep(3600)");
+    cluster.wait_for("(select count(*) = 1 from cron.running where jobname = 'of the superuser')");
+    cluster.wait_for("(select failing_jobs = 1 from cron.health)");
+    cluster
+}
+
+#[test]
+fn those_who_monitor_see_all_jobs_and_no_commands() {
+    let cluster = three_roles();
+    let mut monitor = cluster.client_as("monitor");
+    let mut number = |query: &str| -> i64 {
+        let row = monitor.query_one(query, &[]);
+        row.unwrap_or_else(|error| panic!("{query}: {}", pg_tock_test::explain(&error))).get(0)
+    };
+    assert_eq!(number("select count(*) from cron.monitor_jobs"), 3);
+    assert_eq!(number("select count(*) from cron.monitor_stats"), 3);
+    assert_eq!(
+        number(
+            "select count(distinct jobname) from cron.monitor_runs where jobname in ('good', 'bad')"
+        ),
+        2
+    );
+    assert_eq!(number("select failing_jobs from cron.monitor_health"), 1);
+    assert_eq!(number("select jobs from cron.monitor_health"), 3);
+    // With that right the figures of cron.health are everybody's; its jobs are still one's own.
+    assert_eq!(number("select jobs from cron.health"), 0);
+    assert!(number("select running from cron.health") >= 1);
+    assert!(number("select waiting from cron.health") >= 0);
+    for view in VIEWS {
+        let leaks = format!("select count(*) from cron.{view} v where v::text ~ 'hush|sleep'");
+        assert_eq!(number(&leaks), 0, "{view}");
+    }
+    for table in ["job", "job_run_details", "job_stat", "jobs", "recent_runs"] {
+        assert_eq!(number(&format!("select count(*) from cron.{table}")), 0, "{table}");
+    }
+    // A function that tells what it is given learns nothing that the view does not show.
+    monitor
+        .batch_execute(
+            "create function pg_temp.tell(t text) returns bool language plpgsql cost 0.0001 as \
+             'begin raise notice ''%'', t; return true; end'",
+        )
+        .expect("a function");
+    let hidden = monitor.query("select command from cron.monitor_jobs", &[]);
+    assert_eq!(sqlstate(&hidden.expect_err("no such column")), "42703");
+}
+
+#[test]
+fn others_see_what_is_theirs() {
+    let cluster = three_roles();
+    for (role, jobs, failing) in [("owner", 2, 1), ("stranger", 0, 0)] {
+        let mut client = cluster.client_as(role);
+        for view in VIEWS {
+            let denied = client.query(&format!("select * from cron.{view}"), &[]);
+            assert_eq!(sqlstate(&denied.expect_err("no right")), "42501", "{role} {view}");
+        }
+        let row = client
+            .query_one(
+                "select jobs, failing_jobs, status, waiting is null and slots is null \
+                  and slots_in_use is null and short_of_slots is null and waited is null, \
+                  running, scheduler_alive, array_to_string(reasons, ' ') ~ 'superuser' from cron.health",
+                &[],
+            )
+            .expect("cron.health");
+        let figures: (i64, i64, &str) = (row.get(0), row.get(1), row.get(2));
+        assert_eq!(figures, (jobs, failing, if failing > 0 { "warning" } else { "healthy" }));
+        assert!(row.get::<_, bool>(3), "{role} sees figures of others");
+        assert!(row.get::<_, i64>(4) <= jobs, "{role} sees runs of others");
+        assert!(row.get::<_, bool>(5) && !row.get::<_, bool>(6), "{role}");
+        let figures = client
+            .query_one("select sees_all from cron.scheduler_figures() where waiting is null", &[])
+            .expect("figures");
+        assert!(!figures.get::<_, bool>(0));
+        let denied = client.query("select cron.prune()", &[]);
+        assert_eq!(sqlstate(&denied.expect_err("no right")), "42501");
+    }
+    // What an owner sees of jobs that cannot run are his own.
+    cluster.sql(
+        "update cron.job set schedule = 'nonsense' where jobname in ('good', 'of the superuser')",
+    );
+    let broken = |role: &str| -> i64 {
+        cluster
+            .client_as(role)
+            .query_one("select broken_jobs from cron.health", &[])
+            .expect("a row")
+            .get(0)
+    };
+    assert_eq!((broken("owner"), broken("stranger")), (1, 0));
+    cluster.wait_for("(select broken_jobs = 2 from cron.health)");
+}
