@@ -287,10 +287,10 @@ impl Scheduler {
         if rests || !(runs || self.alerts.has_work()) {
             return;
         }
-        let done = self.load_open_alerts()
-            && self.read_pasts(now)
-            && (self.alerts.noted.is_empty() || self.write_some())
-            && self.write_runs(now);
+        // A locked ledger keeps nobody's alert from being written.
+        let read = self.load_open_alerts() && self.read_pasts(now);
+        let written = self.alerts.noted.is_empty() || self.write_some();
+        let done = self.write_runs(now) && read && written;
         self.alerts.retry_at = Some(now.plus(if done { REST } else { RETRY }));
     }
 
