@@ -71,8 +71,9 @@ context_settings! {
 /// The alert that the run this process is part of handles, or nothing.
 fn alert() -> *const c_char {
     static mut TEXT: [u8; MOST_BYTES + 1] = [0; MOST_BYTES + 1];
+    let text = &raw mut TEXT;
     // SAFETY: one thread; Postgres copies the text before it asks for another.
-    let text = unsafe { &mut *(&raw mut TEXT) };
+    let text = unsafe { &mut *text };
     let running = mine::slot_of_leader().filter(|slot| slot.current().is_some());
     let len = running
         .map_or(0, |slot| text.get_mut(..MOST_BYTES).map_or(0, |room| slot.alert.copy(room)));

@@ -53,7 +53,8 @@ fn a_failure_is_one_line_with_its_sqlstate() {
     let runs = cluster.finished_runs_of(job).len();
     assert_eq!(lines(&cluster, &format!("cron job {job} failed")).len(), runs);
     // The error itself has its own line, as in any session.
-    let error = line(&cluster, "out of\npaper");
+    let all = lines(&cluster, "out of\npaper");
+    let error = all.iter().find(|line| line["message"] == "out of\npaper").unwrap();
     assert_eq!(
         (&error["state_code"], &error["error_severity"]),
         (&"TK001".into(), &"ERROR".into())

@@ -3,6 +3,8 @@
 //! Invariant: nothing here waits, and nothing here makes a run wait. What cannot be written now waits in
 //! a queue that has an end. A job without rules costs one look whether there are any.
 
+mod write;
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 
@@ -15,24 +17,18 @@ use super::Scheduler;
 use super::policy::alert_rules;
 use super::pool::Current;
 use super::runs::End;
-use crate::catalog::alert::{self, Called, Calling, Noted, Uncalled, Written};
-use crate::catalog::load::{self, JobRow};
+use crate::catalog::alert::{self, Noted};
+use crate::catalog::load::JobRow;
 use crate::catalog::request::Request;
 use crate::guc;
-use crate::pg::identity::current_database;
-use crate::pg::text::{ServerText, for_message};
+use crate::pg::time;
 use crate::pg::time::monotonic;
-use crate::pg::{lock, time, txn};
 use crate::shmem::http;
-use crate::shmem::keeper::Chore;
 
 /// How long to wait before trying again what could not be read or written.
 const RETRY: i64 = Timestamp::SECOND / 10;
 
-/// How many jobs' pasts are read in one turn, and how many events written: some milliseconds' worth each,
-/// and how long to leave the time to runs after that.
-const PASTS: usize = 100;
-const AT_ONCE: usize = 32;
+/// How long to leave the time to runs after something was read or written.
 const REST: i64 = Timestamp::SECOND / 50;
 
 /// How long starts and ends of runs wait for others to be sent with.
@@ -40,9 +36,6 @@ const COMPANY: i64 = Timestamp::SECOND / 10;
 
 /// Most events that wait. Beyond that the oldest are given up, with a line in the server log.
 const MOST: usize = 10_000;
-
-/// How often an event that raises an ERROR is tried.
-const TRIES: u32 = 20;
 
 /// Alerts as this scheduler has them.
 #[derive(Debug, Default)]
@@ -203,7 +196,7 @@ impl Scheduler {
     ) {
         let book = &mut self.alerts.book;
         let (rules, since, paused_until) = match (self.jobs.get(id), until) {
-            (Some(job), Some(until)) => (job.policy.alerts, Some(job.since()), until),
+            (Some(job), Some(until)) => (job.policy.alerts, Some(job.since), until),
             _ => {
                 // Options that cannot be read count as none.
                 let text = watched.options.as_deref().unwrap_or("{}");
@@ -294,10 +287,10 @@ impl Scheduler {
         if rests || !(runs || self.alerts.has_work()) {
             return;
         }
-        let done = self.load_open_alerts()
-            && self.read_pasts(now)
-            && (self.alerts.noted.is_empty() || self.write_some())
-            && self.write_runs(now);
+        // A locked ledger keeps nobody's alert from being written.
+        let read = self.load_open_alerts() && self.read_pasts(now);
+        let written = self.alerts.noted.is_empty() || self.write_some();
+        let done = self.write_runs(now) && read && written;
         self.alerts.retry_at = Some(now.plus(if done { REST } else { RETRY }));
     }
 
@@ -331,170 +324,6 @@ impl Scheduler {
                 continue;
             };
             self.alerts.book.began(job, run, began, silent);
-        }
-    }
-
-    /// Reads once what earlier schedulers have raised and is not over.
-    fn load_open_alerts(&mut self) -> bool {
-        if self.alerts.loaded {
-            return true;
-        }
-        let read = txn::run("reading open alerts", || {
-            Ok::<_, pgrx::spi::Error>((alert::open()?, alert::has_events()?))
-        });
-        let Some(Ok((open, unsent))) = read else { return false };
-        for (job, rule, there) in open {
-            self.alerts.book.was_open(job, rule, there);
-        }
-        self.alerts.loaded = true;
-        // An earlier keeper may not have got to all of it.
-        if unsent {
-            self.want_kept(Chore::Notify);
-        }
-        true
-    }
-
-    /// Reads what the runs of some jobs came to. Those under way are told first: they may have rows
-    /// already, and tell of their ends themselves.
-    fn read_pasts(&mut self, now: Timestamp) -> bool {
-        let jobs = self.alerts.book.unknown(PASTS);
-        if jobs.is_empty() {
-            return true;
-        }
-        for &job in &jobs {
-            self.tell_currents(job);
-        }
-        let book = &self.alerts.book;
-        let wanted: Vec<_> = jobs
-            .iter()
-            .filter_map(|&job| Some((job, book.since(job)?, book.rules(job)?.rows_to_read())))
-            .collect();
-        let ledger = pgrx::pg_sys::Oid::from(self.ledger);
-        let read = txn::run("reading what runs came to", || {
-            if !lock::try_read_table(ledger) {
-                return Ok(None);
-            }
-            alert::past(&wanted).map(Some)
-        });
-        let Some(Ok::<_, pgrx::spi::Error>(Some(mut pasts))) = read else { return false };
-        let steady = monotonic();
-        for job in jobs {
-            let mut past = pasts.remove(&job).unwrap_or_default();
-            for ended in &mut past.runs {
-                ended.will_retry |= self.records.decided().follows(ended.run);
-            }
-            // What was pruned has been covered, and that is kept.
-            past.last_success = self.jobs.covered(job);
-            self.alerts.book.remember(job, &past, now, steady);
-        }
-        true
-    }
-
-    /// Writes some of what happened to alerts, and calls handlers. The rest is for another turn.
-    fn write_some(&mut self) -> bool {
-        // One that raises an ERROR is found by going on alone.
-        let most = if self.alerts.tries > 0 { 1 } else { AT_ONCE };
-        let some: Vec<Noted> = self.alerts.noted.iter().take(most).copied().collect();
-        let written = txn::run("writing alerts", || {
-            let (Some(installed), Some(table)) = (load::installed()?, alert::table()?) else {
-                return Ok(Some(Vec::new()));
-            };
-            if !(lock::try_read_table(installed.jobs) && lock::try_lock_table(table)) {
-                return Ok(None);
-            }
-            let calling = Calling {
-                database: current_database(),
-                default_handler: guc::alerts::handler(),
-                most: guc::max_queued_runs().max(1),
-            };
-            alert::write(&some, &calling).map(Some)
-        });
-        match written {
-            Some(Ok::<_, pgrx::spi::Error>(Some(written))) => {
-                self.alerts.noted.drain(..some.len());
-                self.alerts.tries = 0;
-                if !written.is_empty() {
-                    self.want_kept(Chore::Notify);
-                }
-                for one in written {
-                    log_alert(&one);
-                    self.called(one);
-                }
-                true
-            }
-            Some(Ok(None)) => false,
-            _ => {
-                self.alerts.tries += 1;
-                if self.alerts.tries > TRIES {
-                    self.alerts.noted.pop_front();
-                    self.alerts.tries = 0;
-                    pgrx::log!("pg_tock: an alert cannot be written and is given up");
-                }
-                false
-            }
-        }
-    }
-
-    /// A handler has a request now, or could not be called, which is said once.
-    fn called(&mut self, written: Written) {
-        let Some(Called { owner, name, how }) = written.called else { return };
-        let key = (owner, name);
-        let why = match how {
-            Ok(job) => {
-                self.alerts.missing.remove(&key);
-                self.database.changes.push(job.0);
-                return;
-            }
-            Err(Uncalled::Missing) => "does not exist",
-            Err(Uncalled::Inactive) => "is switched off",
-            Err(Uncalled::Busy) => "has too many calls waiting",
-        };
-        if !self.alerts.missing.contains(&key) {
-            let name = ServerText::new(&key.1).readable();
-            let job = written.episode.job;
-            pgrx::warning!("pg_tock: job \"{name}\", which handles alerts of job {job}, {why}");
-            self.alerts.missing.insert(key);
-        }
-    }
-
-    /// Hands over starts and ends of runs that are to be sent.
-    fn write_runs(&mut self, now: Timestamp) -> bool {
-        let due = |at: Timestamp| at <= now || at.since(now) > COMPANY;
-        if !self.alerts.runs_at.is_some_and(due) {
-            return true;
-        }
-        let runs = &self.alerts.runs;
-        let told = txn::run("handing over what is to be sent", || alert::tell(runs));
-        let Some(Ok(kept)) = told else {
-            self.alerts.runs_at = Some(now.plus(RETRY));
-            return false;
-        };
-        self.alerts.runs.clear();
-        self.alerts.runs_at = None;
-        self.want_kept(Chore::Notify);
-        if kept {
-            self.alerts.lost = false;
-        } else {
-            self.alerts.say_lost();
-        }
-        true
-    }
-}
-
-/// A line in the server log.
-fn log_alert(written: &Written) {
-    use pg_tock_core::alert::{Change, Recovery};
-    let episode = &written.episode;
-    let name = episode.name.as_deref().map(|name| format!(" \"{name}\"")).unwrap_or_default();
-    let what = for_message(episode.message.clone());
-    let job = episode.job;
-    match written.noted.event.change {
-        Change::Raised { .. } => pgrx::warning!("pg_tock: alert: job {job}{name}: {what}"),
-        Change::Recovered { why: Recovery::Recovered, .. } => {
-            pgrx::log!("pg_tock: recovered: job {job}{name}: {what}");
-        }
-        Change::Recovered { why, .. } => {
-            pgrx::log!("pg_tock: alert over, {why}: job {job}{name}: {what}");
         }
     }
 }

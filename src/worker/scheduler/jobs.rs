@@ -43,7 +43,7 @@ pub(crate) struct Job {
     options: Option<Box<str>>,
     made_with: MadeWith,
     /// When the present definition came into force.
-    since: Timestamp,
+    pub(super) since: Timestamp,
     times: Arc<dyn Occurrences>,
 }
 
@@ -68,11 +68,6 @@ impl Job {
     /// Whether a row has the same options.
     pub(super) fn has_options_of(&self, row: &JobRow) -> bool {
         self.options.as_deref() == row.options.as_deref()
-    }
-
-    /// When the present definition came into force.
-    pub(super) const fn since(&self) -> Timestamp {
-        self.since
     }
 
     /// Whether an occurrence of it may be tried again.
