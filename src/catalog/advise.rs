@@ -7,8 +7,7 @@ use serde::Deserialize;
 
 use crate::error::Error;
 
-// As the caller: row security shows what he may see. Only of jobs whose newest run failed the
-// attempts before it are looked at.
+// As the caller: row security shows what he may see.
 const WORK: &str = "SELECT j.jobid, pg_catalog.convert_to(pg_catalog.jsonb_build_object( \
       'work', coalesce(j.http::pg_catalog.text, j.command), 'is_http', j.http IS NOT NULL, \
       'timeout', (extract(epoch FROM j.timeout) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8, \
@@ -20,17 +19,13 @@ const WORK: &str = "SELECT j.jobid, pg_catalog.convert_to(pg_catalog.jsonb_build
       'skipped', (SELECT pg_catalog.sum(s.count) FROM cron.job_skip s \
        WHERE s.jobid OPERATOR(pg_catalog.=) j.jobid \
         AND s.last_at OPERATOR(pg_catalog.>) coalesce(t.last_run_at, '-infinity')), \
-      'failed', CASE WHEN t.last_status OPERATOR(pg_catalog.=) 'failed' THEN \
-       (SELECT pg_catalog.count(*) FILTER (WHERE d.status OPERATOR(pg_catalog.=) 'failed') FROM \
-         (SELECT d.status FROM cron.job_run_details d WHERE d.jobid OPERATOR(pg_catalog.=) j.jobid \
-          AND d.scheduled_for IS NOT NULL AND d.end_time IS NOT NULL \
-          ORDER BY d.scheduled_for DESC, d.attempt DESC LIMIT 5) AS d) END \
+      'failed', t.consecutive_failures \
       )::pg_catalog.text, 'UTF8') \
      FROM cron.job j LEFT JOIN cron.job_stat t ON t.jobid OPERATOR(pg_catalog.=) j.jobid \
      WHERE j.active";
 
-/// So many attempts in a row have to fail to be worth a word: all that are looked at.
-const IN_A_ROW: u32 = 5;
+/// So many attempts in a row have to fail to be worth a word.
+const IN_A_ROW: u64 = 5;
 
 /// One job. Durations in microseconds.
 #[derive(Clone, Debug, Deserialize)]
@@ -46,12 +41,13 @@ pub(crate) struct Work {
     pub(crate) runs: Option<u64>,
     /// Occurrences that were skipped since the last run.
     pub(crate) skipped: Option<u64>,
-    failed: Option<u32>,
+    /// Attempts that failed since the last that succeeded.
+    failed: Option<u64>,
 }
 
 impl Work {
-    /// How many of its latest attempts were looked at, if all of them failed.
-    pub(crate) fn failed(&self) -> Option<u32> {
+    /// How many of its latest attempts failed, if that is worth a word.
+    pub(crate) fn failed(&self) -> Option<u64> {
         self.failed.filter(|&failed| failed >= IN_A_ROW)
     }
 }

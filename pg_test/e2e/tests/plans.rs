@@ -290,3 +290,52 @@ fn a_document_is_applied_as_a_whole_or_not_at_all() {
     transaction.rollback().unwrap();
     assert_eq!(cluster.one::<i64>("select count(*) from cron.job"), 0);
 }
+
+#[test]
+fn a_change_by_somebody_else_is_not_undone() {
+    let cluster = Cluster::start();
+    let _ = cluster.schedule("job", "@daily", "select 1");
+    let mut other = cluster.client();
+    other
+        .batch_execute("begin; select cron.set_job('job', '{\"command\": \"select 2\"}')")
+        .unwrap();
+    let mut client = cluster.client();
+    let applied = std::thread::spawn(move || {
+        let document =
+            r#"{"jobs": [{"job_name": "job", "schedule": "@daily", "command": "select 3"}]}"#;
+        client.query("select * from cron.apply_jobs($1::text::jsonb)", &[&document])
+    });
+    cluster.wait_for(
+        "exists (select from pg_stat_activity where wait_event_type = 'Lock' and query ~ 'apply_jobs')",
+    );
+    other.batch_execute("commit").unwrap();
+    let error = applied.join().unwrap().unwrap_err();
+    assert_eq!(pg_tock_test::sqlstate(&error), "40001", "{}", explain(&error));
+    assert_eq!(cluster.one::<String>("select command from cron.job"), "select 2");
+}
+
+#[test]
+fn documents_of_a_database_that_is_not_in_utf8() {
+    let cluster =
+        Cluster::builder().conf("cron.database_name", "latin").without_extension().start();
+    cluster.sql("create database latin encoding 'LATIN1' locale 'C' template template0");
+    let mut client = cluster.client_in("latin");
+    client.batch_execute("create extension pg_tock").unwrap();
+    client
+        .batch_execute(
+            "select cron.create_job('grün', '@daily', 'select ''ä''', tags => '{ß}', \
+              settings => '{\"app.ort\": \"Köln\"}')",
+        )
+        .unwrap();
+    let document = export(&mut client);
+    for part in ["grün", "select 'ä'", "ß", "Köln"] {
+        assert!(document.contains(part), "{document}");
+    }
+    client.batch_execute("delete from cron.job").unwrap();
+    let said = apply(&mut client, &document, "");
+    assert!(said.contains(&"create grün.command: - > select 'ä'".to_owned()), "{said:?}");
+    assert_eq!(export(&mut client), document);
+    let found = client.query("select remedy from cron.diagnose('grün')", &[]);
+    assert!(!found.unwrap().is_empty());
+    assert!(!client.query("select * from cron.advise()", &[]).unwrap().is_empty());
+}

@@ -54,8 +54,8 @@ pub struct Subject<'a> {
     pub runs: u64,
     /// Occurrences that were skipped since the last of them.
     pub skipped: u64,
-    /// If its latest attempts all failed: how many of them were looked at.
-    pub failed: Option<u32>,
+    /// If it has been failing for long: how many attempts there were since the last that succeeded.
+    pub failed: Option<u64>,
 }
 
 /// One thing that could be better.
