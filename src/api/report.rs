@@ -94,6 +94,9 @@ fn make(span: Span, place: &Place, which: Which<'_>, whole: bool) -> Result<Repo
     let coming = if whole { coming(&seen, span.until)? } else { Vec::new() };
     let jobs = seen.into_iter().map(|seen| seen.job).collect();
     let mut collector = Collector::new(span, jobs, limits);
+    if whole {
+        collector.past(&report::hours(span.until.plus(-limits.past))?);
+    }
     for (job, skip) in report::skips(span.from, only.as_deref())? {
         collector.skip(job, &skip);
     }

@@ -4,7 +4,7 @@
 //! And the number of rows read is bounded: runs and skips are looked up job by job in an index, the
 //! newest so many of each.
 
-use pg_tock_core::report::{Failure, Job, Run, Skip};
+use pg_tock_core::report::{Failure, Hour, Job, Run, Skip};
 use pg_tock_core::run::Outcome;
 use pg_tock_core::time::Timestamp;
 use pgrx::datum::DatumWithOid;
@@ -80,6 +80,17 @@ const FAILURES: &str = concat!(
     text!("pg_catalog.left(d.return_message, 2000)"),
     " FROM cron.job_run_details d WHERE d.runid OPERATOR(pg_catalog.=) ANY ($1)"
 );
+
+// Runs that take hours count in the hour they started in; how long they took on average says how far
+// they reach beyond it.
+const HOURS: &str = "SELECT h.hour, h.lasting, pg_catalog.sum(h.total_runs)::pg_catalog.int8, \
+      pg_catalog.sum(h.total_ms) \
+     FROM cron.job j CROSS JOIN LATERAL (SELECT s.hour, s.total_runs, s.total_ms, \
+       pg_catalog.ceil(s.total_ms OPERATOR(pg_catalog./) s.total_runs OPERATOR(pg_catalog./) 3600000)::pg_catalog.int8 \
+        AS lasting \
+      FROM cron.job_stat_hour s WHERE s.jobid OPERATOR(pg_catalog.=) j.jobid \
+       AND s.hour OPERATOR(pg_catalog.>=) $1 AND s.total_runs OPERATOR(pg_catalog.>) 0 OFFSET 0) AS h \
+     GROUP BY h.hour, h.lasting";
 
 const PLACE: &str = concat!(
     "SELECT ",
@@ -189,6 +200,18 @@ pub(crate) fn skips(since: Timestamp, jobs: Option<&[i64]>) -> Result<Vec<(i64, 
             count: row.get::<i64>(5)?.and_then(|count| u64::try_from(count).ok()).unwrap_or(0),
         };
         Ok((row.get(1)?.unwrap_or_default(), skip))
+    })
+}
+
+/// What all jobs did in each hour since then.
+pub(crate) fn hours(since: Timestamp) -> Result<Vec<Hour>, Error> {
+    stream(HOURS, &[timestamptz(since).into()], |row| {
+        Ok(Hour {
+            at: instant(row, 1)?.unwrap_or_default(),
+            lasting: row.get(2)?.unwrap_or(1),
+            starts: row.get::<i64>(3)?.and_then(|runs| u64::try_from(runs).ok()).unwrap_or(0),
+            busy: super::outlook::whole_micros(row.get(4)?.unwrap_or(0.0)),
+        })
     })
 }
 

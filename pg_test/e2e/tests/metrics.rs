@@ -23,7 +23,8 @@ const HOSTILE: &str = "a\"b\\c\nd{e=\"f\"} 1\n# EOF\n日本\u{202e}";
 fn busy_cluster() -> Cluster {
     let cluster = Cluster::start();
     cluster.role("ann");
-    cluster.role("o\"'\\wner");
+    cluster
+        .sql("create role \"o\"\"'\\wner\" login; grant usage on schema cron to \"o\"\"'\\wner\"");
     let jobs = [
         cluster.schedule_as("ann", HOSTILE, "1 second", "select 'top secret'"),
         cluster.schedule_as("ann", "failing", "1 second", "select ('top secret')::int"),
