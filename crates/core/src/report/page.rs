@@ -83,7 +83,9 @@ fn heading(report: &Report, title: &str) -> Markup {
             }
             p class={ "health " (level) } {
                 b { (level) }
-                @for reason in &heading.reasons { " " span { (text::line(reason, 300)) } }
+                @for (index, reason) in heading.reasons.iter().enumerate() {
+                    (if index > 0 { "; " } else { " " }) span { (text::line(reason, 300)) }
+                }
             }
         }
     }
