@@ -12,8 +12,8 @@ use pgrx::prelude::*;
 use crate::catalog::metrics;
 use crate::error::{Error, SqlResult};
 use crate::pg::json::to_server;
-use crate::pg::settings::max_worker_processes;
 use crate::pg::{process, time};
+use crate::shmem::figures::Seen;
 use crate::shmem::slots::{self, Phase};
 use crate::shmem::{databases, http};
 
@@ -36,17 +36,27 @@ fn cron_metric_figures() -> Result<
 
 fn figures() -> Vec<Figure> {
     let here = process::database().to_u32();
-    let entry = databases::find(here).filter(|entry| entry.pid() != 0);
-    let late = entry.map(|entry| entry.overslept(time::now()));
-    let executors = slots::of_scheduler(here).count();
+    let alive = databases::find(here).filter(|database| process::is_alive(database.pid()));
+    let seen = alive.map(|database| database.figures.read());
+    let now = time::now();
+    let count =
+        |figure: fn(&Seen) -> u32| seen.as_ref().map_or(0.0, |seen| f64::from(figure(seen)));
+    let waited =
+        seen.and_then(|seen| seen.oldest_waiting).map_or(0, |since| now.since(since).max(0));
+    let late = alive.map_or(0, |database| database.overslept(now));
+    let yes = |yes: bool| f64::from(u8::from(yes));
     let mut figures = vec![
-        ("up", None, f64::from(u8::from(entry.is_some()))),
-        ("executors", None, small(executors)),
-        ("worker_slots", None, f64::from(max_worker_processes())),
-        ("scheduler_late_seconds", None, late.map_or(0.0, seconds)),
+        ("up", None, yes(alive.is_some())),
+        ("executors", None, count(|seen| seen.executors)),
+        ("executor_slots", None, count(|seen| seen.slots)),
+        ("short_of_slots", None, yes(seen.is_some_and(|seen| seen.short_of_slots))),
+        ("waiting", None, count(|seen| seen.waiting)),
+        ("waiting_seconds", None, seconds(waited)),
+        ("jobs_broken", None, count(|seen| seen.broken)),
+        ("scheduler_late_seconds", None, seconds(late)),
     ];
     for (job, under_way) in under_way(here) {
-        let longest = seconds(time::now().since(under_way.since).max(0));
+        let longest = seconds(now.since(under_way.since).max(0));
         figures.push(("running", Some(job), under_way.runs));
         figures.push(("running_seconds", Some(job), longest));
     }
@@ -75,10 +85,6 @@ fn under_way(here: u32) -> BTreeMap<i64, UnderWay> {
         of_job.since = of_job.since.min(started);
     }
     jobs
-}
-
-fn small(count: usize) -> f64 {
-    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
 #[allow(clippy::cast_precision_loss, reason = "microseconds of centuries fit")]

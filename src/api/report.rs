@@ -1,7 +1,7 @@
 //! `cron.report_html` and `cron.timeline`: what jobs have done, as far as the caller may see it.
 
 use pg_tock_core::report::draw::{self, Pen};
-use pg_tock_core::report::{Collector, Coming, Heading, Job, Level, Limits, Report, Span, page};
+use pg_tock_core::report::{Collector, Coming, Heading, Job, Limits, Report, Span, page};
 use pg_tock_core::schedule::Zone;
 use pg_tock_core::time::Timestamp as Instant;
 use pgrx::datum::Interval;
@@ -9,11 +9,9 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use crate::catalog::outlook;
-use crate::catalog::report::{self, Place, Seen, Which};
+use crate::catalog::report::{self, Place, Which};
 use crate::error::Error;
 use crate::pg::text::{ServerText, client_reads_utf8};
-use crate::pg::{identity, process};
-use crate::shmem::databases;
 
 use super::outlook::Calendars;
 use super::preview::now;
@@ -24,9 +22,6 @@ const LONGEST: i64 = 366 * 86_400 * Instant::SECOND;
 /// Jobs among the coming runs, and instants of each.
 const COMING: usize = 25;
 const COMING_OF_A_JOB: usize = 3;
-
-/// Jobs a reason names.
-const NAMED: usize = 5;
 
 #[pg_extern(sql = false)]
 fn cron_report_html(since: Option<Interval>) -> Result<String, ErrorReport> {
@@ -86,14 +81,16 @@ fn span(since: Option<Interval>) -> Result<Span, Error> {
 
 /// Reads everything and puts it together; what only the page shows is left out unless it is wanted.
 fn make(span: Span, place: &Place, which: Which<'_>, whole: bool) -> Result<Report, Error> {
-    let seen = report::jobs(which)?;
-    let limits = Limits::of(seen.len());
+    let jobs = report::jobs(which)?;
+    let limits = Limits::of(jobs.len());
     let only: Option<Vec<i64>> =
-        (!matches!(which, Which::All)).then(|| seen.iter().map(|seen| seen.job.id).collect());
-    let heading = heading(span, place, &seen);
-    let coming = if whole { coming(&seen, span.until)? } else { Vec::new() };
-    let jobs = seen.into_iter().map(|seen| seen.job).collect();
+        (!matches!(which, Which::All)).then(|| jobs.iter().map(|job| job.id).collect());
+    let heading = heading(span, place)?;
+    let coming = if whole { coming(&jobs, span.until)? } else { Vec::new() };
     let mut collector = Collector::new(span, jobs, limits);
+    if whole {
+        collector.past(&report::hours(span.until.plus(-limits.past))?);
+    }
     for (job, skip) in report::skips(span.from, only.as_deref())? {
         collector.skip(job, &skip);
     }
@@ -111,9 +108,12 @@ fn make(span: Span, place: &Place, which: Which<'_>, whole: bool) -> Result<Repo
     Ok(collector.report(heading, failures, coming))
 }
 
-fn heading(span: Span, place: &Place, seen: &[Seen]) -> Heading {
-    let (level, reasons) = health(seen);
-    Heading {
+fn heading(span: Span, place: &Place) -> Result<Heading, Error> {
+    let (level, mut reasons) = report::health()?;
+    if reasons.is_empty() {
+        reasons.push("the scheduler runs, and no job's last run failed".to_owned());
+    }
+    Ok(Heading {
         database: place.database.clone(),
         role: place.role.clone(),
         version: format!("pg_tock {}, PostgreSQL {}", place.version, place.server),
@@ -122,43 +122,13 @@ fn heading(span: Span, place: &Place, seen: &[Seen]) -> Heading {
         zone: Zone::resolve(&place.zone).unwrap_or_else(|_| Zone::utc()),
         level,
         reasons,
-    }
-}
-
-/// How things stand, as far as the caller's jobs say.
-fn health(seen: &[Seen]) -> (Level, Vec<String>) {
-    let mut level = Level::Healthy;
-    let mut reasons = Vec::new();
-    let scheduler = databases::find(process::database().to_u32()).is_some_and(|d| d.pid() != 0);
-    if identity::in_recovery() {
-        level = Level::Critical;
-        reasons.push("This server is a standby: nothing runs here.".to_owned());
-    } else if !scheduler {
-        level = Level::Critical;
-        reasons.push("No scheduler runs for this database.".to_owned());
-    }
-    let mut count = |what: &str, among: fn(&Seen) -> bool| {
-        let found: Vec<&Job> = seen.iter().filter(|s| among(s)).map(|s| &s.job).collect();
-        if found.is_empty() {
-            return;
-        }
-        level = level.max(Level::Warning);
-        let names: Vec<String> = found.iter().take(NAMED).map(|job| job.title()).collect();
-        let more = if found.len() > NAMED { " and others" } else { "" };
-        reasons.push(format!("{} {what}: {}{more}.", found.len(), names.join(", ")));
-    };
-    count("failed last time", |seen| seen.failing);
-    count("cannot run", |seen| seen.job.is_broken());
-    if reasons.is_empty() {
-        reasons.push("The scheduler runs, and no job's last run failed.".to_owned());
-    }
-    (level, reasons)
+    })
 }
 
 /// The jobs that start soonest.
-fn coming(seen: &[Seen], now: Instant) -> Result<Vec<Coming>, Error> {
+fn coming(jobs: &[Job], now: Instant) -> Result<Vec<Coming>, Error> {
     let mut next: Vec<(Instant, &Job)> =
-        seen.iter().filter_map(|seen| Some((seen.job.next?, &seen.job))).collect();
+        jobs.iter().filter_map(|job| Some((job.next?, job))).collect();
     next.sort_by_key(|&(at, job)| (at, job.id));
     next.truncate(COMING);
     let mut calendars = Calendars::default();

@@ -4,7 +4,7 @@
 //! And the number of rows read is bounded: runs and skips are looked up job by job in an index, the
 //! newest so many of each.
 
-use pg_tock_core::report::{Failure, Job, Run, Skip};
+use pg_tock_core::report::{Failure, Hour, Job, Level, Run, Skip};
 use pg_tock_core::run::Outcome;
 use pg_tock_core::time::Timestamp;
 use pgrx::datum::DatumWithOid;
@@ -37,8 +37,7 @@ macro_rules! jobs {
             text!("j.timezone"),
             ", j.state, j.next_run_at, ",
             "CASE WHEN s.total_runs OPERATOR(pg_catalog.>) 0 \
-             THEN s.total_ms OPERATOR(pg_catalog./) s.total_runs::pg_catalog.float8 END, ",
-            "j.active AND s.last_status OPERATOR(pg_catalog.=) 'failed' ",
+             THEN s.total_ms OPERATOR(pg_catalog./) s.total_runs::pg_catalog.float8 END ",
             "FROM cron.jobs j LEFT JOIN cron.job_stat s \
              ON s.jobid OPERATOR(pg_catalog.=) j.jobid ",
             $where
@@ -81,6 +80,17 @@ const FAILURES: &str = concat!(
     " FROM cron.job_run_details d WHERE d.runid OPERATOR(pg_catalog.=) ANY ($1)"
 );
 
+// Runs that take hours count in the hour they started in; how long they took on average says how far
+// they reach beyond it.
+const HOURS: &str = "SELECT h.hour, h.lasting, pg_catalog.sum(h.total_runs)::pg_catalog.int8, \
+      pg_catalog.sum(h.total_ms) \
+     FROM cron.job j CROSS JOIN LATERAL (SELECT s.hour, s.total_runs, s.total_ms, \
+       pg_catalog.ceil(s.total_ms OPERATOR(pg_catalog./) s.total_runs OPERATOR(pg_catalog./) 3600000)::pg_catalog.int8 \
+        AS lasting \
+      FROM cron.job_stat_hour s WHERE s.jobid OPERATOR(pg_catalog.=) j.jobid \
+       AND s.hour OPERATOR(pg_catalog.>=) $1 AND s.total_runs OPERATOR(pg_catalog.>) 0 OFFSET 0) AS h \
+     GROUP BY h.hour, h.lasting";
+
 const PLACE: &str = concat!(
     "SELECT ",
     text!("pg_catalog.current_database()::pg_catalog.text"),
@@ -89,6 +99,13 @@ const PLACE: &str = concat!(
     ", pg_catalog.current_setting('TimeZone'), pg_catalog.current_setting('server_version'), \
       (SELECT e.extversion FROM pg_catalog.pg_extension e \
        WHERE e.extname OPERATOR(pg_catalog.=) 'pg_tock')"
+);
+
+const HEALTH: &str = concat!(
+    "SELECT h.status, ",
+    text!("reason.text"),
+    " FROM cron.health h LEFT JOIN LATERAL pg_catalog.unnest(h.reasons) \
+       WITH ORDINALITY AS reason (text, place) ON true ORDER BY reason.place"
 );
 
 /// Rows that are fetched at once.
@@ -103,13 +120,6 @@ pub(crate) struct Place {
     pub(crate) zone: String,
     pub(crate) server: String,
     pub(crate) version: String,
-}
-
-/// A job, and whether its newest run failed.
-#[derive(Clone, Debug)]
-pub(crate) struct Seen {
-    pub(crate) job: Job,
-    pub(crate) failing: bool,
 }
 
 /// Which jobs are meant.
@@ -137,7 +147,7 @@ pub(crate) fn place() -> Result<Place, Error> {
 }
 
 /// The jobs the caller may see.
-pub(crate) fn jobs(which: Which<'_>) -> Result<Vec<Seen>, Error> {
+pub(crate) fn jobs(which: Which<'_>) -> Result<Vec<Job>, Error> {
     match which {
         Which::All => stream(JOBS, &[], read_job),
         Which::Id(jobid) => stream(JOB, &[jobid.into()], read_job),
@@ -192,6 +202,26 @@ pub(crate) fn skips(since: Timestamp, jobs: Option<&[i64]>) -> Result<Vec<(i64, 
     })
 }
 
+/// What all jobs did in each hour since then.
+pub(crate) fn hours(since: Timestamp) -> Result<Vec<Hour>, Error> {
+    stream(HOURS, &[timestamptz(since).into()], |row| {
+        Ok(Hour {
+            at: instant(row, 1)?.unwrap_or_default(),
+            lasting: row.get(2)?.unwrap_or(1),
+            starts: row.get::<i64>(3)?.and_then(|runs| u64::try_from(runs).ok()).unwrap_or(0),
+            busy: super::outlook::whole_micros(row.get(4)?.unwrap_or(0.0)),
+        })
+    })
+}
+
+/// How things stand for the caller, and why.
+pub(crate) fn health() -> Result<(Level, Vec<String>), Error> {
+    let rows = stream(HEALTH, &[], |row| Ok((row.get::<String>(1)?, utf8(row.get(2)?))))?;
+    let level = rows.first().and_then(|(status, _)| status.as_deref()).map(Level::parse);
+    let reasons = rows.into_iter().filter_map(|(_, reason)| reason).collect();
+    Ok((level.unwrap_or(Level::Critical), reasons))
+}
+
 /// What these runs said.
 pub(crate) fn failures(runs: &[i64]) -> Result<Vec<Failure>, Error> {
     stream(FAILURES, &[runs.to_vec().into()], |row| {
@@ -209,22 +239,19 @@ pub(crate) fn failures(runs: &[i64]) -> Result<Vec<Failure>, Error> {
     })
 }
 
-fn read_job(row: &SpiHeapTupleData<'_>) -> Result<Seen, Error> {
+fn read_job(row: &SpiHeapTupleData<'_>) -> Result<Job, Error> {
     let text = |column: usize| row.get::<Vec<u8>>(column).map(utf8);
     let millis = row.get::<f64>(9)?;
-    Ok(Seen {
-        job: Job {
-            id: row.get(1)?.unwrap_or_default(),
-            name: text(2)?,
-            owner: text(3)?.unwrap_or_default(),
-            database: text(4)?.unwrap_or_default(),
-            schedule: text(5)?.unwrap_or_default(),
-            zone: text(6)?.unwrap_or_default(),
-            state: row.get(7)?.unwrap_or_default(),
-            next: instant(row, 8)?,
-            expected: millis.map(super::outlook::whole_micros),
-        },
-        failing: row.get(10)?.unwrap_or(false),
+    Ok(Job {
+        id: row.get(1)?.unwrap_or_default(),
+        name: text(2)?,
+        owner: text(3)?.unwrap_or_default(),
+        database: text(4)?.unwrap_or_default(),
+        schedule: text(5)?.unwrap_or_default(),
+        zone: text(6)?.unwrap_or_default(),
+        state: row.get(7)?.unwrap_or_default(),
+        next: instant(row, 8)?,
+        expected: millis.map(super::outlook::whole_micros),
     })
 }
 

@@ -50,7 +50,7 @@ fn the_page_is_well_formed_and_reaches_nothing() {
         "</pre><script>alert(1)</script> ann's secret",
         "good job of bob",
         "Europe/Berlin",
-        "failed last time",
+        "whose last run failed",
         "Coming runs",
     ] {
         assert!(text.contains(shown), "{shown} is not in\n{text}");

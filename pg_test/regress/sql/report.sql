@@ -57,7 +57,7 @@ SELECT count(DISTINCT labels->>'jobid') AS jobs FROM cron.metrics;
 SELECT count(*) AS own FROM cron.job;
 SELECT bool_or(m::text ~ 'secret of|message for') AS words FROM cron.metrics m;
 SELECT name, labels - '{server,database,version}'::text[] AS labels, value, type FROM cron.metrics
-WHERE name NOT LIKE 'pg\_tock\_executors' ORDER BY name COLLATE "C", labels;
+WHERE name !~ 'executor' ORDER BY name COLLATE "C", labels;
 SELECT line FROM regexp_split_to_table(cron.metrics_text(), '\n') line WHERE line ~ 'pg_tock_job_(runs_total|duration_seconds)' OR line ~ '^# EOF';
 SELECT cron.metrics_text(false) ~ 'jobid' AS of_jobs, cron.metrics_text(NULL) ~ 'jobid' AS of_jobs_by_default;
 RESET ROLE;

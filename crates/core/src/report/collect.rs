@@ -8,9 +8,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
 
 use super::failures::{Failure, group};
-use super::{
-    Cell, Coming, Durations, Heading, Job, Lane, Report, Run, Skip, Span, Tally, Week, text,
-};
+use super::{Coming, Durations, Heading, Job, Lane, Report, Run, Skip, Span, Tally, Week, text};
 use crate::schedule::Zone;
 use crate::time::Timestamp;
 
@@ -30,24 +28,42 @@ pub struct Limits {
     pub failure_groups: usize,
     /// Jobs named among those that cannot run.
     pub broken: usize,
+    /// How far back statistics are read for the hours of the week, in microseconds.
+    pub past: i64,
 }
 
 impl Limits {
-    /// Those for so many jobs: as many runs are read of each as together make 200,000.
+    /// Those for so many jobs: as many runs are read of each as together make 200,000, and of hours as
+    /// together make 300,000.
     #[must_use]
     pub fn of(jobs: usize) -> Self {
+        let days = (12_500 / i64::try_from(jobs.max(1)).unwrap_or(i64::MAX)).clamp(1, 28);
         Self {
             jobs: 30,
             runs_a_job: (200_000 / jobs.max(1)).clamp(10, 5_000),
             failures: 500,
             failure_groups: 20,
             broken: 20,
+            past: days * 86_400 * Timestamp::SECOND,
         }
     }
 }
 
 /// How much a job is worth showing: failures first, then the time its runs took.
 type Rank = (u64, i64, u64, Reverse<i64>);
+
+/// An hour of the past, all jobs together, as statistics have it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Hour {
+    /// Its beginning.
+    pub at: Timestamp,
+    /// How many runs started in it that ended within so many hours.
+    pub starts: u64,
+    /// How long those took together, in microseconds.
+    pub busy: i64,
+    /// Within how many hours they ended, on average.
+    pub lasting: i64,
+}
 
 /// Takes runs and skips in.
 #[derive(Debug)]
@@ -65,8 +81,10 @@ pub struct Collector {
     cut: usize,
     /// Starts in each quarter of an hour, time runs went on in it, and changes of how many went on
     /// through all of it.
-    quarters: BTreeMap<i64, (u64, i64)>,
-    through: BTreeMap<i64, i64>,
+    quarters: BTreeMap<i64, (f64, f64)>,
+    through: BTreeMap<i64, f64>,
+    /// The time `quarters` speaks of, if statistics of it were taken in.
+    past: Option<Span>,
     failures: BinaryHeap<Reverse<(Timestamp, i64, i64)>>,
 }
 
@@ -92,7 +110,30 @@ impl Collector {
             cut: 0,
             quarters: BTreeMap::new(),
             through: BTreeMap::new(),
+            past: None,
             failures: BinaryHeap::new(),
+        }
+    }
+
+    /// Takes in hours of the past that reach back further than the span: the week is made from them
+    /// then, and not from runs.
+    #[allow(clippy::cast_precision_loss, reason = "averages")]
+    pub fn past(&mut self, hours: &[Hour]) {
+        let Some(from) = hours.iter().map(|hour| hour.at).min().filter(|&at| at < self.span.from)
+        else {
+            return;
+        };
+        self.past = Some(Span { from, until: self.span.until });
+        for hour in hours {
+            let first = hour.at.0.div_euclid(QUARTER);
+            let lasting = hour.lasting.clamp(1, 24 * 366);
+            for quarter in 0..lasting * 4 {
+                let (starts, busy) = self.quarters.entry(first + quarter).or_default();
+                *busy += hour.busy as f64 / (lasting * 4) as f64;
+                if quarter < 4 {
+                    *starts += hour.starts as f64 / 4.0;
+                }
+            }
         }
     }
 
@@ -136,9 +177,13 @@ impl Collector {
     }
 
     /// Takes a run into the hours of the week.
+    #[allow(clippy::cast_precision_loss, reason = "averages")]
     fn count(&mut self, run: &Run) {
+        if self.past.is_some() {
+            return;
+        }
         if self.contains(run.started) {
-            self.quarters.entry(run.started.0.div_euclid(QUARTER)).or_default().0 += 1;
+            self.quarters.entry(run.started.0.div_euclid(QUARTER)).or_default().0 += 1.0;
         }
         let begin = run.started.max(self.span.from);
         let end = run.ended.unwrap_or(self.span.until).min(self.span.until);
@@ -147,7 +192,7 @@ impl Collector {
         }
         let (first, last) = (begin.0.div_euclid(QUARTER), end.0.div_euclid(QUARTER));
         let mut add = |quarter: i64, micros: i64| {
-            self.quarters.entry(quarter).or_default().1 += micros;
+            self.quarters.entry(quarter).or_default().1 += micros as f64;
         };
         if first == last {
             add(first, end.since(begin));
@@ -155,8 +200,8 @@ impl Collector {
         }
         add(first, (first + 1) * QUARTER - begin.0);
         add(last, end.0 - last * QUARTER);
-        *self.through.entry(first + 1).or_default() += 1;
-        *self.through.entry(last).or_default() -= 1;
+        *self.through.entry(first + 1).or_default() += 1.0;
+        *self.through.entry(last).or_default() -= 1.0;
     }
 
     fn contains(&self, at: Timestamp) -> bool {
@@ -283,6 +328,7 @@ impl Collector {
             broken,
             broken_jobs,
             week,
+            week_of: self.past.unwrap_or(self.span),
             failures,
             coming,
             heading,
@@ -290,33 +336,28 @@ impl Collector {
     }
 
     /// The quarters of an hour as hours of a zone's week.
+    #[allow(clippy::cast_precision_loss, reason = "averages")]
     fn week(&self, zone: &Zone) -> Week {
+        let hour = 3_600.0 * Timestamp::SECOND as f64;
         let mut week = Week::default();
-        let (first, last) = (self.span.from.0, self.span.until.0);
-        let mut through = 0;
+        let span = self.past.unwrap_or(self.span);
+        let (first, last) = (span.from.0, span.until.0);
+        let mut through = 0.0;
         for quarter in first.div_euclid(QUARTER)..=(last - 1).div_euclid(QUARTER) {
             let begin = Timestamp(quarter * QUARTER);
             let local = zone.local(begin);
-            let hour = usize::try_from(local.time().0).unwrap_or(0);
-            let Some(cell) = week.get_mut(text::weekday(&local)).and_then(|d| d.get_mut(hour))
-            else {
-                continue;
-            };
-            let seen = begin.plus(QUARTER).0.min(last) - begin.0.max(first);
-            through += self.through.get(&quarter).copied().unwrap_or(0);
+            let column = usize::try_from(local.time().0).unwrap_or(0);
+            let day = week.get_mut(text::weekday(&local));
+            let Some(cell) = day.and_then(|day| day.get_mut(column)) else { continue };
+            through += self.through.get(&quarter).copied().unwrap_or(0.0);
             let (starts, busy) = self.quarters.get(&quarter).copied().unwrap_or_default();
-            add(cell, seen, starts, busy.saturating_add(through.saturating_mul(QUARTER)));
+            let seen = begin.plus(QUARTER).0.min(last) - begin.0.max(first);
+            cell.seen += seen as f64 / hour;
+            cell.starts += starts;
+            cell.busy += (busy + through * QUARTER as f64) / hour;
         }
         week
     }
-}
-
-#[allow(clippy::cast_precision_loss, reason = "averages")]
-fn add(cell: &mut Cell, seen: i64, starts: u64, busy: i64) {
-    let hour = 3_600.0 * Timestamp::SECOND as f64;
-    cell.seen += seen as f64 / hour;
-    cell.starts += starts as f64;
-    cell.busy += busy as f64 / hour;
 }
 
 /// How long those runs took that have ended.

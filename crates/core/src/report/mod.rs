@@ -20,7 +20,7 @@ pub mod text;
 #[cfg(test)]
 mod tests;
 
-pub use collect::{Collector, Limits};
+pub use collect::{Collector, Hour, Limits};
 pub use failures::{Failure, FailureGroup};
 
 use crate::run::Outcome;
@@ -295,6 +295,8 @@ pub struct Report {
     pub broken_jobs: usize,
     /// When runs started and how many went on.
     pub week: Week,
+    /// The time the week is made from.
+    pub week_of: Span,
     /// The newest failures, alike ones together.
     pub failures: Vec<FailureGroup>,
     /// What comes next.

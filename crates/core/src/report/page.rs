@@ -83,7 +83,9 @@ fn heading(report: &Report, title: &str) -> Markup {
             }
             p class={ "health " (level) } {
                 b { (level) }
-                @for reason in &heading.reasons { " " span { (text::line(reason, 300)) } }
+                @for (index, reason) in heading.reasons.iter().enumerate() {
+                    (if index > 0 { "; " } else { " " }) span { (text::line(reason, 300)) }
+                }
             }
         }
     }
@@ -176,6 +178,12 @@ fn week(report: &Report) -> Markup {
     html! {
         section {
             h2 { "Hours of the week" }
+            @if report.week_of != report.heading.span {
+                p.quiet.above {
+                    "On average from " (tables::time(&report.heading.zone, report.week_of.from)) " to "
+                    (tables::time(&report.heading.zone, report.week_of.until)) "."
+                }
+            }
             div.pair {
                 (charts::heat(&report.week, "Starts in an hour", super::Cell::starts_an_hour))
                 (charts::heat(&report.week, "Runs at once", super::Cell::load))

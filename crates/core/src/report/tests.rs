@@ -165,6 +165,40 @@ fn a_week_has_every_start_and_all_the_time() {
 }
 
 #[test]
+fn a_week_is_made_from_statistics_if_they_reach_further_back() {
+    let midnight = NOON.plus(-12 * HOUR);
+    let hour = |days: i64, starts: u64, lasting: i64| Hour {
+        at: midnight.plus(-days * 24 * HOUR),
+        starts,
+        busy: i64::try_from(starts).unwrap() * HOUR / 2,
+        lasting,
+    };
+    let week = |hours: &[Hour]| {
+        let mut collector = Collector::new(day(), vec![job(1, "a")], Limits::of(1));
+        collector.past(hours);
+        collector.run(1, run(1, 60, MINUTE, Outcome::Succeeded));
+        collector.settle();
+        let report = collector.report(heading(day()), Vec::new(), Vec::new());
+        (report.week_of, report.week)
+    };
+    // Two Saturdays, of three that were seen, at midnight; runs of the second go on for three hours.
+    let (of, found) = week(&[hour(14, 4, 1), hour(7, 6, 3)]);
+    assert_eq!(of, Span { from: midnight.plus(-14 * 24 * HOUR), until: NOON });
+    let [first, second, third, fourth] = found[5][..4] else { panic!("four hours") };
+    assert!((first.seen - 3.0).abs() < 1e-9 && (first.starts - 10.0).abs() < 1e-9, "{first:?}");
+    assert!(
+        (first.busy - 3.0).abs() < 1e-9,
+        "two hours of the one and one of the other: {first:?}"
+    );
+    assert!((second.busy - 1.0).abs() < 1e-9 && (third.busy - 1.0).abs() < 1e-9);
+    assert!(second.starts.abs() < 1e-9 && fourth.busy.abs() < 1e-9);
+    // Those of this day alone say less than its runs do.
+    let (of, found) = week(&[hour(0, 9, 1)]);
+    assert_eq!(of, day());
+    assert!((found.iter().flatten().map(|cell| cell.starts).sum::<f64>() - 1.0).abs() < 1e-9);
+}
+
+#[test]
 fn size_does_not_grow_with_jobs_or_runs() {
     let jobs: Vec<Job> = (0..3_000).map(|id| job(id, &"<&\u{1f600}>".repeat(50))).collect();
     let mut limits = Limits::of(jobs.len());
