@@ -142,7 +142,10 @@ SELECT * FROM cron.apply_jobs((:'JOB' || '"skip_on": ["holidays"]}]}')::jsonb);
 SELECT * FROM cron.apply_jobs((:'JOB' || '"queue": "line"}]}')::jsonb);
 SELECT * FROM cron.apply_jobs((:'JOB' || '"run_if": "true; false"}]}')::jsonb);
 SELECT * FROM cron.apply_jobs((:'JOB' || '"run_window": "mon-fry"}]}')::jsonb);
+-- (The hint lists all options there are.)
+\set VERBOSITY terse
 SELECT * FROM cron.apply_jobs((:'JOB' || '"scedule": "@daily"}]}')::jsonb);
+\set VERBOSITY default
 SELECT * FROM cron.apply_jobs((:'JOB' || '"max_concurrency": 2}]}')::jsonb);
 SELECT * FROM cron.apply_jobs('{"jobs": [{"job_name": "b", "schedule": "61 * * * *", "command": "x"}]}');
 SELECT * FROM cron.apply_jobs('{"jobs": [{"job_name": "b", "schedule": "@daily", "url": "ftp://example.com/"}]}');
