@@ -84,7 +84,7 @@ macro_rules! measures {
 }
 
 /// Adds the news to a table of hours or days. Rows that are there are updated without being locked
-/// first, as ON CONFLICT would: that is a third of the WAL. Nobody else inserts, but one of them may
+/// first, as ON CONFLICT would, with a WAL record for each. Nobody else inserts, but one of them may
 /// just be deleted.
 macro_rules! roll_up {
     ($name:literal, $column:literal, $span:literal) => {

@@ -135,7 +135,8 @@ fn the_text_is_the_view() {
         )
         .unwrap();
     let key = |name: &str, labels: &str| format!("{name} {labels}");
-    let volatile = |name: &str| name.contains("executor") || name.contains("late") || name.contains("waiting");
+    let volatile =
+        |name: &str| name.contains("executor") || name.contains("late") || name.contains("waiting");
     let in_view: BTreeMap<String, f64> = rows
         .iter()
         .filter(|row| !volatile(row.get(0)))

@@ -23,7 +23,7 @@ use crate::pg::{lock, time, txn};
 pub(super) const COUNT_AT_ONCE: usize = 400;
 /// How long to wait at least before the next ones, and how many times as long as these took.
 const COUNT_PAUSE: i64 = Timestamp::SECOND / 10;
-const COUNT_SHARE: i64 = 25;
+const COUNT_SHARE: i64 = 10;
 
 /// Rows of the ledger looked at in one turn.
 const LOOKED_AT: i64 = 500;
