@@ -3,6 +3,8 @@
 
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
     clippy::panic,
     clippy::print_stdout,
     reason = "a broken expectation is a failed test, and a skipped one says so"
@@ -194,7 +196,7 @@ fn metrics_are_for_those_who_are_granted_them() {
             match cluster.client_as(role).query_one(query, &[]) {
                 Ok(row) => assert!(may && row.get::<_, i64>(0) > 0, "{role}: {query}"),
                 Err(error) => {
-                    assert!(!may && sqlstate(&error) == "42501", "{role}: {query}: {error}")
+                    assert!(!may && sqlstate(&error) == "42501", "{role}: {query}: {error}");
                 }
             }
         }
