@@ -98,7 +98,7 @@ fn make(span: Span, place: &Place, which: Which<'_>, whole: bool) -> Result<Repo
         collector.running(job, run);
     }
     report::runs(span.from, limits.runs_a_job, only.as_deref(), |job, run| {
-        collector.run(job, run)
+        collector.run(job, run);
     })?;
     let (shown, failed) = collector.settle();
     for (job, skip) in report::skips(span.from, Some(&shown))? {
