@@ -1,5 +1,7 @@
 -- The page, the drawing in characters and the metrics: what they take, what they refuse, and whom.
+SET client_min_messages = warning;
 DROP EXTENSION IF EXISTS pg_tock;
+RESET client_min_messages;
 CREATE EXTENSION pg_tock;
 CREATE ROLE regress_tock_ann LOGIN;
 CREATE ROLE regress_tock_bob LOGIN;
