@@ -119,9 +119,14 @@ SELECT
     run.note,
     run.heartbeat_at,
     run.stuck,
-    run.deadline
+    run.deadline,
+    stat.p95_duration_ms * interval '1 millisecond' AS p95_duration,
+    activity.wait_event_type,
+    activity.wait_event
 FROM cron.running_runs() AS run
-LEFT JOIN cron.job AS job ON job.jobid = run.jobid;
+LEFT JOIN cron.job AS job ON job.jobid = run.jobid
+LEFT JOIN cron.job_stat AS stat ON stat.jobid = run.jobid
+LEFT JOIN pg_catalog.pg_stat_activity AS activity ON activity.pid = run.job_pid;
 
 COMMENT ON VIEW cron.running IS 'the runs under way now, from shared memory';
 COMMENT ON COLUMN cron.running.jobid IS 'the job';
@@ -140,6 +145,9 @@ COMMENT ON COLUMN cron.running.note IS 'what it noted with cron.heartbeat';
 COMMENT ON COLUMN cron.running.heartbeat_at IS 'when it called cron.heartbeat last';
 COMMENT ON COLUMN cron.running.stuck IS 'true if it has given no heartbeat for as long as its job''s stuck_after says';
 COMMENT ON COLUMN cron.running.deadline IS 'when it is cancelled, if its job has a timeout';
+COMMENT ON COLUMN cron.running.p95_duration IS '95 percent of the job''s runs took no longer; NULL before the first one ended';
+COMMENT ON COLUMN cron.running.wait_event_type IS 'what kind of thing it waits for, as in pg_stat_activity; NULL if it does not, or the caller may not know';
+COMMENT ON COLUMN cron.running.wait_event IS 'what it waits for, as in pg_stat_activity';
 
 CREATE VIEW cron.recent_runs WITH (security_invoker = true, security_barrier = true) AS
 SELECT
