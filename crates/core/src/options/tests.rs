@@ -236,6 +236,9 @@ fn what_is_stored_has_a_field_for_each_option() {
         "tags",
         "description",
         "alert_job",
+        // The keeper reads these where they are.
+        "keep_runs",
+        "keep_days",
     ];
     for option in OPTIONS.iter().filter(|option| !apart.contains(&option.name)) {
         let value = match option.kind {
