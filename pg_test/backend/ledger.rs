@@ -72,7 +72,7 @@ mod tests {
         let head = "42|4711|o'neill|select '\u{17e}'";
         let start = "1800000000.000000";
         assert_eq!(row(id), format!("{head}|running|none|{start}|2|retry|at_most_once"));
-        let usage = "{\"rows\": 7, \"cpu_ms\": 2.500, \"wal_bytes\": 9}";
+        let usage = "{\"rows\": 7, \"cpu_ms\": 2.5, \"wal_bytes\": 9}";
         let end = format!("1 row|{start}|0.250000|2|retry|at_most_once|22012|x|3|{usage}");
         let settled = format!("{head}|succeeded|succeeded|{end}");
         run::write([ended(id, Outcome::Succeeded, "1 row")].iter()).unwrap();
