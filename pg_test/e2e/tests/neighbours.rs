@@ -124,6 +124,25 @@ fn settle_waits_for_the_ledger_longer_than_the_jobs_own_timeouts() {
 }
 
 #[test]
+fn a_job_made_while_the_ledger_is_locked_since_before_the_scheduler_came_runs() {
+    let cluster = Cluster::start();
+    cluster.sql("create table done (n int)");
+    let mut locker = cluster.client();
+    locker
+        .batch_execute("begin; lock table cron.job_run_details in access exclusive mode")
+        .unwrap();
+    let scheduler = cluster.wait_scheduler();
+    cluster.terminate(scheduler);
+    let _ = cluster.wait_scheduler();
+    let job = cluster.schedule("new", "1 second", "insert into done values (1)");
+    cluster.wait_for(
+        "exists (select from pg_stat_activity where backend_type = 'pg_tock executor' and wait_event_type = 'Lock')",
+    );
+    locker.batch_execute("commit").unwrap();
+    let _ = cluster.finished_run(job).must_have_succeeded();
+}
+
+#[test]
 fn spans_beyond_all_reason_harm_nobody() {
     let cluster = Cluster::start();
     let job = cluster.schedule("steady", "1 second", "select 1");

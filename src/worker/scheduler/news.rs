@@ -109,15 +109,28 @@ impl Scheduler {
                 None => return false,
             }
         } else if news.everything || news.roles {
-            let look = |this: &mut Self| this.put_in_order() && this.look_again();
-            return self.read_all() && (!news.ledger || !self.installed || look(self));
+            let read = self.read_all();
+            if read && news.ledger && self.installed {
+                self.look_at_ledger();
+            }
+            return read;
         }
         if !self.installed {
             // Jobs that change say that the extension is there, whatever was seen before.
             return news.jobs.is_empty() || self.read_all();
         }
-        let in_order = !news.ledger || self.put_in_order() && self.look_again();
-        in_order && (news.jobs.is_empty() || self.read_some(&news.jobs))
+        if news.ledger {
+            self.look_at_ledger();
+        }
+        news.jobs.is_empty() || self.read_some(&news.jobs)
+    }
+
+    /// Takes in what others have done to the ledger. While it is locked, jobs that change are read all
+    /// the same.
+    fn look_at_ledger(&mut self) {
+        if !(self.put_in_order() && self.look_again()) {
+            self.ledger_at = Some(time::now().plus(READ_RETRY));
+        }
     }
 
     /// Whether the roles are what they were when all jobs were read last, as far as jobs know them:

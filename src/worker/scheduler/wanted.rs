@@ -63,7 +63,7 @@ impl Records {
     fn write_wanted(&mut self, oldest: Option<RunId>) -> Option<u64> {
         // What has ended waits until runs of earlier schedulers are counted.
         let wanted = self.wanted.as_mut().filter(|_| self.catch_up.is_none())?;
-        if self.rows.iter().any(|row| row.number <= wanted.rows) || !self.decided.is_written() {
+        if self.rows.iter().any(|row| row.number <= wanted.rows) {
             return None;
         }
         wanted.jobs.retain(|job, _| self.progress.contains_key(job));
