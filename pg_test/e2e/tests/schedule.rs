@@ -211,7 +211,7 @@ fn startup_jobs_run_although_the_note_of_the_start_is_locked_at_first() {
     cluster.conf("cron.launch_active_jobs", "off");
     cluster.restart();
     // This start has been seen. Let it be another one, and let the next scheduler not see which.
-    let _ = cluster.wait_scheduler();
+    cluster.wait_for("(select server_start = pg_postmaster_start_time() from cron.engine_state)");
     cluster.sql("update cron.engine_state set server_start = server_start - interval '1 day'");
     let mut locker = cluster.client();
     locker.batch_execute("begin; lock table cron.engine_state").expect("locked");

@@ -475,6 +475,9 @@ impl Scheduler {
         let Some(at) = first else { return };
         let startup: Vec<JobId> =
             self.jobs.iter().filter(|job| job.startup && job.active).map(|job| job.id).collect();
+        if !self.launches {
+            return; // every job counts as inactive
+        }
         for job in startup {
             self.engine.enqueue(Occurrence {
                 job,
