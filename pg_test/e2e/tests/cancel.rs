@@ -183,27 +183,34 @@ fn a_cancel_never_makes_a_committed_run_a_cancelled_one() {
         "insert into effect values (current_setting('cron.run_id')::bigint)",
     );
     // Runs are so short that cancels, and here the signal that ends the process with them, meet
-    // them at every stage: before, in and after their commit.
+    // them at every stage: before, in and after their commit. How long a run takes differs between
+    // machines, so the pause before the cancel is drawn anew each time, up to one that outlives it.
     let mut client = cluster.client();
-    client
-        .batch_execute(
-            "do $$ declare run bigint; asked int := 0; begin
-             while asked < 150 loop
-                 insert into cron.run_request (jobid, scheduled_for, trigger)
-                 select jobid, clock_timestamp(), 'manual' from cron.job;
-                 commit;
-                 for i in 1 .. 2000 loop
-                     select runid into run from cron.running_runs();
-                     exit when found;
-                 end loop;
-                 if run is not null then
-                     perform cron.cancel_run(run, 'race');
-                     asked := asked + 1;
-                 end if;
-                 run := null;
-             end loop; end $$",
-        )
-        .unwrap();
+    let ask = "do $$ declare run bigint; began timestamptz; begin
+             insert into cron.run_request (jobid, scheduled_for, trigger)
+             select jobid, clock_timestamp(), 'manual' from cron.job;
+             commit;
+             began := clock_timestamp();
+             loop
+                 select runid into run from cron.running_runs();
+                 exit when found or clock_timestamp() > began + interval '20 ms';
+             end loop;
+             if run is not null then
+                 began := clock_timestamp() + random() * random() * interval '4 ms';
+                 while clock_timestamp() < began loop end loop;
+                 perform cron.cancel_run(run, 'race');
+             end if;
+         end $$";
+    poll_until("cancels before and after the commit", PATIENCE, || {
+        for _ in 0..20 {
+            client.batch_execute(ask).unwrap();
+        }
+        let both: i64 = cluster.one(
+            "select least(count(*) filter (where outcome = 'cancelled'), \
+              count(*) filter (where outcome = 'succeeded')) from cron.job_run_details",
+        );
+        (both >= 30).then_some(())
+    });
     cluster.sql(&format!("select cron.unschedule({job}::bigint)"));
     cluster.wait_quiet();
     let rows = cluster.rows(

@@ -27,6 +27,15 @@ fn letters(cluster: &Cluster) -> Vec<i64> {
     cluster.column("select runid from cron.dead_letters")
 }
 
+/// Waits until these are the dead letters: an occurrence becomes one when what follows from its last
+/// attempt is written, a moment after that attempt's end.
+#[track_caller]
+fn letters_are(cluster: &Cluster, wanted: &[i64]) {
+    poll_until(&format!("{wanted:?} as dead letters"), PATIENCE, || {
+        (letters(cluster) == wanted).then_some(())
+    });
+}
+
 /// A job that fails once and is switched off then: its id and the failed run.
 fn failed_once(cluster: &Cluster, name: &str, command: &str) -> (i64, Run) {
     let job = cluster.schedule(name, "1 second", command);
@@ -46,7 +55,7 @@ fn a_failed_occurrence_is_a_dead_letter_until_it_succeeds() {
     let cluster = Cluster::start();
     cluster.sql("create table divisor (n int); insert into divisor values (0)");
     let (job, failed) = failed_once(&cluster, "sum", "select 10 / n from divisor");
-    assert_eq!(letters(&cluster), [failed.runid]);
+    letters_are(&cluster, &[failed.runid]);
     let same: bool = cluster.one_with(
         "select l.jobid = d.jobid and l.jobname = 'sum' and l.scheduled_for = d.scheduled_for \
           and l.attempts = 1 and l.outcome = 'failed' and l.sqlstate = '22012' \
@@ -61,14 +70,14 @@ fn a_failed_occurrence_is_a_dead_letter_until_it_succeeds() {
     let second = ended(&cluster, job, second);
     assert_eq!((second.attempt, second.trigger.as_str()), (2, "retry"));
     assert_eq!(second.scheduled_for, failed.scheduled_for);
-    assert_eq!(letters(&cluster), [second.runid], "the last attempt stands for the occurrence");
+    letters_are(&cluster, &[second.runid]);
 
     cluster.sql("update divisor set n = 5");
     // An earlier attempt names the same occurrence.
     let third: i64 = cluster.one_with("select cron.retry_run($1)", &[&failed.runid]);
     let third = ended(&cluster, job, third).must_have_succeeded();
     assert_eq!(third.attempt, 3);
-    assert_eq!(letters(&cluster), Vec::<i64>::new());
+    letters_are(&cluster, &[]);
     let (state, message, _) =
         refused(&cluster, &format!("select cron.retry_run({})", failed.runid));
     assert_eq!(state, "55000");
@@ -245,7 +254,7 @@ fn a_run_whose_process_is_gone_can_be_given_an_end() {
     assert_eq!((row.status.as_str(), row.outcome.as_deref()), ("failed", Some("crashed")));
     assert!(row.end_time >= row.start_time, "{row:#?}");
     assert!(row.reason.unwrap().starts_with("resolved as succeeded by "));
-    assert_eq!(letters(&cluster), Vec::<i64>::new());
+    letters_are(&cluster, &[]);
 }
 
 #[test]
@@ -256,7 +265,7 @@ fn a_cancelled_run_is_no_dead_letter() {
     cluster.sql(&format!("select pg_cancel_backend({pid})"));
     let run = cluster.finished_run(job);
     assert_eq!(run.outcome.as_deref(), Some("cancelled"));
-    assert_eq!(letters(&cluster), Vec::<i64>::new());
+    letters_are(&cluster, &[]);
     let (state, message, _) =
         refused(&cluster, &format!("select cron.resolve_run({}, 'failed')", run.runid));
     assert!(state == "55000" && message.contains("has not failed"), "{message}");
