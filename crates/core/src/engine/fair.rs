@@ -50,7 +50,9 @@ impl Engine {
 
     fn need_of(&self, number: u32) -> (Need, Option<Head>, Timestamp) {
         let key = &self.keys[number];
-        let Some((head, first)) = key.jobs.peek() else { return (Need::Quiet, None, self.now) };
+        let Some((head, first)) = key.jobs.peek().filter(|_| key.failing == 0) else {
+            return (Need::Quiet, None, self.now);
+        };
         if !key.idle.is_empty() {
             return (Need::Ready, Some(head), self.now);
         }

@@ -93,6 +93,8 @@ pub const PRIORITY: i64 = 60 * Timestamp::SECOND;
 pub const RETRY: i64 = Timestamp::SECOND;
 /// A clock reading that is older than the last one by less than this is taken for jitter.
 const JITTER: i64 = 10_000;
+/// Occurrences of a key without an executor that fail in one tick.
+const FAILED_AT_ONCE: usize = 100;
 
 /// The scheduler's decisions. See the module's documentation.
 ///
@@ -111,6 +113,8 @@ pub struct Engine {
     dirty: bool,
     /// Actions decided between ticks.
     outbox: Vec<Action>,
+    /// Keys of which no executor could be started, with jobs that are to fail for it.
+    failing: Vec<u32>,
     /// Jobs whose queue got an occurrence between ticks, when the time was not known.
     inbox: Vec<u32>,
     job_ids: HashMap<JobId, u32>,
@@ -210,6 +214,7 @@ impl Engine {
             now: EVER,
             dirty: false,
             outbox: Vec::new(),
+            failing: Vec::new(),
             inbox: Vec::new(),
             job_ids: HashMap::new(),
             key_ids: HashMap::new(),
@@ -296,6 +301,7 @@ impl Engine {
         self.set_clock(now);
         self.dirty = false;
         self.resume_gates();
+        self.fail_some();
         self.flush(out);
         self.admit();
         self.take_due(now, out);

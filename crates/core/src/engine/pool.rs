@@ -6,7 +6,7 @@
 
 use super::state::{Executor, Phase, Pressure, Run};
 use super::types::{Action, ExecutorId, PoolKey};
-use super::{Engine, RETRY};
+use super::{Engine, FAILED_AT_ONCE, RETRY};
 use crate::time::{JobId, Timestamp};
 
 impl Engine {
@@ -58,8 +58,8 @@ impl Engine {
     }
 
     /// The executor died before it was ready. When no other executor of its key lives or is on its
-    /// way, everything that waits for one becomes `Fail`; otherwise the key starts no more for a
-    /// second. An executor that was to be retired anyway fails nobody.
+    /// way, everything that waits for one becomes `Fail` in the next ticks; otherwise the key
+    /// starts no more for a second. An executor that was to be retired anyway fails nobody.
     pub fn executor_start_failed(&mut self, id: ExecutorId, now: Timestamp) {
         self.hear(now);
         let Some(record) = self.executors.lookup(id.0) else { return };
@@ -261,26 +261,61 @@ impl Engine {
         }
     }
 
-    /// Nothing that waits at a key can run: say so for each occurrence.
+    /// Nothing that waits at a key now can run: the next ticks say so for each occurrence, some at a
+    /// time, so that nobody else's run waits behind one owner's thousands.
     fn fail_waiting(&mut self, key: u32) {
-        let pool_key = self.keys[key].key;
-        while let Some((_, job)) = self.keys[key].jobs.pop(&mut self.places.key_jobs) {
-            self.give_place_back(job);
-            // What a pause or a window holds back has not failed: it may start later.
-            while let Some(&waiting) = self.next_waiting(&self.jobs[job]) {
-                let record = &mut self.jobs[job];
-                record.queue.remove(&waiting);
-                record.skipped = None;
-                let occurrence = record.occurrence(waiting);
-                self.outbox.push(Action::Fail { occurrence, key: pool_key });
-                self.totals.queued -= 1;
-            }
-            self.note_moved(job);
-            self.after_end(job);
-            // A backlog may have more.
-            self.inbox.push(job);
+        let record = &mut self.keys[key];
+        if record.failing == 0 {
+            record.refs += 1;
+            self.failing.push(key);
         }
+        record.failing = record.jobs.len();
         self.refresh_key(key);
+    }
+
+    /// Fails some of what waits at keys where it cannot run.
+    pub(super) fn fail_some(&mut self) {
+        let mut failed = 0;
+        while failed < FAILED_AT_ONCE
+            && let Some(&key) = self.failing.last()
+        {
+            match self.fail_first(key) {
+                Some(occurrences) => failed += occurrences,
+                None => {
+                    self.failing.pop();
+                    self.keys[key].failing = 0;
+                    self.refresh_key(key);
+                    self.release_key(key);
+                }
+            }
+        }
+        self.dirty |= !self.failing.is_empty();
+    }
+
+    /// Fails what waits of the first job that does: how many occurrences. `None` when none is left
+    /// of those that waited when the start failed.
+    fn fail_first(&mut self, key: u32) -> Option<usize> {
+        let record = &mut self.keys[key];
+        record.failing = record.failing.checked_sub(1)?;
+        let pool_key = record.key;
+        let (_, job) = record.jobs.pop(&mut self.places.key_jobs)?;
+        self.give_place_back(job);
+        let mut failed = 0;
+        // What a pause or a window holds back has not failed: it may start later.
+        while let Some(&waiting) = self.next_waiting(&self.jobs[job]) {
+            let record = &mut self.jobs[job];
+            record.queue.remove(&waiting);
+            record.skipped = None;
+            let occurrence = record.occurrence(waiting);
+            self.outbox.push(Action::Fail { occurrence, key: pool_key });
+            self.totals.queued -= 1;
+            failed += 1;
+        }
+        self.note_moved(job);
+        self.after_end(job);
+        // A backlog may have more.
+        self.inbox.push(job);
+        Some(failed)
     }
 
     /// The only way from one phase to another.

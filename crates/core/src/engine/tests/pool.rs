@@ -196,6 +196,78 @@ fn a_failed_start_fails_what_waits_and_the_next_instant_tries_again() {
     assert_eq!(story.tick(2 * SEC), [start(7)]);
 }
 
+/// One tick: how many occurrences fail, and everything else.
+fn failures(story: &mut Story, now: i64) -> (Vec<JobId>, Vec<Action>) {
+    let mut actions = Vec::new();
+    story.engine.tick(at(now), &mut actions);
+    let failed = |action: &Action| match action {
+        Action::Fail { occurrence, .. } => Some(occurrence.job),
+        _ => None,
+    };
+    let jobs = actions.iter().filter_map(failed).collect();
+    actions.retain(|action| failed(action).is_none());
+    (jobs, actions)
+}
+
+#[test]
+fn thousands_that_cannot_start_hold_nobody_up() {
+    let mut story = Story::new(LIMITS);
+    story.put((2..=2_501).map(|id| job(id, 7, Once(SEC))));
+    story.put([job(1, 8, Once(SEC + MS))]);
+    story.up(8, 1);
+    assert_eq!(story.tick(SEC), [start(7)]);
+    story.starting(7, 0);
+    story.engine.executor_start_failed(ExecutorId(0), at(SEC));
+    let mut failed = Vec::new();
+    for tick in 0..25 {
+        assert!(story.wake() <= Some(SEC + MS), "there is more to do");
+        let (some, others) = failures(&mut story, SEC + MS);
+        assert_eq!(some.len(), 100);
+        failed.extend(some);
+        let expected = if tick == 0 { vec![run(1, 1, SEC + MS)] } else { Vec::new() };
+        assert_eq!(others, expected, "another owner's run starts beside the first of them");
+    }
+    failed.sort_unstable();
+    assert!(failed.into_iter().eq((2..=2_501).map(JobId)), "each has failed, once");
+    story.tick(SEC + MS);
+    assert_eq!(story.wake(), None);
+}
+
+#[test]
+fn only_what_waited_when_a_start_failed_fails_for_it() {
+    let mut story = Story::new(LIMITS);
+    story.put((1..=150).map(|id| job(id, 7, Once(SEC))));
+    story.put([job(151, 7, Once(SEC + MS))]);
+    assert_eq!(story.tick(SEC), [start(7)]);
+    story.starting(7, 0);
+    story.engine.executor_start_failed(ExecutorId(0), at(SEC));
+    let (first, others) = failures(&mut story, SEC + MS);
+    assert_eq!((first.len(), others), (100, vec![]));
+    let (rest, others) = failures(&mut story, SEC + MS);
+    assert_eq!(others, [start(7)], "for the one that has come since");
+    let mut failed: Vec<JobId> = first.into_iter().chain(rest).collect();
+    failed.sort_unstable();
+    assert!(failed.into_iter().eq((1..=150).map(JobId)));
+}
+
+#[test]
+fn a_job_dropped_before_it_could_fail_is_forgotten() {
+    let mut story = Story::new(LIMITS);
+    story.put((1..=150).map(|id| job(id, 7, Once(SEC))));
+    assert_eq!(story.tick(SEC), [start(7)]);
+    story.starting(7, 0);
+    story.engine.executor_start_failed(ExecutorId(0), at(SEC));
+    let (first, _) = failures(&mut story, SEC);
+    for id in 1..=150 {
+        story.engine.drop_job(JobId(id));
+    }
+    assert_eq!(first.len(), 100);
+    assert_eq!(failures(&mut story, SEC), (vec![], vec![]));
+    // The key went with its last job: the next one begins as any other.
+    story.put([job(1, 7, Once(2 * SEC))]);
+    assert_eq!(story.tick(2 * SEC), [start(7)]);
+}
+
 #[test]
 fn a_failed_growth_fails_nobody() {
     let mut story = Story::new(LIMITS);
