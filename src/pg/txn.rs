@@ -36,6 +36,8 @@ const DATA: i32 = 2 + (2 << 6);
 pub(crate) enum Failure {
     /// A data exception (SQLSTATE class 22): it is up to a value in some row.
     Data,
+    /// Somebody has locked what was wanted.
+    Locked,
     /// Anything else.
     Other,
 }
@@ -74,11 +76,11 @@ pub(crate) fn attempt<T>(what: &str, body: impl FnOnce() -> T) -> Result<T, Fail
         // SAFETY: PgTryBuilder has taken the error off Postgres's error stack.
         unsafe { pg_sys::AbortCurrentTransaction() };
         if code == pg_sys::errcodes::PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE as i32 {
-            // A table is locked; whoever asked comes again.
+            // Whoever asked comes again.
             pgrx::debug1!("pg_tock: {what} has to wait: {message}");
-        } else {
-            say(format!("pg_tock: {what} failed: {message}"));
+            return Err(Failure::Locked);
         }
+        say(format!("pg_tock: {what} failed: {message}"));
         Err(if code & CATEGORY == DATA { Failure::Data } else { Failure::Other })
     })
     .execute();

@@ -6,14 +6,15 @@ use crate::guc;
 use crate::pg::process;
 
 /// Settings of this session that no configuration may change.
-pub(super) fn settle_in(name: &CStr) {
+///
+/// Tables that are often locked are asked for without waiting; `lock_timeout` is for all other locks.
+pub(super) fn settle_in(name: &CStr, lock_timeout: &CStr) {
     process::set_application_name(name);
     for (name, value) in [
         (c"search_path", c"pg_catalog, pg_temp"),
         (c"synchronous_commit", c"off"),
         (c"statement_timeout", c"0"),
-        // tables that are often locked are asked for without waiting; this is for the others
-        (c"lock_timeout", c"50ms"),
+        (c"lock_timeout", lock_timeout),
         #[cfg(any(feature = "pg17", feature = "pg18"))]
         (c"transaction_timeout", c"0"),
         (c"default_transaction_read_only", c"off"),

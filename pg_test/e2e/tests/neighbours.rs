@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of scenarios, which fail by panicking")]
 
 use pg_tock_test::{Cluster, PATIENCE, poll_until, sqlstate};
+use serde_json::json;
 
 /// Runs of a job that succeeded so far.
 fn succeeded(cluster: &Cluster, job: i64) -> i64 {
@@ -215,4 +216,44 @@ fn another_run(client: &mut postgres::Client) {
     };
     let before = count();
     poll_until("another run", PATIENCE, || (count() > before).then_some(()));
+}
+
+#[test]
+fn a_row_somebody_keeps_locked_is_written_in_the_end_and_nobody_else_waits_for_it() {
+    let cluster = Cluster::start();
+    let other = cluster.schedule("other", "1 second", "select 1");
+    let failing = cluster.create_job(&json!({
+        "job_name": "failing", "schedule": "1 second", "command": "select 1 / 0",
+        "max_attempts": 2, "retry_delay": "1 ms", "retry_on": "any",
+    }));
+    let mut gate = cluster.client();
+    gate.batch_execute("select pg_advisory_lock(7)").unwrap();
+    let job = cluster.schedule("held", "1 second", "select pg_advisory_lock(7); select 1 / 0");
+    let run = cluster.run_in_status(job, "running");
+    let mut locker = cluster.client();
+    locker
+        .batch_execute(&format!(
+            "begin; select from cron.job_run_details where runid = {} for update",
+            run.runid
+        ))
+        .unwrap();
+    gate.batch_execute(
+        "select cron.set_job('held', '{\"active\": false}'); select pg_advisory_unlock(7)",
+    )
+    .unwrap();
+    cluster.wait_for(&format!(
+        "not exists (select from pg_stat_activity where pid = {} and state = 'active')",
+        run.job_pid.unwrap()
+    ));
+    let since: String = cluster.one("select clock_timestamp()::text");
+    // Rows, retries and statistics of others come as ever, and long after any number of tries.
+    cluster.wait_for(&format!(
+        "(select count(*) >= 6 from cron.job_run_details where jobid = {other} and start_time > '{since}') \
+         and (select count(*) >= 4 from cron.job_run_details \
+              where jobid = {failing} and attempt = 2 and start_time > '{since}' and status = 'failed') \
+         and (select last_run_at > '{since}' from cron.job_stats where jobid = {other})"
+    ));
+    assert_eq!(cluster.run_in_status(job, "running").runid, run.runid, "its row is locked");
+    locker.batch_execute("commit").unwrap();
+    let _ = cluster.finished_run(job).must_have_failed_with("22012");
 }

@@ -127,7 +127,7 @@ pub extern "C-unwind" fn pg_tock_keeper_main(argument: pg_sys::Datum) {
     unsafe {
         pg_sys::BackgroundWorkerInitializeConnectionByOid(oid.into(), pg_sys::InvalidOid, 0);
     }
-    session::settle_in(c"pg_tock keeper");
+    session::settle_in(c"pg_tock keeper", c"50ms");
     Keeper::new(database).run();
 }
 

@@ -14,6 +14,7 @@ use pg_tock_core::wire::RunReport;
 use super::Scheduler;
 use super::pool::Current;
 use super::records::Records;
+use super::rows::Written;
 use super::runs::{End, final_row};
 use super::watch;
 use crate::exec::condition::CONDITION;
@@ -89,14 +90,14 @@ impl Scheduler {
         }
         let wanted = self.installed && guc::log_run() && !rows.is_empty();
         // A row that raises an ERROR gets its further tries from memory.
-        let written = if wanted { Records::write_some(rows.iter()) } else { Some(true) };
-        if written == Some(false) {
+        let written = if wanted { Records::write_some(rows.iter()) } else { Written::Done };
+        if written == Written::LedgerLocked {
             return self.wait(&ids, now);
         }
         for id in ids {
             let told = self.executors.get_mut(&id).and_then(|executor| executor.told.take());
             if let Some(Told { mut end, .. }) = told {
-                end.recorded = written == Some(true);
+                end.recorded = written == Written::Done;
                 self.over(id, end, now);
             }
         }

@@ -6,27 +6,25 @@
 //! turn counts few, however many there are.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::Bound;
+use std::time::{Duration, Instant};
 
 use pg_tock_core::engine::Occurrence;
+use pg_tock_core::portion::Portion;
 use pg_tock_core::stats::{Ended, due};
 use pg_tock_core::time::{JobId, RunId, Timestamp};
 
 use super::Scheduler;
 use super::pool::Current;
-use super::records::{Progress, Records};
+use super::records::{COUNT_DELAY, Progress, Records};
 use super::runs::End;
 use crate::catalog::state::{self, Reached};
 use crate::catalog::stats::{self, Tally, Uncounted};
 use crate::pg::{lock, time, txn};
 
-/// Most jobs counted at once.
-pub(super) const COUNT_AT_ONCE: usize = 400;
-/// How long to wait at least before the next ones, and how many times as long as these took.
-const COUNT_PAUSE: i64 = Timestamp::SECOND / 10;
-const COUNT_SHARE: i64 = 10;
+/// How long to wait before the next jobs are counted, in times as long as the last ones took.
+const COUNT_SHARE: u32 = 10;
 
-/// Rows of the ledger looked at in one turn.
-const LOOKED_AT: i64 = 500;
 /// How long to wait before asking for a locked ledger again.
 const LOCK_RETRY: i64 = Timestamp::SECOND / 10;
 
@@ -40,6 +38,8 @@ pub(super) struct CatchUp {
     /// Runs of a job from this id on were waiting to be counted when this was begun.
     waiting: HashMap<JobId, i64>,
     retry_at: Option<Timestamp>,
+    /// Rows of the ledger looked at in one turn.
+    portion: Portion,
 }
 
 impl CatchUp {
@@ -50,25 +50,40 @@ impl CatchUp {
 }
 
 impl Records {
-    /// The jobs something is to be written of, so many at the most.
-    pub(super) fn to_count(&self, most: usize) -> Vec<JobId> {
-        let tallies = self.catch_up.is_none();
-        let due = self.progress.iter().filter(|(_, progress)| tallies || progress.is_more());
-        due.take(most).map(|(job, _)| *job).collect()
+    /// The next jobs something is to be written of, as many as fit in a turn. They go round: none is
+    /// counted twice before all others were.
+    pub(super) fn to_count(&self) -> Vec<JobId> {
+        let from = self.counted.map_or(Bound::Unbounded, Bound::Excluded);
+        let rest = self.progress.range((from, Bound::Unbounded));
+        rest.filter(|(_, progress)| self.counts(progress))
+            .take(self.counting.size())
+            .map(|(job, _)| *job)
+            .collect()
+    }
+
+    /// Whether something of a job is to be written now: not what waits for runs of earlier schedulers
+    /// to be counted.
+    fn counts(&self, progress: &Progress) -> bool {
+        self.catch_up.is_none() || progress.is_more()
     }
 
     /// Writes what happened to these jobs: statistics, occurrences that did not run, and then how far
     /// each job has come. False if that failed.
     pub(super) fn count(&mut self, oldest: Option<RunId>, jobs: Vec<JobId>) -> bool {
-        let began = time::monotonic();
-        let counted = self.count_jobs(jobs, oldest, &[]);
+        let (began, number, last) = (Instant::now(), jobs.len(), jobs.last().copied());
+        let counted = jobs.is_empty() || self.count_jobs(jobs, oldest, &[]);
+        let took = began.elapsed();
+        self.counting.done(number, took);
+        self.counted = last.filter(|_| counted);
         // In a flood statistics come later and cost no more: a share of the time, whatever they take.
-        let took = time::monotonic().saturating_sub(began);
-        let pause = if counted && self.rows.is_empty() {
-            COUNT_PAUSE.max(took.saturating_mul(COUNT_SHARE))
-        } else {
-            Timestamp::SECOND
+        let pause = match self.to_count().is_empty() {
+            _ if !counted => Timestamp::SECOND,
+            false => micros(took * COUNT_SHARE),
+            true => COUNT_DELAY,
         };
+        if pause == COUNT_DELAY {
+            self.counted = None; // the next round
+        }
         self.count_at = self.has_progress().then(|| time::now().plus(pause));
         counted
     }
@@ -87,7 +102,7 @@ impl Records {
             .filter_map(|(job, progress)| Some((*job, progress.tally.take()?)))
             .collect();
         // What waits for the ledger is not accounted for yet.
-        let behind: HashSet<JobId> = self.rows.iter().map(|row| row.row.job).collect();
+        let behind = self.behind();
         let reached: Vec<Reached> = taken
             .iter()
             .map(|(job, progress)| Reached {
@@ -201,7 +216,8 @@ impl Records {
             written = self.write_rows();
         }
         if self.count_at.is_some() {
-            let jobs = self.to_count(usize::MAX);
+            let all = self.progress.iter().filter(|(_, progress)| self.counts(progress));
+            let jobs = all.map(|(job, _)| *job).collect();
             self.count(oldest, jobs);
         }
         written && self.progress.is_empty() && self.catch_up.is_none()
@@ -246,7 +262,8 @@ impl Scheduler {
             self.records.catch_up = Some(catch_up);
             return;
         }
-        let ledger = pgrx::pg_sys::Oid::from(self.ledger);
+        let (ledger, most, began) =
+            (pgrx::pg_sys::Oid::from(self.ledger), catch_up.portion.size(), Instant::now());
         let may_mark = self.records.decided().is_written();
         let looked = txn::run("counting earlier runs", || {
             if !lock::try_read_table(ledger) {
@@ -256,7 +273,7 @@ impl Scheduler {
                 Some(from) => from,
                 None => stats::counted_below()?,
             };
-            let (runs, next) = stats::uncounted(from, LOOKED_AT)?;
+            let (runs, next) = stats::uncounted(from, i64::try_from(most).unwrap_or(i64::MAX))?;
             let runs = runs.into_iter().filter(|run| !catch_up.leaves_out(run));
             stats::count(&self.tallies(runs), None)?;
             if next.is_none() && may_mark {
@@ -267,7 +284,10 @@ impl Scheduler {
         });
         catch_up.retry_at = None;
         match looked {
-            Some(Ok(Some(Some(next)))) => catch_up.from = Some(next),
+            Some(Ok(Some(Some(next)))) => {
+                catch_up.from = Some(next);
+                catch_up.portion.done(most, began.elapsed());
+            }
             Some(Ok(Some(None))) => {
                 // All are counted that ended before; the others are as if nothing had been.
                 self.records.may_mark = self.ledger_at.is_none();
@@ -311,4 +331,9 @@ impl Scheduler {
             catch_up.since.insert(current.run.0);
         }
     }
+}
+
+/// A duration in microseconds.
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }

@@ -82,8 +82,8 @@ impl Decided {
     }
 
     /// Writes requests. Those of a job wait that somebody asks for runs of in a transaction that is
-    /// still open. False after an ERROR.
-    pub(super) fn write(&mut self, scheduler: u32) -> bool {
+    /// still open, and those of jobs that are `behind`. False after an ERROR.
+    pub(super) fn write(&mut self, scheduler: u32, behind: &HashSet<JobId>) -> bool {
         if !self.is_due(time::now()) {
             return true;
         }
@@ -94,6 +94,9 @@ impl Decided {
             for (&job, retries) in unwritten {
                 if done.len() >= AT_ONCE {
                     break;
+                }
+                if behind.contains(&job) {
+                    continue;
                 }
                 if !JobLock::of_requests(scheduler, job).has_for_transaction() {
                     continue;

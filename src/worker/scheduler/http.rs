@@ -21,6 +21,7 @@ use super::http_link::HttpLink;
 use super::http_order::{Order, timeout};
 use super::pool::Current;
 use super::records::Records;
+use super::rows::Written;
 use super::runs::{End, final_row, running_row};
 use super::watch::Watched;
 use crate::catalog::http::HttpAnswer;
@@ -395,18 +396,18 @@ impl Scheduler {
         let wanted = self.installed && guc::log_run() && !rows.is_empty();
         let unread = !self.installed && self.read_at.is_some();
         let written = match (unread, wanted) {
-            (true, _) => Some(false),
+            (true, _) => Written::LedgerLocked,
             (false, true) => Records::write_some(rows.iter()),
-            (false, false) => Some(true),
+            (false, false) => Written::Done,
         };
-        if written == Some(false) {
+        if written == Written::LedgerLocked {
             self.http.told = told;
             self.http.told_retry_at = Some(now.plus(LOCK_RETRY));
             return;
         }
         for (id, mut end) in told {
             let dry = self.http.runs.get(&id).is_some_and(|run| run.current.dry);
-            end.recorded = written == Some(true) && !dry;
+            end.recorded = written == Written::Done && !dry;
             self.http_over(id, end, now);
         }
     }

@@ -8,6 +8,7 @@ use pg_tock_core::time::Timestamp;
 
 use super::Scheduler;
 use super::records::Records;
+use super::rows::Written;
 use super::runs::{UNRECORDED, running_row};
 use crate::catalog::run::RunRow;
 use crate::shmem::slots::Phase;
@@ -42,7 +43,7 @@ impl Scheduler {
         if rows.is_empty() {
             return;
         }
-        let written = Records::write_some(rows.iter().map(|(_, row)| row)) == Some(true);
+        let written = Records::write_some(rows.iter().map(|(_, row)| row)) == Written::Done;
         let next = if written { Phase::Recorded } else { Phase::Unrecorded };
         for (id, _) in rows {
             let Some(executor) = self.executors.get_mut(&id) else { continue };

@@ -108,7 +108,8 @@ pub extern "C-unwind" fn pg_tock_scheduler_main(argument: pg_sys::Datum) {
         pg_sys::before_shmem_exit(Some(on_exit), pg_sys::Datum::from(0));
         pg_sys::BackgroundWorkerInitializeConnectionByOid(oid.into(), pg_sys::InvalidOid, 0);
     }
-    session::settle_in(c"pg_tock scheduler");
+    // All that is due waits while this process waits for a row that somebody has locked.
+    session::settle_in(c"pg_tock scheduler", c"3ms");
     let alarm = match Alarm::new() {
         Ok(alarm) => alarm,
         Err(error) => {

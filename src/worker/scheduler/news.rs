@@ -249,7 +249,7 @@ impl Scheduler {
     ) -> Option<Vec<JobRow>> {
         match txn::attempt("reading jobs", || load::some(ids)) {
             Ok(rows) => rows.ok(),
-            Err(Failure::Other) => None,
+            Err(Failure::Locked | Failure::Other) => None,
             Err(Failure::Data) => {
                 let (left, right) = ids.split_at(ids.len() / 2);
                 if left.is_empty() {

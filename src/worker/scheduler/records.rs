@@ -3,12 +3,12 @@
 //! Nothing here may hold up a decision: rows wait in a queue until the ledger can be locked without
 //! waiting, statistics until two seconds after the first run they speak of.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use pg_tock_core::portion::Portion;
 use pg_tock_core::time::{JobId, RunId, Timestamp};
 
-use super::counting::{COUNT_AT_ONCE, CatchUp};
+use super::counting::CatchUp;
 use super::decided::Decided;
 use super::rows::Waiting;
 use super::wanted::Wanted;
@@ -21,7 +21,7 @@ use crate::pg::{lock, process, time, txn};
 use crate::shmem::asks::{self, State};
 
 /// How long statistics wait for company.
-const COUNT_DELAY: i64 = 2 * Timestamp::SECOND;
+pub(super) const COUNT_DELAY: i64 = 2 * Timestamp::SECOND;
 /// How long to wait before asking for a locked table again.
 const LOCK_RETRY: i64 = Timestamp::SECOND / 10;
 /// Most rows that wait. Beyond that the oldest are given up, with a line in the server log.
@@ -69,8 +69,11 @@ pub(crate) struct Records {
     pub(super) decided: Decided,
     /// The database whose scheduler this is.
     scheduler: u32,
-    pub(super) progress: HashMap<JobId, Progress>,
+    pub(super) progress: BTreeMap<JobId, Progress>,
     pub(super) count_at: Option<Timestamp>,
+    /// The last job counted in this round, and how many are counted in one turn.
+    pub(super) counted: Option<JobId>,
+    pub(super) counting: Portion,
     pub(super) retry_at: Option<Timestamp>,
     /// What somebody wants written.
     pub(super) wanted: Option<Wanted>,
@@ -288,13 +291,15 @@ impl Records {
         if (self.wants_writing() || others) && !self.write_rows() {
             // At once, after others had their turn, or once a lock may be gone.
             self.retry_at = (!self.more).then(|| time::now().plus(LOCK_RETRY));
-            return;
+            if !self.others_are_written() {
+                return;
+            }
         }
         if self.resets {
             self.reset_statistics(oldest);
         }
         if self.count_at.is_some_and(|at| at <= now) {
-            let jobs = self.to_count(COUNT_AT_ONCE);
+            let jobs = self.to_count();
             self.count(oldest, jobs);
         }
     }
@@ -302,10 +307,28 @@ impl Records {
     /// Writes rows, and what became of jobs. False if some of it has to wait.
     pub(super) fn write_rows(&mut self) -> bool {
         let jobs = self.write_jobs();
-        let rows = (self.rows.is_empty() || self.write_ledger()) && self.write_taken_back();
+        let rows = self.rows.is_empty() || self.write_ledger();
         // An attempt is followed by another, and a request answered, when the run has a row.
-        let followed = rows && self.decided.write(self.scheduler);
-        jobs && followed && self.write_answers() && self.write_over()
+        let others = self.others_are_written() && self.write_taken_back();
+        let followed = others && self.write_decided();
+        let rest = jobs && followed && self.write_answers() && self.write_over();
+        rows && rest
+    }
+
+    /// Writes what follows attempts that failed. False after an ERROR.
+    pub(super) fn write_decided(&mut self) -> bool {
+        let behind = self.behind();
+        self.decided.write(self.scheduler, &behind)
+    }
+
+    /// Whether all rows are written but for those that somebody has locked or that raise an ERROR.
+    fn others_are_written(&self) -> bool {
+        self.rows.iter().all(|row| row.tries > 0)
+    }
+
+    /// The jobs with rows that wait to be written.
+    pub(super) fn behind(&self) -> HashSet<JobId> {
+        self.rows.iter().map(|row| row.row.job).collect()
     }
 
     /// Stores definitions that came into force and forgets jobs that are gone.
@@ -355,19 +378,20 @@ impl Records {
         let decided = &mut self.decided;
         self.answered.extend(decided.take_freed().into_iter().map(|run| run.0));
         self.answered.retain(|&run| !decided.keeps(RunId(run)));
-        if self.answered.is_empty() {
+        let unwritten: HashSet<i64> = self.unwritten_runs().collect();
+        let over: Vec<i64> = self.answered.difference(&unwritten).copied().collect();
+        if over.is_empty() {
             return true;
         }
-        let done = txn::run("answering requests", || {
-            request::forget(&self.answered.iter().copied().collect::<Vec<_>>())
-        });
+        let done = txn::run("answering requests", || request::forget(&over));
         let done = matches!(done, Some(Ok::<(), pgrx::spi::Error>(())));
         if done {
+            self.answered.retain(|run| unwritten.contains(run));
+            let over: HashSet<i64> = over.into_iter().collect();
             let database = process::database().to_u32();
             asks::tell(database, State::Ended, |ask| {
-                ask.run().is_some_and(|run| self.answered.contains(&run.0))
+                ask.run().is_some_and(|run| over.contains(&run.0))
             });
-            self.answered.clear();
         }
         done
     }

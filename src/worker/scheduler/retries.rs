@@ -149,11 +149,10 @@ impl Scheduler {
                 self.records.decided().push(retry);
             }
         }
-        let decided = self.records.decided();
-        if !decided.write(self.oid) {
+        if !self.records.write_decided() {
             return false;
         }
-        let kept = decided.keep_all();
+        let kept = self.records.decided().keep_all();
         let done = txn::run("answering requests", || request::forget_answered(kept));
         if !matches!(done, Some(Ok(()))) {
             return false;

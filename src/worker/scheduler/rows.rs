@@ -1,7 +1,8 @@
 //! Writing the ledger's rows that are the scheduler's to write.
 //!
-//! Owns two invariants: a row that cannot be written keeps no other from being written; and however many
-//! wait, a turn writes few of them, so that decisions are never far off.
+//! Owns two invariants: a row that cannot be written keeps no other from being written, and waits for as
+//! long as somebody has locked it; and however many wait, a turn writes few of them, so that decisions
+//! are never far off.
 
 use std::time::Instant;
 
@@ -10,13 +11,14 @@ use pg_tock_core::engine::Occurrence;
 use crate::catalog::request;
 use crate::catalog::run::{self, RunRow};
 use crate::catalog::state::{self, Reached};
-use crate::pg::{lock, txn};
+use crate::pg::lock;
+use crate::pg::txn::{self, Failure};
 
 use super::records::Records;
 
 /// Transactions in one turn, should one of them be in the way of the others.
 const PARTS: u32 = 16;
-/// How often a row is tried again, and how many that failed before are tried in one turn.
+/// How often a row is tried again that raises an ERROR, and how many that failed before are tried in one turn.
 const MOST_TRIES: u32 = 20;
 const RETRIED: usize = 4;
 
@@ -31,6 +33,18 @@ pub(super) struct Waiting {
 }
 
 type Part = Vec<Waiting>;
+
+/// What became of rows that were to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Written {
+    Done,
+    /// Somebody has locked the ledger.
+    LedgerLocked,
+    /// Somebody has locked one of the rows.
+    RowLocked,
+    /// One of them raises an ERROR.
+    Failed,
+}
 
 /// Whether the row of a run that is about to begin is there.
 #[derive(Clone, Copy, Debug)]
@@ -80,13 +94,14 @@ impl Records {
         if part.is_empty() {
             return true;
         }
-        match Self::write_some(part.iter().map(|row| &row.row)) {
-            Some(true) => return true,
-            Some(false) => {
+        let written = Self::write_some(part.iter().map(|row| &row.row));
+        match written {
+            Written::Done => return true,
+            Written::LedgerLocked => {
                 self.put_back(part);
                 return false;
             }
-            None => {}
+            Written::RowLocked | Written::Failed => {}
         }
         if part.len() > 1 {
             let second = part.split_off(part.len() / 2);
@@ -94,7 +109,9 @@ impl Records {
             return true;
         }
         for row in part {
-            if row.tries < MOST_TRIES {
+            if written == Written::RowLocked {
+                self.rows.push_back(Waiting { tries: row.tries.max(1), ..row });
+            } else if row.tries < MOST_TRIES {
                 self.rows.push_back(Waiting { tries: row.tries + 1, ..row });
             } else {
                 let run = row.row.run;
@@ -111,9 +128,9 @@ impl Records {
         }
     }
 
-    /// Writes rows in one transaction, unless the ledger is locked. `Some(false)`: the ledger is locked; None: an ERROR.
-    pub(super) fn write_some<'a>(rows: impl Iterator<Item = &'a RunRow>) -> Option<bool> {
-        let written = txn::run("writing the ledger", || {
+    /// Writes rows in one transaction: all or none.
+    pub(super) fn write_some<'a>(rows: impl Iterator<Item = &'a RunRow>) -> Written {
+        let written = txn::attempt("writing the ledger", || {
             let Some(ledger) = run::ledger()? else { return Ok(false) };
             if !lock::try_lock_table(ledger) {
                 return Ok(false);
@@ -121,8 +138,10 @@ impl Records {
             run::write(rows).map(|()| true)
         });
         match written {
-            Some(Ok::<bool, pgrx::spi::Error>(written)) => Some(written),
-            _ => None,
+            Ok(Ok::<bool, pgrx::spi::Error>(true)) => Written::Done,
+            Ok(Ok(false)) => Written::LedgerLocked,
+            Err(Failure::Locked) => Written::RowLocked,
+            Ok(Err(_)) | Err(Failure::Data | Failure::Other) => Written::Failed,
         }
     }
 

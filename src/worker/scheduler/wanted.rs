@@ -8,7 +8,6 @@ use std::collections::HashMap;
 use pg_tock_core::time::{JobId, RunId, Timestamp};
 
 use super::Scheduler;
-use super::counting::COUNT_AT_ONCE;
 use super::records::Records;
 use crate::pg::time;
 
@@ -67,7 +66,7 @@ impl Records {
             return None;
         }
         wanted.jobs.retain(|job, _| self.progress.contains_key(job));
-        let jobs: Vec<JobId> = wanted.jobs.keys().take(COUNT_AT_ONCE).copied().collect();
+        let jobs: Vec<JobId> = wanted.jobs.keys().take(self.counting.size()).copied().collect();
         if !jobs.is_empty() {
             let due = self.count_at.is_some_and(|at| at <= time::now());
             if !due || !self.count(oldest, jobs.clone()) {
