@@ -11,7 +11,7 @@ use pgrx::{PgSqlErrorCode, pg_guard};
 
 use crate::catalog::secret;
 use crate::pg::{create_extension, lock, raw};
-use crate::shmem::{changes, databases, slots};
+use crate::shmem::{changes, databases, roster};
 
 static mut PREVIOUS: pg_sys::ProcessUtility_hook_type = None;
 
@@ -257,7 +257,7 @@ fn make_room(name: &str) {
     if oid == 0 || !unsafe { pg_sys::superuser() || owns_database(oid.into()) } {
         return;
     }
-    slots::retire_in_database(oid);
+    roster::retire_in_database(oid);
     // SAFETY: constant in a session.
     let own = unsafe { pg_sys::MyDatabaseId }.to_u32();
     if let Some(database) = databases::find(oid).filter(|_| oid != own) {

@@ -57,7 +57,8 @@ fn figures(run: &CurrentRun) -> Figures {
 #[pg_schema]
 mod tests {
     use super::*;
-    use crate::shmem::slots::{self, Phase, State};
+    use crate::shmem::roster;
+    use crate::shmem::slots::{Phase, State};
 
     #[pg_test]
     fn a_slot_that_was_used_comes_back_clean() {
@@ -66,7 +67,7 @@ mod tests {
         assert_eq!((slot.state(), slot.phase(), slot.pid()), (State::Starting, Phase::None, 0));
         assert_eq!((slot.scheduler(), slot.database()), (NOWHERE, 1));
         assert_eq!((slot.role(), slot.dsm()), (10, 77));
-        assert!(std::ptr::eq(slots::get(index).unwrap(), slot));
+        assert!(std::ptr::eq(roster::get(index).unwrap(), slot));
         assert!(slot.arrive(slot.life(), 4711, std::ptr::null_mut()));
         slot.ready();
         assert_eq!((slot.state(), slot.pid()), (State::Ready, 4711));
@@ -78,7 +79,7 @@ mod tests {
         assert_eq!(slot.state(), State::Exited);
         assert!(slot.current().is_some(), "what it ran must be known after its exit");
         slot.free();
-        assert_eq!(slots::of_scheduler(NOWHERE).count(), 0);
+        assert_eq!(roster::of_scheduler(NOWHERE).count(), 0);
 
         let (again, slot) = taken.one(assignment(2)).unwrap();
         assert_eq!((again, slot.database(), slot.state()), (index, 2, State::Starting));
@@ -98,8 +99,8 @@ mod tests {
             indexes.push(index);
         }
         assert_eq!(indexes.len(), workers);
-        assert_eq!(slots::of_scheduler(NOWHERE).count(), workers);
-        assert!(slots::get(u32::try_from(workers).unwrap()).is_none());
+        assert_eq!(roster::of_scheduler(NOWHERE).count(), workers);
+        assert!(roster::get(u32::try_from(workers).unwrap()).is_none());
         let last = *taken.0.last().unwrap();
         last.exited(false);
         assert!(!last.reached_outside());
@@ -245,11 +246,11 @@ mod tests {
         let (_, here) = taken.one(assignment(1)).unwrap();
         let (_, there) = taken.one(assignment(2)).unwrap();
         there.ready();
-        slots::retire_in_database(3);
+        roster::retire_in_database(3);
         assert!(!here.must_retire() && !there.must_retire());
-        slots::retire_in_database(2);
+        roster::retire_in_database(2);
         assert!(!here.must_retire() && there.must_retire());
-        slots::retire_for_role(0);
+        roster::retire_for_role(0);
         assert!(here.must_retire());
     }
 }

@@ -16,7 +16,8 @@ use crate::pg::{process, time};
 use crate::shmem::cancel::{Asked, REASON};
 use crate::shmem::databases;
 use crate::shmem::http::{self, HttpSlot};
-use crate::shmem::slots::{self, Phase, Slot};
+use crate::shmem::roster;
+use crate::shmem::slots::{Phase, Slot};
 
 use super::rights::{may_become, may_change, refuse_in_recovery};
 
@@ -65,7 +66,7 @@ fn cancel_run(runid: i64, why: Option<&[u8]>) -> Result<bool, Error> {
 
 /// The slot of a run of this database's jobs, wherever it runs, and its job.
 fn under_way(run: RunId) -> Option<(&'static Slot, JobId)> {
-    slots::of_scheduler(process::database().to_u32()).find_map(|(_, slot)| {
+    roster::of_scheduler(process::database().to_u32()).find_map(|(_, slot)| {
         let current = slot.current().filter(|current| current.run == run)?;
         (slot.phase() != Phase::Reported).then_some((slot, current.job))
     })

@@ -23,7 +23,8 @@ use crate::pg::identity::{current_database, in_recovery, is_superuser};
 use crate::pg::json::{from_server, to_server};
 use crate::pg::text::{ServerText, for_message};
 use crate::pg::{process, settings, time};
-use crate::shmem::slots::{self, CurrentRun, Phase};
+use crate::shmem::roster;
+use crate::shmem::slots::{CurrentRun, Phase};
 use crate::shmem::{databases, http};
 
 use super::outlook::{Broken, Calendars};
@@ -260,7 +261,7 @@ fn under_way() -> Vec<UnderWay> {
         let pid = http::worker_pid();
         (!over).then_some(UnderWay { current, pid, role, is_http: true, stuck })
     });
-    let runs = slots::of_scheduler(here).filter_map(|(_, slot)| {
+    let runs = roster::of_scheduler(here).filter_map(|(_, slot)| {
         let current = slot.current().filter(|_| slot.phase() != Phase::Reported)?;
         let stuck = stuck(&current, slot.progress.heard_at());
         Some(UnderWay { current, pid: slot.pid(), role: slot.role(), is_http: false, stuck })
@@ -292,7 +293,7 @@ fn holders(jobid: i64, under_way: &[UnderWay]) -> Result<Vec<Holder>, Error> {
     let mut runs: Vec<i32> = under_way.iter().map(|run| run.pid).collect();
     runs.push(http::worker_pid());
     let here = process::database().to_u32();
-    runs.extend(slots::of_scheduler(here).map(|(_, slot)| slot.pid()));
+    runs.extend(roster::of_scheduler(here).map(|(_, slot)| slot.pid()));
     runs.extend(databases::find(here).map(databases::Database::pid));
     let pids = catalog::holders(jobid, runs)?;
     Ok(catalog::processes(pids)?.into_iter().map(holder).collect())

@@ -9,7 +9,8 @@ use pgrx::prelude::*;
 use crate::guc;
 use crate::pg::time::{monotonic, timestamptz};
 use crate::pg::{identity, process, time};
-use crate::shmem::slots::{self, Phase};
+use crate::shmem::roster;
+use crate::shmem::slots::Phase;
 use crate::shmem::{databases, http, layout};
 
 /// One row. Whoever may read `cron.monitor_health` sees figures of everybody's runs, others those of
@@ -78,7 +79,7 @@ fn runs(here: u32, all: bool) -> (i64, i64) {
         let there = slot.phase() != http::Phase::Over && may_see(role);
         (there && slot.has_still(run.run, role)).then_some((run.lasting, None))
     });
-    let runs = slots::of_scheduler(here).filter_map(|(_, slot)| {
+    let runs = roster::of_scheduler(here).filter_map(|(_, slot)| {
         let run = slot.current().filter(|_| slot.phase() != Phase::Reported)?;
         may_see(slot.role()).then(|| (run.lasting, slot.progress.heard_at()))
     });

@@ -14,7 +14,8 @@ use crate::pg::job_lock::JobLock;
 use crate::pg::process;
 use crate::pg::text::ServerText;
 use crate::shmem::http;
-use crate::shmem::slots::{self, State};
+use crate::shmem::roster;
+use crate::shmem::slots::State;
 
 use super::rights::{JobRef, may_change, refuse_in_recovery};
 
@@ -146,7 +147,7 @@ fn settle(runid: i64, outcome: &'static str, note: Option<ServerText<'_>>) -> Re
 fn is_alive(runid: i64, pid: Option<i32>) -> bool {
     let (here, run) = (process::database().to_u32(), RunId(runid));
     http::of_scheduler(here).any(|(_, slot)| slot.run() == run)
-        || slots::of_scheduler(here).any(|(_, slot)| {
+        || roster::of_scheduler(here).any(|(_, slot)| {
             let has_it = slot.current().is_some_and(|current| current.run == run);
             has_it || slot.state() != State::Exited && pid == Some(slot.pid())
         })

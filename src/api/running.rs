@@ -7,7 +7,8 @@ use crate::pg::text::ServerText;
 use crate::pg::time::{monotonic, to_pg};
 use crate::pg::{identity, process};
 use crate::shmem::http;
-use crate::shmem::slots::{self, Phase};
+use crate::shmem::roster;
+use crate::shmem::slots::Phase;
 
 /// The runs of this database's scheduler that the caller may see: his own, all for a superuser.
 #[pg_extern(sql = false)]
@@ -67,7 +68,7 @@ fn running_runs() -> TableIterator<
             ))
         })
         .collect();
-    let rows: Vec<_> = slots::of_scheduler(here)
+    let rows: Vec<_> = roster::of_scheduler(here)
         .filter_map(|(_, slot)| {
             let run = slot.current().filter(|_| slot.phase() != Phase::Reported)?;
             if !identity::may_see(slot.role()) {

@@ -13,6 +13,7 @@ use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
 use pgrx::spi::{self, SpiClient, SpiHeapTupleData};
 
+use super::kept;
 use crate::pg::json::to_server;
 use crate::pg::text::ServerText;
 use crate::pg::time::{from_pg, timestamptz};
@@ -135,17 +136,14 @@ pub(crate) struct Written {
 
 /// The table's oid. In a transaction, as every function here.
 pub(crate) fn table() -> Result<Option<pg_sys::Oid>, spi::Error> {
-    Spi::connect(|client| {
-        let rows = client.select(TABLE, Some(1), &[])?;
-        if rows.is_empty() { Ok(None) } else { rows.first().get_one() }
-    })
+    kept::oid(TABLE)
 }
 
 /// The alerts that are not over, and whether their jobs are there.
 pub(crate) fn open() -> Result<Vec<(JobId, Rule, bool)>, spi::Error> {
     Spi::connect(|client| {
         let mut found = Vec::new();
-        for row in client.select(OPEN, None, &[])? {
+        for row in kept::select(client, OPEN, &[])? {
             let job = row.get::<i64>(1)?.map(JobId);
             let rule = row.get::<String>(2)?.and_then(|word| Rule::parse(&word));
             let there = row.get(3)?.unwrap_or(false);
@@ -158,7 +156,7 @@ pub(crate) fn open() -> Result<Vec<(JobId, Rule, bool)>, spi::Error> {
 /// Whether events wait to be sent.
 pub(crate) fn has_events() -> Result<bool, spi::Error> {
     Spi::connect(|client| {
-        let rows = client.select("SELECT EXISTS (SELECT FROM cron.event_queue)", Some(1), &[])?;
+        let rows = kept::select(client, "SELECT EXISTS (SELECT FROM cron.event_queue)", &[])?;
         Ok(rows.first().get_one()?.unwrap_or(false))
     })
 }
@@ -235,7 +233,7 @@ fn raise(
         finding.detail().to_string().into(),
         ServerText::new(&default).param(),
     ];
-    let rows = client.update(RAISE, None, &args)?;
+    let rows = kept::update(client, RAISE, &args)?;
     rows.map(|row| read(&row, event, None, calling)).next().transpose()
 }
 
@@ -252,7 +250,7 @@ fn recover(
         timestamptz(at).into(),
         why.as_str().into(),
     ];
-    let rows = client.update(RECOVER, None, &args)?;
+    let rows = kept::update(client, RECOVER, &args)?;
     rows.map(|row| read(&row, event, Some((at, why)), calling)).next().transpose()
 }
 
@@ -292,7 +290,7 @@ fn ask(
     most: usize,
 ) -> Result<Result<JobId, Uncalled>, spi::Error> {
     let key = [ServerText::new(owner).param(), ServerText::new(name).param()];
-    let found = client.update(HANDLER, Some(1), &key)?;
+    let found = kept::update(client, HANDLER, &key)?;
     if found.is_empty() {
         return Ok(Err(Uncalled::Missing));
     }
@@ -308,7 +306,7 @@ fn ask(
     loop {
         let args: [DatumWithOid<'_>; 4] =
             [job.into(), timestamptz(at).into(), Trigger::Alert.as_str().into(), alert.into()];
-        if !client.update(ASK, None, &args)?.is_empty() {
+        if !kept::update(client, ASK, &args)?.is_empty() {
             return Ok(Ok(JobId(job)));
         }
         at = at.plus(1);
@@ -334,17 +332,17 @@ pub(crate) fn payload(
 /// Has events sent. False if too many wait already.
 pub(crate) fn tell(payloads: &[String]) -> Result<bool, spi::Error> {
     let args: [DatumWithOid<'_>; 2] = [payloads.to_vec().into(), MOST_EVENTS.into()];
-    Spi::connect_mut(|client| Ok(!client.update(TELL, None, &args)?.is_empty()))
+    Spi::connect_mut(|client| Ok(!kept::update(client, TELL, &args)?.is_empty()))
 }
 
 /// Sends so many of the events that wait, and says how many there were.
 pub(crate) fn send(most: i64) -> Result<usize, spi::Error> {
-    Spi::connect_mut(|client| Ok(client.update(SEND, None, &[most.into()])?.len()))
+    Spi::connect_mut(|client| Ok(kept::update(client, SEND, &[most.into()])?.len()))
 }
 
 /// Forgets alerts that have been over for so many days, a few of them.
 pub(crate) fn forget(days: i32) -> Result<(), spi::Error> {
-    Spi::connect_mut(|client| client.update(FORGET, None, &[days.into()]).map(|_| ()))
+    Spi::connect_mut(|client| kept::update(client, FORGET, &[days.into()]).map(|_| ()))
 }
 
 /// What the runs of jobs came to, each since an instant of its own and so many rows at the most.
@@ -359,7 +357,7 @@ pub(crate) fn past(jobs: &[(JobId, Timestamp, u32)]) -> Result<HashMap<JobId, Pa
         jobs.iter().map(|&(.., most)| i64::from(most)).collect::<Vec<_>>().into(),
     ];
     Spi::connect(|client| {
-        for row in client.select(PAST, None, &args)? {
+        for row in kept::select(client, PAST, &args)? {
             let job = JobId(row.get(1)?.unwrap_or_default());
             let at = |column: usize| {
                 row.get::<TimestampWithTimeZone>(column)

@@ -11,6 +11,7 @@ use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
 use pgrx::spi::{self, SpiHeapTupleData};
 
+use super::kept;
 use crate::pg::time::{from_pg, to_pg};
 
 const COUNTED_BELOW: &str = "SELECT e.counted_below FROM cron.engine_state e";
@@ -145,7 +146,7 @@ pub(crate) fn ask(retry: &Retry) -> Result<Option<RunId>, spi::Error> {
         retry.after.0.into(),
     ];
     Spi::connect_mut(|client| {
-        let rows = client.update(ASK, None, &args)?;
+        let rows = kept::update(client, ASK, &args)?;
         if rows.is_empty() { Ok(None) } else { Ok(rows.first().get_one::<i64>()?.map(RunId)) }
     })
 }

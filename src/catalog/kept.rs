@@ -43,6 +43,14 @@ pub(crate) fn update<'c>(
     client.update(plan, None, arguments)
 }
 
+/// The oid a statement finds, if it finds one. In a transaction.
+pub(crate) fn oid(query: &'static str) -> Result<Option<pg_sys::Oid>, spi::Error> {
+    Spi::connect(|client| {
+        let rows = select(client, query, &[])?;
+        if rows.is_empty() { Ok(None) } else { rows.first().get_one() }
+    })
+}
+
 fn known(query: &'static str) -> Option<Kept> {
     PLANS.with_borrow(|plans| plans.get(query).copied())
 }

@@ -101,7 +101,7 @@ pub(crate) fn all() -> Result<Vec<Request>, spi::Error> {
 /// The requests for these jobs, oldest first.
 pub(crate) fn of_jobs(ids: &[i64]) -> Result<Vec<Request>, spi::Error> {
     Spi::connect(|client| {
-        let rows = client.select(SOME, None, &[ids.to_vec().into()])?;
+        let rows = kept::select(client, SOME, &[ids.to_vec().into()])?;
         rows.map(|row| read(&row)).collect()
     })
 }

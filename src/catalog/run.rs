@@ -144,10 +144,7 @@ pub(crate) struct RunRow {
 
 /// The ledger's oid, if there is one. In a transaction, as every function here.
 pub(crate) fn ledger() -> Result<Option<pg_sys::Oid>, spi::Error> {
-    Spi::connect(|client| {
-        let rows = kept::select(client, LEDGER, &[])?;
-        if rows.is_empty() { Ok(None) } else { rows.first().get_one() }
-    })
+    kept::oid(LEDGER)
 }
 
 /// Draws run ids.

@@ -244,7 +244,7 @@ fn deliver(committed: bool) {
         database.wake();
     }
     if let Some(role) = pending.roles {
-        super::slots::retire_for_role(role);
+        super::roster::retire_for_role(role);
         for database in databases::all() {
             database.changes.push_roles();
             database.wake();

@@ -21,5 +21,6 @@ pub(crate) mod layout;
 pub(crate) mod left;
 pub(crate) mod mine;
 pub(crate) mod progress;
+pub(crate) mod roster;
 pub(crate) mod slots;
 pub(crate) mod words;

@@ -19,7 +19,8 @@ use crate::guc;
 use crate::pg::bgw::Worker;
 use crate::pg::mq::{Receiver, Sender};
 use crate::pg::{process, time, trap};
-use crate::shmem::slots::{self, CurrentRun, Lasting, Slot};
+use crate::shmem::roster;
+use crate::shmem::slots::{CurrentRun, Lasting, Slot};
 use crate::shmem::{databases, mine};
 
 /// Bytes of each of the two queues in an executor's segment.
@@ -81,7 +82,7 @@ pub extern "C-unwind" fn pg_tock_executor_main(argument: pg_sys::Datum) {
     let argument = argument.value() as u64;
     let (index, life) = (argument & u64::from(u32::MAX), argument >> 32);
     let (Ok(index), Ok(life)) = (u32::try_from(index), u32::try_from(life)) else { return };
-    let Some(slot) = slots::get(index) else { return };
+    let Some(slot) = roster::get(index) else { return };
     if !slot.arrive(life, process::pid(), process::latch()) {
         return;
     }

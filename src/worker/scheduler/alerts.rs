@@ -13,10 +13,10 @@ use pg_tock_core::engine::Occurrence;
 use pg_tock_core::options::Stored;
 use pg_tock_core::time::{JobId, RunId, Timestamp};
 
-use super::Scheduler;
 use super::policy::alert_rules;
 use super::pool::Current;
 use super::runs::End;
+use super::{LOCK_RETRY, Scheduler};
 use crate::catalog::alert::{self, Noted};
 use crate::catalog::load::JobRow;
 use crate::catalog::request::Request;
@@ -24,9 +24,6 @@ use crate::guc;
 use crate::pg::time;
 use crate::pg::time::monotonic;
 use crate::shmem::http;
-
-/// How long to wait before trying again what could not be read or written.
-const RETRY: i64 = Timestamp::SECOND / 10;
 
 /// How long to leave the time to runs after something was read or written.
 const REST: i64 = Timestamp::SECOND / 50;
@@ -283,7 +280,7 @@ impl Scheduler {
         self.alerts.book.pass(now, steady);
         self.alerts.note_events(now);
         let runs = self.alerts.runs_at.is_some_and(|at| at <= now);
-        let rests = self.alerts.retry_at.is_some_and(|at| at > now && at.since(now) <= RETRY);
+        let rests = self.alerts.retry_at.is_some_and(|at| at > now && at.since(now) <= LOCK_RETRY);
         if rests || !(runs || self.alerts.has_work()) {
             return;
         }
@@ -291,7 +288,7 @@ impl Scheduler {
         let read = self.load_open_alerts() && self.read_pasts(now);
         let written = self.alerts.noted.is_empty() || self.write_some();
         let done = self.write_runs(now) && read && written;
-        self.alerts.retry_at = Some(now.plus(if done { REST } else { RETRY }));
+        self.alerts.retry_at = Some(now.plus(if done { REST } else { LOCK_RETRY }));
     }
 
     /// Writes all that is known. False if something has to wait.

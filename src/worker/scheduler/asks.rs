@@ -13,9 +13,9 @@ use pg_tock_core::run::{Outcome, Trigger};
 use pg_tock_core::time::{JobId, RunId, Timestamp};
 use serde_json::{Value, json};
 
+use super::LOCK_RETRY;
 use super::Scheduler;
 use super::jobs::Job;
-use super::news::READ_RETRY;
 use super::pool::Current;
 use super::runs::End;
 use crate::catalog::request::{self, Request};
@@ -179,7 +179,7 @@ impl Scheduler {
             let read = txn::run("reading requests", || request::of_jobs(&[id.0]));
             let Some(Ok(requests)) = read else {
                 self.asked.switched_off(id, waited);
-                self.asked.look_later(now.plus(READ_RETRY));
+                self.asked.look_later(now.plus(LOCK_RETRY));
                 continue;
             };
             // The scheduler's own wait; the others may have come after it was switched off.

@@ -11,18 +11,15 @@ use pg_tock_core::time::Timestamp;
 use pg_tock_core::usage::Usage;
 use pg_tock_core::wire::RunReport;
 
-use super::Scheduler;
 use super::pool::Current;
 use super::records::Records;
 use super::rows::Written;
 use super::runs::{End, final_row};
 use super::watch;
+use super::{LOCK_RETRY, Scheduler};
 use crate::exec::condition::CONDITION;
 use crate::guc;
 use crate::shmem::slots::{Phase, Slot, State};
-
-/// How long to wait before asking for a locked ledger again.
-const LOCK_RETRY: i64 = Timestamp::SECOND / 10;
 
 /// The end of a run whose row is not written yet.
 #[derive(Debug)]

@@ -14,19 +14,16 @@ use pg_tock_core::portion::Portion;
 use pg_tock_core::stats::{Ended, due};
 use pg_tock_core::time::{JobId, RunId, Timestamp};
 
-use super::Scheduler;
 use super::pool::Current;
 use super::records::{COUNT_DELAY, Progress, Records};
 use super::runs::End;
+use super::{LOCK_RETRY, Scheduler};
 use crate::catalog::state::{self, Reached};
 use crate::catalog::stats::{self, Tally, Uncounted};
 use crate::pg::{lock, time, txn};
 
 /// How long to wait before the next jobs are counted, in times as long as the last ones took.
 const COUNT_SHARE: u32 = 10;
-
-/// How long to wait before asking for a locked ledger again.
-const LOCK_RETRY: i64 = Timestamp::SECOND / 10;
 
 /// Counting runs of earlier schedulers.
 #[derive(Debug, Default)]

@@ -8,12 +8,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use pg_tock_core::time::{JobId, RunId, Timestamp};
 
+use super::LOCK_RETRY;
 use crate::catalog::attempts::{self, Retry};
 use crate::pg::job_lock::JobLock;
 use crate::pg::{time, txn};
-
-/// How long to wait before trying a job again whose requests somebody has locked.
-const LOCK_RETRY: i64 = Timestamp::SECOND / 10;
 
 /// Most retries of a job that wait for their rows. Beyond that they are given up, with a line in the
 /// server log: their attempts were the last.

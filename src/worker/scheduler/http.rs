@@ -14,7 +14,6 @@ use pg_tock_core::http::wire::{HttpReport, SealedSecret};
 use pg_tock_core::run::Guarantee;
 use pg_tock_core::time::{RunId, Timestamp};
 
-use super::Scheduler;
 use super::http_claim::{Secrets, claim_all};
 use super::http_end::{end_of, guarantee, last_will};
 use super::http_link::HttpLink;
@@ -24,15 +23,13 @@ use super::records::Records;
 use super::rows::Written;
 use super::runs::{End, final_row, running_row};
 use super::watch::Watched;
+use super::{LOCK_RETRY, Scheduler};
 use crate::catalog::http::HttpAnswer;
 use crate::catalog::run::RunRow;
 use crate::guc;
 use crate::pg::time;
 use crate::shmem::http::{self, Handed, HttpSlot, Phase};
 use crate::shmem::slots::{CurrentRun, Lasting};
-
-/// How long to wait before a locked ledger, or a worker that cannot start, is tried again.
-const LOCK_RETRY: i64 = Timestamp::SECOND / 10;
 
 /// Most claims in one transaction.
 const BATCH: usize = 256;

@@ -12,7 +12,7 @@ use crate::pg::bgw::{Handle, Life};
 use crate::pg::settings;
 use crate::shmem::databases;
 use crate::shmem::keeper::Chore;
-use crate::shmem::slots;
+use crate::shmem::roster;
 use crate::worker::keeper;
 
 /// When the history is pruned for the first time, and how often then.
@@ -88,7 +88,7 @@ impl Scheduler {
         let schedulers = databases::all().filter(|database| database.pid() > 0).count();
         let keepers = databases::all().filter(|database| database.keeper.is_there()).count();
         // What else the server has started shows when one is refused.
-        let taken = NOT_OURS + schedulers + keepers + slots::in_use();
+        let taken = NOT_OURS + schedulers + keepers + roster::in_use();
         let counts = self.engine.counts();
         let wanted = counts.short_of_slots || counts.starting > 0;
         let nothing_waits = counts.waiting == 0;

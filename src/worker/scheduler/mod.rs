@@ -58,7 +58,8 @@ use crate::pg::wait::Alarm;
 use crate::pg::{process, time, txn};
 use crate::shmem::changes::News;
 use crate::shmem::databases::{self, Database};
-use crate::shmem::slots::{self, Phase};
+use crate::shmem::roster;
+use crate::shmem::slots::Phase;
 use jobs::Jobs;
 use policy::Policy;
 use pool::{Current, Executor};
@@ -75,13 +76,16 @@ pub(crate) const fn worker(database: u32) -> Worker {
     }
 }
 
+/// How long to wait before asking again for what somebody has locked.
+const LOCK_RETRY: i64 = Timestamp::SECOND / 10;
+
 static DATABASE: AtomicU32 = AtomicU32::new(0);
 
 /// Gives the database up. Orders no executor has begun are not begun any more. What this process
 /// was about to record is open again: its transaction has been, or is about to be, rolled back.
 unsafe extern "C-unwind" fn on_exit(_code: i32, _arg: pg_sys::Datum) {
     let oid = DATABASE.load(Ordering::Relaxed);
-    for (_, slot) in slots::of_scheduler(oid) {
+    for (_, slot) in roster::of_scheduler(oid) {
         slot.advance(Phase::Recording, Phase::Unrecorded);
         slot.orphan();
     }
@@ -470,7 +474,7 @@ impl Scheduler {
     /// Runs the jobs that run once per start of the server.
     fn start_up(&mut self) {
         let Some(first) = start::first_time_since_start() else {
-            self.start_up_at = Some(time::now().plus(news::READ_RETRY));
+            self.start_up_at = Some(time::now().plus(LOCK_RETRY));
             return;
         };
         let Some(at) = first else { return };

@@ -11,15 +11,12 @@ use pgrx::pg_sys;
 use super::resume::Puts;
 use super::retries::Retries;
 use super::sweep::Page;
-use super::{Scheduler, start};
+use super::{LOCK_RETRY, Scheduler, start};
 use crate::catalog::load::{self, JobRow};
 use crate::pg::txn::{self, Failure};
 use crate::pg::{lock, process, time};
 use crate::shmem::asks::{self, State};
 use crate::shmem::changes::News;
-
-/// How long to wait before asking for a locked `cron.job` again.
-pub(super) const READ_RETRY: i64 = Timestamp::SECOND / 10;
 
 /// How long to wait before looking again at rows of the ledger that are locked.
 const LEFT_RETRY: i64 = Timestamp::SECOND;
@@ -49,7 +46,7 @@ impl Scheduler {
         }
         self.read_at = None;
         if !self.sweep_on() {
-            self.read_at = Some(now.plus(READ_RETRY));
+            self.read_at = Some(now.plus(LOCK_RETRY));
             return;
         }
         let mut news = std::mem::take(&mut self.news);
@@ -69,13 +66,13 @@ impl Scheduler {
         let full = news.everything || news.roles;
         if !self.read(&news) {
             self.news.add(news);
-            self.read_at = Some(now.plus(READ_RETRY));
+            self.read_at = Some(now.plus(LOCK_RETRY));
         } else if full && !self.installed {
             // The note that the extension is absent has to be older than the last look.
             self.looked_again = !self.looked_again;
             if self.looked_again {
                 self.news.everything = true;
-                self.read_at = Some(now.plus(READ_RETRY));
+                self.read_at = Some(now.plus(LOCK_RETRY));
             }
         }
     }
@@ -129,7 +126,7 @@ impl Scheduler {
     /// the same.
     fn look_at_ledger(&mut self) {
         if !(self.put_in_order() && self.look_again()) {
-            self.ledger_at = Some(time::now().plus(READ_RETRY));
+            self.ledger_at = Some(time::now().plus(LOCK_RETRY));
         }
     }
 

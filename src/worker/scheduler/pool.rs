@@ -15,6 +15,7 @@ use crate::pg::mq::Detached;
 use crate::pg::queues::{self, Queues};
 use crate::pg::settings;
 use crate::shmem::databases::{self, Database};
+use crate::shmem::roster;
 use crate::shmem::slots::{self, Assignment, Phase, Slot, State};
 use crate::worker::executor::{QUEUE, worker};
 
@@ -276,7 +277,7 @@ impl Scheduler {
         // One is kept free for a keeper that has something to do.
         let keeps = |database: &&Database| database.keeper.is_there() || database.keeper.has_work();
         let keepers = if all < ROOM_FOR_ALL { 0 } else { databases::all().filter(keeps).count() };
-        let taken = NOT_OURS + schedulers + keepers + slots::of_others(self.oid);
+        let taken = NOT_OURS + schedulers + keepers + roster::of_others(self.oid);
         let slots = u32::try_from(all.saturating_sub(taken).max(1)).unwrap_or(u32::MAX);
         if std::mem::replace(&mut self.slots, slots) != slots {
             self.engine.set_slots(slots);

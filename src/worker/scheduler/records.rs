@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use pg_tock_core::portion::Portion;
 use pg_tock_core::time::{JobId, RunId, Timestamp};
 
+use super::LOCK_RETRY;
 use super::counting::CatchUp;
 use super::decided::Decided;
 use super::rows::Waiting;
@@ -22,8 +23,6 @@ use crate::shmem::asks::{self, State};
 
 /// How long statistics wait for company.
 pub(super) const COUNT_DELAY: i64 = 2 * Timestamp::SECOND;
-/// How long to wait before asking for a locked table again.
-const LOCK_RETRY: i64 = Timestamp::SECOND / 10;
 /// Most rows that wait. Beyond that the oldest are given up, with a line in the server log.
 const MOST_ROWS: usize = 100_000;
 /// So many jobs make it worth while to see to it that memory is given back.

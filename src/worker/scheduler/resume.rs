@@ -10,10 +10,10 @@ use pg_tock_core::engine::JobSpec;
 use pg_tock_core::run::SkipReason;
 use pg_tock_core::time::{JobId, RunId, Timestamp};
 
+use super::LOCK_RETRY;
 use super::Scheduler;
 use super::alerts::Watched;
 use super::jobs::Taken;
-use super::news::READ_RETRY;
 use crate::catalog::load::JobRow;
 use crate::catalog::request;
 use crate::catalog::state::{self, Recorded};
@@ -200,7 +200,7 @@ impl Scheduler {
         let ids = jobs.iter().map(|job| job.spec.id);
         self.unknown.extend(ids.clone());
         self.news.jobs.extend(ids.map(|id| id.0));
-        self.read_at = Some(now.plus(READ_RETRY));
+        self.read_at = Some(now.plus(LOCK_RETRY));
     }
 
     /// Takes the runs that were asked for, of these jobs or of all, and says which those are. None if
@@ -224,7 +224,7 @@ impl Scheduler {
         let read = self.take_requests(None);
         match read {
             Some(there) => self.settle_asks(&there),
-            None => self.requests_at = Some(time::now().plus(READ_RETRY)),
+            None => self.requests_at = Some(time::now().plus(LOCK_RETRY)),
         }
     }
 

@@ -11,7 +11,8 @@ use crate::catalog::{run, secret, state};
 use crate::pg::time::from_pg;
 use crate::pg::txn;
 use crate::shmem::asks;
-use crate::shmem::slots::{self, Slot, State};
+use crate::shmem::roster;
+use crate::shmem::slots::{Slot, State};
 
 /// Puts the tables in order: rows of runs nobody runs any more get an end. `alive`: the runs of executors that live.
 /// False if some are left that are locked.
@@ -45,7 +46,7 @@ impl Scheduler {
     /// Takes over what an earlier scheduler has left: executors in the middle of a run go on, and
     /// their jobs count as running; the others leave by themselves.
     pub(super) fn adopt(&mut self) {
-        for (index, slot) in slots::of_scheduler(self.oid) {
+        for (index, slot) in roster::of_scheduler(self.oid) {
             slot.orphan();
             let current = slot.current().map(|run| Current {
                 occurrence: Occurrence {

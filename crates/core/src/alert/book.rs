@@ -73,7 +73,7 @@ impl Book {
         watch.compare(job, now, Recovery::JobChanged, &mut self.events);
         let looks = watch.runs.iter().filter_map(|one| Some((watch.next_look(one)?, job, one.run)));
         self.slow.extend(looks.filter(|_| before != terms));
-        self.expect(job);
+        self.plan_absence(job);
     }
 
     /// A job is gone.
@@ -131,7 +131,7 @@ impl Book {
         watch.look(steady);
         let why = if watch.terms.on { Recovery::Recovered } else { Recovery::JobChanged };
         watch.compare(job, now, why, &mut self.events);
-        self.expect(job);
+        self.plan_absence(job);
     }
 
     /// A run has begun, or it turns out that it did so later than was said. `silent`: it cannot give
@@ -163,7 +163,7 @@ impl Book {
         watch.compare(job, now, Recovery::Recovered, &mut self.events);
         // After an alert there is no note for the next one.
         if watch.noted.is_none() && ended.outcome == Outcome::Succeeded {
-            self.expect(job);
+            self.plan_absence(job);
         }
     }
 
@@ -218,7 +218,7 @@ impl Book {
             });
             self.slow.extend(again);
             if watch.absent_at().is_some_and(|at| at > now) {
-                self.expect(job);
+                self.plan_absence(job);
             }
         }
     }
@@ -232,7 +232,7 @@ impl Book {
         let jobs: Vec<JobId> = self.jobs.keys().copied().collect();
         self.absent.clear();
         for job in jobs {
-            self.expect(job);
+            self.plan_absence(job);
         }
     }
 
@@ -260,7 +260,7 @@ impl Book {
 
     /// Notes when the absence of a job's success may be an alert, unless there is a note for an earlier
     /// instant.
-    fn expect(&mut self, job: JobId) {
+    fn plan_absence(&mut self, job: JobId) {
         let Some(watch) = self.jobs.get_mut(&job) else { return };
         let Some(at) = watch.absent_at().filter(|at| at.0 < i64::MAX) else { return };
         match watch.noted {

@@ -5,8 +5,8 @@
 use pg_tock_core::alert::{Change, Recovery};
 use pg_tock_core::time::Timestamp;
 
-use super::super::Scheduler;
-use super::{COMPANY, Noted, RETRY};
+use super::super::{LOCK_RETRY, Scheduler};
+use super::{COMPANY, Noted};
 use crate::catalog::alert::{self, Called, Calling, Uncalled, Written};
 use crate::catalog::load;
 use crate::guc;
@@ -156,7 +156,7 @@ impl Scheduler {
         let runs = &self.alerts.runs;
         let told = txn::run("handing over what is to be sent", || alert::tell(runs));
         let Some(Ok(kept)) = told else {
-            self.alerts.runs_at = Some(now.plus(RETRY));
+            self.alerts.runs_at = Some(now.plus(LOCK_RETRY));
             return false;
         };
         self.alerts.runs.clear();
