@@ -1,9 +1,9 @@
 //! Measurements that take minutes and gigabytes, made when they are asked for by name.
 
 use crate::Measurement;
-use crate::{hostile, restart, soak};
+use crate::{hostile, prune, restart, soak};
 
-pub(crate) const BY_HAND: [Measurement; 3] = [
+pub(crate) const BY_HAND: [Measurement; 4] = [
     ("soak", "memory over 1,000,000 runs (BENCH_SOAK_RUNS)", soak::measure),
     (
         "restart",
@@ -15,4 +15,5 @@ pub(crate) const BY_HAND: [Measurement; 3] = [
         "start lag of one user's job while another user tries everything",
         hostile::measure,
     ),
+    ("prune", "start lag while millions of rows of history are deleted", prune::measure),
 ];

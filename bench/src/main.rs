@@ -14,12 +14,14 @@
 mod by_hand;
 mod crates;
 mod drain;
+mod history;
 mod hostile;
 mod http;
 mod idle;
 mod lag;
 mod memory;
 mod process;
+mod prune;
 mod report;
 mod restart;
 mod server;

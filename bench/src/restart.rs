@@ -1,7 +1,7 @@
 //! How soon the first run starts after a server with many jobs and a long history is started.
 
 use crate::report::{PG_TOCK, Report, median};
-use crate::server;
+use crate::{history, server};
 use pg_tock_test::{Cluster, poll_until};
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ pub(crate) fn measure(report: &mut Report) {
     poll_until("all jobs are known", Duration::from_secs(300), || {
         cluster.one::<bool>("select count(*) > 100000 from cron.job_state").then_some(())
     });
-    fill(&cluster, rows());
+    history::fill(&cluster, JOBS, rows(), "100 days");
     for (how, crash) in [("a stop", false), ("a crash", true)] {
         let times = (0..STARTS).map(|_| first_run(&cluster, crash)).collect();
         report.add(
@@ -41,26 +41,6 @@ pub(crate) fn measure(report: &mut Report) {
             median(times),
         );
     }
-}
-
-/// Rows of runs long counted, a hundred for each job, with ids below those of this server.
-fn fill(cluster: &Cluster, rows: i64) {
-    const PIECE: usize = 1_000_000;
-    cluster.sql("alter table cron.job_run_details disable trigger all");
-    for first in (0..rows).step_by(PIECE) {
-        cluster.sql(&format!(
-            "insert into cron.job_run_details (jobid, runid, job_pid, database, username, command, status, \
-               return_message, start_time, end_time, jobname, scheduled_for, attempt, trigger, outcome, guarantee, row_count) \
-             select 1 + n % {JOBS}, n - {rows}, 1, 'postgres', 'postgres', 'select 1', 'succeeded', '1 row', at, at, \
-               'daily ' || 1 + n % {JOBS}, at, 1, 'schedule', 'succeeded', 'exactly_once', 1 \
-             from generate_series({first}, {} - 1) n, \
-               lateral (select now() - interval '1 day' - ({rows} - n) * interval '1 second' AS at) t",
-            (first + 1_000_000).min(rows)
-        ));
-    }
-    cluster.sql("alter table cron.job_run_details enable trigger all");
-    cluster.sql("vacuum analyze cron.job_run_details");
-    cluster.sql("checkpoint");
 }
 
 /// Seconds from the start of the postmaster to the start of the first run.

@@ -208,6 +208,7 @@ impl Records {
         self.retry_at = None;
         self.decided.hurry();
         self.over_at = self.over_at.map(|_| Timestamp(i64::MIN));
+        self.stuck_at = self.stuck_at.map(|_| Timestamp(i64::MIN));
         let mut written = self.write_rows();
         while !written && self.more {
             written = self.write_rows();
@@ -217,7 +218,7 @@ impl Records {
             let jobs = all.map(|(job, _)| *job).collect();
             self.count(oldest, jobs);
         }
-        written && self.progress.is_empty() && self.catch_up.is_none()
+        written && self.stuck.is_empty() && self.progress.is_empty() && self.catch_up.is_none()
     }
 }
 

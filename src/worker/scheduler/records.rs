@@ -48,6 +48,10 @@ pub(super) struct Progress {
 #[derive(Debug, Default)]
 pub(crate) struct Records {
     pub(super) rows: VecDeque<Waiting>,
+    /// Those that are in the way of others: somebody has locked them, or they raise an ERROR.
+    pub(super) stuck: VecDeque<Waiting>,
+    /// When those are tried again.
+    pub(super) stuck_at: Option<Timestamp>,
     /// How many rows there have been.
     pub(super) numbered: u64,
     /// How many rows are written in one turn.
@@ -106,8 +110,8 @@ impl Records {
         if !guc::log_run() {
             return;
         }
-        if self.rows.len() >= MOST_ROWS {
-            self.rows.pop_front();
+        if self.rows.len() + self.stuck.len() >= MOST_ROWS {
+            self.rows.pop_front().or_else(|| self.stuck.pop_front());
             pgrx::log!("pg_tock: the ledger has been locked for so long that a row was given up");
         }
         self.numbered += 1;
@@ -151,19 +155,25 @@ impl Records {
             wanted.set_back(to);
         }
         self.retry_at = None;
+        self.stuck_at = self.stuck_at.map(|at| at.min(to.plus(LOCK_RETRY)));
         self.decided.set_back(to);
         self.over_at = self.over_at.map(|at| at.min(to.plus(LOCK_RETRY)));
         self.drawn_at = self.drawn_at.min(to);
     }
 
+    /// The rows that wait to be written.
+    pub(super) fn unwritten_rows(&self) -> impl Iterator<Item = &Waiting> {
+        self.rows.iter().chain(&self.stuck)
+    }
+
     /// The occurrences of a job whose rows wait to be written.
     pub(crate) fn unwritten(&self, job: JobId) -> impl Iterator<Item = Timestamp> {
-        self.rows.iter().filter(move |row| row.row.job == job).map(|row| row.row.scheduled_for)
+        self.unwritten_rows().filter(move |row| row.row.job == job).map(|row| row.row.scheduled_for)
     }
 
     /// The runs whose rows wait to be written.
     pub(crate) fn unwritten_runs(&self) -> impl Iterator<Item = i64> {
-        self.rows.iter().map(|row| row.row.run.0)
+        self.unwritten_rows().map(|row| row.row.run.0)
     }
 
     /// A job whose only instant has been: it is switched off.
@@ -233,7 +243,8 @@ impl Records {
         } else {
             let reset = self.resets && self.catch_up.is_none();
             let reset = reset.then_some(Timestamp(i64::MIN));
-            let nexts = [self.count_at, self.decided.next_look(), self.over_at, reset];
+            let nexts =
+                [self.count_at, self.decided.next_look(), self.over_at, self.stuck_at, reset];
             nexts.into_iter().flatten().min()
         };
         match (due, self.retry_at) {
@@ -247,8 +258,14 @@ impl Records {
             && self.effective.is_empty()
             && self.gone.is_empty()
             && self.taken_back.is_empty()
-            && self.answered.is_empty()
+            && self.answered_runs().is_empty()
             && !self.decided.has_freed())
+    }
+
+    /// The runs that were asked for and have ended, but for those whose rows are in the way of others.
+    fn answered_runs(&self) -> Vec<i64> {
+        let stuck: HashSet<i64> = self.stuck.iter().map(|row| row.row.run.0).collect();
+        self.answered.difference(&stuck).copied().collect()
     }
 
     /// Makes sure that `needed` run ids are there; draws more at once the more are needed in short
@@ -286,13 +303,12 @@ impl Records {
             return;
         }
         self.retry_at = None;
-        let others = self.decided.is_due(now) || self.over_at.is_some_and(|at| at <= now);
+        let times = [self.over_at, self.stuck_at].into_iter().flatten();
+        let others = self.decided.is_due(now) || times.into_iter().any(|at| at <= now);
         if (self.wants_writing() || others) && !self.write_rows() {
             // At once, after others had their turn, or once a lock may be gone.
             self.retry_at = (!self.more).then(|| time::now().plus(LOCK_RETRY));
-            if !self.others_are_written() {
-                return;
-            }
+            return;
         }
         if self.resets {
             self.reset_statistics(oldest);
@@ -303,15 +319,15 @@ impl Records {
         }
     }
 
-    /// Writes rows, and what became of jobs. False if some of it has to wait.
+    /// Writes rows, and what became of jobs. False if some of it has to wait, but for rows that are in
+    /// the way of others and what follows from them.
     pub(super) fn write_rows(&mut self) -> bool {
         let jobs = self.write_jobs();
-        let rows = self.rows.is_empty() || self.write_ledger();
+        self.write_stuck(time::now());
+        let rows = (self.rows.is_empty() || self.write_ledger()) && self.write_taken_back();
         // An attempt is followed by another, and a request answered, when the run has a row.
-        let others = self.others_are_written() && self.write_taken_back();
-        let followed = others && self.write_decided();
-        let rest = jobs && followed && self.write_answers() && self.write_over();
-        rows && rest
+        let followed = rows && self.write_decided();
+        jobs && followed && self.write_answers() && self.write_over()
     }
 
     /// Writes what follows attempts that failed. False after an ERROR.
@@ -320,14 +336,9 @@ impl Records {
         self.decided.write(self.scheduler, &behind)
     }
 
-    /// Whether all rows are written but for those that somebody has locked or that raise an ERROR.
-    fn others_are_written(&self) -> bool {
-        self.rows.iter().all(|row| row.tries > 0)
-    }
-
     /// The jobs with rows that wait to be written.
     pub(super) fn behind(&self) -> HashSet<JobId> {
-        self.rows.iter().map(|row| row.row.job).collect()
+        self.unwritten_rows().map(|row| row.row.job).collect()
     }
 
     /// Stores definitions that came into force and forgets jobs that are gone.
@@ -377,16 +388,15 @@ impl Records {
         let decided = &mut self.decided;
         self.answered.extend(decided.take_freed().into_iter().map(|run| run.0));
         self.answered.retain(|&run| !decided.keeps(RunId(run)));
-        let unwritten: HashSet<i64> = self.unwritten_runs().collect();
-        let over: Vec<i64> = self.answered.difference(&unwritten).copied().collect();
+        let over = self.answered_runs();
         if over.is_empty() {
             return true;
         }
         let done = txn::run("answering requests", || request::forget(&over));
         let done = matches!(done, Some(Ok::<(), pgrx::spi::Error>(())));
         if done {
-            self.answered.retain(|run| unwritten.contains(run));
             let over: HashSet<i64> = over.into_iter().collect();
+            self.answered.retain(|run| !over.contains(run));
             let database = process::database().to_u32();
             asks::tell(database, State::Ended, |ask| {
                 ask.run().is_some_and(|run| over.contains(&run.0))

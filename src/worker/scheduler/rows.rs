@@ -7,13 +7,15 @@
 use std::time::Instant;
 
 use pg_tock_core::engine::Occurrence;
+use pg_tock_core::time::Timestamp;
 
 use crate::catalog::request;
 use crate::catalog::run::{self, RunRow};
 use crate::catalog::state::{self, Reached};
-use crate::pg::lock;
 use crate::pg::txn::{self, Failure};
+use crate::pg::{lock, time};
 
+use super::LOCK_RETRY;
 use super::records::Records;
 
 /// Transactions in one turn, should one of them be in the way of the others.
@@ -59,66 +61,85 @@ pub(super) enum Claim {
 
 impl Records {
     /// Writes rows of the ledger, as many as fit in a turn; `more` says whether to go on at once. True
-    /// when none is left.
+    /// when none is left but those that are in the way of others.
     pub(super) fn write_ledger(&mut self) -> bool {
-        self.more = false;
-        let mut parts: Vec<Part> = Vec::new();
-        let again = self.rows.iter().take(RETRIED).take_while(|row| row.tries > 0).count();
-        let since = Instant::now();
-        let fresh = self.rows.iter().skip(again).take(self.portion.size());
-        let fresh = fresh.take_while(|row| row.tries == 0).count();
-        // Those that were in the way before go alone, and last: the end of `parts` comes first.
-        let retried: Part = self.rows.drain(..again).collect();
-        parts.extend(retried.into_iter().map(|row| vec![row]));
-        parts.push(self.rows.drain(..fresh).collect());
-        let mut left = PARTS;
-        let mut locked = false;
-        while let Some(part) = parts.pop() {
-            if locked || left == 0 {
-                self.put_back(part);
-                continue;
-            }
+        let (since, fresh) = (Instant::now(), self.rows.len().min(self.portion.size()));
+        // The end of `parts` comes first.
+        let mut parts: Vec<Part> = vec![self.rows.drain(..fresh).collect()];
+        let (mut left, mut locked) = (PARTS, false);
+        while left > 0
+            && !locked
+            && let Some(part) = parts.pop()
+        {
             left -= 1;
             locked = !self.write_part(part, &mut parts);
+        }
+        for part in parts {
+            self.put_back(part);
         }
         if !locked {
             self.portion.done(fresh, since.elapsed());
         }
-        self.more = !locked && self.rows.front().is_some_and(|row| row.tries == 0);
+        self.more = !locked && !self.rows.is_empty();
         self.rows.is_empty()
     }
 
     /// Writes some rows in one transaction. If one of them is in the way, halves of them become `parts`,
-    /// until it stands alone and waits for another try. False if the ledger is locked.
+    /// until it stands alone and is set aside. False if the ledger is locked.
     fn write_part(&mut self, mut part: Part, parts: &mut Vec<Part>) -> bool {
         if part.is_empty() {
             return true;
         }
-        let written = Self::write_some(part.iter().map(|row| &row.row));
-        match written {
-            Written::Done => return true,
+        match Self::write_some(part.iter().map(|row| &row.row)) {
+            Written::Done => {}
             Written::LedgerLocked => {
-                self.put_back(part);
+                parts.push(part);
                 return false;
             }
-            Written::RowLocked | Written::Failed => {}
-        }
-        if part.len() > 1 {
-            let second = part.split_off(part.len() / 2);
-            parts.extend([second, part]);
-            return true;
-        }
-        for row in part {
-            if written == Written::RowLocked {
-                self.rows.push_back(Waiting { tries: row.tries.max(1), ..row });
-            } else if row.tries < MOST_TRIES {
-                self.rows.push_back(Waiting { tries: row.tries + 1, ..row });
-            } else {
-                let run = row.row.run;
-                pgrx::log!("pg_tock: the row of run {run} cannot be written and is given up");
+            Written::RowLocked | Written::Failed if part.len() > 1 => {
+                let second = part.split_off(part.len() / 2);
+                parts.extend([second, part]);
+            }
+            written @ (Written::RowLocked | Written::Failed) => {
+                part.into_iter().for_each(|row| self.set_aside(row, written));
             }
         }
         true
+    }
+
+    /// Tries those again that were in the way of others, until some of them are so again.
+    pub(super) fn write_stuck(&mut self, now: Timestamp) {
+        if self.stuck_at.is_none_or(|at| at > now) {
+            return;
+        }
+        let mut failed = 0;
+        for _ in 0..self.stuck.len().min(self.portion.size()) {
+            let Some(row) = self.stuck.pop_front().filter(|_| failed < RETRIED) else { break };
+            match Self::write_some(core::iter::once(&row.row)) {
+                Written::Done => {}
+                Written::LedgerLocked => {
+                    self.stuck.push_front(row);
+                    break;
+                }
+                written @ (Written::RowLocked | Written::Failed) => {
+                    failed += 1;
+                    self.set_aside(row, written);
+                }
+            }
+        }
+        self.stuck_at = (!self.stuck.is_empty()).then(|| time::now().plus(LOCK_RETRY));
+    }
+
+    /// A row that is in the way of others waits by itself.
+    fn set_aside(&mut self, row: Waiting, written: Written) {
+        let tries = row.tries + u32::from(written == Written::Failed);
+        if tries > MOST_TRIES {
+            let run = row.row.run;
+            pgrx::log!("pg_tock: the row of run {run} cannot be written and is given up");
+            return;
+        }
+        self.stuck.push_back(Waiting { tries, ..row });
+        self.stuck_at.get_or_insert_with(|| time::now().plus(LOCK_RETRY));
     }
 
     /// Puts rows back where they were taken from.

@@ -60,7 +60,8 @@ impl Records {
     /// Writes a portion of what is wanted; its rows are written as all others are. The ticket, once
     /// everything is.
     fn write_wanted(&mut self, oldest: Option<RunId>) -> Option<u64> {
-        // What has ended waits until runs of earlier schedulers are counted.
+        // What has ended waits until runs of earlier schedulers are counted. A row that somebody has
+        // locked may be locked by who waits for this.
         let wanted = self.wanted.as_mut().filter(|_| self.catch_up.is_none())?;
         if self.rows.iter().any(|row| row.number <= wanted.rows) {
             return None;
@@ -87,7 +88,7 @@ impl Records {
     /// Up to where a job was accounted for when a ticket was seen, if all rows of that time are written.
     pub(super) fn wanted_cursor(&self, job: JobId) -> Option<Timestamp> {
         let wanted = self.wanted.as_ref()?;
-        let written = self.rows.iter().all(|row| row.number > wanted.rows);
+        let written = self.unwritten_rows().all(|row| row.number > wanted.rows);
         wanted.jobs.get(&job).copied().flatten().filter(|_| written)
     }
 
