@@ -39,7 +39,9 @@ CROSS JOIN LATERAL cron.judge_health(
     CASE WHEN failing > 0 THEN ARRAY['a', 'b', 'c'] END, broken, stuck, pruned) AS verdict;
 
 -- Granted to nobody.
-SELECT c.relname, c.relacl, c.reloptions FROM pg_class c
+SELECT c.relname, (SELECT array_agg(a.grantee::regrole || ' ' || a.privilege_type ORDER BY a.grantee, a.privilege_type)
+    FROM aclexplode(c.relacl) a WHERE a.grantee <> c.relowner) AS granted,
+    c.reloptions FROM pg_class c
 WHERE c.relnamespace = 'cron'::regnamespace AND (c.relname LIKE 'monitor\_%' OR c.relname = 'health') ORDER BY c.relname;
 
 -- Nothing of what jobs say, run and return.
