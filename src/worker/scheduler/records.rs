@@ -313,7 +313,9 @@ impl Records {
         if self.resets {
             self.reset_statistics(oldest);
         }
-        if self.count_at.is_some_and(|at| at <= now) {
+        // What is wanted comes first.
+        let others_wait = self.wanted.is_some() && self.catch_up.is_none();
+        if !others_wait && self.count_at.is_some_and(|at| at <= now) {
             let jobs = self.to_count();
             self.count(oldest, jobs);
         }

@@ -3,8 +3,6 @@
 //! Invariant: a ticket is done when all is written that was known when it was first seen, whatever
 //! has come since; and that takes as many turns as it needs, so that nothing due waits for it.
 
-use std::collections::HashMap;
-
 use pg_tock_core::time::{JobId, RunId, Timestamp};
 
 use super::Scheduler;
@@ -17,8 +15,10 @@ pub(super) struct Wanted {
     ticket: u64,
     /// Rows up to this one.
     rows: u64,
-    /// What happened to these jobs, and up to where they were accounted for.
-    jobs: HashMap<JobId, Option<Timestamp>>,
+    /// What happened to these jobs, by their ids, and up to where they were accounted for.
+    jobs: Vec<(JobId, Option<Timestamp>)>,
+    /// The first of them that are not written yet.
+    next: usize,
 }
 
 impl Scheduler {
@@ -51,7 +51,7 @@ impl Records {
     /// What is known now is to be written soon.
     fn want(&mut self, ticket: u64) {
         let jobs = self.progress.iter().map(|(job, progress)| (*job, progress.cursor)).collect();
-        self.wanted = Some(Wanted { ticket, rows: self.numbered, jobs });
+        self.wanted = Some(Wanted { ticket, rows: self.numbered, jobs, next: 0 });
         self.decided.hurry();
         self.over_at = self.over_at.map(|_| Timestamp(i64::MIN));
         (self.retry_at, self.count_at) = (None, Some(time::now()));
@@ -62,48 +62,57 @@ impl Records {
     fn write_wanted(&mut self, oldest: Option<RunId>) -> Option<u64> {
         // What has ended waits until runs of earlier schedulers are counted. A row that somebody has
         // locked may be locked by who waits for this.
-        let wanted = self.wanted.as_mut().filter(|_| self.catch_up.is_none())?;
-        if self.rows.iter().any(|row| row.number <= wanted.rows) {
+        let wanted = self.wanted.as_ref().filter(|_| self.catch_up.is_none())?;
+        // They are in their order.
+        if self.rows.front().is_some_and(|row| row.number <= wanted.rows) {
             return None;
         }
-        wanted.jobs.retain(|job, _| self.progress.contains_key(job));
-        let jobs: Vec<JobId> = wanted.jobs.keys().take(self.counting.size()).copied().collect();
+        let rest = wanted.jobs.get(wanted.next..).unwrap_or_default();
+        let some = rest.iter().take(self.counting.size());
+        let next = wanted.next + some.len();
+        let (ticket, over) = (wanted.ticket, next == wanted.jobs.len());
+        let jobs: Vec<JobId> =
+            some.map(|(job, _)| *job).filter(|job| self.progress.contains_key(job)).collect();
         if !jobs.is_empty() {
             let due = self.count_at.is_some_and(|at| at <= time::now());
-            if !due || !self.count(oldest, jobs.clone()) {
+            if !due || !self.count(oldest, jobs) {
                 return None;
             }
         }
-        let wanted = self.wanted.as_mut()?;
-        for job in jobs {
-            wanted.jobs.remove(&job);
+        if over {
+            self.wanted = None;
+            return Some(ticket);
         }
-        if !wanted.jobs.is_empty() {
-            self.count_at = Some(time::now());
-            return None;
-        }
-        self.wanted.take().map(|wanted| wanted.ticket)
+        self.wanted.as_mut()?.next = next;
+        self.count_at = Some(time::now());
+        None
     }
 
     /// Up to where a job was accounted for when a ticket was seen, if all rows of that time are written.
     pub(super) fn wanted_cursor(&self, job: JobId) -> Option<Timestamp> {
         let wanted = self.wanted.as_ref()?;
         let written = self.unwritten_rows().all(|row| row.number > wanted.rows);
-        wanted.jobs.get(&job).copied().flatten().filter(|_| written)
+        let (_, cursor) = wanted.jobs.get(wanted.place(job)?)?;
+        cursor.filter(|_| written)
     }
 
     /// What happened to a job is written: where it was then is of no interest any more.
     pub(super) fn wanted_no_more(&mut self, job: JobId) {
-        if let Some(cursor) = self.wanted.as_mut().and_then(|wanted| wanted.jobs.get_mut(&job)) {
+        let Some(wanted) = &mut self.wanted else { return };
+        if let Some((_, cursor)) = wanted.place(job).and_then(|at| wanted.jobs.get_mut(at)) {
             *cursor = None;
         }
     }
 }
 
 impl Wanted {
+    fn place(&self, job: JobId) -> Option<usize> {
+        self.jobs.binary_search_by_key(&job, |(job, _)| *job).ok()
+    }
+
     /// The clock was set back to this instant: no job has come further.
     pub(super) fn set_back(&mut self, to: Timestamp) {
-        for cursor in self.jobs.values_mut().flatten() {
+        for cursor in self.jobs.iter_mut().filter_map(|(_, cursor)| cursor.as_mut()) {
             *cursor = (*cursor).min(to);
         }
     }
