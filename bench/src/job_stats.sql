@@ -47,3 +47,11 @@ SELECT
 FROM generate_series(1, 10000) AS n, generate_series(1, 20) AS k
 GROUP BY n
 ON CONFLICT (jobid) DO NOTHING;
+
+-- Ninety days of hours, and three years of days, for some of them.
+INSERT INTO cron.job_stat_hour (jobid, hour, total_runs, successful_runs, total_ms, max_ms, wal_bytes, rows, durations, start_lags)
+SELECT s.jobid, date_trunc('hour', now()) - n * interval '1 hour', 60, 59, total_ms / 100, max_ms, n, n, durations, start_lags
+FROM cron.job_stat s, generate_series(1, 2160) n WHERE s.jobid <= 50;
+INSERT INTO cron.job_stat_day (jobid, day, total_runs, successful_runs, total_ms, max_ms, wal_bytes, rows, durations, start_lags)
+SELECT s.jobid, current_date - n, 1440, 1439, total_ms, max_ms, n, n, durations, start_lags
+FROM cron.job_stat s, generate_series(1, 1095) n WHERE s.jobid <= 50;

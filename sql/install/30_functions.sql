@@ -143,7 +143,19 @@ AS 'MODULE_PATHNAME', 'cron_job_may_start_wrapper';
 COMMENT ON FUNCTION cron.job_may_start(boolean, text, text, text)
     IS 'whether a job of these columns is switched on, belongs to this server, and has an owner that can log in and a database';
 
+CREATE FUNCTION cron.job_effective_from(jobid bigint)
+RETURNS timestamptz
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT state.effective_from
+    FROM cron.job_state AS state
+    WHERE state.jobid OPERATOR(pg_catalog.=) $1;
+END;
+COMMENT ON FUNCTION cron.job_effective_from(bigint)
+    IS 'when the present schedule of a job that the caller sees took effect; NULL if that is not known';
+
 CREATE FUNCTION cron.job_next_run_by_clock(
+    jobid bigint,
     schedule text,
     timezone text,
     dst_policy text,
@@ -155,8 +167,8 @@ CREATE FUNCTION cron.job_next_run_by_clock(
 RETURNS timestamptz
 LANGUAGE C STABLE
 AS 'MODULE_PATHNAME', 'cron_job_next_run_by_clock_wrapper';
-COMMENT ON FUNCTION cron.job_next_run_by_clock(text, text, text, interval, text, text[], text[], timestamptz)
-    IS 'as cron.job_next_run(), where that depends on nothing else; NULL for jobs with jitter or an interval';
+COMMENT ON FUNCTION cron.job_next_run_by_clock(bigint, text, text, text, interval, text, text[], text[], timestamptz)
+    IS 'as cron.job_next_run(), where that follows from the clock alone; NULL for intervals, and while jitter delays a start';
 
 CREATE FUNCTION cron.job_next_run(
     jobid bigint,

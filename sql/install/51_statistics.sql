@@ -1,7 +1,9 @@
 -- Statistics, as people read them.
 
 -- Ten thousand jobs are to be read in milliseconds. The functions stand in the list of columns, where they are called
--- only if their column is asked for; and there is one join, not one for each thing that next_run_at may depend on.
+-- only if their column is asked for. There is one join, not one for each thing that next_run_at may depend on: roles and
+-- databases are looked up once for many jobs, and when a job took effect matters to few. That is behind a function
+-- because as a subquery it would make the planner think of a view of thousands of jobs as worth compiling.
 CREATE VIEW cron.job_stats WITH (security_invoker = true, security_barrier = true) AS
 SELECT
     job.jobid,
@@ -18,6 +20,7 @@ SELECT
     CASE
         WHEN cron.job_may_start(job.active, job.nodename, job.username, job.database) THEN coalesce(
             cron.job_next_run_by_clock(
+                job.jobid,
                 job.schedule,
                 job.timezone,
                 job.dst_policy,
@@ -36,7 +39,7 @@ SELECT
                 job.skip_on,
                 job.only_on,
                 job.paused_until,
-                (SELECT state.effective_from FROM cron.job_state AS state WHERE state.jobid = job.jobid),
+                cron.job_effective_from(job.jobid),
                 stat.last_end))
     END AS next_run_at,
     coalesce(stat.skipped_runs, 0) AS skipped_runs,

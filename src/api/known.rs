@@ -9,6 +9,7 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
 use pg_tock_core::plan::Plan;
 use pg_tock_core::schedule::{DayRule, DstPolicy};
 use pg_tock_core::time::Timestamp;
@@ -30,7 +31,7 @@ thread_local! {
 
 #[derive(Debug, Default)]
 struct Known {
-    plans: HashMap<Box<[u8]>, Remembered>,
+    plans: HashMap<Box<[u8]>, Remembered, RandomState>,
     /// Memory for the key that is looked for.
     key: Vec<u8>,
 }
@@ -88,16 +89,19 @@ pub(super) fn with_plan<R>(
 
 impl Columns<'_> {
     fn write_key(&self, key: &mut Vec<u8>) {
-        key.clear();
-        key.push(u8::from(self.clock_rule() == DstPolicy::Wall));
-        key.push(u8::from(day_rule() == DayRule::And));
         let [skip_on, only_on] = self.calendars.map(|place| self.args.bytes(place));
-        for part in [Some(self.schedule), self.timezone, self.run_window, skip_on, only_on] {
-            // NULL is no text, and no two lists of texts look alike.
-            let length = part.map_or(u64::MAX, |part| part.len() as u64);
-            key.extend_from_slice(&length.to_ne_bytes());
-            key.extend_from_slice(part.unwrap_or_default());
+        let parts = [self.timezone, self.run_window, skip_on, only_on];
+        // What there is, and then how long it is and what: no two lists of texts look alike.
+        let mut there = u8::from(self.clock_rule() == DstPolicy::Wall);
+        there = there << 1 | u8::from(day_rule() == DayRule::And);
+        there = parts.iter().fold(there, |there, part| there << 1 | u8::from(part.is_some()));
+        key.clear();
+        key.push(there);
+        for part in parts.into_iter().flatten() {
+            key.extend_from_slice(&part.len().to_ne_bytes());
+            key.extend_from_slice(part);
         }
+        key.extend_from_slice(self.schedule);
     }
 
     fn clock_rule(&self) -> DstPolicy {

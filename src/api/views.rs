@@ -13,7 +13,7 @@ use crate::pg::args::Args;
 use crate::pg::names::{can_log_in, is_database};
 
 use super::known::{Columns, with_plan};
-use super::outlook::Broken;
+use super::outlook::{Broken, anchor};
 use super::preview::{now, timestamptz};
 use super::schedules::readable;
 
@@ -55,23 +55,22 @@ fn cron_job_may_start(fcinfo: pg_sys::FunctionCallInfo) -> bool {
         && args.bytes(3).is_some_and(is_database)
 }
 
-/// `schedule`, `timezone`, `dst_policy`, `jitter`, `run_window`, `skip_on`, `only_on`, `paused_until`
+/// `jobid`, `schedule`, `timezone`, `dst_policy`, `jitter`, `run_window`, `skip_on`, `only_on`,
+/// `paused_until`
 #[pg_extern(sql = false)]
 fn cron_job_next_run_by_clock(fcinfo: pg_sys::FunctionCallInfo) -> Option<TimestampWithTimeZone> {
     let args = Args::new(fcinfo);
-    if jitter(args, 3) > 0 {
-        return None;
-    }
-    let columns = Columns {
-        schedule: args.bytes(0)?,
-        timezone: args.bytes(1),
-        dst_policy: args.bytes(2),
-        run_window: args.bytes(4),
-        args,
-        calendars: [5, 6],
-    };
-    let after = rests_until(args.instant(7), now());
-    timestamptz(with_plan(&columns, |known| known.next(after))??)
+    let after = rests_until(args.instant(8), now());
+    let jitter = jitter(args, 4);
+    let next = with_plan(&Columns::of_next_run(args)?, |known| {
+        if jitter <= 0 {
+            return known.next(after);
+        }
+        let plan = known.plan.as_ref().ok()?;
+        let seed = args.number(0).unwrap_or_default();
+        plan.for_job(Timestamp(i64::MIN), jitter, seed).next_start_by_clock(after)
+    });
+    timestamptz(next??)
 }
 
 /// `jobid`, `schedule`, `timezone`, `dst_policy`, `jitter`, `run_window`, `skip_on`, `only_on`,
@@ -79,28 +78,15 @@ fn cron_job_next_run_by_clock(fcinfo: pg_sys::FunctionCallInfo) -> Option<Timest
 #[pg_extern(sql = false)]
 fn cron_job_next_run(fcinfo: pg_sys::FunctionCallInfo) -> Option<TimestampWithTimeZone> {
     let args = Args::new(fcinfo);
-    let columns = Columns {
-        schedule: args.bytes(1)?,
-        timezone: args.bytes(2),
-        dst_policy: args.bytes(3),
-        run_window: args.bytes(5),
-        args,
-        calendars: [6, 7],
-    };
     let now = now();
     let after = rests_until(args.instant(8), now);
     let jitter = jitter(args, 4);
-    let next = with_plan(&columns, |known| {
+    let next = with_plan(&Columns::of_next_run(args)?, |known| {
         let plan = known.plan.as_ref().ok()?;
         if plan.is_common() && jitter <= 0 {
             return known.next(after);
         }
-        let from = super::outlook::anchor(
-            plan.schedule().kind(),
-            args.instant(9),
-            args.instant(10),
-            now,
-        );
+        let from = anchor(plan.schedule().kind(), args.instant(9), args.instant(10), now);
         plan.for_job(from, jitter, args.number(0).unwrap_or_default()).next_start(after)
     });
     timestamptz(next??)
@@ -108,6 +94,8 @@ fn cron_job_next_run(fcinfo: pg_sys::FunctionCallInfo) -> Option<TimestampWithTi
 
 #[pg_extern(sql = false)]
 fn cron_timezone_in_force(schedule: Option<&[u8]>, timezone: Option<&[u8]>) -> String {
+    // Without it, there is no CRON_TZ= to be read.
+    let schedule = schedule.filter(|text| text.contains(&b'='));
     let parsed = schedule.and_then(|text| Schedule::parse(&readable(text)).ok());
     if let Some(zone) = parsed.as_ref().and_then(Schedule::zone) {
         return zone.name().to_owned();
@@ -115,8 +103,23 @@ fn cron_timezone_in_force(schedule: Option<&[u8]>, timezone: Option<&[u8]>) -> S
     timezone.map_or_else(guc::timezone, |name| readable(name).into_owned())
 }
 
+impl<'call> Columns<'call> {
+    /// Those of the functions about the next run; None if there is no schedule.
+    fn of_next_run(args: Args<'call>) -> Option<Self> {
+        Some(Self {
+            schedule: args.bytes(1)?,
+            timezone: args.bytes(2),
+            dst_policy: args.bytes(3),
+            run_window: args.bytes(5),
+            args,
+            calendars: [6, 7],
+        })
+    }
+}
+
 fn is_local(nodename: Option<&[u8]>) -> bool {
-    guc::is_local_node(&readable(nodename.unwrap_or_default()))
+    // Most are that, and need not be made a string.
+    nodename == Some(b"localhost") || guc::is_local_node(&readable(nodename.unwrap_or_default()))
 }
 
 /// The most microseconds a job starts after its instants.

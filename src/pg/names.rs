@@ -5,67 +5,87 @@
 //! makes all of it be forgotten.
 
 use core::ffi::c_int;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ffi::CString;
+use std::thread::LocalKey;
 
+use foldhash::fast::RandomState;
 use pgrx::{pg_guard, pg_sys};
 
-/// Most names remembered; then all are forgotten.
+/// Most names of a kind remembered; then all are forgotten.
 const MOST: usize = 1_000;
 
 #[derive(Debug, Default)]
 struct Answers {
-    roles: HashMap<Box<[u8]>, bool>,
-    databases: HashMap<Box<[u8]>, bool>,
+    known: HashMap<Box<[u8]>, bool, RandomState>,
+    /// The last one, for rows with one name come one after another.
+    last: Option<(Box<[u8]>, bool)>,
+    /// How many changes there had been.
+    changes: u64,
 }
 
 thread_local! {
-    static KNOWN: Cell<Option<Answers>> = const { Cell::new(None) };
-    /// How many changes there have been.
+    static ROLES: RefCell<Answers> = RefCell::default();
+    static DATABASES: RefCell<Answers> = RefCell::default();
+    /// How many changes of roles and databases this session has been told of.
     static CHANGES: Cell<u64> = const { Cell::new(0) };
-    static TOLD: Cell<bool> = const { Cell::new(false) };
+    static LISTENS: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Whether there is a role of this name that can log in. In a transaction.
 pub(crate) fn can_log_in(role: &[u8]) -> bool {
-    answer(role, |answers| &mut answers.roles, look_up_role)
+    answer(&ROLES, role, look_up_role)
 }
 
 /// Whether there is a database of this name. In a transaction.
 pub(crate) fn is_database(name: &[u8]) -> bool {
-    answer(name, |answers| &mut answers.databases, |name| {
+    answer(&DATABASES, name, |name| {
         // SAFETY: a C string, in a transaction.
         unsafe { pg_sys::get_database_oid(name.as_ptr(), true) != pg_sys::InvalidOid }
     })
 }
 
 fn answer(
+    answers: &'static LocalKey<RefCell<Answers>>,
     name: &[u8],
-    of: fn(&mut Answers) -> &mut HashMap<Box<[u8]>, bool>,
     look_up: impl FnOnce(CString) -> bool,
 ) -> bool {
-    let mut answers = KNOWN.take().unwrap_or_default();
-    if let Some(&answer) = of(&mut answers).get(name) {
-        KNOWN.set(Some(answers));
+    let changes = CHANGES.get();
+    if let Some(answer) = answers.with_borrow_mut(|answers| answers.find(name, changes)) {
         return answer;
     }
     listen();
-    let before = CHANGES.get();
     // No object has so long a name; the server would look for its beginning.
     let fits = name.len() < pg_sys::NAMEDATALEN as usize;
     let answer = fits && CString::new(name).is_ok_and(look_up);
-    // A change may have come to be known while it was looked up, and nothing was there to be forgotten.
-    if CHANGES.get() != before {
-        return answer;
-    }
-    let known = of(&mut answers);
-    if known.len() >= MOST {
-        known.clear();
-    }
-    known.insert(name.into(), answer);
-    KNOWN.set(Some(answers));
+    // Of the time before: a change may have come to be known on the way.
+    answers.with_borrow_mut(|answers| answers.keep(name, answer, changes));
     answer
+}
+
+impl Answers {
+    fn find(&mut self, name: &[u8], changes: u64) -> Option<bool> {
+        if self.changes != changes {
+            return None;
+        }
+        if let Some((last, answer)) = &self.last
+            && **last == *name
+        {
+            return Some(*answer);
+        }
+        let (name, &answer) = self.known.get_key_value(name)?;
+        self.last = Some((name.clone(), answer));
+        Some(answer)
+    }
+
+    fn keep(&mut self, name: &[u8], answer: bool, changes: u64) {
+        if self.changes != changes || self.known.len() >= MOST {
+            *self = Self { changes, ..Self::default() };
+        }
+        self.known.insert(name.into(), answer);
+        self.last = Some((name.into(), answer));
+    }
 }
 
 fn look_up_role(name: CString) -> bool {
@@ -86,7 +106,7 @@ fn look_up_role(name: CString) -> bool {
 
 /// Has this session told of changes, once.
 fn listen() {
-    if TOLD.replace(true) {
+    if LISTENS.replace(true) {
         return;
     }
     for cache in [pg_sys::SysCacheIdentifier::AUTHOID, pg_sys::SysCacheIdentifier::DATABASEOID] {
@@ -103,6 +123,5 @@ fn listen() {
 
 #[pg_guard]
 unsafe extern "C-unwind" fn forget(_arg: pg_sys::Datum, _cache: c_int, _hash: u32) {
-    CHANGES.set(CHANGES.get() + 1);
-    KNOWN.set(None);
+    CHANGES.set(CHANGES.get().wrapping_add(1));
 }

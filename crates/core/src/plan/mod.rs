@@ -100,7 +100,13 @@ impl Plan {
     #[must_use]
     pub fn for_job(&self, anchor: Timestamp, jitter: i64, seed: i64) -> Self {
         let shape = boxed(Shape { jitter, seed, ..self.shape().clone() });
-        Self { schedule: self.schedule.clone(), zone: Arc::clone(&self.zone), anchor, shape, ..*self }
+        Self {
+            schedule: self.schedule.clone(),
+            zone: Arc::clone(&self.zone),
+            anchor,
+            shape,
+            ..*self
+        }
     }
 
     /// Whether it is the same for all jobs with this schedule, zone, window and calendars: it depends
@@ -199,6 +205,18 @@ impl Plan {
     #[must_use]
     pub fn next_start(&self, after: Timestamp) -> Option<Timestamp> {
         self.starts(after).next().map(|(_, start)| start)
+    }
+
+    /// The same where it is known without the anchor; None also if there is none.
+    #[must_use]
+    pub fn next_start_by_clock(&self, after: Timestamp) -> Option<Timestamp> {
+        if self.schedule.counts_from_anchor() {
+            return None;
+        }
+        // Whether an instant that has passed and is about to start is one of its own depends on when it
+        // took effect.
+        let (nominal, start) = self.starts(after).next()?;
+        (nominal > after).then_some(start)
     }
 
     /// Instants that run, each with its start, from the first that starts after `after`.

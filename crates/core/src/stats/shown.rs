@@ -9,20 +9,21 @@
 #[must_use]
 #[allow(
     clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
     clippy::cast_sign_loss,
     reason = "at least 0 and below 2^53"
 )]
 pub fn thousandths(figure: f64) -> Option<u64> {
     // Not for what is less than zero or not a number.
     let scaled = Some(figure * 1_000.0).filter(|scaled| (0.0..1e14).contains(scaled))?;
-    let whole = scaled.floor();
-    let from_tie = scaled - whole - 0.5;
+    let whole = scaled as u64;
+    let from_tie = scaled - whole as f64 - 0.5;
     // The product is off by 1.2e-16 of itself at most, and 15 digits by between 5e-16 and 5e-15.
     if from_tie.abs() > scaled * 6e-15 {
-        return Some(whole as u64 + u64::from(from_tie > 0.0));
+        return Some(whole + u64::from(from_tie > 0.0));
     }
     // So near that 15 digits show a tie, whatever comes after them.
-    (from_tie.abs() <= scaled * 2.5e-16).then_some(whole as u64 + 1)
+    (from_tie.abs() <= scaled * 2.5e-16).then_some(whole + 1)
 }
 
 /// Powers of ten. They are exact, and so is a real times one of them.
@@ -32,6 +33,7 @@ const POWERS: [f64; 10] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9];
 #[must_use]
 #[allow(
     clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
     clippy::cast_sign_loss,
     reason = "at least 0 and below 2^53"
 )]
@@ -40,17 +42,37 @@ pub fn thousandths_of_real(figure: f32) -> Option<u64> {
     if figure < 1e-4 {
         return Some(0);
     }
+    // Far enough from a tie: six digits are finer than thousandths here, and do not make it one.
+    let scaled = figure * 1_000.0;
+    let whole = scaled as u64;
+    let from_tie = scaled - whole as f64 - 0.5;
+    if figure < 100.0 && from_tie.abs() > scaled * 6e-6 {
+        return Some(whole + u64::from(from_tie > 0.0));
+    }
     let reaches = |limit: &&f64| figure >= **limit;
     if figure < 1e6 {
         let limits = [1e-3, 1e-2, 1e-1, 1e0, 1e1, 1e2, 1e3, 1e4, 1e5];
         let decimals = POWERS.len() - 1 - limits.iter().filter(reaches).count();
-        let digits = (figure * POWERS.get(decimals)?).round_ties_even() as u64;
+        let digits = nearest(figure * POWERS.get(decimals)?);
         let unit = *POWERS.get(decimals.abs_diff(3))? as u64;
         return Some(if decimals < 3 { digits * unit } else { (digits + unit / 2) / unit });
     }
     let zeros = 1 + [1e7, 1e8].iter().filter(reaches).count();
-    let digits = (figure / POWERS.get(zeros)?).round_ties_even() as u64;
+    let digits = nearest(figure / POWERS.get(zeros)?);
     Some(digits * *POWERS.get(zeros + 3)? as u64)
+}
+
+/// The nearest whole number, the even one of two, of what is below 2^51. Where processors of some age are
+/// to be served, `round_ties_even` is a call into a library.
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "at least 0 and below 2^53"
+)]
+fn nearest(figure: f64) -> u64 {
+    // From here on, doubles have no fractions.
+    const WHOLE: f64 = 4_503_599_627_370_496.0;
+    (figure + WHOLE - WHOLE) as u64
 }
 
 /// A part in hundredths of a percent of all; None if Postgres has to be asked, or if there is nothing.
@@ -91,26 +113,30 @@ impl Numeric {
             Decimals::Two => (100, 2),
             Decimals::Three => (1_000, 3),
         };
-        let (whole, fraction) = (value / one, value % one * (10_000 / one));
-        let group = |power: u64| (whole / power % 10_000) as u16;
-        let groups = [
-            group(10_000_000_000_000_000),
-            group(1_000_000_000_000),
-            group(100_000_000),
-            group(10_000),
-            group(1),
-            fraction as u16,
-        ];
-        // Groups of zeros are kept at neither end.
-        let first = groups.iter().position(|&group| group != 0).unwrap_or(4);
-        let end = groups.iter().rposition(|&group| group != 0).map_or(first, |last| last + 1);
-        let weight = (4 - first as i16).cast_unsigned() & 0x7f;
+        let (mut whole, fraction) = (value / one, value % one * (10_000 / one));
+        let count = match whole {
+            0 => 0,
+            1..=9_999 => 1,
+            10_000..=99_999_999 => 2,
+            100_000_000..=999_999_999_999 => 3,
+            1_000_000_000_000..=9_999_999_999_999_999 => 4,
+            _ => 5,
+        };
         let mut words = [0; 7];
-        for (word, &group) in words.iter_mut().skip(1).zip(groups.iter().take(end).skip(first)) {
-            *word = group;
+        let [header, groups @ ..] = &mut words;
+        let (before, behind) = groups.split_at_mut(count);
+        for group in before.iter_mut().rev() {
+            *group = (whole % 10_000) as u16;
+            whole /= 10_000;
         }
-        words[0] = 0x8000 | shown << 7 | weight;
-        Self { words, used: 1 + end - first }
+        if let Some(group) = behind.first_mut() {
+            *group = fraction as u16;
+        }
+        // Groups of zeros are not kept at the end.
+        let kept = groups.iter().rposition(|&group| group != 0).map_or(0, |last| last + 1);
+        let weight = if kept == 0 { 0 } else { (count as u16).wrapping_sub(1) & 0x7f };
+        *header = 0x8000 | shown << 7 | weight;
+        Self { words, used: 1 + kept }
     }
 
     /// Its header and groups.
