@@ -31,22 +31,23 @@ CREATE FUNCTION cron.shown_ms(ms double precision)
 RETURNS numeric
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'cron_shown_ms_wrapper';
-COMMENT ON FUNCTION cron.shown_ms(double precision) IS 'round(ms::numeric, 3)';
+COMMENT ON FUNCTION cron.shown_ms(double precision) IS 'milliseconds as the views show them: round(ms::numeric, 3)';
 
 CREATE FUNCTION cron.shown_ms(ms real)
 RETURNS numeric
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'cron_shown_real_ms_wrapper';
-COMMENT ON FUNCTION cron.shown_ms(real) IS 'round(ms::numeric, 3)';
+COMMENT ON FUNCTION cron.shown_ms(real) IS 'milliseconds as the views show them: round(ms::numeric, 3)';
 
 CREATE FUNCTION cron.shown_ms(total_ms double precision, runs bigint)
 RETURNS numeric
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'cron_shown_mean_ms_wrapper';
-COMMENT ON FUNCTION cron.shown_ms(double precision, bigint) IS 'round((total_ms / nullif(runs, 0))::numeric, 3)';
+COMMENT ON FUNCTION cron.shown_ms(double precision, bigint)
+    IS 'their mean as the views show it: round((total_ms / nullif(runs, 0))::numeric, 3)';
 
 CREATE FUNCTION cron.shown_percent(part bigint, total bigint)
 RETURNS numeric
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'cron_shown_percent_wrapper';
-COMMENT ON FUNCTION cron.shown_percent(bigint, bigint) IS 'round(100.0 * part / nullif(total, 0), 2)';
+COMMENT ON FUNCTION cron.shown_percent(bigint, bigint) IS 'percent as the views show them: round(100.0 * part / nullif(total, 0), 2)';
