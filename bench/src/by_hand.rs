@@ -1,9 +1,9 @@
 //! Measurements that take minutes and gigabytes, made when they are asked for by name.
 
 use crate::Measurement;
-use crate::{hostile, prune, restart, soak};
+use crate::{hostile, job_stats, prune, restart, soak};
 
-pub(crate) const BY_HAND: [Measurement; 4] = [
+pub(crate) const BY_HAND: [Measurement; 5] = [
     ("soak", "memory over 1,000,000 runs (BENCH_SOAK_RUNS)", soak::measure),
     (
         "restart",
@@ -16,4 +16,9 @@ pub(crate) const BY_HAND: [Measurement; 4] = [
         hostile::measure,
     ),
     ("prune", "start lag while millions of rows of history are deleted", prune::measure),
+    (
+        "job-stats",
+        "reading cron.job_stats with 10,000 jobs and a long history (BENCH_JOB_STATS_ROWS)",
+        job_stats::measure,
+    ),
 ];

@@ -18,6 +18,7 @@ mod history;
 mod hostile;
 mod http;
 mod idle;
+mod job_stats;
 mod lag;
 mod memory;
 mod process;

@@ -23,3 +23,31 @@ CREATE AGGREGATE cron.sketch_merge(bytea) (
 );
 COMMENT ON AGGREGATE cron.sketch_merge(bytea)
     IS 'all histograms of durations as one, such as those of a job''s days in cron.job_stat_day';
+
+-- Figures as the views show them. They answer what round() makes of a cast to numeric, sooner: a view of all jobs
+-- calls them ten times for each.
+
+CREATE FUNCTION cron.shown_ms(ms double precision)
+RETURNS numeric
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'cron_shown_ms_wrapper';
+COMMENT ON FUNCTION cron.shown_ms(double precision) IS 'milliseconds as the views show them: round(ms::numeric, 3)';
+
+CREATE FUNCTION cron.shown_ms(ms real)
+RETURNS numeric
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'cron_shown_real_ms_wrapper';
+COMMENT ON FUNCTION cron.shown_ms(real) IS 'milliseconds as the views show them: round(ms::numeric, 3)';
+
+CREATE FUNCTION cron.shown_ms(total_ms double precision, runs bigint)
+RETURNS numeric
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'cron_shown_mean_ms_wrapper';
+COMMENT ON FUNCTION cron.shown_ms(double precision, bigint)
+    IS 'their mean as the views show it: round((total_ms / nullif(runs, 0))::numeric, 3)';
+
+CREATE FUNCTION cron.shown_percent(part bigint, total bigint)
+RETURNS numeric
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'cron_shown_percent_wrapper';
+COMMENT ON FUNCTION cron.shown_percent(bigint, bigint) IS 'percent as the views show them: round(100.0 * part / nullif(total, 0), 2)';

@@ -136,6 +136,40 @@ AS 'MODULE_PATHNAME', 'cron_job_condition_wrapper';
 COMMENT ON FUNCTION cron.job_condition(boolean, text, text, text, text, text[], text[])
     IS 'what a job''s own definition makes of it: inactive, remote node, invalid schedule, invalid options, startup or recurring';
 
+CREATE FUNCTION cron.job_may_start(active boolean, nodename text, username text, database text)
+RETURNS boolean
+LANGUAGE C STABLE
+AS 'MODULE_PATHNAME', 'cron_job_may_start_wrapper';
+COMMENT ON FUNCTION cron.job_may_start(boolean, text, text, text)
+    IS 'whether a job of these columns is switched on, belongs to this server, and has an owner that can log in and a database';
+
+CREATE FUNCTION cron.job_effective_from(jobid bigint)
+RETURNS timestamptz
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT state.effective_from
+    FROM cron.job_state AS state
+    WHERE state.jobid OPERATOR(pg_catalog.=) $1;
+END;
+COMMENT ON FUNCTION cron.job_effective_from(bigint)
+    IS 'when the present schedule of a job that the caller sees took effect; NULL if that is not known';
+
+CREATE FUNCTION cron.job_next_run_by_clock(
+    jobid bigint,
+    schedule text,
+    timezone text,
+    dst_policy text,
+    jitter interval,
+    run_window text,
+    skip_on text[],
+    only_on text[],
+    paused_until timestamptz)
+RETURNS timestamptz
+LANGUAGE C STABLE
+AS 'MODULE_PATHNAME', 'cron_job_next_run_by_clock_wrapper';
+COMMENT ON FUNCTION cron.job_next_run_by_clock(bigint, text, text, text, interval, text, text[], text[], timestamptz)
+    IS 'as cron.job_next_run(), where that follows from the clock alone; NULL for intervals, and while jitter delays a start';
+
 CREATE FUNCTION cron.job_next_run(
     jobid bigint,
     schedule text,

@@ -1,7 +1,9 @@
 -- Statistics, as people read them.
 
--- The functions stand in the list of columns, where they are called only if next_run_at is asked for; so
--- do the joins they need.
+-- Ten thousand jobs are to be read in milliseconds. The functions stand in the list of columns, where they are called
+-- only if their column is asked for. There is one join, not one for each thing that next_run_at may depend on: roles and
+-- databases are looked up once for many jobs, and when a job took effect matters to few. That is behind a function
+-- because as a subquery it would make the planner think of a view of thousands of jobs as worth compiling.
 CREATE VIEW cron.job_stats WITH (security_invoker = true, security_barrier = true) AS
 SELECT
     job.jobid,
@@ -9,49 +11,55 @@ SELECT
     coalesce(stat.total_runs, 0) AS total_runs,
     coalesce(stat.successful_runs, 0) AS successful_runs,
     coalesce(stat.failed_runs, 0) AS failed_runs,
-    pg_catalog.round(100.0 * stat.successful_runs / nullif(stat.total_runs, 0), 2) AS success_rate,
-    pg_catalog.round((stat.total_ms / nullif(stat.total_runs, 0))::pg_catalog.numeric, 3) AS avg_duration_ms,
-    CASE WHEN stat.total_runs > 0 THEN pg_catalog.round(stat.max_ms::pg_catalog.numeric, 3) END AS max_duration_ms,
+    cron.shown_percent(stat.successful_runs, stat.total_runs) AS success_rate,
+    cron.shown_ms(stat.total_ms, stat.total_runs) AS avg_duration_ms,
+    CASE WHEN stat.total_runs > 0 THEN cron.shown_ms(stat.max_ms) END AS max_duration_ms,
     stat.last_run_at,
     stat.last_status,
     stat.last_error,
-    cron.job_next_run(
-        job.jobid,
-        CASE
-            WHEN owner.rolcanlogin AND database.oid IS NOT NULL AND cron.job_condition(
-                job.active, job.nodename, job.schedule, job.timezone, job.run_window, job.skip_on,
-                job.only_on) = 'recurring' THEN job.schedule
-        END,
-        job.timezone,
-        job.dst_policy,
-        job.jitter,
-        job.run_window,
-        job.skip_on,
-        job.only_on,
-        job.paused_until,
-        state.effective_from,
-        stat.last_end) AS next_run_at,
+    CASE
+        WHEN cron.job_may_start(job.active, job.nodename, job.username, job.database) THEN coalesce(
+            cron.job_next_run_by_clock(
+                job.jobid,
+                job.schedule,
+                job.timezone,
+                job.dst_policy,
+                job.jitter,
+                job.run_window,
+                job.skip_on,
+                job.only_on,
+                job.paused_until),
+            cron.job_next_run(
+                job.jobid,
+                job.schedule,
+                job.timezone,
+                job.dst_policy,
+                job.jitter,
+                job.run_window,
+                job.skip_on,
+                job.only_on,
+                job.paused_until,
+                cron.job_effective_from(job.jobid),
+                stat.last_end))
+    END AS next_run_at,
     coalesce(stat.skipped_runs, 0) AS skipped_runs,
     coalesce(stat.timed_out_runs, 0) AS timed_out_runs,
     coalesce(stat.cancelled_runs, 0) AS cancelled_runs,
     coalesce(stat.crashed_runs, 0) AS crashed_runs,
     coalesce(stat.retried_runs, 0) AS retried_runs,
-    pg_catalog.round(stat.p50_duration_ms::pg_catalog.numeric, 3) AS p50_duration_ms,
-    pg_catalog.round(stat.p95_duration_ms::pg_catalog.numeric, 3) AS p95_duration_ms,
-    pg_catalog.round(stat.p99_duration_ms::pg_catalog.numeric, 3) AS p99_duration_ms,
-    pg_catalog.round(stat.p50_start_lag_ms::pg_catalog.numeric, 3) AS p50_start_lag_ms,
-    pg_catalog.round(stat.p95_start_lag_ms::pg_catalog.numeric, 3) AS p95_start_lag_ms,
-    pg_catalog.round(stat.p99_start_lag_ms::pg_catalog.numeric, 3) AS p99_start_lag_ms,
+    cron.shown_ms(stat.p50_duration_ms) AS p50_duration_ms,
+    cron.shown_ms(stat.p95_duration_ms) AS p95_duration_ms,
+    cron.shown_ms(stat.p99_duration_ms) AS p99_duration_ms,
+    cron.shown_ms(stat.p50_start_lag_ms) AS p50_start_lag_ms,
+    cron.shown_ms(stat.p95_start_lag_ms) AS p95_start_lag_ms,
+    cron.shown_ms(stat.p99_start_lag_ms) AS p99_start_lag_ms,
     coalesce(stat.wal_bytes, 0) AS wal_bytes,
     coalesce(stat.rows, 0) AS rows,
     stat.last_success_at,
     coalesce(stat.consecutive_failures, 0) AS consecutive_failures,
     stat.counted_since
 FROM cron.job AS job
-LEFT JOIN cron.job_stat AS stat ON stat.jobid = job.jobid
-LEFT JOIN cron.job_state AS state ON state.jobid = job.jobid
-LEFT JOIN pg_catalog.pg_roles AS owner ON owner.rolname = job.username
-LEFT JOIN pg_catalog.pg_database AS database ON database.datname = job.database;
+LEFT JOIN cron.job_stat AS stat ON stat.jobid = job.jobid;
 
 COMMENT ON VIEW cron.job_stats IS 'how each job has been doing; kept as runs settle, so it costs the same however long the history is';
 COMMENT ON COLUMN cron.job_stats.jobid IS 'the job';
@@ -91,20 +99,20 @@ SELECT
     stat.total_runs,
     stat.successful_runs,
     stat.total_runs - stat.successful_runs AS failed_runs,
-    pg_catalog.round(100.0 * stat.successful_runs / nullif(stat.total_runs, 0), 2) AS success_rate,
+    cron.shown_percent(stat.successful_runs, stat.total_runs) AS success_rate,
     stat.skipped_runs,
     stat.timed_out_runs,
     stat.cancelled_runs,
     stat.crashed_runs,
     stat.retried_runs,
-    pg_catalog.round((stat.total_ms / nullif(stat.total_runs, 0))::pg_catalog.numeric, 3) AS avg_duration_ms,
-    CASE WHEN stat.total_runs > 0 THEN pg_catalog.round(stat.max_ms::pg_catalog.numeric, 3) END AS max_duration_ms,
-    pg_catalog.round(cron.sketch_quantile(stat.durations, 0.5)::pg_catalog.numeric, 3) AS p50_duration_ms,
-    pg_catalog.round(cron.sketch_quantile(stat.durations, 0.95)::pg_catalog.numeric, 3) AS p95_duration_ms,
-    pg_catalog.round(cron.sketch_quantile(stat.durations, 0.99)::pg_catalog.numeric, 3) AS p99_duration_ms,
-    pg_catalog.round(cron.sketch_quantile(stat.start_lags, 0.5)::pg_catalog.numeric, 3) AS p50_start_lag_ms,
-    pg_catalog.round(cron.sketch_quantile(stat.start_lags, 0.95)::pg_catalog.numeric, 3) AS p95_start_lag_ms,
-    pg_catalog.round(cron.sketch_quantile(stat.start_lags, 0.99)::pg_catalog.numeric, 3) AS p99_start_lag_ms,
+    cron.shown_ms(stat.total_ms, stat.total_runs) AS avg_duration_ms,
+    CASE WHEN stat.total_runs > 0 THEN cron.shown_ms(stat.max_ms) END AS max_duration_ms,
+    cron.shown_ms(cron.sketch_quantile(stat.durations, 0.5)) AS p50_duration_ms,
+    cron.shown_ms(cron.sketch_quantile(stat.durations, 0.95)) AS p95_duration_ms,
+    cron.shown_ms(cron.sketch_quantile(stat.durations, 0.99)) AS p99_duration_ms,
+    cron.shown_ms(cron.sketch_quantile(stat.start_lags, 0.5)) AS p50_start_lag_ms,
+    cron.shown_ms(cron.sketch_quantile(stat.start_lags, 0.95)) AS p95_start_lag_ms,
+    cron.shown_ms(cron.sketch_quantile(stat.start_lags, 0.99)) AS p99_start_lag_ms,
     stat.wal_bytes,
     stat.rows
 FROM cron.job_stat_hour AS stat
@@ -142,20 +150,20 @@ SELECT
     stat.total_runs,
     stat.successful_runs,
     stat.total_runs - stat.successful_runs AS failed_runs,
-    pg_catalog.round(100.0 * stat.successful_runs / nullif(stat.total_runs, 0), 2) AS success_rate,
+    cron.shown_percent(stat.successful_runs, stat.total_runs) AS success_rate,
     stat.skipped_runs,
     stat.timed_out_runs,
     stat.cancelled_runs,
     stat.crashed_runs,
     stat.retried_runs,
-    pg_catalog.round((stat.total_ms / nullif(stat.total_runs, 0))::pg_catalog.numeric, 3) AS avg_duration_ms,
-    CASE WHEN stat.total_runs > 0 THEN pg_catalog.round(stat.max_ms::pg_catalog.numeric, 3) END AS max_duration_ms,
-    pg_catalog.round(cron.sketch_quantile(stat.durations, 0.5)::pg_catalog.numeric, 3) AS p50_duration_ms,
-    pg_catalog.round(cron.sketch_quantile(stat.durations, 0.95)::pg_catalog.numeric, 3) AS p95_duration_ms,
-    pg_catalog.round(cron.sketch_quantile(stat.durations, 0.99)::pg_catalog.numeric, 3) AS p99_duration_ms,
-    pg_catalog.round(cron.sketch_quantile(stat.start_lags, 0.5)::pg_catalog.numeric, 3) AS p50_start_lag_ms,
-    pg_catalog.round(cron.sketch_quantile(stat.start_lags, 0.95)::pg_catalog.numeric, 3) AS p95_start_lag_ms,
-    pg_catalog.round(cron.sketch_quantile(stat.start_lags, 0.99)::pg_catalog.numeric, 3) AS p99_start_lag_ms,
+    cron.shown_ms(stat.total_ms, stat.total_runs) AS avg_duration_ms,
+    CASE WHEN stat.total_runs > 0 THEN cron.shown_ms(stat.max_ms) END AS max_duration_ms,
+    cron.shown_ms(cron.sketch_quantile(stat.durations, 0.5)) AS p50_duration_ms,
+    cron.shown_ms(cron.sketch_quantile(stat.durations, 0.95)) AS p95_duration_ms,
+    cron.shown_ms(cron.sketch_quantile(stat.durations, 0.99)) AS p99_duration_ms,
+    cron.shown_ms(cron.sketch_quantile(stat.start_lags, 0.5)) AS p50_start_lag_ms,
+    cron.shown_ms(cron.sketch_quantile(stat.start_lags, 0.95)) AS p95_start_lag_ms,
+    cron.shown_ms(cron.sketch_quantile(stat.start_lags, 0.99)) AS p99_start_lag_ms,
     stat.wal_bytes,
     stat.rows
 FROM cron.job_stat_day AS stat

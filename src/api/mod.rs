@@ -19,6 +19,7 @@ mod hold;
 mod http;
 mod inside;
 mod jobs;
+mod known;
 mod manifest;
 mod manifest_outlook;
 mod metrics;

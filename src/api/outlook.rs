@@ -104,11 +104,7 @@ pub(super) fn plan(
         (Ok(skip_on), Ok(only_on)) => (skip_on, only_on),
         (Err(why), _) | (_, Err(why)) => return Ok(Err(Broken::Options(why))),
     };
-    let policy = match job.dst_policy.as_deref() {
-        None => guc::defaults::dst_policy(),
-        Some("wall") => DstPolicy::Wall,
-        Some(_) => DstPolicy::Cron,
-    };
+    let policy = clock_rule(job.dst_policy.as_deref().map(str::as_bytes));
     let jitter = job.jitter.unwrap_or_else(guc::defaults::jitter);
     let shape = Shape { jitter, window, skip_on, only_on, seed: job.jobid };
     Ok(Ok(Plan::new(schedule, Arc::new(zone), day_rule(), policy, anchor, shape)))
@@ -122,19 +118,26 @@ fn read_schedule(job: &Shaped) -> Result<(Schedule, pg_tock_core::schedule::Zone
     Ok((schedule, zone))
 }
 
+/// What clock changes do to a job with this `dst_policy`.
+pub(super) fn clock_rule(dst_policy: Option<&[u8]>) -> DstPolicy {
+    match dst_policy {
+        None => guc::defaults::dst_policy(),
+        Some(b"wall") => DstPolicy::Wall,
+        Some(_) => DstPolicy::Cron,
+    }
+}
+
 /// Where a job's intervals count from: when it took effect, or its last run if the interval is
 /// between runs; now, if nothing is known of it yet.
 pub(super) fn anchor(
-    schedule: &str,
+    kind: Kind,
     effective_from: Option<Timestamp>,
     last_end: Option<Timestamp>,
     now: Timestamp,
 ) -> Timestamp {
     let since = effective_from.unwrap_or(now);
-    let after_completion =
-        || Schedule::parse(schedule).is_ok_and(|read| read.kind() == Kind::EveryAfterCompletion);
     match last_end {
-        Some(last) if last > since && after_completion() => last,
+        Some(last) if last > since && kind == Kind::EveryAfterCompletion => last,
         _ => since,
     }
 }
@@ -146,8 +149,11 @@ impl Outlook {
         now: Timestamp,
         calendars: &mut Calendars,
     ) -> Result<Result<Plan, Broken>, Error> {
-        let from = anchor(&self.shaped.schedule, self.effective_from, self.last_end, now);
-        plan(&self.shaped, from, calendars)
+        let made = plan(&self.shaped, now, calendars)?;
+        Ok(made.map(|plan| {
+            let kind = plan.schedule().kind();
+            plan.from(anchor(kind, self.effective_from, self.last_end, now))
+        }))
     }
 
     /// Whether it can become due at all: switched on, and a job of this server.

@@ -2,87 +2,100 @@
 //! shown as such.
 
 use pg_tock_core::schedule::{Kind, Schedule};
-use pgrx::datum::{Array, Interval, TimestampWithTimeZone};
+use pg_tock_core::time::Timestamp;
+use pgrx::datum::TimestampWithTimeZone;
+use pgrx::pg_sys;
 use pgrx::prelude::*;
 
-use crate::catalog::outlook::{Shaped, micros};
+use crate::catalog::outlook::micros;
 use crate::guc;
-use crate::pg::json::from_server;
-use crate::pg::time::from_pg;
+use crate::pg::args::Args;
+use crate::pg::names::{can_log_in, is_database};
 
-use super::outlook::{Broken, Calendars, anchor, plan};
+use super::known::{Columns, with_plan};
+use super::outlook::{Broken, anchor};
 use super::preview::{now, timestamptz};
 use super::schedules::readable;
 
+/// `active`, `nodename`, `schedule`, `timezone`, `run_window`, `skip_on`, `only_on`
 #[pg_extern(sql = false)]
-#[allow(clippy::too_many_arguments, reason = "one for each column it looks at")]
-fn cron_job_condition(
-    active: Option<bool>,
-    nodename: Option<&[u8]>,
-    schedule: Option<&[u8]>,
-    timezone: Option<&[u8]>,
-    run_window: Option<&[u8]>,
-    skip_on: Option<Array<'_, &[u8]>>,
-    only_on: Option<Array<'_, &[u8]>>,
-) -> &'static str {
-    if active != Some(true) || !guc::launch_active_jobs() {
+fn cron_job_condition(fcinfo: pg_sys::FunctionCallInfo) -> &'static str {
+    let args = Args::new(fcinfo);
+    if args.flag(0) != Some(true) || !guc::launch_active_jobs() {
         return "inactive";
     }
-    if !guc::is_local_node(&readable(nodename.unwrap_or_default())) {
+    if !is_local(args.bytes(1)) {
         return "remote node";
     }
-    let job = Shaped {
-        schedule: owned(schedule).unwrap_or_default(),
-        timezone: owned(timezone),
-        run_window: owned(run_window),
-        skip_on: names(skip_on.as_ref()),
-        only_on: names(only_on.as_ref()),
-        ..Shaped::default()
+    let columns = Columns {
+        schedule: args.bytes(2).unwrap_or_default(),
+        timezone: args.bytes(3),
+        dst_policy: None,
+        run_window: args.bytes(4),
+        args,
+        calendars: [5, 6],
     };
-    match Calendars::of_snapshot(|calendars| plan(&job, now(), calendars)) {
-        Ok(Ok(plan)) if plan.schedule().kind() == Kind::Startup => "startup",
-        Ok(Ok(_)) => "recurring",
-        Ok(Err(Broken::Schedule(_))) => "invalid schedule",
-        Ok(Err(Broken::Options(_))) | Err(_) => "invalid options",
-    }
+    let condition = with_plan(&columns, |known| match &known.plan {
+        Ok(plan) if plan.schedule().kind() == Kind::Startup => "startup",
+        Ok(_) => "recurring",
+        Err(Broken::Schedule(_)) => "invalid schedule",
+        Err(Broken::Options(_)) => "invalid options",
+    });
+    condition.unwrap_or("invalid options")
 }
 
+/// `active`, `nodename`, `username`, `database`
 #[pg_extern(sql = false)]
-#[allow(clippy::too_many_arguments, reason = "one for each column it looks at")]
-fn cron_job_next_run(
-    jobid: Option<i64>,
-    schedule: Option<&[u8]>,
-    timezone: Option<&[u8]>,
-    dst_policy: Option<&[u8]>,
-    jitter: Option<Interval>,
-    run_window: Option<&[u8]>,
-    skip_on: Option<Array<'_, &[u8]>>,
-    only_on: Option<Array<'_, &[u8]>>,
-    paused_until: Option<TimestampWithTimeZone>,
-    effective_from: Option<TimestampWithTimeZone>,
-    last_end: Option<TimestampWithTimeZone>,
-) -> Option<TimestampWithTimeZone> {
-    let job = Shaped {
-        jobid: jobid.unwrap_or_default(),
-        schedule: owned(schedule)?,
-        timezone: owned(timezone),
-        dst_policy: owned(dst_policy),
-        jitter: jitter.as_ref().map(micros),
-        run_window: owned(run_window),
-        skip_on: names(skip_on.as_ref()),
-        only_on: names(only_on.as_ref()),
-    };
-    let instant = |at: Option<TimestampWithTimeZone>| at.map(|at| from_pg(at.into_inner()));
+fn cron_job_may_start(fcinfo: pg_sys::FunctionCallInfo) -> bool {
+    let args = Args::new(fcinfo);
+    args.flag(0) == Some(true)
+        && guc::launch_active_jobs()
+        && is_local(args.bytes(1))
+        && args.bytes(2).is_some_and(can_log_in)
+        && args.bytes(3).is_some_and(is_database)
+}
+
+/// `jobid`, `schedule`, `timezone`, `dst_policy`, `jitter`, `run_window`, `skip_on`, `only_on`,
+/// `paused_until`
+#[pg_extern(sql = false)]
+fn cron_job_next_run_by_clock(fcinfo: pg_sys::FunctionCallInfo) -> Option<TimestampWithTimeZone> {
+    let args = Args::new(fcinfo);
+    let after = rests_until(args.instant(8), now());
+    let jitter = jitter(args, 4);
+    let next = with_plan(&Columns::of_next_run(args)?, |known| {
+        if jitter <= 0 {
+            return known.next(after);
+        }
+        let plan = known.plan.as_ref().ok()?;
+        let seed = args.number(0).unwrap_or_default();
+        plan.for_job(Timestamp(i64::MIN), jitter, seed).next_start_by_clock(after)
+    });
+    timestamptz(next??)
+}
+
+/// `jobid`, `schedule`, `timezone`, `dst_policy`, `jitter`, `run_window`, `skip_on`, `only_on`,
+/// `paused_until`, `effective_from`, `last_end`
+#[pg_extern(sql = false)]
+fn cron_job_next_run(fcinfo: pg_sys::FunctionCallInfo) -> Option<TimestampWithTimeZone> {
+    let args = Args::new(fcinfo);
     let now = now();
-    let from = anchor(&job.schedule, instant(effective_from), instant(last_end), now);
-    let plan = Calendars::of_snapshot(|calendars| plan(&job, from, calendars)).ok()?.ok()?;
-    let after = instant(paused_until).map_or(now, |until| until.max(now));
-    let next = plan.coming(after).next()?;
-    timestamptz(next.start)
+    let after = rests_until(args.instant(8), now);
+    let jitter = jitter(args, 4);
+    let next = with_plan(&Columns::of_next_run(args)?, |known| {
+        let plan = known.plan.as_ref().ok()?;
+        if plan.is_common() && jitter <= 0 {
+            return known.next(after);
+        }
+        let from = anchor(plan.schedule().kind(), args.instant(9), args.instant(10), now);
+        plan.for_job(from, jitter, args.number(0).unwrap_or_default()).next_start(after)
+    });
+    timestamptz(next??)
 }
 
 #[pg_extern(sql = false)]
 fn cron_timezone_in_force(schedule: Option<&[u8]>, timezone: Option<&[u8]>) -> String {
+    // Without it, there is no CRON_TZ= to be read.
+    let schedule = schedule.filter(|text| text.contains(&b'='));
     let parsed = schedule.and_then(|text| Schedule::parse(&readable(text)).ok());
     if let Some(zone) = parsed.as_ref().and_then(Schedule::zone) {
         return zone.name().to_owned();
@@ -90,12 +103,31 @@ fn cron_timezone_in_force(schedule: Option<&[u8]>, timezone: Option<&[u8]>) -> S
     timezone.map_or_else(guc::timezone, |name| readable(name).into_owned())
 }
 
-fn owned(text: Option<&[u8]>) -> Option<String> {
-    text.map(|text| readable(text).into_owned())
+impl<'call> Columns<'call> {
+    /// Those of the functions about the next run; None if there is no schedule.
+    fn of_next_run(args: Args<'call>) -> Option<Self> {
+        Some(Self {
+            schedule: args.bytes(1)?,
+            timezone: args.bytes(2),
+            dst_policy: args.bytes(3),
+            run_window: args.bytes(5),
+            args,
+            calendars: [6, 7],
+        })
+    }
 }
 
-/// The names in a list, without those that are NULL.
-fn names(list: Option<&Array<'_, &[u8]>>) -> Vec<String> {
-    let names = list.into_iter().flat_map(Array::iter).flatten();
-    names.map(|name| from_server(name).unwrap_or_default()).collect()
+fn is_local(nodename: Option<&[u8]>) -> bool {
+    // Most are that, and need not be made a string.
+    nodename == Some(b"localhost") || guc::is_local_node(&readable(nodename.unwrap_or_default()))
+}
+
+/// The most microseconds a job starts after its instants.
+fn jitter(args: Args<'_>, place: usize) -> i64 {
+    args.span(place).map_or_else(guc::defaults::jitter, |jitter| micros(&jitter))
+}
+
+/// When a job may start again: `now`, or the end of its pause.
+fn rests_until(paused_until: Option<Timestamp>, now: Timestamp) -> Timestamp {
+    paused_until.map_or(now, |until| until.max(now))
 }

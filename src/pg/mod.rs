@@ -1,5 +1,6 @@
 //! Thin wrappers over Postgres primitives, one a file.
 
+pub(crate) mod args;
 pub(crate) mod bgw;
 pub(crate) mod catalog_scan;
 pub(crate) mod conceal;
@@ -14,6 +15,9 @@ pub(crate) mod locks;
 #[allow(ffi_unwind_calls)] // inside a guard
 pub(crate) mod log;
 pub(crate) mod mq;
+pub(crate) mod names;
+#[allow(ffi_unwind_calls)] // its frames own nothing with a destructor
+pub(crate) mod numeric;
 pub(crate) mod preload;
 pub(crate) mod process;
 pub(crate) mod queues;

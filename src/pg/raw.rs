@@ -5,8 +5,8 @@
 //! ([`super::trap`]), plain frames without destructors inside. A guarded call in there would cost
 //! a `sigsetjmp` each and lose the error's context, so these are the same functions, unguarded.
 //!
-//! Rule for callers: only from frames inside [`super::trap::catch`] that own nothing with a
-//! destructor.
+//! Rule for callers: only from frames inside [`super::trap::catch`], or in functions that Postgres
+//! calls as it calls C, that own nothing with a destructor.
 #![allow(non_snake_case, non_upper_case_globals, clashing_extern_declarations)]
 
 use core::ffi::{c_char, c_int, c_long, c_void};
@@ -135,6 +135,7 @@ unsafe extern "C-unwind" {
         init: Size,
         max: Size,
     ) -> MemoryContext;
+    pub(crate) fn palloc(size: Size) -> *mut c_void;
     pub(crate) fn palloc0(size: Size) -> *mut c_void;
 
     // access/table, access/heap, access/index, executor: the ledger row
@@ -192,6 +193,19 @@ unsafe extern "C-unwind" {
         collation: Oid,
         arg: Datum,
     ) -> Datum;
+    pub(crate) fn DirectFunctionCall2Coll(
+        func: unsafe extern "C-unwind" fn(*mut pgrx::pg_sys::FunctionCallInfoBaseData) -> Datum,
+        collation: Oid,
+        first: Datum,
+        second: Datum,
+    ) -> Datum;
+    pub(crate) fn float4_numeric(fcinfo: *mut pgrx::pg_sys::FunctionCallInfoBaseData) -> Datum;
+    pub(crate) fn float8_numeric(fcinfo: *mut pgrx::pg_sys::FunctionCallInfoBaseData) -> Datum;
+    pub(crate) fn int8_numeric(fcinfo: *mut pgrx::pg_sys::FunctionCallInfoBaseData) -> Datum;
+    pub(crate) fn float8div(fcinfo: *mut pgrx::pg_sys::FunctionCallInfoBaseData) -> Datum;
+    pub(crate) fn numeric_mul(fcinfo: *mut pgrx::pg_sys::FunctionCallInfoBaseData) -> Datum;
+    pub(crate) fn numeric_div(fcinfo: *mut pgrx::pg_sys::FunctionCallInfoBaseData) -> Datum;
+    pub(crate) fn numeric_round(fcinfo: *mut pgrx::pg_sys::FunctionCallInfoBaseData) -> Datum;
     pub(crate) fn get_rel_name(relation: Oid) -> *mut c_char;
     pub(crate) fn get_rel_namespace(relation: Oid) -> Oid;
     pub(crate) fn get_relname_relid(name: *const c_char, namespace: Oid) -> Oid;

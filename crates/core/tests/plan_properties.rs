@@ -259,6 +259,20 @@ proptest! {
         for &(nominal, start) in starts.iter().step_by(7) {
             let seen = case.plan.coming(start.plus(-1)).next().map(|run| (run.nominal, run.start));
             prop_assert_eq!(seen, Some((nominal, start)));
+            prop_assert_eq!(case.plan.next_start(start.plus(-1)), Some(start));
+            // What is known of a job without its anchor is so whatever the anchor is.
+            let Shape { jitter, seed, .. } = *case.plan.shape();
+            let blank = case.plan.for_job(Timestamp(i64::MIN), 0, 0);
+            prop_assert!(blank.is_common() != blank.schedule().counts_from_anchor());
+            for after in [start.plus(-1), nominal.plus(-1), nominal] {
+                let known = blank.for_job(Timestamp(i64::MIN), jitter, seed).next_start_by_clock(after);
+                for anchor in [case.anchor(), nominal, start, after.plus(-1)] {
+                    let next = blank.for_job(anchor, jitter, seed).next_start(after);
+                    prop_assert!(known.is_none() || known == next, "{known:?} {next:?} {after:?}");
+                }
+                let told = after < nominal && !blank.schedule().counts_from_anchor();
+                prop_assert!(!told || known.is_some() || case.plan.next_start(after) < Some(nominal));
+            }
         }
         let seen: Vec<_> =
             case.plan.coming(begin).map(|run| (run.nominal, run.start)).take(starts.len() + 1).collect();

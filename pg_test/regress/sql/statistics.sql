@@ -80,6 +80,24 @@ SELECT cron.sketch_merge(s) FROM (VALUES ('\x010701'::bytea), (NULL), ('\x011f02
 -- What is stored is what the functions say.
 SELECT p50_duration_ms, p95_duration_ms, p99_duration_ms, p50_start_lag_ms FROM cron.job_stat WHERE jobid = :ann_id;
 
+-- Figures are shown as round() shows them, ties and what is no figure included.
+SELECT count(*) AS figures,
+    count(*) FILTER (WHERE cron.shown_ms(f)::text IS DISTINCT FROM round(f::numeric, 3)::text) AS ms,
+    count(*) FILTER (WHERE cron.shown_ms(f::real)::text IS DISTINCT FROM round(f::real::numeric, 3)::text) AS real_ms,
+    count(*) FILTER (WHERE cron.shown_ms(f, n)::text IS DISTINCT FROM round((f / nullif(n, 0))::numeric, 3)::text) AS means,
+    count(*) FILTER (WHERE numeric_send(cron.shown_ms(f)) IS DISTINCT FROM numeric_send(round(f::numeric, 3))) AS bytes
+FROM (
+    SELECT n, n * 10.0::float8 ^ e AS f FROM generate_series(-20, 3000) n, generate_series(-7, 12) e
+    UNION ALL SELECT n, n / 2000.0::float8 FROM generate_series(0, 20000) n
+    UNION ALL VALUES (1, 'NaN'), (1, 'Infinity'), (1, '-Infinity'), (1, '-0'), (3, 1e20), (7, 123456789012345.6), (0, 1)) v (n, f);
+SELECT count(*) AS figures,
+    count(*) FILTER (WHERE cron.shown_percent(p, t)::text IS DISTINCT FROM round(100.0 * p / nullif(t, 0), 2)::text) AS percents,
+    count(*) FILTER (WHERE numeric_send(cron.shown_percent(p, t)) IS DISTINCT FROM numeric_send(round(100.0 * p / nullif(t, 0), 2))) AS bytes
+FROM (
+    SELECT p, t FROM generate_series(0, 300) p, generate_series(0, 300) t
+    UNION ALL VALUES (-1, 3), (1, -3), (9223372036854775807, 1), (1, 9223372036854775807), (9223372036854775807, 9223372036854775807)) v (p, t);
+SELECT cron.shown_ms(NULL::float8) IS NULL AND cron.shown_ms(1::float8, NULL) IS NULL AND cron.shown_percent(NULL, 1) IS NULL AS none;
+
 -- Nothing is computed for a column nobody asks for.
 DO $$
 DECLARE
@@ -87,7 +105,7 @@ DECLARE
     computed boolean := false;
 BEGIN
     FOR line IN EXECUTE 'EXPLAIN (VERBOSE) SELECT jobname, total_runs, p99_duration_ms, last_status FROM cron.job_stats' LOOP
-        computed := computed OR line ~ 'job_next_run|job_condition|pg_authid|pg_database|job_state';
+        computed := computed OR line ~ 'job_next_run|job_may_start|job_effective_from|job_state';
     END LOOP;
     RAISE NOTICE 'next_run_at is computed: %', computed;
 END $$;

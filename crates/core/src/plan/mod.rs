@@ -87,10 +87,33 @@ impl Plan {
         shape: Shape,
     ) -> Self {
         let zone = schedule.zone().map_or(zone, |own| Arc::new(own.clone()));
-        let Shape { jitter, window, skip_on, only_on, .. } = &shape;
-        let plain = *jitter <= 0 && window.is_none() && skip_on.is_empty() && only_on.is_empty();
-        let shape = if plain { None } else { Some(Box::new(shape)) };
-        Self { schedule, zone, days, policy, anchor, shape }
+        Self { schedule, zone, days, policy, anchor, shape: boxed(shape) }
+    }
+
+    /// The same plan with another anchor.
+    #[must_use]
+    pub fn from(self, anchor: Timestamp) -> Self {
+        Self { anchor, ..self }
+    }
+
+    /// The same plan for a job that took effect at another instant and spreads its starts otherwise.
+    #[must_use]
+    pub fn for_job(&self, anchor: Timestamp, jitter: i64, seed: i64) -> Self {
+        let shape = boxed(Shape { jitter, seed, ..self.shape().clone() });
+        Self {
+            schedule: self.schedule.clone(),
+            zone: Arc::clone(&self.zone),
+            anchor,
+            shape,
+            ..*self
+        }
+    }
+
+    /// Whether it is the same for all jobs with this schedule, zone, window and calendars: it depends
+    /// neither on its anchor nor on its seed.
+    #[must_use]
+    pub fn is_common(&self) -> bool {
+        !self.schedule.counts_from_anchor() && self.shape().jitter <= 0
     }
 
     /// The schedule.
@@ -171,6 +194,33 @@ impl Plan {
 
     /// The runs that start strictly after `after`, in order, window, calendars and jitter applied.
     pub fn coming(&self, after: Timestamp) -> impl Iterator<Item = Coming> {
+        self.starts(after).map(|(nominal, start)| Coming {
+            nominal,
+            start,
+            note: self.note(nominal, start),
+        })
+    }
+
+    /// When the first of them starts.
+    #[must_use]
+    pub fn next_start(&self, after: Timestamp) -> Option<Timestamp> {
+        self.starts(after).next().map(|(_, start)| start)
+    }
+
+    /// The same where it is known without the anchor; None also if there is none.
+    #[must_use]
+    pub fn next_start_by_clock(&self, after: Timestamp) -> Option<Timestamp> {
+        if self.schedule.counts_from_anchor() {
+            return None;
+        }
+        // Whether an instant that has passed and is about to start is one of its own depends on when it
+        // took effect.
+        let (nominal, start) = self.starts(after).next()?;
+        (nominal > after).then_some(start)
+    }
+
+    /// Instants that run, each with its start, from the first that starts after `after`.
+    fn starts(&self, after: Timestamp) -> impl Iterator<Item = (Timestamp, Timestamp)> {
         let mut at = Some(self.before_starts_after(after));
         std::iter::from_fn(move || {
             at = self.next_open(at?);
@@ -178,11 +228,6 @@ impl Plan {
         })
         .map(|nominal| (nominal, self.start_of(nominal)))
         .skip_while(move |&(_, start)| start <= after)
-        .map(|(nominal, start)| Coming {
-            nominal,
-            start,
-            note: self.note(nominal, start),
-        })
     }
 
     fn gate(&self) -> Gate<'_> {
@@ -265,6 +310,13 @@ impl Plan {
             (clock, jitter) => clock.or(jitter),
         }
     }
+}
+
+/// A shape that is kept; None if it shapes nothing.
+fn boxed(shape: Shape) -> Option<Box<Shape>> {
+    let Shape { jitter, window, skip_on, only_on, .. } = &shape;
+    let plain = *jitter <= 0 && window.is_none() && skip_on.is_empty() && only_on.is_empty();
+    (!plain).then(|| Box::new(shape))
 }
 
 impl Occurrences for Plan {

@@ -243,6 +243,12 @@ impl Schedule {
         }
     }
 
+    /// Whether its instants depend on the context's anchor.
+    #[must_use]
+    pub const fn counts_from_anchor(&self) -> bool {
+        matches!(self.form, Form::Interval(_) | Form::Every { .. })
+    }
+
     /// The first instant the schedule fires strictly after `after`; `None` when there is none,
     /// for cron fields within the 40 years that follow.
     #[must_use]

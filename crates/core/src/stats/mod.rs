@@ -4,6 +4,7 @@
 //! scheduler counts runs as they end, and again from their rows those it had no time for; both come
 //! through here.
 
+pub mod shown;
 pub mod sketch;
 
 use crate::run::{Outcome, Trigger};
