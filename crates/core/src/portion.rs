@@ -6,10 +6,10 @@
 use core::time::Duration;
 
 /// How long a portion is to take.
-pub const AIM: Duration = Duration::from_millis(2);
+pub const AIM: Duration = Duration::from_millis(1);
 
 /// The least and the most things in a portion.
-pub const LEAST: usize = 16;
+pub const LEAST: usize = 8;
 pub const MOST: usize = 500;
 
 /// The size of the next portion.
@@ -18,7 +18,7 @@ pub struct Portion(usize);
 
 impl Default for Portion {
     fn default() -> Self {
-        Self(MOST / 2)
+        Self(64)
     }
 }
 
@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn slow_things_make_small_portions_and_fast_ones_large() {
-        assert_eq!(settled(Duration::from_micros(20)), 100);
+        assert_eq!(settled(Duration::from_micros(20)), 50);
         assert_eq!(settled(Duration::from_millis(5)), LEAST);
         assert_eq!(settled(Duration::from_nanos(1)), MOST);
     }

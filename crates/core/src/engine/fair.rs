@@ -57,7 +57,9 @@ impl Engine {
             return (Need::Ready, Some(head), self.now);
         }
         if key.live + key.starting == 0 {
-            return (Need::Bare, Some(head), self.now);
+            let at = key.no_growth_before.unwrap_or(self.now);
+            let need = if at <= self.now { Need::Bare } else { Need::Delayed };
+            return (need, Some(head), at);
         }
         let useful = (key.live as usize).min(key.jobs.len());
         if useful <= key.starting as usize {

@@ -58,8 +58,8 @@ impl Engine {
     }
 
     /// The executor died before it was ready. When no other executor of its key lives or is on its
-    /// way, everything that waits for one becomes `Fail` in the next ticks; otherwise the key
-    /// starts no more for a second. An executor that was to be retired anyway fails nobody.
+    /// way, everything that waits for one becomes `Fail` in the next ticks. The key starts no
+    /// more for a second: a start costs more than a run. An executor that was to be retired anyway fails nobody.
     pub fn executor_start_failed(&mut self, id: ExecutorId, now: Timestamp) {
         self.hear(now);
         let Some(record) = self.executors.lookup(id.0) else { return };
@@ -70,8 +70,8 @@ impl Engine {
         // Keep the key while its occurrences are failed.
         self.keys[key].refs += 1;
         self.remove_executor(id.0);
+        self.keys[key].no_growth_before = Some(self.now.plus(RETRY));
         if self.keys[key].live + self.keys[key].starting > 0 {
-            self.keys[key].no_growth_before = Some(self.now.plus(RETRY));
             self.refresh_key(key);
         } else if !last {
             self.fail_waiting(key);

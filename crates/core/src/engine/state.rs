@@ -325,7 +325,7 @@ pub(super) struct Key {
     pub(super) asked: u32,
     /// So many of the first jobs that wait are to be failed, and nothing is done for them meanwhile.
     pub(super) failing: usize,
-    /// A failed start is not repeated before, while others of the key live.
+    /// A failed start is not repeated before.
     pub(super) no_growth_before: Option<Timestamp>,
     /// When a run of the key was handed out last, and of requests which hand-out of all it was.
     pub(super) handed_at: Timestamp,
