@@ -170,7 +170,7 @@ fn a_run_slower_than_usual_is_an_alert_while_it_runs() {
     ];
     let run = |job: i64, times: usize| {
         for _ in 0..times {
-            cluster.one_with::<i64>("select cron.run_now($1::bigint)", &[&job]);
+            let _: i64 = cluster.one_with("select cron.run_now($1::bigint)", &[&job]);
         }
     };
     let counted = |wanted: i64| {
