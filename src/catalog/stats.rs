@@ -1,8 +1,12 @@
 //! Statistics: `cron.job_stat`, `cron.job_stat_hour`, `cron.job_stat_day`.
 //!
 //! Owns one invariant: a run is added to all three in one statement, so that hours and days add up to
-//! the whole. They are added to and never read: histograms are merged where they are stored.
+//! the whole. They are added to where they are stored; only how long runs take
+//! is read, for alerts that go by it.
 
+use std::collections::HashMap;
+
+use pg_tock_core::alert::Pace;
 use pg_tock_core::run::{Outcome, Trigger};
 use pg_tock_core::stats::{Counts, Ended, Streak, hour_of};
 use pg_tock_core::time::{JobId, RunId, Timestamp};
@@ -176,6 +180,9 @@ const MARK_CAUGHT_UP: &str = "UPDATE cron.engine_state SET counted_below = coale
       (SELECT pg_catalog.min(d.runid) FROM cron.job_run_details d WHERE d.end_time IS NULL), \
       greatest(counted_below, (SELECT pg_catalog.max(d.runid) OPERATOR(pg_catalog.+) 1 \
        FROM cron.job_run_details d WHERE d.end_time IS NOT NULL))), 1)";
+
+const PACES: &str = "SELECT s.jobid, s.total_runs, s.p95_duration_ms::pg_catalog.float8 \
+     FROM cron.job_stat s WHERE s.jobid OPERATOR(pg_catalog.=) ANY ($1)";
 
 const RESETS: &str = "SELECT DISTINCT r.jobid FROM cron.stat_reset r";
 
@@ -404,6 +411,21 @@ fn uncounted_of(row: &SpiHeapTupleData<'_>) -> Result<Uncounted, spi::Error> {
 /// that is not counted.
 pub(crate) fn mark_caught_up(oldest: Option<i64>) -> Result<(), spi::Error> {
     Spi::connect_mut(|client| client.update(MARK_CAUGHT_UP, None, &[oldest.into()]).map(drop))
+}
+
+/// How long the runs of some jobs take; those without statistics are left out.
+pub(crate) fn paces(jobs: &[JobId]) -> Result<HashMap<JobId, Pace>, spi::Error> {
+    let ids: Vec<i64> = jobs.iter().map(|job| job.0).collect();
+    Spi::connect(|client| {
+        let mut paces = HashMap::new();
+        for row in kept::select(client, PACES, &[ids.into()])? {
+            let p95 = row.get::<f64>(3)?.unwrap_or(0.0) * 1_000.0;
+            #[allow(clippy::cast_possible_truncation, reason = "whole microseconds")]
+            let pace = Pace { runs: row.get(2)?.unwrap_or(0), p95: p95.round() as i64 };
+            paces.insert(JobId(row.get(1)?.unwrap_or_default()), pace);
+        }
+        Ok(paces)
+    })
 }
 
 /// The jobs whose statistics are to begin anew.

@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 
-use pg_tock_core::alert::MOST_FAILURES;
+use pg_tock_core::alert::{MOST_FAILURES, MOST_TIMES};
 use pg_tock_core::time::Timestamp;
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
 
@@ -11,6 +11,7 @@ use crate::pg::settings;
 
 static AFTER_FAILURES: GucSetting<i32> = GucSetting::<i32>::new(0);
 static IF_SLOWER: GucSetting<i32> = GucSetting::<i32>::new(0);
+static IF_TIMES_SLOWER: GucSetting<f64> = GucSetting::<f64>::new(0.0);
 static IF_ABSENT: GucSetting<i32> = GucSetting::<i32>::new(0);
 static BELOW_SUCCESS: GucSetting<f64> = GucSetting::<f64>::new(0.0);
 static HANDLER: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
@@ -37,6 +38,16 @@ pub(super) fn init() {
         (0, 0, i32::MAX),
         GucContext::Sighup,
         GucFlags::UNIT_MS,
+    );
+    GucRegistry::define_float_guc(
+        c"cron.default_alert_if_times_slower",
+        c"Run time that is an alert, in multiples of what 95 percent of the job's runs take at most.",
+        c"It holds for jobs without alert_if_times_slower. 0 is never; less than 1 counts as 1.",
+        &IF_TIMES_SLOWER,
+        0.0,
+        MOST_TIMES,
+        GucContext::Sighup,
+        none,
     );
     settings::define_int(
         c"cron.default_alert_if_absent",
@@ -91,6 +102,11 @@ pub(crate) fn after_failures() -> i64 {
 /// After how many microseconds a run is an alert; 0 is never.
 pub(crate) fn if_slower() -> i64 {
     i64::from(IF_SLOWER.get()).saturating_mul(Timestamp::SECOND / 1_000)
+}
+
+/// How many times as long as usual is an alert; 0 is never.
+pub(crate) fn if_times_slower() -> f64 {
+    IF_TIMES_SLOWER.get()
 }
 
 /// After how many microseconds without a success there is an alert; 0 is never.

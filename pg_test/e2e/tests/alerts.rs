@@ -157,6 +157,77 @@ fn a_slow_run_is_an_alert_while_it_runs() {
 }
 
 #[test]
+fn a_run_slower_than_usual_is_an_alert_while_it_runs() {
+    let cluster = Cluster::builder().conf("cron.default_alert_if_times_slower", "10").start();
+    let mut gate = cluster.client();
+    let command = "select pg_sleep(0.1); select pg_advisory_xact_lock_shared(1)";
+    let create =
+        format!("select cron.create_job($1, '@yearly', '{command}', on_overlap => 'allow'");
+    let jobs = [
+        cluster.one_with::<i64>(&format!("{create}, alert_if_times_slower => 10)"), &[&"own"]),
+        cluster.one_with::<i64>(&format!("{create})"), &[&"default"]),
+        cluster.one_with::<i64>(&format!("{create}, alert_if_times_slower => 0)"), &[&"never"]),
+    ];
+    let run = |job: i64, times: usize| {
+        for _ in 0..times {
+            let _: i64 = cluster.one_with("select cron.run_now($1::bigint)", &[&job]);
+        }
+    };
+    let counted = |wanted: i64| {
+        let total =
+            format!("(select min(total_runs) >= {wanted} and count(*) = 3 from cron.job_stat)");
+        cluster.wait_for(&total);
+    };
+    // Of nineteen runs nothing can be said.
+    jobs.iter().for_each(|&job| run(job, 19));
+    counted(19);
+    gate.batch_execute("select pg_advisory_lock(1)").unwrap();
+    jobs.iter().for_each(|&job| run(job, 1));
+    cluster.wait_for("(select count(*) = 3 from cron.running where elapsed > 15 * p95_duration)");
+    assert_eq!(cluster.one::<i64>("select count(*) from cron.alert"), 0);
+    gate.batch_execute("select pg_advisory_unlock(1)").unwrap();
+    // One in so many is not usual.
+    jobs.iter().for_each(|&job| run(job, 21));
+    counted(41);
+    gate.batch_execute("select pg_advisory_lock(1)").unwrap();
+    jobs.iter().for_each(|&job| run(job, 1));
+    let [own, default, never] = jobs;
+    for job in [own, default] {
+        wait_alerts(&cluster, job, &["slow open"]);
+    }
+    let said = cluster.rows(
+        "select r.runid = a.runid, (detail->>'times')::float8 = 10 and outcome is null, \
+          abs((detail->>'limit_seconds')::float8 / (detail->>'p95_seconds')::float8 - 10) < 0.01, \
+          abs((detail->>'p95_seconds')::float8 * 1000 / s.p95_duration_ms - 1) < 0.01, \
+          message like 'a run takes longer than %, 10 times as long as 95 percent of the runs' \
+         from cron.alert a join cron.running r using (jobid) join cron.job_stat s using (jobid)",
+        &[],
+    );
+    assert_eq!(said.len(), 2, "they run still");
+    for row in &said {
+        let true_of_it: Vec<bool> = (0..5).map(|column| row.get(column)).collect();
+        assert_eq!(true_of_it, [true; 5]);
+    }
+    // The next scheduler knows of it, of the run, and of what is usual.
+    another_scheduler(&cluster);
+    gate.batch_execute("select pg_advisory_unlock(1)").unwrap();
+    counted(42);
+    for job in [own, default] {
+        assert_eq!(alerts(&cluster, job), ["slow open"], "a slow run is no recovery");
+        run(job, 1);
+        wait_alerts(&cluster, job, &["slow recovered"]);
+    }
+    // Without statistics nothing is usual.
+    gate.batch_execute("select pg_advisory_lock(1)").unwrap();
+    run(own, 1);
+    wait_alerts(&cluster, own, &["slow recovered", "slow open"]);
+    cluster.sql("select cron.reset_stats('own')");
+    wait_alerts(&cluster, own, &["slow recovered", "slow job changed"]);
+    gate.batch_execute("select pg_advisory_unlock(1)").unwrap();
+    assert_eq!(alerts(&cluster, never), [""; 0], "0 is never");
+}
+
+#[test]
 fn a_stuck_run_is_an_alert_until_it_speaks() {
     let cluster = Cluster::start();
     let mut gate = cluster.client();

@@ -76,6 +76,7 @@ impl Dice {
             (_, Kind::Factor(least, most)) => {
                 (*self.pick(&[least, most, least.midpoint(most), (least + most) / 3.0])).into()
             }
+            (_, Kind::Times(most)) => (*self.pick(&[0.0, 1.0, 2.5, most])).into(),
             (_, Kind::Settings) => {
                 json!({"work_mem": "64MB", "app.rate": 0.1, "app.on": true, "app.n": self.roll(9)})
             }

@@ -9,15 +9,19 @@ CREATE ROLE regress_tock_ops LOGIN;
 GRANT USAGE ON SCHEMA cron TO regress_tock_ann, regress_tock_bob, regress_tock_ops;
 SET ROLE regress_tock_ann;
 SELECT cron.create_job('watched', '@hourly', 'SELECT 1', alert_after_failures => 3, alert_if_slower => '8 minutes',
-    alert_if_absent => '1 day', alert_below_success => 95, alert_job => 'tell') AS ann \gset
-SELECT alert_after_failures, alert_if_slower, alert_if_absent, alert_below_success, alert_job FROM cron.job WHERE jobid = :ann;
-SELECT cron.set_job(:ann, '{"alert_after_failures": null, "alert_if_slower": "0", "alert_job": null}');
-SELECT alert_after_failures, alert_if_slower, alert_if_absent, alert_below_success, alert_job FROM cron.job WHERE jobid = :ann;
+    alert_if_absent => '1 day', alert_below_success => 95, alert_job => 'tell', alert_if_times_slower => 3) AS ann \gset
+SELECT alert_after_failures, alert_if_slower, alert_if_absent, alert_below_success, alert_job, alert_if_times_slower FROM cron.job WHERE jobid = :ann;
+SELECT cron.set_job(:ann, '{"alert_after_failures": null, "alert_if_slower": "0", "alert_job": null, "alert_if_times_slower": 0}');
+SELECT alert_after_failures, alert_if_slower, alert_if_absent, alert_below_success, alert_job, alert_if_times_slower FROM cron.job WHERE jobid = :ann;
 -- limits
 SELECT cron.set_job(:ann, '{"alert_after_failures": 1001}');
 SELECT cron.set_job(:ann, '{"alert_if_absent": "1 month"}');
 SELECT cron.set_job(:ann, '{"alert_below_success": 100.5}');
 SELECT cron.set_job(:ann, '{"alert_job": " "}');
+SELECT cron.set_job(:ann, '{"alert_if_times_slower": 0.5}');
+SELECT cron.set_job(:ann, '{"alert_if_times_slower": 1000000.5}');
+SELECT cron.set_job(:ann, '{"alert_if_times_slower": "3"}');
+SELECT cron.set_job(:ann, '{"alert_if_times_slower": 1}');
 RESET ROLE;
 SET ROLE regress_tock_bob;
 SELECT cron.create_job('watched', '@hourly', 'SELECT 1', alert_if_slower => '1 second') AS bob \gset

@@ -8,7 +8,7 @@ mod write;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 
-use pg_tock_core::alert::{Book, Ended, Terms};
+use pg_tock_core::alert::{Book, Ended, Rule, Terms};
 use pg_tock_core::engine::Occurrence;
 use pg_tock_core::options::Stored;
 use pg_tock_core::time::{JobId, RunId, Timestamp};
@@ -30,6 +30,10 @@ const REST: i64 = Timestamp::SECOND / 50;
 
 /// How long starts and ends of runs wait for others to be sent with.
 const COMPANY: i64 = Timestamp::SECOND / 10;
+
+/// How often to look, at the most, whether a run that was handed over has begun: one that waits for its
+/// lock may do so for long, and what is slow of it for short.
+const UNBEGUN: i64 = Timestamp::SECOND / 10;
 
 /// Most events that wait. Beyond that the oldest are given up, with a line in the server log.
 const MOST: usize = 10_000;
@@ -208,7 +212,7 @@ impl Scheduler {
         let on = watched.active && guc::launch_active_jobs();
         let terms = Terms { rules, on, since: since.unwrap_or(now), paused_until };
         book.put(id, terms, now);
-        if rules.slower > 0 || rules.stuck > 0 {
+        if rules.has(Rule::Slow) || rules.has(Rule::Stuck) {
             self.tell_currents(id);
         }
     }
@@ -271,6 +275,9 @@ impl Scheduler {
 
     /// Looks what time has brought, and writes what there is to write.
     pub(super) fn look_at_alerts(&mut self) {
+        for job in self.records.news.drain(..) {
+            self.alerts.book.counted(job);
+        }
         if !(self.alerts.is_needed() || self.alerts.has_work() || self.alerts.runs_at.is_some()) {
             return;
         }
@@ -285,7 +292,7 @@ impl Scheduler {
             return;
         }
         // A locked ledger keeps nobody's alert from being written.
-        let read = self.load_open_alerts() && self.read_pasts(now);
+        let read = self.load_open_alerts() && self.read_paces(now) && self.read_pasts(now);
         let written = self.alerts.noted.is_empty() || self.write_some();
         let done = self.write_runs(now) && read && written;
         self.alerts.retry_at = Some(now.plus(if done { REST } else { LOCK_RETRY }));
@@ -306,16 +313,17 @@ impl Scheduler {
 
     /// Runs that were handed over count from when they began.
     fn verify_overdue(&mut self, steady: i64) {
+        let unbegun = steady.saturating_add(UNBEGUN);
         for (job, run) in self.alerts.book.overdue(steady) {
             let executors = self.executors.values();
             let mut on = executors.filter_map(|one| Some((one.current.as_ref()?, one.slot)));
             let (began, silent) = if let Some((_, slot)) = on.find(|(one, _)| one.run == run) {
                 let begun = slot.current().filter(|begun| begun.run == run);
                 // Before it begins, or once it is over: its end says how long it took.
-                (begun.map_or(steady, |begun| begun.lasting.began), false)
+                (begun.map_or(unbegun, |begun| begun.lasting.began), false)
             } else if let Some(run) = self.http.sent(run) {
                 let taken = run.slot.phase() == http::Phase::Taken;
-                (if taken { run.slot.current().lasting.began } else { steady }, true)
+                (if taken { run.slot.current().lasting.began } else { unbegun }, true)
             } else {
                 self.alerts.book.forget_run(job, run);
                 continue;

@@ -128,7 +128,10 @@ impl Records {
             state::set_reached(&reached)
         })
         .is_some_and(|written: Result<(), pgrx::spi::Error>| written.is_ok());
-        if !counted {
+        if counted {
+            self.news.extend(tallies.iter().map(|(job, _)| *job));
+            self.news.extend(resets.iter().copied().map(JobId));
+        } else {
             for (job, tally) in tallies {
                 self.progress.entry(job).or_default().tally = Some(tally);
             }
@@ -273,20 +276,24 @@ impl Scheduler {
             };
             let (runs, next) = stats::uncounted(from, i64::try_from(most).unwrap_or(i64::MAX))?;
             let runs = runs.into_iter().filter(|run| !catch_up.leaves_out(run));
-            stats::count(&self.tallies(runs), None)?;
+            let tallies = self.tallies(runs);
+            stats::count(&tallies, None)?;
             if next.is_none() && may_mark {
                 let under_way = self.currents().map(|current| current.run.0);
                 stats::mark_caught_up(catch_up.since.iter().copied().chain(under_way).min())?;
             }
-            Ok::<_, pgrx::spi::Error>(Some(next))
+            Ok::<_, pgrx::spi::Error>(Some((next, tallies)))
         });
+        if let Some(Ok(Some((_, tallies)))) = &looked {
+            self.records.news.extend(tallies.iter().map(|(job, _)| *job));
+        }
         catch_up.retry_at = None;
         match looked {
-            Some(Ok(Some(Some(next)))) => {
+            Some(Ok(Some((Some(next), _)))) => {
                 catch_up.from = Some(next);
                 catch_up.portion.done(most, began.elapsed());
             }
-            Some(Ok(Some(None))) => {
+            Some(Ok(Some((None, _)))) => {
                 // All are counted that ended before; the others are as if nothing had been.
                 self.records.may_mark = self.ledger_at.is_none();
                 self.records.count_soon(now);

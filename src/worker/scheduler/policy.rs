@@ -98,12 +98,14 @@ pub(super) fn alert_rules(options: &Stored) -> alert::Rules {
     let limit = |own: Option<i64>, default: i64| own.unwrap_or(default).max(0);
     let failures = options.alert_after_failures.unwrap_or_else(alerts::after_failures);
     let most = i64::from(alert::MOST_FAILURES);
+    let times = options.alert_if_times_slower.unwrap_or_else(alerts::if_times_slower);
     alert::Rules {
         after_failures: count(failures.min(most)),
         slower: limit(options.alert_if_slower, alerts::if_slower()),
         stuck: limit(options.stuck_after, defaults::stuck_after()),
         absent: limit(options.alert_if_absent, alerts::if_absent()),
         below_success: options.alert_below_success.unwrap_or_else(alerts::below_success),
+        times_slower: if times > 0.0 { times.clamp(1.0, alert::MOST_TIMES) } else { 0.0 },
     }
 }
 

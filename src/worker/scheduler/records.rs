@@ -77,6 +77,8 @@ pub(crate) struct Records {
     /// The last job counted in this round, and how many are counted in one turn.
     pub(super) counted: Option<JobId>,
     pub(super) counting: Portion,
+    /// Jobs whose statistics have changed since that was asked last.
+    pub(super) news: Vec<JobId>,
     pub(super) retry_at: Option<Timestamp>,
     /// What somebody wants written.
     pub(super) wanted: Option<Wanted>,

@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::watch::{Running, Watch};
-use super::{Change, Ended, Event, Past, Recovery, Rule, Rules, Terms};
+use super::{Change, Ended, Event, Pace, Past, Recovery, Rule, Rules, Terms};
 use crate::run::Outcome;
 use crate::time::{JobId, RunId, Timestamp};
 
@@ -16,6 +16,8 @@ pub struct Book {
     jobs: HashMap<JobId, Watch>,
     /// Jobs whose past has not been told.
     unknown: BTreeSet<JobId>,
+    /// Jobs of which it is to be told, for the first time or anew, how long their runs take.
+    unmeasured: BTreeSet<JobId>,
     absent: BTreeSet<(Timestamp, JobId)>,
     /// On the steady clock.
     slow: BTreeSet<(i64, JobId, RunId)>,
@@ -52,9 +54,14 @@ impl Book {
         if !terms.rules.any() {
             return self.close(job, Recovery::JobChanged);
         }
+        let relative = terms.rules.is_relative();
+        self.forget_looks(job);
         let Some(watch) = self.jobs.get_mut(&job) else {
             self.jobs.insert(job, Watch::new(terms));
             self.unknown.insert(job);
+            if relative {
+                self.unmeasured.insert(job);
+            }
             return;
         };
         let before = watch.terms;
@@ -67,12 +74,17 @@ impl Book {
             terms.since = if resumed && terms.paused_until.is_none() { now } else { before.since };
             watch.terms = terms;
         }
-        if before.rules.slower != terms.rules.slower {
-            watch.runs.iter_mut().for_each(|running| running.slow = false);
+        let slow = |rules: &Rules| (rules.slower, rules.times_slower);
+        if slow(&before.rules) != slow(&terms.rules) {
+            watch.judge_anew();
         }
         watch.compare(job, now, Recovery::JobChanged, &mut self.events);
-        let looks = watch.runs.iter().filter_map(|one| Some((watch.next_look(one)?, job, one.run)));
-        self.slow.extend(looks.filter(|_| before != terms));
+        if !relative {
+            self.unmeasured.remove(&job);
+        } else if !before.rules.is_relative() {
+            self.unmeasured.insert(job);
+        }
+        self.plan_looks(job);
         self.plan_absence(job);
     }
 
@@ -82,19 +94,16 @@ impl Book {
     }
 
     fn close(&mut self, job: JobId, why: Recovery) {
+        self.forget_looks(job);
         let Some(watch) = self.jobs.remove(&job) else { return };
         self.unknown.remove(&job);
+        self.unmeasured.remove(&job);
         if let Some(at) = watch.noted {
             self.absent.remove(&(at, job));
         }
         for rule in watch.open_rules() {
             let change = Change::Recovered { run: None, outcome: None, why };
             self.events.push(Event { job, rule, change });
-        }
-        for running in &watch.runs {
-            if let Some(at) = watch.next_look(running) {
-                self.slow.remove(&(at, job, running.run));
-            }
         }
     }
 
@@ -111,16 +120,40 @@ impl Book {
         }
     }
 
-    /// Some of the jobs whose past is to be told.
+    /// Some of the jobs whose past is to be told. How long its runs take has to be known before.
     #[must_use]
     pub fn unknown(&self, most: usize) -> Vec<JobId> {
-        self.unknown.iter().take(most).copied().collect()
+        let measured = |job: &&JobId| !self.unmeasured.contains(job);
+        self.unknown.iter().filter(measured).take(most).copied().collect()
     }
 
-    /// Whether there are any.
+    /// Some of the jobs of which it is to be told how long their runs take.
+    #[must_use]
+    pub fn unmeasured(&self, most: usize) -> Vec<JobId> {
+        self.unmeasured.iter().take(most).copied().collect()
+    }
+
+    /// The statistics of a job have changed.
+    pub fn counted(&mut self, job: JobId) {
+        if self.jobs.get(&job).is_some_and(|watch| watch.terms.rules.is_relative()) {
+            self.unmeasured.insert(job);
+        }
+    }
+
+    /// So long a job's runs take now.
+    pub fn measured(&mut self, job: JobId, pace: Pace, now: Timestamp) {
+        self.unmeasured.remove(&job);
+        self.forget_looks(job);
+        let Some(watch) = self.jobs.get_mut(&job) else { return };
+        watch.measured(pace);
+        watch.compare(job, now, Recovery::Recovered, &mut self.events);
+        self.plan_looks(job);
+    }
+
+    /// Whether something is to be told of jobs.
     #[must_use]
     pub fn has_unknown(&self) -> bool {
-        !self.unknown.is_empty()
+        !(self.unknown.is_empty() && self.unmeasured.is_empty())
     }
 
     /// What a job's runs came to. Those under way are to be told before.
@@ -256,6 +289,23 @@ impl Book {
     /// Forgets everything: the extension is gone.
     pub fn clear(&mut self) {
         *self = Self::default();
+    }
+
+    /// Notes when to look at the runs of a job that are under way.
+    fn plan_looks(&mut self, job: JobId) {
+        let Some(watch) = self.jobs.get(&job) else { return };
+        let looks = watch.runs.iter().filter_map(|one| Some((watch.next_look(one)?, job, one.run)));
+        self.slow.extend(looks);
+    }
+
+    /// Takes that back, before something changes that it depends on.
+    fn forget_looks(&mut self, job: JobId) {
+        let Some(watch) = self.jobs.get(&job) else { return };
+        for running in &watch.runs {
+            if let Some(at) = watch.next_look(running) {
+                self.slow.remove(&(at, job, running.run));
+            }
+        }
     }
 
     /// Notes when the absence of a job's success may be an alert, unless there is a note for an earlier

@@ -4,18 +4,21 @@
 //! known it is open exactly while what the rule speaks of holds. Nothing here is an event that could be
 //! missed: [`Book`] keeps what the rules ask about, and whatever it is told, it compares. So an episode
 //! has one beginning and one end, and a new scheduler that is told the past and which episodes are open
-//! goes on where the last one was.
+//! goes on where the last one was. What counts as slow may depend on how long runs have taken: then ended
+//! runs are compared with what is usual now, and one under way that was found to be slow stays so.
 //!
 //! Two clocks: `now` is the time of day, for what is expected until when; `steady` is a clock that only
 //! goes forward and that nobody sets, in microseconds, for how long a run takes.
 
 mod book;
+mod pace;
 #[cfg(test)]
 mod tests;
 mod watch;
 mod words;
 
 pub use book::Book;
+pub use pace::{ENOUGH_RUNS, MOST_TIMES, Pace, SlowLimit, Usual};
 pub use words::{Call, Episode, MOST_BYTES, document};
 
 use crate::run::{Outcome, words};
@@ -32,7 +35,7 @@ words! {
     Rule {
         /// So many occurrences in a row have failed for good (`alert_after_failures`).
         Failures = 0 "failures",
-        /// A run takes longer than it should (`alert_if_slower`).
+        /// A run takes longer than it should (`alert_if_slower`, `alert_if_times_slower`).
         Slow = 1 "slow",
         /// A run gives no heartbeat (`stuck_after`).
         Stuck = 2 "stuck",
@@ -48,7 +51,8 @@ words! {
     Recovery {
         /// What the rule speaks of does not hold any more.
         Recovered = 0 "recovered",
-        /// The job was switched off, paused or defined anew, or its rule was changed.
+        /// The job was switched off, paused or defined anew, its rule was changed, or the statistics it
+        /// went by were reset.
         JobChanged = 1 "job changed",
         /// The job is gone.
         JobDropped = 2 "job dropped",
@@ -68,6 +72,8 @@ pub struct Rules {
     pub absent: i64,
     /// Fewer successes than this, in percent of the last [`WINDOW`] occurrences, are an alert.
     pub below_success: f64,
+    /// A run that takes so many times as long as is usual is an alert; 0 is no rule.
+    pub times_slower: f64,
 }
 
 impl Rules {
@@ -76,7 +82,7 @@ impl Rules {
     pub fn has(&self, rule: Rule) -> bool {
         match rule {
             Rule::Failures => self.after_failures > 0,
-            Rule::Slow => self.slower > 0,
+            Rule::Slow => self.slower > 0 || self.is_relative(),
             Rule::Stuck => self.stuck > 0,
             Rule::Absent => self.absent > 0,
             Rule::SuccessRate => self.below_success > 0.0,
@@ -87,6 +93,12 @@ impl Rules {
     #[must_use]
     pub fn any(&self) -> bool {
         Rule::ALL.iter().any(|&rule| self.has(rule))
+    }
+
+    /// Whether a rule depends on how long the job's runs have taken.
+    #[must_use]
+    pub fn is_relative(&self) -> bool {
+        self.times_slower > 0.0
     }
 
     /// How many of a job's newest rows in the ledger say all that its rules ask of the past, but for
@@ -186,6 +198,8 @@ pub enum Finding {
         limit: i64,
         /// How long it has taken so far.
         elapsed: i64,
+        /// What makes that the limit, if it depends on how long runs have taken.
+        usual: Option<Usual>,
     },
     /// A run gives no heartbeat.
     Stuck {

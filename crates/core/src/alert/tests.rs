@@ -125,6 +125,23 @@ fn a_stuck_run_is_one_alert_until_none_is() {
 }
 
 #[test]
+fn a_run_that_is_slow_can_be_stuck_as_well() {
+    for (slower, stuck) in [(SECOND, 2 * SECOND), (2 * SECOND, SECOND)] {
+        let mut book = book(Rules { slower, stuck, ..Rules::default() });
+        book.began(JOB, RunId(1), 0, true);
+        let mut seen = Vec::new();
+        for second in 1..=2 {
+            assert_eq!(book.next_wake().1, Some(second * SECOND));
+            book.pass(at(second), second * SECOND);
+            seen.extend(heard(&mut book));
+        }
+        seen.sort_unstable();
+        assert_eq!(seen, [(Rule::Slow, true), (Rule::Stuck, true)]);
+        assert_eq!(book.next_wake().1, None);
+    }
+}
+
+#[test]
 fn the_absence_of_a_success_is_noticed_by_itself() {
     let mut book = book(Rules { absent: 60 * SECOND, ..Rules::default() });
     assert_eq!(book.next_wake(), (Some(at(60)), None));
@@ -291,24 +308,6 @@ fn a_document_says_it_all() {
     assert!(read["text"].as_str().unwrap().starts_with("recovered: nightly"), "{read}");
 }
 
-#[test]
-fn sentences() {
-    let limit = 90 * SECOND;
-    for (finding, sentence) in [
-        (Finding::Failures { count: 1 }, "an occurrence has failed"),
-        (Finding::Slow { limit, elapsed: limit }, "a run takes longer than 00:01:30"),
-        (Finding::Stuck { limit }, "a run has given no heartbeat for 00:01:30"),
-        (Finding::Absent { limit, last_success: None }, "no run has succeeded for 00:01:30"),
-        (
-            Finding::SuccessRate { succeeded: 18, limit: 95.0 },
-            "18 of the last 20 occurrences have succeeded, less than 95 percent",
-        ),
-    ] {
-        assert_eq!(finding.message(), sentence);
-        assert!(finding.detail().is_object());
-    }
-}
-
 /// One step of a history.
 #[derive(Clone, Debug)]
 enum Step {
@@ -354,7 +353,7 @@ struct Model {
 }
 
 impl Model {
-    fn holds(&self, rules: &Rules, rule: Rule) -> bool {
+    fn holds(&self, rules: &Rules, slower: i64, rule: Rule) -> bool {
         let for_good = |end: &&Ended| {
             !end.will_retry
                 && !end.by_hand
@@ -370,12 +369,12 @@ impl Model {
             Rule::Slow => {
                 let runs = self.running.iter();
                 let mut ends = newest();
-                let fast = |end: &&Ended| succeeded(end) && end.lasted < rules.slower;
-                runs.into_iter().any(|(_, began)| self.now * SECOND - began >= rules.slower)
+                let fast = |end: &&Ended| succeeded(end) && end.lasted < slower;
+                runs.into_iter().any(|(_, began)| self.now * SECOND - began >= slower)
                     || ends
                         .by_ref()
                         .take_while(|end| !fast(end))
-                        .any(|end| end.outcome != Outcome::Crashed && end.lasted >= rules.slower)
+                        .any(|end| end.outcome != Outcome::Crashed && end.lasted >= slower)
             }
             Rule::Stuck => false,
             Rule::Absent => {
@@ -402,18 +401,24 @@ proptest! {
     fn open_is_what_holds(
         steps in steps(),
         after_failures in 1..5_u32,
-        slower in 2..8_i64,
+        fixed in prop::option::of(2..8_i64),
+        times in 1..4_i32,
+        p95 in 1..4_i64,
         absent in 5..60_i64,
         percent in 10..100_i32,
     ) {
         let rules = Rules {
             after_failures,
-            slower: slower * SECOND,
+            slower: fixed.unwrap_or(0) * SECOND,
             absent: absent * SECOND,
             below_success: f64::from(percent),
+            times_slower: f64::from(times),
             ..Rules::default()
         };
+        let pace = Pace { runs: 20, p95: p95 * SECOND };
+        let slower = fixed.unwrap_or(i64::MAX).min(p95 * i64::from(times)) * SECOND;
         let mut book = book(rules);
+        book.measured(JOB, pace, at(0));
         let mut model = Model::default();
         let mut open = std::collections::BTreeSet::new();
         let mut runs = 0;
@@ -450,6 +455,7 @@ proptest! {
                     for &(run, began) in &model.running {
                         book.began(JOB, run, began, false);
                     }
+                    book.measured(JOB, pace, now);
                     let most = rules.rows_to_read() as usize;
                     let from = model.ends.len().saturating_sub(most);
                     let past = Past {
@@ -472,7 +478,7 @@ proptest! {
                 prop_assert!(fresh, "{} twice: raised {}", rule, raised);
             }
             for &rule in Rule::ALL {
-                prop_assert_eq!(open.contains(&rule), model.holds(&rules, rule), "{}", rule);
+                prop_assert_eq!(open.contains(&rule), model.holds(&rules, slower, rule), "{}", rule);
             }
         }
     }

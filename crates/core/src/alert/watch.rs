@@ -1,6 +1,6 @@
 //! What is watched of one job.
 
-use super::{Change, Ended, Event, Finding, Past, Recovery, Rule, Terms, WINDOW};
+use super::{Change, Ended, Event, Finding, Pace, Past, Recovery, Rule, SlowLimit, Terms, WINDOW};
 use crate::run::Outcome;
 use crate::time::{JobId, RunId, Timestamp};
 
@@ -23,6 +23,8 @@ pub(super) struct Running {
 #[derive(Debug)]
 pub(super) struct Watch {
     pub(super) terms: Terms,
+    /// How long its runs take, as far as that was told.
+    pace: Pace,
     /// Its past has been told. Before that nothing is raised, and ends of runs are part of it.
     pub(super) known: bool,
     /// Occurrences in a row that failed for good.
@@ -54,6 +56,7 @@ impl Watch {
     pub(super) const fn new(terms: Terms) -> Self {
         Self {
             terms,
+            pace: Pace { runs: 0, p95: 0 },
             known: false,
             failures: 0,
             recent: 0,
@@ -72,8 +75,30 @@ impl Watch {
     /// The job is as it is since now: what its runs came to before says nothing.
     pub(super) fn begin_anew(&mut self, terms: Terms) {
         let (runs, stuck) = (std::mem::take(&mut self.runs), std::mem::take(&mut self.stuck));
-        let &mut Self { known, open, noted, .. } = self;
-        *self = Self { known, open, noted, runs, stuck, ..Self::new(terms) };
+        let &mut Self { known, open, noted, pace, .. } = self;
+        *self = Self { known, open, noted, pace, runs, stuck, ..Self::new(terms) };
+    }
+
+    /// The rules are others.
+    pub(super) fn judge_anew(&mut self) {
+        self.runs.iter_mut().for_each(|running| running.slow = false);
+        if !self.terms.rules.is_relative() {
+            self.pace = Pace::default();
+        }
+    }
+
+    /// So long its runs take. One under way that was found to be slow stays so, unless nothing can be
+    /// said of it any more.
+    pub(super) fn measured(&mut self, pace: Pace) {
+        self.pace = pace;
+        if self.slow_limit().is_none() {
+            self.runs.iter_mut().for_each(|running| running.slow = false);
+            self.slowest = 0;
+        }
+    }
+
+    fn slow_limit(&self) -> Option<SlowLimit> {
+        self.terms.rules.slow_limit(self.pace)
     }
 
     /// An earlier scheduler has raised this, and it is not over: it goes on until something says
@@ -82,8 +107,8 @@ impl Watch {
         self.open |= bit(rule);
         match rule {
             Rule::Failures => self.failures = self.failures.max(self.terms.rules.after_failures),
-            Rule::Slow => self.slowest = self.slowest.max(self.terms.rules.slower),
-            Rule::Stuck | Rule::Absent | Rule::SuccessRate => {}
+            // Only once its past is told is its limit known.
+            Rule::Slow | Rule::Stuck | Rule::Absent | Rule::SuccessRate => {}
         }
     }
 
@@ -98,6 +123,9 @@ impl Watch {
 
     /// What its runs came to that have ended; those under way tell it themselves.
     pub(super) fn remember(&mut self, past: &Past) {
+        if let Some(limit) = self.slow_limit().filter(|_| self.is_open(Rule::Slow)) {
+            self.slowest = self.slowest.max(limit.micros);
+        }
         for ended in &past.runs {
             if !self.runs.iter().any(|running| running.run == ended.run) {
                 self.count(ended);
@@ -153,10 +181,10 @@ impl Watch {
             self.recent = (self.recent << 1 | u32::from(succeeded)) & WHOLE;
             self.counted = (self.counted + 1).min(WINDOW);
         }
-        let slower = self.terms.rules.slower;
+        let limit = self.slow_limit();
         // One that the server died under ends when that is found out.
         let timed = ended.outcome != Outcome::Crashed;
-        if slower > 0 && timed && ended.lasted >= slower {
+        if timed && limit.is_some_and(|limit| ended.lasted >= limit.micros) {
             self.slowest = self.slowest.max(ended.lasted);
         } else if succeeded {
             self.slowest = 0;
@@ -166,10 +194,10 @@ impl Watch {
 
     /// Looks at the runs under way.
     pub(super) fn look(&mut self, steady: i64) {
-        let rules = self.terms.rules;
+        let (rules, limit) = (self.terms.rules, self.slow_limit());
         for running in &mut self.runs {
             let elapsed = steady.saturating_sub(running.began);
-            if rules.slower > 0 && elapsed >= rules.slower && !running.slow {
+            if limit.is_some_and(|limit| elapsed >= limit.micros) && !running.slow {
                 running.slow = true;
                 self.last = (Some(running.run), None);
             }
@@ -183,9 +211,9 @@ impl Watch {
 
     /// The next instant of the steady clock at which a run may have to be looked at.
     pub(super) fn next_look(&self, running: &Running) -> Option<i64> {
-        let rules = self.terms.rules;
-        let slow = Some(rules.slower).filter(|&limit| limit > 0);
-        let stuck = Some(rules.stuck).filter(|&limit| limit > 0 && running.silent);
+        let slow = self.slow_limit().filter(|_| !running.slow).map(|limit| limit.micros);
+        let quiet = running.silent && !self.stuck.contains(&running.run);
+        let stuck = Some(self.terms.rules.stuck).filter(|&limit| limit > 0 && quiet);
         let limits = [slow, stuck].into_iter().flatten();
         limits.map(|limit| running.began.saturating_add(limit)).min()
     }
@@ -220,7 +248,8 @@ impl Watch {
         match rule {
             Rule::Failures => self.failures >= rules.after_failures,
             Rule::Slow => {
-                self.slowest >= rules.slower || self.runs.iter().any(|running| running.slow)
+                self.slow_limit().is_some_and(|limit| self.slowest >= limit.micros)
+                    || self.runs.iter().any(|running| running.slow)
             }
             Rule::Stuck => !self.stuck.is_empty(),
             Rule::Absent => self.absent_at().is_some_and(|at| at <= now),
@@ -235,12 +264,22 @@ impl Watch {
         100.0 * f64::from(self.recent.count_ones()) / f64::from(WINDOW)
     }
 
+    /// Whether there is a rule to go by.
+    fn applies(&self, rule: Rule) -> bool {
+        match rule {
+            Rule::Slow => self.slow_limit().is_some(),
+            _ => self.terms.rules.has(rule),
+        }
+    }
+
     fn finding(&self, rule: Rule) -> Finding {
         let rules = &self.terms.rules;
         match rule {
             Rule::Failures => Finding::Failures { count: self.failures },
             Rule::Slow => {
-                Finding::Slow { limit: rules.slower, elapsed: self.slowest.max(rules.slower) }
+                let SlowLimit { micros: limit, usual } =
+                    self.slow_limit().unwrap_or(SlowLimit { micros: 0, usual: None });
+                Finding::Slow { limit, elapsed: self.slowest.max(limit), usual }
             }
             Rule::Stuck => Finding::Stuck { limit: rules.stuck },
             Rule::Absent => {
@@ -270,6 +309,7 @@ impl Watch {
                 continue;
             }
             self.open ^= bit(rule);
+            let why = if self.applies(rule) { why } else { Recovery::JobChanged };
             let (run, outcome) = match rule {
                 Rule::Absent if is => (None, None),
                 _ if why != Recovery::Recovered => (None, None),

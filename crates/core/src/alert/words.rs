@@ -6,7 +6,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Finding, Recovery, Rule, WINDOW};
+use super::{Finding, Recovery, Rule, Usual, WINDOW};
 use crate::cancel::span;
 use crate::http::template::rfc3339;
 use crate::quote::cut;
@@ -62,9 +62,15 @@ impl Finding {
     pub fn detail(&self) -> Value {
         match *self {
             Self::Failures { count } => json!({ "failures": count }),
-            Self::Slow { limit, elapsed } => {
+            Self::Slow { limit, elapsed, usual: None } => {
                 json!({ "limit_seconds": seconds(limit), "elapsed_seconds": seconds(elapsed) })
             }
+            Self::Slow { limit, elapsed, usual: Some(Usual { p95, times }) } => json!({
+                "limit_seconds": seconds(limit),
+                "elapsed_seconds": seconds(elapsed),
+                "p95_seconds": seconds(p95),
+                "times": times,
+            }),
             Self::Stuck { limit } => json!({ "limit_seconds": seconds(limit) }),
             Self::Absent { limit, last_success } => json!({
                 "limit_seconds": seconds(limit),
@@ -82,7 +88,13 @@ impl Finding {
         match *self {
             Self::Failures { count: 1 } => "an occurrence has failed".to_owned(),
             Self::Failures { count } => format!("{count} occurrences in a row have failed"),
-            Self::Slow { limit, .. } => format!("a run takes longer than {}", span(limit)),
+            Self::Slow { limit, usual: None, .. } => {
+                format!("a run takes longer than {}", span(limit))
+            }
+            Self::Slow { limit, usual: Some(Usual { times, .. }), .. } => format!(
+                "a run takes longer than {}, {times} times as long as 95 percent of the runs",
+                span(limit)
+            ),
             Self::Stuck { limit } => format!("a run has given no heartbeat for {}", span(limit)),
             Self::Absent { limit, .. } => format!("no run has succeeded for {}", span(limit)),
             Self::SuccessRate { succeeded, limit } => format!(
@@ -146,4 +158,40 @@ fn in_ascii(json: &str) -> String {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: i64 = Timestamp::SECOND;
+
+    #[test]
+    fn sentences() {
+        let limit = 90 * SECOND;
+        for (finding, sentence) in [
+            (Finding::Failures { count: 1 }, "an occurrence has failed"),
+            (
+                Finding::Slow { limit, elapsed: limit, usual: None },
+                "a run takes longer than 00:01:30",
+            ),
+            (
+                Finding::Slow {
+                    limit,
+                    elapsed: limit,
+                    usual: Some(Usual { p95: 36 * SECOND, times: 2.5 }),
+                },
+                "a run takes longer than 00:01:30, 2.5 times as long as 95 percent of the runs",
+            ),
+            (Finding::Stuck { limit }, "a run has given no heartbeat for 00:01:30"),
+            (Finding::Absent { limit, last_success: None }, "no run has succeeded for 00:01:30"),
+            (
+                Finding::SuccessRate { succeeded: 18, limit: 95.0 },
+                "18 of the last 20 occurrences have succeeded, less than 95 percent",
+            ),
+        ] {
+            assert_eq!(finding.message(), sentence);
+            assert!(finding.detail().is_object());
+        }
+    }
 }

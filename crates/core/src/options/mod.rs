@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value as Json};
 
-use crate::alert::MOST_FAILURES;
+use crate::alert::{MOST_FAILURES, MOST_TIMES};
 use crate::quote::excerpt;
 use crate::time::Timestamp;
 
@@ -55,6 +55,8 @@ pub enum Kind {
     Count(i32, i32),
     /// A number between these two, which are in range.
     Factor(f64, f64),
+    /// 0 for never, or a number from 1 to this.
+    Times(f64),
     /// An object of settings and their values: strings, numbers or booleans.
     Settings,
 }
@@ -122,6 +124,7 @@ pub const OPTIONS: &[Spec] = &[
     option("alert_if_absent", Kind::Span(MOST_DAYS * DAY)),
     option("alert_below_success", Kind::Factor(0.0, 100.0)),
     option("alert_job", Kind::Text),
+    option("alert_if_times_slower", Kind::Times(MOST_TIMES)),
 ];
 
 /// What only the server can say about a value.

@@ -245,7 +245,7 @@ fn what_is_stored_has_a_field_for_each_option() {
             Kind::Flag => json!(true),
             Kind::Texts => json!(["a"]),
             Kind::Span(_) | Kind::Count(..) => json!(3),
-            Kind::Factor(..) => json!(1.5),
+            Kind::Factor(..) | Kind::Times(_) => json!(1.5),
             _ => json!("a"),
         };
         assert_ne!(stored(option.name, value), Stored::default(), "{}", option.name);

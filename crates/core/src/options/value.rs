@@ -44,6 +44,14 @@ pub(super) fn read_value(
             }
             Value::Factor(factor)
         }
+        Kind::Times(most) => {
+            let times = given.as_f64().ok_or_else(wrong)?;
+            if times != 0.0 && !(1.0..=most).contains(&times) {
+                let problem = format!("{} is out of range", excerpt(&given.to_string()));
+                return Err(invalid(spec, problem, format!("It is 0, or from 1 to {most}.")));
+            }
+            Value::Factor(times)
+        }
         Kind::Settings => {
             let object = given.as_object().ok_or_else(wrong)?;
             check_settings(spec, object)?;
@@ -70,7 +78,7 @@ fn expected(kind: Kind) -> String {
         Kind::TimeZone => "the name of a time zone as text".to_owned(),
         Kind::Window => "a run window as text, such as \"mon-fri 09:00-17:00\"".to_owned(),
         Kind::Count(..) => "a whole number".to_owned(),
-        Kind::Factor(..) => "a number".to_owned(),
+        Kind::Factor(..) | Kind::Times(_) => "a number".to_owned(),
         Kind::Settings => "an object of settings and their values".to_owned(),
     }
 }
@@ -97,6 +105,7 @@ fn usage(kind: Kind, given: &Json) -> String {
         Kind::Window => "Write days and times of day in quotes.".to_owned(),
         Kind::Count(least, most) => format!("Write a number from {least} to {most}."),
         Kind::Factor(least, most) => format!("Write a number from {least} to {most}."),
+        Kind::Times(most) => format!("Write 0, or a number from 1 to {most}."),
         Kind::Settings => "Write an object such as {\"work_mem\": \"64MB\"}.".to_owned(),
     }
 }

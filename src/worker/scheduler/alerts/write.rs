@@ -8,7 +8,7 @@ use pg_tock_core::time::Timestamp;
 use super::super::{LOCK_RETRY, Scheduler};
 use super::{COMPANY, Noted};
 use crate::catalog::alert::{self, Called, Calling, Uncalled, Written};
-use crate::catalog::load;
+use crate::catalog::{load, stats};
 use crate::guc;
 use crate::pg::identity::current_database;
 use crate::pg::text::{ServerText, for_message};
@@ -16,8 +16,9 @@ use crate::pg::time::monotonic;
 use crate::pg::{lock, txn};
 use crate::shmem::keeper::Chore;
 
-/// How many jobs' pasts are read in one turn, and how many events written: some milliseconds' worth each.
+/// How many jobs' pasts, and how long how many jobs' runs take, is read in one turn, and how many events written: some milliseconds' worth each.
 const PASTS: usize = 100;
+const PACES: usize = 500;
 const AT_ONCE: usize = 32;
 
 /// How often an event that raises an ERROR is tried.
@@ -40,6 +41,21 @@ impl Scheduler {
         // An earlier keeper may not have got to all of it.
         if unsent {
             self.want_kept(Chore::Notify);
+        }
+        true
+    }
+
+    /// Reads how long the runs of some jobs take: those whose rules go by that, once and after each time
+    /// their runs were counted.
+    pub(super) fn read_paces(&mut self, now: Timestamp) -> bool {
+        let jobs = self.alerts.book.unmeasured(PACES);
+        if jobs.is_empty() {
+            return true;
+        }
+        let read = txn::run("reading how long runs take", || stats::paces(&jobs));
+        let Some(Ok::<_, pgrx::spi::Error>(mut paces)) = read else { return false };
+        for job in jobs {
+            self.alerts.book.measured(job, paces.remove(&job).unwrap_or_default(), now);
         }
         true
     }
