@@ -61,7 +61,7 @@ impl Rules {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Book, Change, Ended, Finding, Past, Recovery, Terms};
+    use super::super::{Book, Change, Ended, Finding, Past, Recovery, Rule, Terms};
     use super::*;
     use crate::run::Outcome;
     use crate::time::{JobId, RunId, Timestamp};
@@ -125,6 +125,28 @@ mod tests {
         assert_eq!(limit(THRICE, Pace { p95: 0, ..TEN }), Some(1), "what takes no time is quick");
         let all = Pace { p95: i64::MAX, ..TEN };
         assert_eq!(limit(rules(0, MOST_TIMES), all), Some(i64::MAX));
+    }
+
+    #[test]
+    fn a_slow_run_that_crashes_after_a_restart_ends_its_alert() {
+        let mut book = Book::default();
+        put(&mut book, THRICE);
+        book.was_open(JOB, Rule::Slow, true);
+        book.began(JOB, RunId(1), 0, false);
+        book.measured(JOB, TEN, Timestamp(0));
+        let past = Past { complete: true, ..Past::default() };
+        book.remember(JOB, &past, Timestamp(0), 40 * SECOND);
+        assert_eq!(changes(&mut book), [], "the run goes on");
+        let crashed = Ended {
+            run: RunId(1),
+            at: Timestamp(0),
+            outcome: Outcome::Crashed,
+            will_retry: false,
+            by_hand: false,
+            lasted: 40 * SECOND,
+        };
+        book.ended(JOB, &crashed, Timestamp(0));
+        assert_eq!(raised(&mut book), [false]);
     }
 
     #[test]

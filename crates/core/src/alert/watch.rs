@@ -123,7 +123,9 @@ impl Watch {
 
     /// What its runs came to that have ended; those under way tell it themselves.
     pub(super) fn remember(&mut self, past: &Past) {
-        if let Some(limit) = self.slow_limit().filter(|_| self.is_open(Rule::Slow)) {
+        // What is not told may have been slow.
+        let guessed = self.is_open(Rule::Slow) && !past.complete;
+        if let Some(limit) = self.slow_limit().filter(|_| guessed) {
             self.slowest = self.slowest.max(limit.micros);
         }
         for ended in &past.runs {
