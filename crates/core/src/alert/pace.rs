@@ -258,7 +258,7 @@ mod tests {
     fn an_open_episode_goes_on_with_the_next_scheduler() {
         let mut book = Book::default();
         put(&mut book, THRICE);
-        book.was_open(JOB, super::super::Rule::Slow, true);
+        book.was_open(JOB, Rule::Slow, true);
         book.measured(JOB, TEN, Timestamp(0));
         book.began(JOB, RunId(5), -40 * SECOND, false);
         book.remember(JOB, &Past::default(), Timestamp(0), 0);
