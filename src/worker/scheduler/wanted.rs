@@ -81,6 +81,8 @@ impl Records {
         }
         if over {
             self.wanted = None;
+            self.count_at = None;
+            self.count_soon(time::now());
             return Some(ticket);
         }
         self.wanted.as_mut()?.next = next;
