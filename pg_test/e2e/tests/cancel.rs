@@ -144,6 +144,11 @@ fn a_request_that_waits_is_taken_back() {
         client.query_one("select cron.run_now('rare')", &[]).unwrap().get(0)
     };
     let (first, second) = (request(&mut ann), request(&mut ann));
+    // An executor has found the job held: until then its run is under way, and is ended at once.
+    cluster.wait_for(
+        "exists (select from pg_stat_activity where backend_type = 'pg_tock executor' and state = 'idle')",
+    );
+    cluster.wait_quiet();
     let error = cancel(&mut cluster.client_as("eve"), first, None).unwrap_err();
     assert_eq!(sqlstate(&error), "42501");
 
