@@ -27,3 +27,12 @@ pub(super) fn settle_in(name: &CStr, lock_timeout: &CStr) {
     }
     process::report_idle();
 }
+
+/// Has statements of this session that are run again and again planned once, for good: Postgres
+/// would plan those anew in each run that take arrays, as it finds that to know how many elements are in
+/// one saves more than planning costs. So a plan must hold for tables that grow later: all of them read
+/// by an index.
+pub(super) fn keep_plans() {
+    process::set_config(c"plan_cache_mode", c"force_generic_plan");
+    process::set_config(c"enable_seqscan", c"off");
+}

@@ -114,6 +114,7 @@ pub extern "C-unwind" fn pg_tock_scheduler_main(argument: pg_sys::Datum) {
     }
     // All that is due waits while this process waits for a row that somebody has locked.
     session::settle_in(c"pg_tock scheduler", c"3ms");
+    session::keep_plans();
     let alarm = match Alarm::new() {
         Ok(alarm) => alarm,
         Err(error) => {
