@@ -16,6 +16,7 @@ pub mod portion;
 pub mod quote;
 pub mod repeat;
 pub mod report;
+pub mod rest;
 pub mod retry;
 pub mod run;
 pub mod schedule;

@@ -29,6 +29,7 @@ mod policy;
 mod pool;
 mod records;
 mod requests;
+mod rest;
 mod resume;
 mod retries;
 mod rows;
@@ -45,9 +46,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use pg_tock_core::engine::{Action, Engine, ExecutorId, Limits, Occurrence, PoolKey};
 use pg_tock_core::options::Stored;
 use pg_tock_core::portion::Portion;
+use pg_tock_core::rest::Rests;
 use pg_tock_core::run::MissedPolicy;
 use pg_tock_core::schedule::DstPolicy;
-use pg_tock_core::time::{JobId, RunId, Timestamp};
+use pg_tock_core::time::{JobId, Timestamp};
 use pgrx::pg_sys;
 
 use super::session;
@@ -62,7 +64,7 @@ use crate::shmem::roster;
 use crate::shmem::slots::Phase;
 use jobs::Jobs;
 use policy::Policy;
-use pool::{Current, Executor};
+use pool::Executor;
 use records::Records;
 
 /// What a scheduler is to the postmaster; its argument is the oid of its database.
@@ -147,6 +149,7 @@ struct Scheduler {
     alerts: alerts::Alerts,
     http: http::Http,
     actions: Vec<Action>,
+    rests: Rests,
     /// Room for a list of executors.
     ids: Vec<ExecutorId>,
     order: Vec<u8>,
@@ -256,6 +259,7 @@ impl Scheduler {
             alerts: alerts::Alerts::default(),
             http: http::Http::default(),
             actions: Vec::new(),
+            rests: Rests::default(),
             ids: Vec::new(),
             order: Vec::new(),
             installed: false,
@@ -305,6 +309,7 @@ impl Scheduler {
                 // Before the look: a COMMIT that comes too late for it takes this back.
                 self.database.set_absent(true);
             }
+            self.lie_in_wait();
             self.take_news();
             if self.installed {
                 self.database.set_absent(false);
@@ -323,8 +328,16 @@ impl Scheduler {
         }
     }
 
+    /// Starts what is due, and whatever else the engine wants.
+    fn do_due(&mut self, now: Timestamp) {
+        self.engine.tick(now, &mut self.actions);
+        self.act(now);
+    }
+
     /// Everything there is to do now; says when there will be more.
     fn turn(&mut self) -> Option<Timestamp> {
+        // What is due comes first, and once more when it is known who has become idle.
+        self.do_due(time::now());
         self.look_after_executors();
         self.look_after_http();
         self.take_released();
@@ -336,8 +349,7 @@ impl Scheduler {
         self.answer_asks(now);
         self.release_retries(now);
         self.conclude_http(now);
-        self.engine.tick(now, &mut self.actions);
-        self.act(now);
+        self.do_due(now);
         self.send_requests(now);
         if self.installed {
             self.record_long_runs(now);
@@ -379,17 +391,6 @@ impl Scheduler {
             self.publish(now),
         ];
         nexts.into_iter().flatten().min()
-    }
-
-    /// The lowest id among the runs that go on.
-    fn oldest_run(&self) -> Option<RunId> {
-        self.currents().map(|current| current.run).min()
-    }
-
-    /// The runs that go on.
-    fn currents(&self) -> impl Iterator<Item = &Current> {
-        let executors = self.executors.values().filter_map(|executor| executor.current.as_ref());
-        executors.chain(self.http.currents())
     }
 
     /// Sends this process's statistics when it goes to sleep, at most once a second.

@@ -236,6 +236,17 @@ impl Executor {
 }
 
 impl Scheduler {
+    /// The lowest id among the runs that go on.
+    pub(super) fn oldest_run(&self) -> Option<RunId> {
+        self.currents().map(|current| current.run).min()
+    }
+
+    /// The runs that go on.
+    pub(super) fn currents(&self) -> impl Iterator<Item = &Current> {
+        let executors = self.executors.values().filter_map(|executor| executor.current.as_ref());
+        executors.chain(self.http.currents())
+    }
+
     /// Does what the engine asks for: another executor of a key.
     pub(super) fn start_executor(&mut self, key: PoolKey, now: Timestamp) {
         if key.database == 0 {

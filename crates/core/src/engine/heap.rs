@@ -65,6 +65,20 @@ impl<K: Ord + Copy> Heap<K> {
         self.entries.iter().map(|entry| entry.0)
     }
 
+    /// Shows its members with keys up to `most`, but no more than `left` of them, in no particular order.
+    pub(super) fn up_to(&self, most: K, mut left: usize, mut show: impl FnMut(K, u32)) {
+        self.below(0, most, &mut left, &mut show);
+    }
+
+    fn below(&self, at: usize, most: K, left: &mut usize, show: &mut impl FnMut(K, u32)) {
+        let Some(&(key, id)) = self.entries.get(at).filter(|entry| entry.0 <= most) else { return };
+        let Some(rest) = left.checked_sub(1) else { return };
+        *left = rest;
+        show(key, id);
+        self.below(2 * at + 1, most, left, show);
+        self.below(2 * at + 2, most, left, show);
+    }
+
     /// The key of `id`, if it is in.
     pub(super) fn key(&self, positions: &Positions, id: u32) -> Option<K> {
         self.find(positions, id).map(|(_, key)| key)

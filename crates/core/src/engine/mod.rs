@@ -93,6 +93,8 @@ pub const PRIORITY: i64 = 60 * Timestamp::SECOND;
 pub const RETRY: i64 = Timestamp::SECOND;
 /// A clock reading that is older than the last one by less than this is taken for jitter.
 const JITTER: i64 = 10_000;
+/// Jobs looked at to find one of an owner with nothing to do.
+const LOOKED_AT: usize = 100;
 /// Occurrences of a key without an executor that fail in one tick.
 const FAILED_AT_ONCE: usize = 100;
 
@@ -337,6 +339,20 @@ impl Engine {
         let heaps = [&self.agenda, &self.later, &self.closed, &self.spaced];
         let heaps = heaps.into_iter().chain([&self.delayed, &self.expiry]);
         heaps.filter_map(|heap| heap.peek().map(|(at, _)| at)).chain(retry).min()
+    }
+
+    /// The first instant up to `until` at which something comes due for an owner with nothing running or
+    /// waiting. It may be missed when very many jobs of others come due before.
+    #[must_use]
+    pub fn next_of_idle_owner(&self, until: Timestamp) -> Option<Timestamp> {
+        let mut first = None;
+        self.agenda.up_to(until, LOOKED_AT, |at, job| {
+            let owner = self.keys[self.jobs[job].key].owner;
+            if !self.owners[owner].counted && first.is_none_or(|first| at < first) {
+                first = Some(at);
+            }
+        });
+        first
     }
 
     /// The executor that runs the job now, the first of them if there are several.

@@ -161,3 +161,19 @@ fn an_owner_below_its_share_gets_executors_although_all_slots_run() {
     assert_eq!(owners_of_runs(&story.tick(SEC + 3 * MS)), [8]);
     assert_eq!(story.engine.counts().running, 4);
 }
+
+#[test]
+fn an_owner_with_nothing_to_do_is_seen_among_many_dues_of_a_busy_one() {
+    let mut story = Story::new(Limits { max_running: 4, ..LIMITS });
+    story.put((0..50).map(|n| job(700 + n, 7, Every(SEC))));
+    story.put([job(800, 8, Once(SEC + 20 * MS)), job(801, 8, Once(SEC + 30 * MS))]);
+    story.up(7, 0);
+    // Before anything runs all are idle.
+    assert_eq!(story.engine.next_of_idle_owner(at(SEC)), Some(at(SEC)));
+    let _ = story.tick(SEC);
+    assert_eq!(story.engine.next_of_idle_owner(at(2 * SEC)), Some(at(SEC + 20 * MS)));
+    assert_eq!(story.engine.next_of_idle_owner(at(SEC + 19 * MS)), None);
+    // It waits for an executor now.
+    let _ = story.tick(SEC + 20 * MS);
+    assert_eq!(story.engine.next_of_idle_owner(at(2 * SEC)), None);
+}
