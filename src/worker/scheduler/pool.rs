@@ -237,7 +237,8 @@ impl Executor {
     /// Whether its run may come to want a row later: the order is still to be read, the run may be put back,
     /// or there may be no run at all.
     pub(crate) fn is_undecided(&self) -> bool {
-        let begun = self.current.as_ref().map(|current| current.run) == Some(self.slot.last_begun());
+        let last = self.slot.last_begun();
+        let begun = self.current.as_ref().is_some_and(|current| current.run == last);
         !(begun && self.slot.is_at_work()) || self.slot.phase() == Phase::Asking
     }
 }
