@@ -2,7 +2,7 @@
 //!
 //! Owns one invariant: who ended a run and why is noted before anything happens to it. A run under
 //! way is ended at once, whatever becomes of the caller's transaction; a request is taken back when that
-//! commits.
+//! commits. It waits until its run sets to work: what only tries its job's lock may have to wait again.
 
 use pg_tock_core::cancel::{Cause, request_reason};
 use pg_tock_core::time::{JobId, RunId};
@@ -31,19 +31,13 @@ fn cancel_run(runid: i64, why: Option<&[u8]>) -> Result<bool, Error> {
     let caller = current_user();
     let reason = request_reason(caller.name().bytes(), why);
     let reason = clip(&reason, REASON);
-    if let Some((slot, job)) = under_way(RunId(runid)) {
-        if !may_become(slot.role().into())? {
+    if let Some((place, job)) = Place::of(RunId(runid))
+        && (place.is_at_work() || cancel::requested(runid)?.is_none())
+    {
+        if !may_become(place.role().into())? {
             return Err(Error::NotJobOwner(job.0));
         }
-        if end(slot, RunId(runid), reason) {
-            return Ok(true);
-        }
-    }
-    if let Some((slot, job)) = sending(RunId(runid)) {
-        if !may_become(slot.role().into())? {
-            return Err(Error::NotJobOwner(job.0));
-        }
-        if slot.want_end(RunId(runid), Cause::Requested, reason) != Asked::OtherRun {
+        if place.end(RunId(runid), reason) {
             return Ok(true);
         }
     }
@@ -64,28 +58,56 @@ fn cancel_run(runid: i64, why: Option<&[u8]>) -> Result<bool, Error> {
     }
 }
 
-/// The slot of a run of this database's jobs, wherever it runs, and its job.
-fn under_way(run: RunId) -> Option<(&'static Slot, JobId)> {
-    roster::of_scheduler(process::database().to_u32()).find_map(|(_, slot)| {
-        let current = slot.current().filter(|current| current.run == run)?;
-        (slot.phase() != Phase::Reported).then_some((slot, current.job))
-    })
+/// Where a run is that was handed out.
+enum Place {
+    Executor(&'static Slot),
+    HttpWorker(&'static HttpSlot),
 }
 
-/// The slot of an HTTP run of this database's jobs, and its job.
-fn sending(run: RunId) -> Option<(&'static HttpSlot, JobId)> {
-    http::of_scheduler(process::database().to_u32()).find_map(|(_, slot)| {
-        let under_way = slot.run() == run && slot.phase() != http::Phase::Over;
-        under_way.then(|| (slot, slot.current().job))
-    })
-}
-
-/// Has a run ended. False if it is over.
-fn end(slot: &Slot, run: RunId, reason: &[u8]) -> bool {
-    let asked = slot.want_end(run, Cause::Requested, time::monotonic(), reason);
-    // Only its scheduler knows when a signal would find this run and no other.
-    if let Some(database) = databases::find(slot.scheduler()) {
-        database.wake();
+impl Place {
+    /// Where a run of this database's jobs is, wherever it runs, unless it is over; and its job.
+    fn of(run: RunId) -> Option<(Self, JobId)> {
+        let here = process::database().to_u32();
+        let with_executor = roster::of_scheduler(here).find_map(|(_, slot)| {
+            let current = slot.current().filter(|current| current.run == run)?;
+            (slot.phase() != Phase::Reported).then_some((Self::Executor(slot), current.job))
+        });
+        with_executor.or_else(|| {
+            http::of_scheduler(here).find_map(|(_, slot)| {
+                let there = slot.run() == run && slot.phase() != http::Phase::Over;
+                there.then(|| (Self::HttpWorker(slot), slot.current().job))
+            })
+        })
     }
-    asked != Asked::OtherRun
+
+    fn role(&self) -> u32 {
+        match self {
+            Self::Executor(slot) => slot.role(),
+            Self::HttpWorker(slot) => slot.role(),
+        }
+    }
+
+    /// Whether the run there cannot be put back any more.
+    fn is_at_work(&self) -> bool {
+        match self {
+            Self::Executor(slot) => slot.is_at_work(),
+            Self::HttpWorker(slot) => slot.is_at_work(),
+        }
+    }
+
+    /// Has a run ended. False if it is over.
+    fn end(&self, run: RunId, reason: &[u8]) -> bool {
+        let asked = match self {
+            Self::HttpWorker(slot) => slot.want_end(run, Cause::Requested, reason),
+            Self::Executor(slot) => {
+                let asked = slot.want_end(run, Cause::Requested, time::monotonic(), reason);
+                // Only its scheduler knows when a signal would find this run and no other.
+                if let Some(database) = databases::find(slot.scheduler()) {
+                    database.wake();
+                }
+                asked
+            }
+        };
+        asked != Asked::OtherRun
+    }
 }

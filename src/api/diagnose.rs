@@ -24,7 +24,7 @@ use crate::pg::json::{from_server, to_server};
 use crate::pg::text::{ServerText, for_message};
 use crate::pg::{process, settings, time};
 use crate::shmem::roster;
-use crate::shmem::slots::{CurrentRun, Phase};
+use crate::shmem::slots::CurrentRun;
 use crate::shmem::{databases, http};
 
 use super::outlook::{Broken, Calendars};
@@ -262,7 +262,7 @@ fn under_way() -> Vec<UnderWay> {
         (!over).then_some(UnderWay { current, pid, role, is_http: true, stuck })
     });
     let runs = roster::of_scheduler(here).filter_map(|(_, slot)| {
-        let current = slot.current().filter(|_| slot.phase() != Phase::Reported)?;
+        let current = slot.under_way()?;
         let stuck = stuck(&current, slot.progress.heard_at());
         Some(UnderWay { current, pid: slot.pid(), role: slot.role(), is_http: false, stuck })
     });

@@ -10,7 +10,6 @@ use crate::guc;
 use crate::pg::time::{monotonic, timestamptz};
 use crate::pg::{identity, process, time};
 use crate::shmem::roster;
-use crate::shmem::slots::Phase;
 use crate::shmem::{databases, http, layout};
 
 /// One row. Whoever may read `cron.monitor_health` sees figures of everybody's runs, others those of
@@ -80,7 +79,7 @@ fn runs(here: u32, all: bool) -> (i64, i64) {
         (there && slot.has_still(run.run, role)).then_some((run.lasting, None))
     });
     let runs = roster::of_scheduler(here).filter_map(|(_, slot)| {
-        let run = slot.current().filter(|_| slot.phase() != Phase::Reported)?;
+        let run = slot.under_way()?;
         may_see(slot.role()).then(|| (run.lasting, slot.progress.heard_at()))
     });
     requests.chain(runs).fold((0, 0), |(running, stuck), (lasting, beat)| {

@@ -15,7 +15,6 @@ use crate::pg::json::to_server;
 use crate::pg::{process, time};
 use crate::shmem::figures::Seen;
 use crate::shmem::roster;
-use crate::shmem::slots::Phase;
 use crate::shmem::{databases, http};
 
 type Figure = (&'static str, Option<i64>, f64);
@@ -73,7 +72,7 @@ struct UnderWay {
 
 fn under_way(here: u32) -> BTreeMap<i64, UnderWay> {
     let in_executors = roster::of_scheduler(here)
-        .filter_map(|(_, slot)| slot.current().filter(|_| slot.phase() != Phase::Reported))
+        .filter_map(|(_, slot)| slot.under_way())
         .map(|run| (run.job.0, run.started_at));
     let requests = http::of_scheduler(here)
         .filter(|(_, slot)| slot.phase() != http::Phase::Over)

@@ -8,7 +8,6 @@ use crate::pg::time::{monotonic, to_pg};
 use crate::pg::{identity, process};
 use crate::shmem::http;
 use crate::shmem::roster;
-use crate::shmem::slots::Phase;
 
 /// The runs of this database's scheduler that the caller may see: his own, all for a superuser.
 #[pg_extern(sql = false)]
@@ -70,7 +69,7 @@ fn running_runs() -> TableIterator<
         .collect();
     let rows: Vec<_> = roster::of_scheduler(here)
         .filter_map(|(_, slot)| {
-            let run = slot.current().filter(|_| slot.phase() != Phase::Reported)?;
+            let run = slot.under_way()?;
             if !identity::may_see(slot.role()) {
                 return None;
             }

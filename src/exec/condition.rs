@@ -27,6 +27,7 @@ pub(crate) const ONE_EXPRESSION: &CStr = c"run_if must be one boolean expression
 /// Inside [`trap::catch`], outside a transaction; `MessageContext` exists.
 pub(super) unsafe fn evaluate(condition: &str, slot: &Slot) -> Condition {
     slot.advance(Phase::Unrecorded, Phase::Asking);
+    slot.sets_to_work();
     // SAFETY: promised by the caller; nothing here has a destructor.
     let holds = unsafe {
         pg_sys::CurrentMemoryContext = pg_sys::MessageContext;

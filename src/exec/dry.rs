@@ -30,7 +30,7 @@ const HINT: &str = "A dry run is one transaction that is rolled back: it cannot 
 pub(super) fn run(session: &Session, order: &RunOrder<'_>) -> Ended {
     let started_at = time::now();
     let mut progress = Progress::new();
-    let mut lock = RunLock::new(session.slot.scheduler(), order);
+    let mut lock = RunLock::new(session.slot, order);
     let presets = match context::presets(order) {
         Ok(presets) => presets,
         Err(error) => return told(order, &progress, started_at, 0, None, None, Err(error)),

@@ -11,11 +11,14 @@ use pgrx::PgSqlErrorCode;
 use crate::pg::job_lock::{JobLock, Mode};
 use crate::pg::trap;
 use crate::shmem::databases::{self, Database};
+use crate::shmem::slots::Slot;
 
 /// The lock of one run.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RunLock {
     lock: JobLock,
+    /// Where the run is told of.
+    slot: &'static Slot,
     /// Taken for the session.
     session: bool,
     /// Somebody else holds the job: how many holds had ended before the run tried.
@@ -23,10 +26,11 @@ pub(super) struct RunLock {
 }
 
 impl RunLock {
-    /// The lock of a run of that scheduler's job, not taken yet.
-    pub(super) fn new(scheduler: u32, order: &RunOrder<'_>) -> Self {
+    /// The lock of the run that slot has, not taken yet.
+    pub(super) fn new(slot: &'static Slot, order: &RunOrder<'_>) -> Self {
         let mode = if order.shares_lock { Mode::Shared } else { Mode::Alone };
-        Self { lock: JobLock::new(scheduler, order.job, mode), session: false, held: None }
+        let lock = JobLock::new(slot.scheduler(), order.job, mode);
+        Self { lock, slot, session: false, held: None }
     }
 
     /// Whether somebody else holds the job, and how many holds had ended before the run tried.
@@ -42,8 +46,7 @@ impl RunLock {
         let before = self.holds_ended();
         // SAFETY: promised by the caller.
         let taken = unsafe { self.lock.try_in_transaction() };
-        self.held = (!taken).then_some(before);
-        taken
+        self.tried(taken, before)
     }
 
     /// Takes it for a run of several transactions. False if the job is held.
@@ -54,8 +57,15 @@ impl RunLock {
         let before = self.holds_ended();
         // SAFETY: promised by the caller.
         self.session = unsafe { self.lock.try_in_session() };
-        self.held = (!self.session).then_some(before);
-        self.session
+        self.tried(self.session, before)
+    }
+
+    fn tried(&mut self, taken: bool, holds_ended: u64) -> bool {
+        self.held = (!taken).then_some(holds_ended);
+        if taken {
+            self.slot.sets_to_work();
+        }
+        taken
     }
 
     /// Makes sure that a run of several transactions still has it: `DISCARD ALL` and

@@ -263,7 +263,7 @@ pub(crate) fn run(session: &Session, order: &RunOrder<'_>) -> Ended {
     let mut flight = Flight {
         session,
         order,
-        lock: RunLock::new(session.slot.scheduler(), order),
+        lock: RunLock::new(session.slot, order),
         started_at: time::now(),
         commits_before: commits::count(),
         commits_at_settle: 0,

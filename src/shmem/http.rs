@@ -92,6 +92,8 @@ pub(crate) struct HttpSlot {
     attempt: AtomicU32,
     trigger: AtomicU8,
     retries: AtomicBool,
+    /// The worker has the job's lock for it.
+    at_work: AtomicBool,
     /// Nothing is to be sent, and no row to be written.
     dry: AtomicBool,
     outcome: AtomicU8,
@@ -104,7 +106,7 @@ pub(crate) struct HttpSlot {
     timeout: AtomicI64,
     stuck_after: AtomicI64,
     /// That it is to end, and why.
-    cancel: Cancel,
+    pub(crate) cancel: Cancel,
 }
 
 /// What a scheduler hands over.
@@ -269,6 +271,7 @@ impl HttpSlot {
         self.began.store(run.lasting.began, Ordering::Relaxed);
         self.timeout.store(run.lasting.timeout.unwrap_or(0), Ordering::Relaxed);
         self.stuck_after.store(run.lasting.stuck_after.unwrap_or(0), Ordering::Relaxed);
+        self.at_work.store(false, Ordering::Relaxed);
         self.cancel.open(run.run);
         self.outcome.store(0, Ordering::Relaxed);
         self.scheduler.store(handed.scheduler, Ordering::Release);
@@ -368,6 +371,16 @@ impl HttpSlot {
         self.began.store(time::monotonic(), Ordering::Relaxed);
         self.life.store(life(), Ordering::Release);
         true
+    }
+
+    /// The worker has the job's lock for the run.
+    pub(crate) fn sets_to_work(&self) {
+        self.at_work.store(true, Ordering::Release);
+    }
+
+    /// Whether it has. Until then the run may be put back among those that wait.
+    pub(crate) fn is_at_work(&self) -> bool {
+        self.at_work.load(Ordering::Acquire)
     }
 
     /// The run is over. The slot keeps this until a scheduler has recorded it.

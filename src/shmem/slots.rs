@@ -13,6 +13,9 @@
 //! stays there until the scheduler has committed the row. `Orphaned` is set by compare-and-swap on
 //! a slot without a run when its scheduler goes: no run begins there any more.
 //!
+//! Beside that it is said when the run sets to work. Before, it has done nothing but try its job's lock,
+//! and if it does not get it it is put back, as if it had not been handed out.
+//!
 //! Who writes the run's
 //! row is one compare-and-swap away from `Unrecorded`: `Settling` is the executor writing the final
 //! row, `Recording` the scheduler and `Claiming` the executor (before a command that may commit on
@@ -58,6 +61,8 @@ pub(crate) struct Slot {
     latch: AtomicPtr<pg_sys::Latch>,
     retire: AtomicBool,
     phase: AtomicU32,
+    /// The run asks its job's condition, or has its job's lock.
+    at_work: AtomicBool,
     /// Odd while the fields of the run change.
     version: AtomicU64,
     job: AtomicI64,
@@ -319,8 +324,9 @@ impl Slot {
         }
         // Nobody reads the run before its phase says that there is one.
         self.version.fetch_add(1, Ordering::AcqRel);
+        self.at_work.store(false, Ordering::Relaxed);
         self.job.store(run.job.0, Ordering::Relaxed);
-        self.run.store(run.run.0, Ordering::Relaxed);
+        self.run.store(run.run.0, Ordering::Release);
         self.scheduled_for.store(run.scheduled_for.0, Ordering::Relaxed);
         self.started_at.store(run.started_at.0, Ordering::Relaxed);
         self.attempt.store(run.attempt, Ordering::Relaxed);
@@ -339,6 +345,17 @@ impl Slot {
         self.left.clear();
         self.version.fetch_add(1, Ordering::AcqRel);
         self.advance(before, Phase::Unrecorded)
+    }
+
+    /// The run asks its job's condition, or has its job's lock.
+    pub(crate) fn sets_to_work(&self) {
+        self.at_work.store(true, Ordering::Release);
+    }
+
+    /// Whether the run it began last has got as far as that. Until then it may be put back among those
+    /// that wait, because somebody holds its job.
+    pub(crate) fn is_at_work(&self) -> bool {
+        self.at_work.load(Ordering::Acquire)
     }
 
     /// Says of the run that begins next whether it only asks its job's condition.
@@ -418,6 +435,11 @@ impl Slot {
                 return Some(run);
             }
         }
+    }
+
+    /// The run under way, as people are told of it: one that has begun with its work and is not over.
+    pub(crate) fn under_way(&self) -> Option<CurrentRun> {
+        self.current().filter(|_| self.is_at_work() && self.phase() != Phase::Reported)
     }
 
     /// Notes that this run is to end, for this cause; `at` on the monotonic clock, `reason` as its

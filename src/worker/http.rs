@@ -287,7 +287,10 @@ impl HttpWorker {
         let lock = JobLock::new(database, JobId(order.job), mode);
         let holds_ended = databases::find(database).map_or(0, Database::holds_ended);
         match lock.try_keep() {
-            Ok(true) => taken.lock = Some(lock),
+            Ok(true) => {
+                taken.lock = Some(lock);
+                slot.sets_to_work();
+            }
             Ok(false) => return self.report(&taken, &run.put_off(holds_ended)),
             Err(error) => return self.report(&taken, &run.refused(&error)),
         }

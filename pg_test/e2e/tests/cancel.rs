@@ -1,4 +1,5 @@
 //! `cron.cancel_run`: who may end which run, and what is recorded of that.
+#![allow(clippy::unwrap_used, reason = "helpers of scenarios, which fail by panicking")]
 
 use pg_tock_test::{Cluster, PATIENCE, Run, poll_until, signal, sqlstate};
 use postgres::Client;
@@ -144,11 +145,6 @@ fn a_request_that_waits_is_taken_back() {
         client.query_one("select cron.run_now('rare')", &[]).unwrap().get(0)
     };
     let (first, second) = (request(&mut ann), request(&mut ann));
-    // An executor has found the job held: until then its run is under way, and is ended at once.
-    cluster.wait_for(
-        "exists (select from pg_stat_activity where backend_type = 'pg_tock executor' and state = 'idle')",
-    );
-    cluster.wait_quiet();
     let error = cancel(&mut cluster.client_as("eve"), first, None).unwrap_err();
     assert_eq!(sqlstate(&error), "42501");
 
@@ -178,6 +174,97 @@ fn a_request_that_waits_is_taken_back() {
     ));
 }
 
+/// Does `act` again and again until executors have found a held job so many times more. Meanwhile each end
+/// of a hold of the job `spoon` has the scheduler try once more whatever waits for one.
+fn while_tried(cluster: &Cluster, times: usize, mut act: impl FnMut()) {
+    let tried = || cluster.log().matches("did not begin: job is held").count();
+    let enough = tried() + times;
+    std::thread::scope(|scope| {
+        let stirring = scope.spawn(|| {
+            let mut client = cluster.client();
+            let stir = "select cron.hold('spoon'); select cron.release('spoon')";
+            poll_until("executors find the job held", PATIENCE, || {
+                for _ in 0..10 {
+                    client.batch_execute(stir).unwrap();
+                }
+                (tried() >= enough).then_some(())
+            });
+        });
+        while !stirring.is_finished() {
+            act();
+        }
+    });
+}
+
+#[test]
+fn a_cancel_of_what_only_tries_its_lock_counts_when_it_is_committed() {
+    let cluster = Cluster::start();
+    cluster.sql("create table effect (run bigint)");
+    let effect = "insert into effect values (current_setting('cron.run_id')::bigint)";
+    let rare = cluster.schedule("rare", "0 0 1 1 *", effect);
+    let seldom = cluster.schedule("seldom", "0 0 1 1 *", effect);
+    let _ = cluster.schedule("spoon", "0 0 1 1 *", "select 1");
+    let mut holder = cluster.client();
+    holder.batch_execute("select cron.hold('rare')").unwrap();
+    let kept: i64 = cluster.one("select cron.run_now('rare')");
+    let mut client = cluster.client();
+    let rolled_back = format!(
+        "do $$ begin for i in 1..50 loop \
+             perform cron.cancel_run({kept}, 'no'); rollback; \
+         end loop; end $$"
+    );
+    while_tried(&cluster, 200, || {
+        client.batch_execute(&rolled_back).unwrap();
+        assert!(cluster.runs_of(rare).is_empty(), "what is rolled back has not happened");
+    });
+    holder.batch_execute("select cron.release('rare'); select cron.hold('seldom')").unwrap();
+    let _ = closed(&cluster, rare, kept).must_have_succeeded();
+
+    // Those that are committed count, once each, wherever their run is just then.
+    let mut cancelled: Vec<i64> = Vec::new();
+    while_tried(&cluster, 200, || {
+        let run: i64 = cluster.one("select cron.run_now('seldom')");
+        assert!(cancel(&mut client, run, Some("yes")).unwrap());
+        cancelled.push(run);
+    });
+    holder.batch_execute("select cron.release('seldom')").unwrap();
+    cluster.wait_for("not exists (select from cron.run_request)");
+    cluster.wait_for("not exists (select from cron.run_cancel)");
+    let rows = cluster.finished_runs(seldom, cancelled.len());
+    assert_eq!(rows.iter().map(|row| row.runid).collect::<Vec<_>>(), cancelled);
+    for row in &rows {
+        assert_cancelled(row, "cancelled by postgres: yes");
+    }
+    assert_eq!(cluster.column::<i64>("select run from effect"), [kept]);
+    assert_eq!(cluster.runs_of(rare).len(), 1);
+    for (job, runs) in [(rare, 1), (seldom, cancelled.len())] {
+        cluster.wait_for(&format!(
+            "(select total_runs = {runs} from cron.job_stats where jobid = {job})"
+        ));
+    }
+}
+
+#[test]
+fn a_run_that_gets_its_lock_before_the_cancel_is_committed_is_ended_then() {
+    let cluster = Cluster::start();
+    let job = cluster.schedule("rare", "0 0 1 1 *", "select pg_sleep(3600)");
+    let mut holder = cluster.client();
+    holder.execute("select cron.hold('rare')", &[]).unwrap();
+    let run: i64 = cluster.one("select cron.run_now('rare')");
+    let mut client = cluster.client();
+    let mut transaction = client.transaction().unwrap();
+    let asked: bool =
+        transaction.query_one("select cron.cancel_run($1, 'late')", &[&run]).unwrap().get(0);
+    assert!(asked);
+    holder.execute("select cron.release('rare')", &[]).unwrap();
+    assert_eq!(run_now(&cluster, job), run);
+    transaction.commit().unwrap();
+    assert_cancelled(&closed(&cluster, job, run), "cancelled by postgres: late");
+    cluster.wait_for("not exists (select from cron.run_request)");
+    cluster.wait_for("not exists (select from cron.run_cancel)");
+    assert_eq!(cluster.runs_of(job).len(), 1);
+}
+
 #[test]
 fn a_cancel_never_makes_a_committed_run_a_cancelled_one() {
     let cluster = Cluster::builder().conf("cron.cancel_grace", "0").start();
@@ -185,9 +272,9 @@ fn a_cancel_never_makes_a_committed_run_a_cancelled_one() {
     let job = cluster.schedule(
         "quick",
         "1 second",
-        "insert into effect values (current_setting('cron.run_id')::bigint)",
+        "insert into effect values (current_setting('cron.run_id')::bigint); select pg_sleep(0.001)",
     );
-    // Runs are so short that cancels, and here the signal that ends the process with them, meet
+    // Runs are short, so that cancels, and here the signal that ends the process with them, meet
     // them at every stage: before, in and after their commit. How long a run takes differs between
     // machines, so the pause before the cancel is drawn anew each time, up to one that outlives it.
     let mut client = cluster.client();

@@ -16,7 +16,8 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::any;
-use pg_tock_test::{Cluster, PATIENCE, poll_until};
+use pg_tock_test::{Cluster, PATIENCE, poll_until, signal};
+use rustix::process::Signal;
 use serde_json::json;
 use tokio::io::AsyncReadExt as _;
 use web::{Servers, answer, get, job, job_with};
@@ -294,4 +295,60 @@ fn no_log_no_rows_and_requests_all_the_same() {
     poll_until("requests", PATIENCE, || (count.load(Ordering::Acquire) >= 3).then_some(()));
     assert_eq!(cluster.one::<i64>("select count(*) from cron.job_run_details"), 0);
     cluster.stop_all_jobs();
+}
+
+#[test]
+fn a_cancel_of_a_request_the_worker_has_not_taken_counts_when_it_is_committed() {
+    let servers = Servers::new();
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    let app = Router::new().route(
+        "/",
+        any(move || {
+            counted.fetch_add(1, Ordering::AcqRel);
+            async { "ok" }
+        }),
+    );
+    let address = servers.http(app);
+    let cluster = web::builder().start();
+    let id = job(&cluster, "rare", "0 0 1 1 *", &get(&format!("http://{address}/")));
+    let run_now = || -> i64 { cluster.one("select cron.run_now('rare')") };
+    let handed_over = || {
+        let run = run_now();
+        cluster.wait_for(&format!("exists (select from cron.running where runid = {run})"));
+        run
+    };
+    let row = |run: i64| {
+        poll_until(&format!("run {run} is over"), PATIENCE, || {
+            cluster.finished_runs_of(id).into_iter().find(|row| row.runid == run)
+        })
+    };
+    let first = run_now();
+    let _ = row(first).must_have_succeeded();
+    let worker = cluster.pid_of("pg_tock http");
+
+    signal(worker, Signal::STOP);
+    let kept = handed_over();
+    let mut client = cluster.client();
+    let mut transaction = client.transaction().unwrap();
+    transaction.execute("select cron.cancel_run($1, 'no')", &[&kept]).unwrap();
+    transaction.rollback().unwrap();
+    signal(worker, Signal::CONT);
+    let _ = row(kept).must_have_succeeded();
+
+    // The worker finds the job held, and the run would wait again.
+    signal(worker, Signal::STOP);
+    let cancelled = handed_over();
+    client.execute("select cron.hold('rare')", &[]).unwrap();
+    client.execute("select cron.cancel_run($1, 'yes')", &[&cancelled]).unwrap();
+    cluster.flush();
+    signal(worker, Signal::CONT);
+    let ended = row(cancelled);
+    let seen = (ended.outcome.as_deref(), ended.reason.as_deref());
+    assert_eq!(seen, (Some("cancelled"), Some("cancelled by postgres: yes")), "{ended:#?}");
+    client.execute("select cron.release('rare')", &[]).unwrap();
+    let last = run_now();
+    let _ = row(last).must_have_succeeded();
+    assert_eq!(count.load(Ordering::Acquire), 3);
+    assert_eq!(cluster.runs_of(id).len(), 4);
 }

@@ -1,6 +1,7 @@
 //! The ledger is a table like any other: users index it, hang triggers on it, switch it off.
 
-use pg_tock_test::{Cluster, PATIENCE, poll_until};
+use pg_tock_test::{Cluster, PATIENCE, poll_until, signal};
+use rustix::process::Signal;
 
 #[test]
 fn indexes_that_users_add_are_kept() {
@@ -58,6 +59,26 @@ fn triggers_that_users_add_fire() {
         );
         assert_eq!(seen, 1, "{run:#?}");
     }
+}
+
+#[test]
+fn a_long_run_has_its_row_however_late_it_began() {
+    let cluster = Cluster::start();
+    cluster.role("ann");
+    let late = cluster.schedule("late", "0 0 1 1 *", "select pg_sleep(3600)");
+    let quick = cluster.schedule("quick", "0 0 1 1 *", "select 1");
+    cluster.sql("select cron.run_now('quick')");
+    // The executor that is there now is given the next run, and does not begin it.
+    let executor = cluster.finished_run(quick).job_pid.unwrap();
+    cluster.wait_quiet();
+    signal(executor, Signal::STOP);
+    cluster.sql("select cron.run_now('late')");
+    let seconds = cluster.schedule_as("ann", "seconds", "1 second", "select 1");
+    let _ = cluster.finished_runs(seconds, 3);
+    assert!(cluster.runs_of(late).is_empty());
+    signal(executor, Signal::CONT);
+    assert_eq!(cluster.run_in_status(late, "running").job_pid, Some(executor));
+    cluster.stop_all_jobs();
 }
 
 #[test]

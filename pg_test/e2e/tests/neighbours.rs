@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of scenarios, which fail by panicking")]
 
 use pg_tock_test::{Cluster, PATIENCE, poll_until, sqlstate};
+use postgres::Client;
 use serde_json::json;
 
 /// Runs of a job that succeeded so far.
@@ -19,6 +20,13 @@ fn goes_on(cluster: &Cluster, job: i64) {
         "(select count(*) >= {} from cron.job_run_details where jobid = {job} and status = 'succeeded')",
         before + 2
     ));
+}
+
+/// A session that keeps everybody from a table until it commits.
+fn locker(cluster: &Cluster, table: &str) -> Client {
+    let mut client = cluster.client();
+    client.batch_execute(&format!("begin; lock table {table} in access exclusive mode")).unwrap();
+    client
 }
 
 #[test]
@@ -80,8 +88,7 @@ fn a_locked_job_table_delays_changes_but_no_schedule() {
     let cluster = Cluster::start();
     let job = cluster.schedule("tick", "1 second", "select 1");
     let _ = cluster.finished_run(job).must_have_succeeded();
-    let mut locker = cluster.client();
-    locker.batch_execute("begin; lock table cron.job in access exclusive mode").unwrap();
+    let mut locker = locker(&cluster, "cron.job");
     // Makes the scheduler read the jobs again, which it cannot.
     cluster.sql("create role news");
     goes_on(&cluster, job);
@@ -110,10 +117,7 @@ fn roles_that_change_themselves_all_the_time_stop_nobody() {
 fn settle_waits_for_the_ledger_longer_than_the_jobs_own_timeouts() {
     let cluster = Cluster::start();
     cluster.sql("create table done (n int)");
-    let mut locker = cluster.client();
-    locker
-        .batch_execute("begin; lock table cron.job_run_details in access exclusive mode")
-        .unwrap();
+    let mut locker = locker(&cluster, "cron.job_run_details");
     let command = "set statement_timeout = '300ms'; set lock_timeout = '300ms'; \
                    insert into done values (1)";
     let job = cluster.schedule("once", "1 second", command);
@@ -128,10 +132,7 @@ fn settle_waits_for_the_ledger_longer_than_the_jobs_own_timeouts() {
 fn a_job_made_while_the_ledger_is_locked_since_before_the_scheduler_came_runs() {
     let cluster = Cluster::start();
     cluster.sql("create table done (n int)");
-    let mut locker = cluster.client();
-    locker
-        .batch_execute("begin; lock table cron.job_run_details in access exclusive mode")
-        .unwrap();
+    let mut locker = locker(&cluster, "cron.job_run_details");
     let scheduler = cluster.wait_scheduler();
     cluster.terminate(scheduler);
     let _ = cluster.wait_scheduler();
@@ -209,7 +210,7 @@ fn a_row_that_cannot_be_read_harms_nobody_else() {
     assert!(cluster.log().contains("does not run: its row cannot be read"));
 }
 
-fn another_run(client: &mut postgres::Client) {
+fn another_run(client: &mut Client) {
     let mut count = || -> i64 {
         let query = "select count(*) from cron.job_run_details where status = 'succeeded'";
         client.query_one(query, &[]).unwrap().get(0)

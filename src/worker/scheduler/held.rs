@@ -23,7 +23,7 @@ impl Scheduler {
         let executor = self.executors.get_mut(&id);
         if let Some(current) = executor.and_then(|executor| {
             let mut current = executor.current.take()?;
-            current.watched.hear(current.run, executor.slot);
+            current.watched.hear(current.run, &executor.slot.cancel);
             Some(current)
         }) {
             self.was_held(&current, holds_ended);

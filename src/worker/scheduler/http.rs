@@ -226,7 +226,8 @@ impl Scheduler {
 
     /// A run that was claimed will not be begun: it is due again, under its id.
     fn not_taken(&mut self, id: ExecutorId, now: Timestamp) {
-        if let Some(run) = self.http.remove(id) {
+        if let Some(mut run) = self.http.remove(id) {
+            run.hear();
             run.slot.free();
             self.try_again(&run.current);
         }
@@ -427,7 +428,8 @@ impl Scheduler {
 
     /// The run is over and its row is written, or not to be written, or it has not begun.
     fn http_over(&mut self, id: ExecutorId, end: End, now: Timestamp) {
-        let Some(run) = self.http.remove(id) else { return };
+        let Some(mut run) = self.http.remove(id) else { return };
+        run.hear();
         run.slot.free();
         if let Some(holds_ended) = end.held {
             self.was_held(&run.current, holds_ended);
@@ -436,6 +438,13 @@ impl Scheduler {
             self.engine.run_finished(id, now);
             self.account(&run.current, http::worker_pid(), end, now);
         }
+    }
+}
+
+impl HttpRun {
+    /// Takes over what was noted in its slot, which another run may have soon.
+    fn hear(&mut self) {
+        self.current.watched.hear(self.current.run, &self.slot.cancel);
     }
 }
 

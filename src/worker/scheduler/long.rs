@@ -19,9 +19,9 @@ impl Scheduler {
         let mut rows: Vec<(ExecutorId, RunRow)> = Vec::new();
         for (id, executor) in &mut self.executors {
             if !executor.wants_row(now) {
-                let asking = executor.slot.phase() == Phase::Asking;
+                let undecided = executor.is_undecided();
                 if let Some(current) = &mut executor.current {
-                    let later = asking.then_some(now.plus(UNRECORDED));
+                    let later = undecided.then_some(now.plus(UNRECORDED));
                     current.record_at =
                         current.record_at.and_then(|at| if at > now { Some(at) } else { later });
                 }

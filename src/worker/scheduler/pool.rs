@@ -231,7 +231,15 @@ impl Executor {
     pub(crate) fn wants_row(&self, now: Timestamp) -> bool {
         let Some(current) = &self.current else { return false };
         current.record_at.is_some_and(|at| at <= now)
-            && (!current.local || self.slot.phase() == Phase::Unrecorded)
+            && (!current.local || self.slot.phase() == Phase::Unrecorded && self.slot.is_at_work())
+    }
+
+    /// Whether its run may come to want a row later: the order is still to be read, the run may be put back,
+    /// or there may be no run at all.
+    pub(crate) fn is_undecided(&self) -> bool {
+        let last = self.slot.last_begun();
+        let begun = self.current.as_ref().is_some_and(|current| current.run == last);
+        !(begun && self.slot.is_at_work()) || self.slot.phase() == Phase::Asking
     }
 }
 

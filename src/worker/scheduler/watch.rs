@@ -12,7 +12,7 @@ use super::pool::{Current, Executor};
 use crate::guc;
 use crate::pg::time;
 use crate::pg::time::monotonic;
-use crate::shmem::cancel::Asked;
+use crate::shmem::cancel::{Asked, Cancel};
 use crate::shmem::slots::{Phase, Slot};
 
 /// How long to wait for an executor to begin what it was given, in microseconds.
@@ -47,8 +47,8 @@ impl Watched {
     }
 
     /// Takes over what was noted in its slot.
-    pub(super) fn hear(&mut self, run: RunId, slot: &Slot) {
-        if let Some((cause, reason)) = slot.cancel.cause(run).zip(slot.cancel.reason(run)) {
+    pub(super) fn hear(&mut self, run: RunId, noted: &Cancel) {
+        if let Some((cause, reason)) = noted.cause(run).zip(noted.reason(run)) {
             self.want_end(cause, reason);
         }
     }

@@ -7,17 +7,10 @@
 
 /// A number of thousandths for a double precision; None if Postgres has to be asked.
 #[must_use]
-#[allow(
-    clippy::cast_possible_truncation,
-    clippy::cast_precision_loss,
-    clippy::cast_sign_loss,
-    reason = "at least 0 and below 2^53"
-)]
 pub fn thousandths(figure: f64) -> Option<u64> {
     // Not for what is less than zero or not a number.
     let scaled = Some(figure * 1_000.0).filter(|scaled| (0.0..1e14).contains(scaled))?;
-    let whole = scaled as u64;
-    let from_tie = scaled - whole as f64 - 0.5;
+    let (whole, from_tie) = split(scaled);
     // The product is off by 1.2e-16 of itself at most, and 15 digits by between 5e-16 and 5e-15.
     if from_tie.abs() > scaled * 6e-15 {
         return Some(whole + u64::from(from_tie > 0.0));
@@ -33,7 +26,6 @@ const POWERS: [f64; 10] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9];
 #[must_use]
 #[allow(
     clippy::cast_possible_truncation,
-    clippy::cast_precision_loss,
     clippy::cast_sign_loss,
     reason = "at least 0 and below 2^53"
 )]
@@ -44,8 +36,7 @@ pub fn thousandths_of_real(figure: f32) -> Option<u64> {
     }
     // Far enough from a tie: six digits are finer than thousandths here, and do not make it one.
     let scaled = figure * 1_000.0;
-    let whole = scaled as u64;
-    let from_tie = scaled - whole as f64 - 0.5;
+    let (whole, from_tie) = split(scaled);
     if figure < 100.0 && from_tie.abs() > scaled * 6e-6 {
         return Some(whole + u64::from(from_tie > 0.0));
     }
@@ -60,6 +51,18 @@ pub fn thousandths_of_real(figure: f32) -> Option<u64> {
     let zeros = 1 + [1e7, 1e8].iter().filter(reaches).count();
     let digits = nearest(figure / POWERS.get(zeros)?);
     Some(digits * *POWERS.get(zeros + 3)? as u64)
+}
+
+/// The whole part of a figure, and how far the rest is above a tie; below one it is less than zero.
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "at least 0 and below 2^53"
+)]
+fn split(figure: f64) -> (u64, f64) {
+    let whole = figure as u64;
+    (whole, figure - whole as f64 - 0.5)
 }
 
 /// The nearest whole number, the even one of two, of what is below 2^51. Where processors of some age are
