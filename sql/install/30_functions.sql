@@ -136,26 +136,12 @@ AS 'MODULE_PATHNAME', 'cron_job_condition_wrapper';
 COMMENT ON FUNCTION cron.job_condition(boolean, text, text, text, text, text[], text[])
     IS 'what a job''s own definition makes of it: inactive, remote node, invalid schedule, invalid options, startup or recurring';
 
-CREATE FUNCTION cron.job_may_start(active boolean, nodename text, username text, database text)
-RETURNS boolean
-LANGUAGE C STABLE
-AS 'MODULE_PATHNAME', 'cron_job_may_start_wrapper';
-COMMENT ON FUNCTION cron.job_may_start(boolean, text, text, text)
-    IS 'whether a job of these columns is switched on, belongs to this server, and has an owner that can log in and a database';
-
-CREATE FUNCTION cron.job_effective_from(jobid bigint)
-RETURNS timestamptz
-LANGUAGE sql STABLE
-BEGIN ATOMIC
-    SELECT state.effective_from
-    FROM cron.job_state AS state
-    WHERE state.jobid OPERATOR(pg_catalog.=) $1;
-END;
-COMMENT ON FUNCTION cron.job_effective_from(bigint)
-    IS 'when the present schedule of a job that the caller sees took effect; NULL if that is not known';
-
-CREATE FUNCTION cron.job_next_run_by_clock(
+CREATE FUNCTION cron.job_next_run_at(
     jobid bigint,
+    active boolean,
+    nodename text,
+    username text,
+    database text,
     schedule text,
     timezone text,
     dst_policy text,
@@ -166,9 +152,9 @@ CREATE FUNCTION cron.job_next_run_by_clock(
     paused_until timestamptz)
 RETURNS timestamptz
 LANGUAGE C STABLE
-AS 'MODULE_PATHNAME', 'cron_job_next_run_by_clock_wrapper';
-COMMENT ON FUNCTION cron.job_next_run_by_clock(bigint, text, text, text, interval, text, text[], text[], timestamptz)
-    IS 'as cron.job_next_run(), where that follows from the clock alone; NULL for intervals, and while jitter delays a start';
+AS 'MODULE_PATHNAME', 'cron_job_next_run_at_wrapper';
+COMMENT ON FUNCTION cron.job_next_run_at(bigint, boolean, text, text, text, text, text, text, interval, text, text[], text[], timestamptz)
+    IS 'when a job of these columns starts next, as cron.job_next_run(); NULL also if it is switched off, belongs to another server, or has no owner that can log in or no database; reads what else that depends on itself, with the rights of the caller';
 
 CREATE FUNCTION cron.job_next_run(
     jobid bigint,

@@ -17,31 +17,7 @@ SELECT
     stat.last_run_at,
     stat.last_status,
     stat.last_error,
-    CASE
-        WHEN cron.job_may_start(job.active, job.nodename, job.username, job.database) THEN coalesce(
-            cron.job_next_run_by_clock(
-                job.jobid,
-                job.schedule,
-                job.timezone,
-                job.dst_policy,
-                job.jitter,
-                job.run_window,
-                job.skip_on,
-                job.only_on,
-                job.paused_until),
-            cron.job_next_run(
-                job.jobid,
-                job.schedule,
-                job.timezone,
-                job.dst_policy,
-                job.jitter,
-                job.run_window,
-                job.skip_on,
-                job.only_on,
-                job.paused_until,
-                cron.job_effective_from(job.jobid),
-                stat.last_end))
-    END AS next_run_at,
+    next.run_at AS next_run_at,
     coalesce(stat.skipped_runs, 0) AS skipped_runs,
     coalesce(stat.timed_out_runs, 0) AS timed_out_runs,
     coalesce(stat.cancelled_runs, 0) AS cancelled_runs,
@@ -59,6 +35,21 @@ SELECT
     coalesce(stat.consecutive_failures, 0) AS consecutive_failures,
     stat.counted_since
 FROM cron.job AS job
+LEFT JOIN LATERAL (
+    SELECT cron.job_next_run_at(
+        job.jobid,
+        job.active,
+        job.nodename,
+        job.username,
+        job.database,
+        job.schedule,
+        job.timezone,
+        job.dst_policy,
+        job.jitter,
+        job.run_window,
+        job.skip_on,
+        job.only_on,
+        job.paused_until)) AS next (run_at) ON true
 LEFT JOIN cron.job_stat AS stat ON stat.jobid = job.jobid;
 
 COMMENT ON VIEW cron.job_stats IS 'how each job has been doing; kept as runs settle, so it costs the same however long the history is';

@@ -3,14 +3,14 @@
 //!
 //! Owns one invariant: what is remembered is what would be made anew. A plan is a pure function of
 //! columns, of settings that are part of its key, of `cron.timezone`, which stays while the server runs,
-//! and of calendars, which hold for one view of the tables. Its next instant after some instant is that
-//! after each later one that is before it.
+//! and of calendars, which hold for one view of the tables. A start that was found says itself for how
+//! long it is the next one, and for which plan it was found.
 
 use std::cell::Cell;
 use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
-use pg_tock_core::plan::Plan;
+use pg_tock_core::plan::{NextStart, Plan};
 use pg_tock_core::schedule::{DayRule, DstPolicy};
 use pg_tock_core::time::Timestamp;
 
@@ -22,7 +22,8 @@ use super::outlook::{Broken, Calendars, clock_rule, plan};
 use super::preview::day_rule;
 use super::schedules::readable;
 
-/// Most plans remembered, of some 400 bytes each; then all are forgotten.
+/// Most plans remembered, of some 400 bytes each, and most jobs with starts of their own; then all of
+/// them are forgotten.
 const MOST: usize = 10_000;
 
 thread_local! {
@@ -32,8 +33,23 @@ thread_local! {
 #[derive(Debug, Default)]
 struct Known {
     plans: HashMap<Box<[u8]>, Remembered, RandomState>,
+    starts: Starts,
     /// Memory for the key that is looked for.
     key: Vec<u8>,
+    /// How many plans there have been.
+    made: u64,
+}
+
+/// When jobs with jitter start next: each at an instant of its own.
+#[derive(Debug, Default)]
+pub(super) struct Starts(HashMap<i64, Start, RandomState>);
+
+#[derive(Debug)]
+struct Start {
+    /// Which plan's it is.
+    plan: u64,
+    jitter: i64,
+    next: NextStart,
 }
 
 /// What makes a plan that its jobs have in common: arguments as they came, by their places.
@@ -52,29 +68,32 @@ pub(super) struct Columns<'call> {
 #[derive(Debug)]
 pub(super) struct Remembered {
     pub(super) plan: Result<Plan, Broken>,
+    /// Tells it from all others.
+    number: u64,
     /// What was seen of the tables when its calendars were read; None if it has none.
     read_in: Option<View>,
-    /// An instant and the first start after it.
-    next: Option<(Timestamp, Timestamp)>,
+    next: Option<NextStart>,
 }
 
 /// What `body` makes of the plan of these columns; None if its calendars cannot be read.
 pub(super) fn with_plan<R>(
     columns: &Columns<'_>,
-    body: impl FnOnce(&mut Remembered) -> R,
+    body: impl FnOnce(&mut Remembered, &mut Starts) -> R,
 ) -> Option<R> {
     // Taken out, for reading calendars runs statements.
     let mut known = KNOWN.take().unwrap_or_default();
     columns.write_key(&mut known.key);
     let found = known.plans.get_mut(known.key.as_slice());
     if let Some(found) = found.filter(|found| found.read_in.is_none() || found.read_in == view()) {
-        let answer = body(found);
+        let answer = body(found, &mut known.starts);
         KNOWN.set(Some(known));
         return Some(answer);
     }
     let made = columns.make();
     let answer = made.map(|(mut made, lasts)| {
-        let answer = body(&mut made);
+        known.made += 1;
+        made.number = known.made;
+        let answer = body(&mut made, &mut known.starts);
         if lasts {
             if known.plans.len() >= MOST {
                 known.plans.clear();
@@ -125,22 +144,45 @@ impl Columns<'_> {
         let plan = Calendars::of_snapshot(|calendars| plan(&job, Timestamp(0), calendars)).ok()?;
         let read_in = if has_calendars { view() } else { None };
         let lasts = read_in.is_some() || !has_calendars;
-        Some((Remembered { plan, read_in, next: None }, lasts))
+        Some((Remembered { plan, number: 0, read_in, next: None }, lasts))
     }
 }
 
 impl Remembered {
     /// When a job of this very plan starts next; None also if jobs start at instants of their own.
     pub(super) fn next(&mut self, after: Timestamp) -> Option<Timestamp> {
-        let plan = self.plan.as_ref().ok().filter(|plan| plan.is_common())?;
-        if let Some((from, at)) = self.next
-            && from <= after
-            && after < at
-        {
+        if let Some(at) = self.next.and_then(|next| next.after(after)) {
             return Some(at);
         }
-        let at = plan.next_start(after)?;
-        self.next = Some((after, at));
-        Some(at)
+        let plan = self.plan.as_ref().ok().filter(|plan| plan.is_common())?;
+        self.next = plan.next_start_by_clock(after);
+        self.next?.after(after)
+    }
+}
+
+impl Starts {
+    /// When a job with this plan and jitter starts next; None also if that does not follow from the
+    /// clock alone.
+    pub(super) fn next(
+        &mut self,
+        remembered: &mut Remembered,
+        (jobid, jitter): (i64, i64),
+        after: Timestamp,
+    ) -> Option<Timestamp> {
+        if jitter <= 0 {
+            return remembered.next(after);
+        }
+        let number = remembered.number;
+        let own = self.0.get(&jobid).filter(|own| own.plan == number && own.jitter == jitter);
+        if let Some(at) = own.and_then(|own| own.next.after(after)) {
+            return Some(at);
+        }
+        let plan = remembered.plan.as_ref().ok()?.for_job(Timestamp(i64::MIN), jitter, jobid);
+        let next = plan.next_start_by_clock(after)?;
+        if self.0.len() >= MOST {
+            self.0.clear();
+        }
+        self.0.insert(jobid, Start { plan: number, jitter, next });
+        next.after(after)
     }
 }

@@ -7,12 +7,14 @@ use pgrx::datum::TimestampWithTimeZone;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
+use crate::catalog;
 use crate::catalog::outlook::micros;
+use crate::error::{Error, SqlResult};
 use crate::guc;
 use crate::pg::args::Args;
 use crate::pg::names::{can_log_in, is_database};
 
-use super::known::{Columns, with_plan};
+use super::known::{Columns, Remembered, with_plan};
 use super::outlook::{Broken, anchor};
 use super::preview::{now, timestamptz};
 use super::schedules::readable;
@@ -35,7 +37,7 @@ fn cron_job_condition(fcinfo: pg_sys::FunctionCallInfo) -> &'static str {
         args,
         calendars: [5, 6],
     };
-    let condition = with_plan(&columns, |known| match &known.plan {
+    let condition = with_plan(&columns, |known, _| match &known.plan {
         Ok(plan) if plan.schedule().kind() == Kind::Startup => "startup",
         Ok(_) => "recurring",
         Err(Broken::Schedule(_)) => "invalid schedule",
@@ -44,33 +46,56 @@ fn cron_job_condition(fcinfo: pg_sys::FunctionCallInfo) -> &'static str {
     condition.unwrap_or("invalid options")
 }
 
-/// `active`, `nodename`, `username`, `database`
+/// `jobid`, `active`, `nodename`, `username`, `database`, `schedule`, `timezone`, `dst_policy`, `jitter`,
+/// `run_window`, `skip_on`, `only_on`, `paused_until`
 #[pg_extern(sql = false)]
-fn cron_job_may_start(fcinfo: pg_sys::FunctionCallInfo) -> bool {
+fn cron_job_next_run_at(
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> SqlResult<Option<TimestampWithTimeZone>> {
     let args = Args::new(fcinfo);
-    args.flag(0) == Some(true)
+    let may_start = args.flag(1) == Some(true)
         && guc::launch_active_jobs()
-        && is_local(args.bytes(1))
-        && args.bytes(2).is_some_and(can_log_in)
-        && args.bytes(3).is_some_and(is_database)
+        && is_local(args.bytes(2))
+        && args.bytes(3).is_some_and(can_log_in)
+        && args.bytes(4).is_some_and(is_database);
+    let (Some(jobid), Some(schedule), true) = (args.number(0), args.bytes(5), may_start) else {
+        return Ok(None);
+    };
+    let columns = Columns {
+        schedule,
+        timezone: args.bytes(6),
+        dst_policy: args.bytes(7),
+        run_window: args.bytes(9),
+        args,
+        calendars: [10, 11],
+    };
+    let own = (jobid, jitter(args, 8));
+    let now = now();
+    let after = rests_until(args.instant(12), now);
+    let next = with_plan(&columns, |known, starts| match starts.next(known, own, after) {
+        Some(at) => Ok(Some(at)),
+        None => next_from_anchor(known, own, after, now),
+    });
+    Ok(next.transpose()?.flatten().and_then(timestamptz))
 }
 
-/// `jobid`, `schedule`, `timezone`, `dst_policy`, `jitter`, `run_window`, `skip_on`, `only_on`,
-/// `paused_until`
-#[pg_extern(sql = false)]
-fn cron_job_next_run_by_clock(fcinfo: pg_sys::FunctionCallInfo) -> Option<TimestampWithTimeZone> {
-    let args = Args::new(fcinfo);
-    let after = rests_until(args.instant(8), now());
-    let jitter = jitter(args, 4);
-    let next = with_plan(&Columns::of_next_run(args)?, |known| {
-        if jitter <= 0 {
-            return known.next(after);
-        }
-        let plan = known.plan.as_ref().ok()?;
-        let seed = args.number(0).unwrap_or_default();
-        plan.for_job(Timestamp(i64::MIN), jitter, seed).next_start_by_clock(after)
-    });
-    timestamptz(next??)
+/// When a job starts next that has an anchor.
+fn next_from_anchor(
+    known: &Remembered,
+    (jobid, jitter): (i64, i64),
+    after: Timestamp,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, Error> {
+    let Some(plan) = known.plan.as_ref().ok().filter(|plan| jitter > 0 || !plan.is_common()) else {
+        return Ok(None);
+    };
+    let kind = plan.schedule().kind();
+    let last_end = match kind {
+        Kind::EveryAfterCompletion => catalog::anchor::last_end(jobid)?,
+        _ => None,
+    };
+    let from = anchor(kind, catalog::anchor::effective_from(jobid)?, last_end, now);
+    Ok(plan.for_job(from, jitter, jobid).next_start(after))
 }
 
 /// `jobid`, `schedule`, `timezone`, `dst_policy`, `jitter`, `run_window`, `skip_on`, `only_on`,
@@ -81,7 +106,7 @@ fn cron_job_next_run(fcinfo: pg_sys::FunctionCallInfo) -> Option<TimestampWithTi
     let now = now();
     let after = rests_until(args.instant(8), now);
     let jitter = jitter(args, 4);
-    let next = with_plan(&Columns::of_next_run(args)?, |known| {
+    let next = with_plan(&Columns::of_next_run(args)?, |known, _| {
         let plan = known.plan.as_ref().ok()?;
         if plan.is_common() && jitter <= 0 {
             return known.next(after);

@@ -6,6 +6,7 @@
 
 pub(crate) mod advise;
 pub(crate) mod alert;
+pub(crate) mod anchor;
 pub(crate) mod attempts;
 pub(crate) mod backfill;
 pub(crate) mod calendar;

@@ -8,6 +8,7 @@ pub(crate) mod create_extension;
 pub(crate) mod identity;
 pub(crate) mod job_lock;
 pub(crate) mod json;
+pub(crate) mod keyed_row;
 pub(crate) mod keys;
 pub(crate) mod letter;
 pub(crate) mod lock;

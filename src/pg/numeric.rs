@@ -149,14 +149,14 @@ unsafe fn of_double(figure: f64) -> Datum {
 /// As above.
 unsafe fn datum(numeric: &Numeric) -> Datum {
     const LENGTH: usize = size_of::<i32>();
-    let words = numeric.words();
-    let size = LENGTH + size_of_val(words);
-    // SAFETY: as much memory as is written: the length, as any value has it, and the words.
+    let (words, used) = numeric.padded();
+    let size = LENGTH + used * size_of::<u16>();
+    // SAFETY: as much memory as is written: the length, as any value has it, and the words. Those that
+    // are not its own come behind the value.
     unsafe {
-        let value = raw::palloc(size);
+        let value = raw::palloc(LENGTH + size_of_val(&words));
         pgrx::varlena::set_varsize_4b(value.cast(), i32::try_from(size).unwrap_or_default());
-        let behind = value.cast::<u8>().add(LENGTH).cast::<u16>();
-        behind.copy_from_nonoverlapping(words.as_ptr(), words.len());
+        value.cast::<u8>().add(LENGTH).cast::<[u16; 7]>().write_unaligned(words);
         Datum::from(value)
     }
 }

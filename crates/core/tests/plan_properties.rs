@@ -266,10 +266,16 @@ proptest! {
             prop_assert!(blank.is_common() != blank.schedule().counts_from_anchor());
             for after in [start.plus(-1), nominal.plus(-1), nominal] {
                 let known = blank.for_job(Timestamp(i64::MIN), jitter, seed).next_start_by_clock(after);
-                for anchor in [case.anchor(), nominal, start, after.plus(-1)] {
-                    let next = blank.for_job(anchor, jitter, seed).next_start(after);
-                    prop_assert!(known.is_none() || known == next, "{known:?} {next:?} {after:?}");
+                // And as long as it says.
+                for later in [0, 1, 30, 60, 86_400].map(|by| after.plus(by * Timestamp::SECOND)) {
+                    let Some(found) = known.and_then(|known| known.after(later)) else { continue };
+                    for anchor in [case.anchor(), nominal, start, after.plus(-1)] {
+                        let next = blank.for_job(anchor, jitter, seed).next_start(later);
+                        prop_assert_eq!(Some(found), next, "{:?} {:?}", known, later);
+                    }
                 }
+                prop_assert!(known.is_none_or(|known| known.after(after).is_some()));
+                prop_assert_eq!(known.and_then(|known| known.after(after.plus(-1))), None);
                 let told = after < nominal && !blank.schedule().counts_from_anchor();
                 prop_assert!(!told || known.is_some() || case.plan.next_start(after) < Some(nominal));
             }

@@ -74,6 +74,23 @@ pub struct Coming {
     pub note: Option<String>,
 }
 
+/// A start, and at which times it is the next one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NextStart {
+    from: Timestamp,
+    /// The first instant at which it is not known any more to be the next one.
+    until: Timestamp,
+    start: Timestamp,
+}
+
+impl NextStart {
+    /// The start, if it is known to be the first one after `after`.
+    #[must_use]
+    pub fn after(&self, after: Timestamp) -> Option<Timestamp> {
+        (self.from <= after && after < self.until).then_some(self.start)
+    }
+}
+
 impl Plan {
     /// A plan. `zone` is the job's; a schedule with `CRON_TZ=` is read in its own, and so are then
     /// window and calendars. For `days`, `policy` and `anchor` see [`Context`].
@@ -207,16 +224,17 @@ impl Plan {
         self.starts(after).next().map(|(_, start)| start)
     }
 
-    /// The same where it is known without the anchor; None also if there is none.
+    /// The same where it is known without the anchor, and for how long it is the answer; None also if
+    /// there is none.
     #[must_use]
-    pub fn next_start_by_clock(&self, after: Timestamp) -> Option<Timestamp> {
+    pub fn next_start_by_clock(&self, after: Timestamp) -> Option<NextStart> {
         if self.schedule.counts_from_anchor() {
             return None;
         }
         // Whether an instant that has passed and is about to start is one of its own depends on when it
         // took effect.
         let (nominal, start) = self.starts(after).next()?;
-        (nominal > after).then_some(start)
+        (nominal > after).then_some(NextStart { from: after, until: nominal, start })
     }
 
     /// Instants that run, each with its start, from the first that starts after `after`.

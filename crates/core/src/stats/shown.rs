@@ -6,6 +6,7 @@
 //! and the middles of buckets end in a 5 often.
 
 /// A number of thousandths for a double precision; None if Postgres has to be asked.
+#[inline]
 #[must_use]
 pub fn thousandths(figure: f64) -> Option<u64> {
     // Not for what is less than zero or not a number.
@@ -23,6 +24,7 @@ pub fn thousandths(figure: f64) -> Option<u64> {
 const POWERS: [f64; 10] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9];
 
 /// The same for a real.
+#[inline]
 #[must_use]
 #[allow(
     clippy::cast_possible_truncation,
@@ -40,6 +42,16 @@ pub fn thousandths_of_real(figure: f32) -> Option<u64> {
     if figure < 100.0 && from_tie.abs() > scaled * 6e-6 {
         return Some(whole + u64::from(from_tie > 0.0));
     }
+    by_digits(figure)
+}
+
+/// A number of thousandths of what is from 1e-4 to below 1e9, by way of its six digits.
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "at least 0 and below 2^53"
+)]
+fn by_digits(figure: f64) -> Option<u64> {
     let reaches = |limit: &&f64| figure >= **limit;
     if figure < 1e6 {
         let limits = [1e-3, 1e-2, 1e-1, 1e0, 1e1, 1e2, 1e3, 1e4, 1e5];
@@ -79,6 +91,7 @@ fn nearest(figure: f64) -> u64 {
 }
 
 /// A part in hundredths of a percent of all; None if Postgres has to be asked, or if there is nothing.
+#[inline]
 #[must_use]
 pub fn hundredths_of_percent(part: i64, all: i64) -> Option<u64> {
     // Beyond that, a quotient has fewer digits than it takes to tell what is near a tie from a tie.
@@ -110,35 +123,49 @@ impl Numeric {
     /// shown, seven for which power of 10,000 the first group stands for. It is what tables have on disk,
     /// and therefore the same in all versions of Postgres.
     #[must_use]
+    #[inline]
     #[allow(clippy::cast_possible_truncation, reason = "groups are below 10,000")]
     pub fn new(value: u64, decimals: Decimals) -> Self {
-        let (one, shown) = match decimals {
-            Decimals::Two => (100, 2),
-            Decimals::Three => (1_000, 3),
+        // Divisors that the compiler knows are no divisions.
+        let (whole, fraction, shown) = match decimals {
+            Decimals::Two => (value / 100, (value % 100 * 100) as u16, 2),
+            Decimals::Three => (value / 1_000, (value % 1_000 * 10) as u16, 3),
         };
-        let (mut whole, fraction) = (value / one, value % one * (10_000 / one));
+        let header = 0x8000 | shown << 7;
+        match (whole, fraction) {
+            (0, 0) => Self { words: [header, 0, 0, 0, 0, 0, 0], used: 1 },
+            (0, _) => Self { words: [header | 0x7f, fraction, 0, 0, 0, 0, 0], used: 2 },
+            (1..=9_999, _) => Self {
+                words: [header, whole as u16, fraction, 0, 0, 0, 0],
+                used: 2 + usize::from(fraction != 0),
+            },
+            _ => Self::long(header, whole, fraction),
+        }
+    }
+
+    /// One with more than four digits before the decimal point.
+    #[allow(clippy::cast_possible_truncation, reason = "groups are below 10,000")]
+    fn long(header: u16, mut whole: u64, fraction: u16) -> Self {
         let count = match whole {
-            0 => 0,
-            1..=9_999 => 1,
+            0..=9_999 => 1,
             10_000..=99_999_999 => 2,
             100_000_000..=999_999_999_999 => 3,
             1_000_000_000_000..=9_999_999_999_999_999 => 4,
             _ => 5,
         };
         let mut words = [0; 7];
-        let [header, groups @ ..] = &mut words;
+        let [first, groups @ ..] = &mut words;
         let (before, behind) = groups.split_at_mut(count);
         for group in before.iter_mut().rev() {
             *group = (whole % 10_000) as u16;
             whole /= 10_000;
         }
         if let Some(group) = behind.first_mut() {
-            *group = fraction as u16;
+            *group = fraction;
         }
         // Groups of zeros are not kept at the end.
         let kept = groups.iter().rposition(|&group| group != 0).map_or(0, |last| last + 1);
-        let weight = if kept == 0 { 0 } else { (count as u16).wrapping_sub(1) & 0x7f };
-        *header = 0x8000 | shown << 7 | weight;
+        *first = header | (count as u16 - 1);
         Self { words, used: 1 + kept }
     }
 
@@ -146,6 +173,14 @@ impl Numeric {
     #[must_use]
     pub fn words(&self) -> &[u16] {
         self.words.get(..self.used).unwrap_or_default()
+    }
+
+    /// As many words as the longest has, the first of which are its own, and how many those are: what is
+    /// always as long is copied sooner.
+    #[must_use]
+    #[inline]
+    pub const fn padded(&self) -> ([u16; 7], usize) {
+        (self.words, self.used)
     }
 }
 
@@ -155,7 +190,7 @@ mod tests {
     use proptest::prelude::*;
 
     /// As Postgres does it: so many significant digits, then three decimals, ties away from zero.
-    fn by_digits(scientific: &str) -> u64 {
+    fn from_text(scientific: &str) -> u64 {
         let (digits, exponent) = scientific.split_once('e').unwrap();
         let exponent: i32 = exponent.parse().unwrap();
         let digits = digits.replace('.', "");
@@ -171,14 +206,14 @@ mod tests {
 
     fn check(figure: f64) -> Result<(), TestCaseError> {
         if let Some(quick) = thousandths(figure) {
-            prop_assert_eq!(quick, by_digits(&format!("{figure:.14e}")), "{:?}", figure);
+            prop_assert_eq!(quick, from_text(&format!("{figure:.14e}")), "{:?}", figure);
         }
         Ok(())
     }
 
     fn check_real(figure: f32) -> Result<(), TestCaseError> {
         let quick = thousandths_of_real(figure);
-        prop_assert_eq!(quick, Some(by_digits(&format!("{figure:.5e}"))), "{:?}", figure);
+        prop_assert_eq!(quick, Some(from_text(&format!("{figure:.5e}"))), "{:?}", figure);
         Ok(())
     }
 
