@@ -55,13 +55,11 @@ LANGUAGE sql VOLATILE
 BEGIN ATOMIC
     SELECT pg_catalog.count(*)
     FROM cron.job AS job
-    LEFT JOIN pg_catalog.pg_roles AS owner ON owner.rolname = job.username
-    LEFT JOIN pg_catalog.pg_database AS database ON database.datname = job.database
-    WHERE job.active
-        AND (owner.oid IS NULL OR NOT owner.rolcanlogin OR database.oid IS NULL
-            OR cron.job_condition(
-                job.active, job.nodename, job.schedule, job.timezone, job.run_window, job.skip_on, job.only_on)
-                IN ('remote node', 'invalid schedule', 'invalid options'));
+    CROSS JOIN LATERAL cron.job_condition(
+        job.active, job.nodename, job.schedule, job.timezone, job.run_window, job.skip_on, job.only_on) AS own (condition)
+    WHERE own.condition <> 'inactive'
+        AND (own.condition IN ('remote node', 'invalid schedule', 'invalid options')
+            OR NOT cron.job_may_start(job.active, job.nodename, job.username, job.database));
 END;
 COMMENT ON FUNCTION cron.broken_jobs() IS 'how many active jobs there are that cannot run, of those the caller sees';
 

@@ -97,6 +97,7 @@ SELECT
         WHEN owner.oid IS NULL THEN 'owner missing'
         WHEN NOT owner.rolcanlogin THEN 'owner cannot log in'
         WHEN database.oid IS NULL THEN 'database missing'
+        WHEN NOT cron.job_may_start(job.active, job.nodename, job.username, job.database) THEN 'superuser jobs disabled'
         WHEN job.paused_until > pg_catalog.now() THEN 'paused'
         WHEN own.condition = 'recurring' AND next.run_at IS NULL THEN 'never fires'
         ELSE 'scheduled'
@@ -119,7 +120,8 @@ LEFT JOIN pg_catalog.pg_roles AS owner ON owner.rolname = job.username
 LEFT JOIN pg_catalog.pg_database AS database ON database.datname = job.database
 CROSS JOIN LATERAL cron.job_next_run(
     job.jobid,
-    CASE WHEN own.condition = 'recurring' AND owner.rolcanlogin AND database.oid IS NOT NULL THEN job.schedule END,
+    CASE WHEN own.condition = 'recurring' AND cron.job_may_start(job.active, job.nodename, job.username, job.database)
+        THEN job.schedule END,
     job.timezone,
     job.dst_policy,
     job.jitter,

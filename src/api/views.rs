@@ -10,7 +10,7 @@ use pgrx::prelude::*;
 use crate::catalog::outlook::micros;
 use crate::guc;
 use crate::pg::args::Args;
-use crate::pg::names::{can_log_in, is_database};
+use crate::pg::names::{is_database, may_have_jobs};
 
 use super::known::{Columns, with_plan};
 use super::outlook::{Broken, anchor};
@@ -51,7 +51,7 @@ fn cron_job_may_start(fcinfo: pg_sys::FunctionCallInfo) -> bool {
     args.flag(0) == Some(true)
         && guc::launch_active_jobs()
         && is_local(args.bytes(1))
-        && args.bytes(2).is_some_and(can_log_in)
+        && args.bytes(2).is_some_and(may_have_jobs)
         && args.bytes(3).is_some_and(is_database)
 }
 

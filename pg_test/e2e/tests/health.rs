@@ -79,6 +79,72 @@ fn what_is_wrong_with_jobs_is_a_warning() {
     becomes(&cluster, "warning", "launch_active_jobs");
 }
 
+/// Jobs that cannot run, by the views and by the check.
+fn broken_everywhere(cluster: &Cluster) -> Vec<i64> {
+    let states = "('remote node', 'invalid schedule', 'invalid options', 'owner missing', \
+                   'owner cannot log in', 'superuser jobs disabled', 'database missing')";
+    let mut broken: Vec<i64> = cluster.column(&format!(
+        "select count(*) from cron.jobs where state in {states} \
+         union all select count(*) from cron.monitor_jobs where state in {states} \
+         union all select cron.broken_jobs() \
+         union all select broken_jobs from cron.health \
+         union all select broken_jobs from cron.monitor_health \
+         union all select value::bigint from cron.metrics where name = 'pg_tock_jobs_broken'"
+    ));
+    let (_, text) = check(cluster, &[]);
+    let told = text.split(" broken=").nth(1).and_then(|rest| rest.split(';').next());
+    broken.extend(told.and_then(|number| number.parse::<i64>().ok()));
+    broken
+}
+
+fn all_say_broken(cluster: &Cluster, jobs: i64) {
+    poll_until(&format!("{jobs} broken jobs everywhere"), PATIENCE, || {
+        let broken = broken_everywhere(cluster);
+        eprintln!("broken jobs: {broken:?}");
+        (broken == [jobs; 7]).then_some(())
+    });
+}
+
+#[test]
+fn jobs_that_cannot_run_are_counted_alike_everywhere() {
+    let cluster = Cluster::start();
+    cluster.role("ann");
+    cluster.sql("create database elsewhere");
+    healthy(&cluster);
+    let _ = cluster.schedule_as("ann", "hers", "@yearly", "select 1");
+    cluster.sql("select cron.create_job('there', '@yearly', 'select 1', database => 'elsewhere')");
+    for name in ["nodeless", "senseless", "ownerless", "off"] {
+        let _ = cluster.schedule(name, "@yearly", "select 1");
+    }
+    all_say_broken(&cluster, 0);
+    cluster.sql("alter role ann nologin");
+    all_say_broken(&cluster, 1);
+    becomes(&cluster, "warning", "cannot run, see cron.jobs: 1$");
+    assert_eq!(check(&cluster, &[]).0, 1);
+    cluster.sql("drop database elsewhere");
+    all_say_broken(&cluster, 2);
+    cluster.sql("update cron.job set nodename = 'another' where jobname = 'nodeless'");
+    cluster.sql("update cron.job set schedule = 'nonsense' where jobname = 'senseless'");
+    cluster.sql("update cron.job set username = 'nobody at all' where jobname = 'ownerless'");
+    all_say_broken(&cluster, 5);
+    cluster.sql("update cron.job set active = false, database = 'nowhere' where jobname = 'off'");
+    cluster.sql("alter role ann login");
+    all_say_broken(&cluster, 4);
+    // What has no turn at all does not wait for somebody to mend it.
+    cluster.conf("cron.launch_active_jobs", "off");
+    cluster.reload();
+    all_say_broken(&cluster, 0);
+    cluster.conf("cron.launch_active_jobs", "on");
+    cluster.conf("cron.enable_superuser_jobs", "off");
+    cluster.restart();
+    // All but hers and the one that is off.
+    all_say_broken(&cluster, 4);
+    cluster.sql("update cron.job set active = true, database = 'postgres' where jobname = 'off'");
+    all_say_broken(&cluster, 5);
+    let state: String = cluster.one("select state from cron.jobs where jobname = 'off'");
+    assert_eq!(state, "superuser jobs disabled");
+}
+
 #[test]
 fn runs_that_wait_for_long_are_critical_in_the_end() {
     let cluster = Cluster::builder().conf("cron.max_running_jobs", "1").start();
