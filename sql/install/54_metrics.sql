@@ -47,7 +47,7 @@ WITH figure AS MATERIALIZED (
         ('pg_tock_jobs_paused', 'gauge', 'Jobs that are paused.'),
         ('pg_tock_jobs_inactive', 'gauge', 'Jobs that are switched off.'),
         ('pg_tock_jobs_broken', 'gauge', 'Active jobs that cannot run as they are; cron.jobs says why.'),
-        ('pg_tock_jobs_failing', 'gauge', 'Active jobs whose newest run failed, with nobody having resolved it and no attempt to come.'),
+        ('pg_tock_jobs_failing', 'gauge', 'Active jobs whose newest run failed and was not resolved, with no attempt to come.'),
         ('pg_tock_dead_letters', 'gauge', 'Occurrences that failed for good and that nobody has resolved, among the newest 10000 failures.'),
         ('pg_tock_job_active', 'gauge', '1 if the job is switched on and not paused.'),
         ('pg_tock_job_running', 'gauge', 'Runs of the job under way.'),
