@@ -95,7 +95,7 @@ fn failures_that_somebody_has_seen_to_are_over() {
     let cluster = Cluster::start();
     healthy(&cluster);
     let bad = cluster.schedule("bad", "@yearly", "select 1/0");
-    let fail = || cluster.one::<i64>("select runid from cron.run_now('bad', wait => true) as runid");
+    let fail = || cluster.one::<i64>("select runid from cron.run_now('bad'::text, wait => true) as runid");
     let diagnosed = |finding: &str| {
         cluster.one::<bool>(&format!(
             "select exists (select from cron.diagnose({bad}) where finding = '{finding}')"
