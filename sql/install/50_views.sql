@@ -19,6 +19,7 @@ SELECT
         WHEN owner.oid IS NULL THEN 'owner missing'
         WHEN NOT owner.rolcanlogin THEN 'owner cannot log in'
         WHEN database.oid IS NULL THEN 'database missing'
+        WHEN NOT cron.job_may_start(job.active, job.nodename, job.username, job.database) THEN 'superuser jobs disabled'
         WHEN job.paused_until > pg_catalog.now() THEN 'paused'
         WHEN own.condition = 'recurring' AND next.run_at IS NULL THEN 'never fires'
         ELSE 'scheduled'
@@ -44,7 +45,8 @@ LEFT JOIN pg_catalog.pg_roles AS owner ON owner.rolname = job.username
 LEFT JOIN pg_catalog.pg_database AS database ON database.datname = job.database
 CROSS JOIN LATERAL cron.job_next_run(
     job.jobid,
-    CASE WHEN own.condition = 'recurring' AND owner.rolcanlogin AND database.oid IS NOT NULL THEN job.schedule END,
+    CASE WHEN own.condition = 'recurring' AND cron.job_may_start(job.active, job.nodename, job.username, job.database)
+        THEN job.schedule END,
     job.timezone,
     job.dst_policy,
     job.jitter,
@@ -64,7 +66,7 @@ COMMENT ON COLUMN cron.jobs.command IS 'the SQL the job runs';
 COMMENT ON COLUMN cron.jobs.database IS 'the database it runs in';
 COMMENT ON COLUMN cron.jobs.username IS 'the owner: the role it runs as';
 COMMENT ON COLUMN cron.jobs.active IS 'false if the job is switched off';
-COMMENT ON COLUMN cron.jobs.state IS 'running, scheduled, paused, inactive, invalid schedule, invalid options, owner missing, owner cannot log in, database missing, remote node or never fires';
+COMMENT ON COLUMN cron.jobs.state IS 'running, scheduled, paused, inactive, invalid schedule, invalid options, owner missing, owner cannot log in, database missing, superuser jobs disabled, remote node or never fires';
 COMMENT ON COLUMN cron.jobs.next_run_at IS 'when it starts next, with window, calendars, jitter and pause applied; NULL if it cannot run or has no coming instant, as with @reboot';
 COMMENT ON COLUMN cron.jobs.last_run_at IS 'start of the newest run';
 COMMENT ON COLUMN cron.jobs.last_status IS 'status of the newest run';

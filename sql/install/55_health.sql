@@ -55,13 +55,11 @@ LANGUAGE sql VOLATILE
 BEGIN ATOMIC
     SELECT pg_catalog.count(*)
     FROM cron.job AS job
-    LEFT JOIN pg_catalog.pg_roles AS owner ON owner.rolname = job.username
-    LEFT JOIN pg_catalog.pg_database AS database ON database.datname = job.database
-    WHERE job.active
-        AND (owner.oid IS NULL OR NOT owner.rolcanlogin OR database.oid IS NULL
-            OR cron.job_condition(
-                job.active, job.nodename, job.schedule, job.timezone, job.run_window, job.skip_on, job.only_on)
-                IN ('remote node', 'invalid schedule', 'invalid options'));
+    CROSS JOIN LATERAL cron.job_condition(
+        job.active, job.nodename, job.schedule, job.timezone, job.run_window, job.skip_on, job.only_on) AS own (condition)
+    WHERE own.condition <> 'inactive'
+        AND (own.condition IN ('remote node', 'invalid schedule', 'invalid options')
+            OR NOT cron.job_may_start(job.active, job.nodename, job.username, job.database));
 END;
 COMMENT ON FUNCTION cron.broken_jobs() IS 'how many active jobs there are that cannot run, of those the caller sees';
 
@@ -172,7 +170,7 @@ CROSS JOIN (
     FROM cron.job AS job
     LEFT JOIN cron.job_stat AS stat ON stat.jobid = job.jobid
     CROSS JOIN LATERAL (
-        SELECT job.active AND stat.last_status = 'failed' AND NOT EXISTS (
+        SELECT job.active AND stat.consecutive_failures > 0 AND NOT EXISTS (
             SELECT FROM cron.run_request AS request WHERE request.jobid = job.jobid AND request.trigger = 'retry') AS yes
     ) AS failing) AS jobs
 LEFT JOIN cron.keeper_state AS keeper ON true
@@ -189,7 +187,7 @@ COMMENT ON COLUMN cron.health.in_recovery IS 'whether the server is a standby, o
 COMMENT ON COLUMN cron.health.scheduler_alive IS 'whether this database has a scheduler';
 COMMENT ON COLUMN cron.health.scheduler_pid IS 'its process; NULL if there is none';
 COMMENT ON COLUMN cron.health.scheduler_started_at IS 'when it was started';
-COMMENT ON COLUMN cron.health.overdue IS 'how long it is past the instant at which it said it would wake up; NULL if it is not';
+COMMENT ON COLUMN cron.health.overdue IS 'how long it is past the instant at which it said it would wake up, or since when something is wanted of it that it has not looked at; NULL if it is not';
 COMMENT ON COLUMN cron.health.waiting IS 'occurrences that are due and have not started, those behind a run of their own job included; NULL for those who may not know';
 COMMENT ON COLUMN cron.health.waited IS 'how long the one has waited that has waited for longest for a slot; NULL if none does';
 COMMENT ON COLUMN cron.health.running IS 'runs under way';
@@ -198,7 +196,7 @@ COMMENT ON COLUMN cron.health.slots IS 'worker processes that executors of this 
 COMMENT ON COLUMN cron.health.slots_in_use IS 'executors there are';
 COMMENT ON COLUMN cron.health.short_of_slots IS 'whether runs wait because no worker process was to be had';
 COMMENT ON COLUMN cron.health.jobs IS 'jobs there are';
-COMMENT ON COLUMN cron.health.failing_jobs IS 'active jobs whose last run failed, with no attempt to come';
+COMMENT ON COLUMN cron.health.failing_jobs IS 'active jobs whose newest run that counts failed, with nobody having resolved it and no attempt to come';
 COMMENT ON COLUMN cron.health.broken_jobs IS 'active jobs that cannot run, for what cron.jobs says in state';
 COMMENT ON COLUMN cron.health.keeper_pid IS 'process of the keeper, which prunes the history; NULL if it has nothing to do';
 COMMENT ON COLUMN cron.health.history_pruned_at IS 'when the history was pruned last';

@@ -49,7 +49,7 @@ CROSS JOIN (
     FROM cron.job AS job
     LEFT JOIN cron.job_stat AS stat ON stat.jobid = job.jobid
     CROSS JOIN LATERAL (
-        SELECT job.active AND stat.last_status = 'failed' AND NOT EXISTS (
+        SELECT job.active AND stat.consecutive_failures > 0 AND NOT EXISTS (
             SELECT FROM cron.run_request AS request WHERE request.jobid = job.jobid AND request.trigger = 'retry') AS yes
     ) AS failing) AS jobs
 LEFT JOIN cron.keeper_state AS keeper ON true
@@ -66,7 +66,7 @@ COMMENT ON COLUMN cron.monitor_health.in_recovery IS 'whether the server is a st
 COMMENT ON COLUMN cron.monitor_health.scheduler_alive IS 'whether this database has a scheduler';
 COMMENT ON COLUMN cron.monitor_health.scheduler_pid IS 'its process; NULL if there is none';
 COMMENT ON COLUMN cron.monitor_health.scheduler_started_at IS 'when it was started';
-COMMENT ON COLUMN cron.monitor_health.overdue IS 'how long it is past the instant at which it said it would wake up; NULL if it is not';
+COMMENT ON COLUMN cron.monitor_health.overdue IS 'how long it is past the instant at which it said it would wake up, or since when something is wanted of it that it has not looked at; NULL if it is not';
 COMMENT ON COLUMN cron.monitor_health.waiting IS 'occurrences that are due and have not started, those behind a run of their own job included; NULL for those who may not know';
 COMMENT ON COLUMN cron.monitor_health.waited IS 'how long the one has waited that has waited for longest for a slot; NULL if none does';
 COMMENT ON COLUMN cron.monitor_health.running IS 'runs under way';
@@ -75,7 +75,7 @@ COMMENT ON COLUMN cron.monitor_health.slots IS 'worker processes that executors 
 COMMENT ON COLUMN cron.monitor_health.slots_in_use IS 'executors there are';
 COMMENT ON COLUMN cron.monitor_health.short_of_slots IS 'whether runs wait because no worker process was to be had';
 COMMENT ON COLUMN cron.monitor_health.jobs IS 'jobs there are';
-COMMENT ON COLUMN cron.monitor_health.failing_jobs IS 'active jobs whose last run failed, with no attempt to come';
+COMMENT ON COLUMN cron.monitor_health.failing_jobs IS 'active jobs whose newest run that counts failed, with nobody having resolved it and no attempt to come';
 COMMENT ON COLUMN cron.monitor_health.broken_jobs IS 'active jobs that cannot run, for what cron.jobs says in state';
 COMMENT ON COLUMN cron.monitor_health.keeper_pid IS 'process of the keeper, which prunes the history; NULL if it has nothing to do';
 COMMENT ON COLUMN cron.monitor_health.history_pruned_at IS 'when the history was pruned last';
@@ -97,6 +97,7 @@ SELECT
         WHEN owner.oid IS NULL THEN 'owner missing'
         WHEN NOT owner.rolcanlogin THEN 'owner cannot log in'
         WHEN database.oid IS NULL THEN 'database missing'
+        WHEN NOT cron.job_may_start(job.active, job.nodename, job.username, job.database) THEN 'superuser jobs disabled'
         WHEN job.paused_until > pg_catalog.now() THEN 'paused'
         WHEN own.condition = 'recurring' AND next.run_at IS NULL THEN 'never fires'
         ELSE 'scheduled'
@@ -119,7 +120,8 @@ LEFT JOIN pg_catalog.pg_roles AS owner ON owner.rolname = job.username
 LEFT JOIN pg_catalog.pg_database AS database ON database.datname = job.database
 CROSS JOIN LATERAL cron.job_next_run(
     job.jobid,
-    CASE WHEN own.condition = 'recurring' AND owner.rolcanlogin AND database.oid IS NOT NULL THEN job.schedule END,
+    CASE WHEN own.condition = 'recurring' AND cron.job_may_start(job.active, job.nodename, job.username, job.database)
+        THEN job.schedule END,
     job.timezone,
     job.dst_policy,
     job.jitter,
@@ -253,4 +255,4 @@ COMMENT ON COLUMN cron.monitor_stats.p99_start_lag_ms IS '99 percent of the runs
 COMMENT ON COLUMN cron.monitor_stats.wal_bytes IS 'WAL all runs together have written, in bytes';
 COMMENT ON COLUMN cron.monitor_stats.rows IS 'rows the statements of all runs together have returned or changed';
 COMMENT ON COLUMN cron.monitor_stats.last_success_at IS 'latest end of a run that succeeded';
-COMMENT ON COLUMN cron.monitor_stats.consecutive_failures IS 'runs that have failed since the last one that succeeded; those that somebody ended do not count';
+COMMENT ON COLUMN cron.monitor_stats.consecutive_failures IS 'runs that have failed since the last one that succeeded or was resolved; those that somebody ended do not count';

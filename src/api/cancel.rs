@@ -103,7 +103,7 @@ impl Place {
                 let asked = slot.want_end(run, Cause::Requested, time::monotonic(), reason);
                 // Only its scheduler knows when a signal would find this run and no other.
                 if let Some(database) = databases::find(slot.scheduler()) {
-                    database.wake();
+                    database.wake_for_news();
                 }
                 asked
             }

@@ -12,7 +12,7 @@ use crate::catalog::outlook::micros;
 use crate::error::{Error, SqlResult};
 use crate::guc;
 use crate::pg::args::Args;
-use crate::pg::names::{can_log_in, is_database};
+use crate::pg::names::{is_database, may_have_jobs};
 
 use super::known::{Columns, Remembered, with_plan};
 use super::outlook::{Broken, anchor};
@@ -56,7 +56,7 @@ fn cron_job_next_run_at(
     let may_start = args.flag(1) == Some(true)
         && guc::launch_active_jobs()
         && is_local(args.bytes(2))
-        && args.bytes(3).is_some_and(can_log_in)
+        && args.bytes(3).is_some_and(may_have_jobs)
         && args.bytes(4).is_some_and(is_database);
     let (Some(jobid), Some(schedule), true) = (args.number(0), args.bytes(5), may_start) else {
         return Ok(None);

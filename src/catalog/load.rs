@@ -34,6 +34,7 @@ pub(crate) struct JobRow {
     /// None: there is no such role.
     pub(crate) role_oid: Option<u32>,
     pub(crate) is_superuser: bool,
+    pub(crate) can_log_in: bool,
     /// When the definition in `definition` came into force.
     pub(crate) effective_from: Option<Timestamp>,
     pub(crate) definition: Option<String>,
@@ -49,6 +50,13 @@ pub(crate) struct JobRow {
     pub(crate) settings: Option<String>,
     /// `http`, as JSON; None for a job that runs SQL.
     pub(crate) http: Option<String>,
+}
+
+impl JobRow {
+    /// Whether its owner may log in, and there is its database.
+    pub(crate) const fn is_at_home(&self) -> bool {
+        self.can_log_in && self.database_oid.is_some()
+    }
 }
 
 macro_rules! bytes {
@@ -91,7 +99,7 @@ const JOBS: &str = concat!(
     utf8!("j.settings::pg_catalog.text"),
     ", s.window_start, ",
     utf8!("j.http::pg_catalog.text"),
-    " FROM cron.job j ",
+    ", r.rolcanlogin FROM cron.job j ",
     "LEFT JOIN pg_catalog.pg_database d ",
     "ON d.datname::pg_catalog.text OPERATOR(pg_catalog.=) j.database ",
     "LEFT JOIN pg_catalog.pg_roles r ",
@@ -305,5 +313,6 @@ fn read(row: &SpiHeapTupleData<'_>) -> Result<JobRow, spi::Error> {
         settings: optional(18)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
         window_start: row.get::<TimestampWithTimeZone>(19)?.map(|at| from_pg(at.into_inner())),
         http: optional(20)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
+        can_log_in: row.get(21)?.unwrap_or(false),
     })
 }

@@ -1,4 +1,4 @@
-//! Whether a role of a name can log in, and whether there is a database of a name.
+//! Whether jobs run as a role of a name, and whether there is a database of a name.
 //!
 //! Answers are remembered until the catalogs change. Owns one invariant: what is remembered is what the
 //! server's caches would say, for Postgres tells of each change of a role or database, and each one
@@ -12,6 +12,8 @@ use std::thread::LocalKey;
 
 use foldhash::fast::RandomState;
 use pgrx::{pg_guard, pg_sys};
+
+use crate::guc;
 
 /// Most names of a kind remembered; then all are forgotten.
 const MOST: usize = 1_000;
@@ -33,8 +35,9 @@ thread_local! {
     static LISTENS: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether there is a role of this name that can log in. In a transaction.
-pub(crate) fn can_log_in(role: &[u8]) -> bool {
+/// Whether there is a role of this name that can log in, and is no superuser if jobs of superusers are
+/// disallowed. In a transaction.
+pub(crate) fn may_have_jobs(role: &[u8]) -> bool {
     answer(&ROLES, role, look_up_role)
 }
 
@@ -98,9 +101,10 @@ fn look_up_role(name: CString) -> bool {
         }
         let header = (*row).t_data;
         let form = header.cast::<u8>().add(usize::from((*header).t_hoff));
-        let can = (*form.cast::<pg_sys::FormData_pg_authid>()).rolcanlogin;
+        let role = form.cast::<pg_sys::FormData_pg_authid>();
+        let (can_log_in, is_superuser) = ((*role).rolcanlogin, (*role).rolsuper);
         pg_sys::ReleaseSysCache(row);
-        can
+        can_log_in && (!is_superuser || guc::enable_superuser_jobs())
     }
 }
 

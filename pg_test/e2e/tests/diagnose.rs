@@ -349,8 +349,9 @@ fn a_run_that_waits_for_a_lock_or_has_no_end() {
     }));
     cluster.sql("select cron.run_now('quiet')");
     let _ = remedied(&cluster, "quiet", "run stuck", "warning");
-    let found = first(&cluster, "quiet", "failing");
-    assert!(found.detail.contains("cancelled"), "{found:?}");
+    let found = first(&cluster, "quiet", "cancelled");
+    assert_eq!(found.severity, "info");
+    assert!(found.remedy.is_some_and(|remedy| remedy.contains("cron.retry_run")));
 }
 
 #[test]
@@ -398,6 +399,28 @@ fn a_server_without_a_free_slot() {
     assert!(found.detail.contains("4 worker slots"), "{found:?}");
     cluster.restart();
     let _ = well(&cluster, "late");
+}
+
+/// From eight on the server keeps a slot for others than runs.
+#[test]
+fn a_server_whose_last_slot_is_not_for_runs() {
+    for slots in [8, 12] {
+        let cluster = Cluster::builder().max_worker_processes(slots).start();
+        cluster.role("ann");
+        cluster.role("bob");
+        for n in 0..slots {
+            let _ = cluster.schedule_as(
+                "ann",
+                &format!("long {n}"),
+                "1 second",
+                "select pg_sleep(3600)",
+            );
+        }
+        cluster.wait_for("(select short_of_slots from cron.health)");
+        let _ = cluster.schedule_as("bob", "late", "1 second", "select 1");
+        let found = remedied(&cluster, "late", "no worker slot", "warning");
+        assert!(found.detail.contains(&format!("{slots} worker slots")), "{found:?}");
+    }
 }
 
 #[test]

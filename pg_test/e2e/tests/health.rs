@@ -79,6 +79,131 @@ fn what_is_wrong_with_jobs_is_a_warning() {
     becomes(&cluster, "warning", "launch_active_jobs");
 }
 
+/// Failing jobs, by the views.
+fn failing_everywhere(cluster: &Cluster, jobs: i64) {
+    poll_until(&format!("{jobs} failing jobs everywhere"), PATIENCE, || {
+        let failing: Vec<i64> = cluster.column(
+            "select failing_jobs from cron.health union all select failing_jobs from cron.monitor_health \
+             union all select value::bigint from cron.metrics where name = 'pg_tock_jobs_failing'",
+        );
+        (failing == [jobs; 3]).then_some(())
+    });
+}
+
+#[test]
+fn failures_that_somebody_has_seen_to_are_over() {
+    let cluster = Cluster::start();
+    healthy(&cluster);
+    let bad = cluster.schedule("bad", "@yearly", "select 1/0");
+    let fail =
+        || cluster.one::<i64>("select runid from cron.run_now('bad'::text, wait => true) as runid");
+    let diagnosed = |finding: &str| {
+        cluster.one::<bool>(&format!(
+            "select exists (select from cron.diagnose({bad}) where finding = '{finding}')"
+        ))
+    };
+    let first = fail();
+    // At once: what is resolved may not have been counted yet.
+    cluster.sql(&format!("select cron.resolve_run({first}, 'succeeded', 'by hand')"));
+    cluster.wait_for("(select failed_runs = 1 and consecutive_failures = 0 from cron.job_stats)");
+    failing_everywhere(&cluster, 0);
+    healthy(&cluster);
+    assert!(!diagnosed("failing"));
+    cluster.wait_for(&format!(
+        "exists (select from cron.diagnose({bad}) where finding = 'nothing wrong')"
+    ));
+    let (second, third) = (fail(), fail());
+    failing_everywhere(&cluster, 1);
+    becomes(&cluster, "warning", "last run failed: 1 .bad.");
+    assert!(diagnosed("failing"));
+    // The newest counts.
+    cluster.sql(&format!("select cron.resolve_run({second}, 'failed', 'known')"));
+    cluster.sql("select cron.flush()");
+    failing_everywhere(&cluster, 1);
+    cluster.sql(&format!("select cron.resolve_run({third}, 'failed', 'known')"));
+    failing_everywhere(&cluster, 0);
+    assert!(!diagnosed("failing"));
+    let _ = fail();
+    failing_everywhere(&cluster, 1);
+    cluster.sql("select cron.reset_stats('bad')");
+    failing_everywhere(&cluster, 0);
+    healthy(&cluster);
+    // A run that somebody ended says nothing about its job.
+    let _ = cluster.schedule("long", "@yearly", "select pg_sleep(3600)");
+    let run: i64 = cluster.one("select cron.run_now('long')");
+    cluster.wait_for(&format!("exists (select from cron.running where runid = {run})"));
+    cluster.sql(&format!("select cron.cancel_run({run})"));
+    cluster.wait_for("(select cancelled_runs = 1 from cron.job_stats where jobname = 'long')");
+    failing_everywhere(&cluster, 0);
+    healthy(&cluster);
+}
+
+/// Jobs that cannot run, by the views and by the check.
+fn broken_everywhere(cluster: &Cluster) -> Vec<i64> {
+    let states = "('remote node', 'invalid schedule', 'invalid options', 'owner missing', \
+                   'owner cannot log in', 'superuser jobs disabled', 'database missing')";
+    let mut broken: Vec<i64> = cluster.column(&format!(
+        "select count(*) from cron.jobs where state in {states} \
+         union all select count(*) from cron.monitor_jobs where state in {states} \
+         union all select cron.broken_jobs() \
+         union all select broken_jobs from cron.health \
+         union all select broken_jobs from cron.monitor_health \
+         union all select value::bigint from cron.metrics where name = 'pg_tock_jobs_broken'"
+    ));
+    let (_, text) = check(cluster, &[]);
+    let told = text.split(" broken=").nth(1).and_then(|rest| rest.split(';').next());
+    broken.extend(told.and_then(|number| number.parse::<i64>().ok()));
+    broken
+}
+
+fn all_say_broken(cluster: &Cluster, jobs: i64) {
+    poll_until(&format!("{jobs} broken jobs everywhere"), PATIENCE, || {
+        let broken = broken_everywhere(cluster);
+        eprintln!("broken jobs: {broken:?}");
+        (broken == [jobs; 7]).then_some(())
+    });
+}
+
+#[test]
+fn jobs_that_cannot_run_are_counted_alike_everywhere() {
+    let cluster = Cluster::start();
+    cluster.role("ann");
+    cluster.sql("create database elsewhere");
+    healthy(&cluster);
+    let _ = cluster.schedule_as("ann", "hers", "@yearly", "select 1");
+    cluster.sql("select cron.create_job('there', '@yearly', 'select 1', database => 'elsewhere')");
+    for name in ["nodeless", "senseless", "ownerless", "off"] {
+        let _ = cluster.schedule(name, "@yearly", "select 1");
+    }
+    all_say_broken(&cluster, 0);
+    cluster.sql("alter role ann nologin");
+    all_say_broken(&cluster, 1);
+    becomes(&cluster, "warning", "cannot run, see cron.jobs: 1$");
+    assert_eq!(check(&cluster, &[]).0, 1);
+    cluster.sql("drop database elsewhere");
+    all_say_broken(&cluster, 2);
+    cluster.sql("update cron.job set nodename = 'another' where jobname = 'nodeless'");
+    cluster.sql("update cron.job set schedule = 'nonsense' where jobname = 'senseless'");
+    cluster.sql("update cron.job set username = 'nobody at all' where jobname = 'ownerless'");
+    all_say_broken(&cluster, 5);
+    cluster.sql("update cron.job set active = false, database = 'nowhere' where jobname = 'off'");
+    cluster.sql("alter role ann login");
+    all_say_broken(&cluster, 4);
+    // What has no turn at all does not wait for somebody to mend it.
+    cluster.conf("cron.launch_active_jobs", "off");
+    cluster.reload();
+    all_say_broken(&cluster, 0);
+    cluster.conf("cron.launch_active_jobs", "on");
+    cluster.conf("cron.enable_superuser_jobs", "off");
+    cluster.restart();
+    // All but hers and the one that is off.
+    all_say_broken(&cluster, 4);
+    cluster.sql("update cron.job set active = true, database = 'postgres' where jobname = 'off'");
+    all_say_broken(&cluster, 5);
+    let state: String = cluster.one("select state from cron.jobs where jobname = 'off'");
+    assert_eq!(state, "superuser jobs disabled");
+}
+
 #[test]
 fn runs_that_wait_for_long_are_critical_in_the_end() {
     let cluster = Cluster::builder().conf("cron.max_running_jobs", "1").start();
@@ -134,6 +259,29 @@ fn without_a_scheduler_it_is_critical() {
         (status == "critical").then_some(reasons)
     });
     healthy(&cluster);
+}
+
+#[test]
+fn a_scheduler_that_takes_no_news_is_overdue() {
+    let cluster = Cluster::start();
+    let _ = cluster.schedule("rare", "@yearly", "select 1");
+    cluster.sql("select cron.flush()");
+    healthy(&cluster);
+    let scheduler: i32 = cluster.one("select scheduler_pid from cron.health");
+    // Its next wake-up is months away, so only what somebody wants of it can tell.
+    for wanted in
+        ["select cron.run_now('rare')", "select cron.schedule('new', '1 second', 'select 1')"]
+    {
+        signal(scheduler, "STOP");
+        healthy(&cluster);
+        cluster.sql(wanted);
+        cluster.wait_for("(select overdue > '0 seconds' from cron.health)");
+        becomes(&cluster, "warning", "past its announced wake-up");
+        assert_eq!(check(&cluster, &[]).0, 1);
+        signal(scheduler, "CONT");
+        cluster.wait_for("(select overdue is null from cron.health)");
+        healthy(&cluster);
+    }
 }
 
 fn signal(pid: i32, name: &str) {

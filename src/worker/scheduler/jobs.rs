@@ -1,6 +1,6 @@
 //! The jobs as the scheduler keeps them, and what makes one a job the engine may run.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::{CStr, CString};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -116,10 +116,10 @@ pub(crate) struct Jobs {
     covered: HashMap<JobId, Timestamp>,
     /// Queues and who waits for whom.
     pub(super) company: Company,
-    /// What was complained about, so that nothing is said twice, and whether the job would run.
-    complaints: HashMap<JobId, (String, bool)>,
-    /// How many of these would.
-    broken: usize,
+    /// What was complained about, so that nothing is said twice.
+    complaints: HashMap<JobId, String>,
+    /// Active jobs that cannot run: refused, or without an owner who may log in, or a database.
+    broken: HashSet<JobId>,
     /// Definitions that are new, to be stored.
     pub(crate) effective: Vec<Effective>,
 }
@@ -177,10 +177,11 @@ impl Jobs {
 
     /// Takes a row as it is now. `cursor`: how far the job has come, if that is not in the table yet.
     pub(crate) fn take(&mut self, row: JobRow, cursor: Option<Timestamp>, now: Timestamp) -> Taken {
-        let (id, active) = (JobId(row.id), row.active);
+        let (id, active, at_home) = (JobId(row.id), row.active, row.is_at_home());
         match self.read(row, cursor, now) {
             Ok((spec, after, fresh)) => {
                 self.forgive(id);
+                self.broken.extend((active && !at_home).then_some(id));
                 Taken::Job { spec, after, fresh }
             }
             Err(problem) => self.refuse(id, active, problem),
@@ -410,31 +411,30 @@ impl Jobs {
 
     fn refuse(&mut self, id: JobId, active: bool, problem: String) -> Taken {
         self.jobs.remove(&id);
-        if self.complaints.get(&id).is_none_or(|(said, _)| *said != problem) {
+        if self.complaints.get(&id) != Some(&problem) {
             pgrx::log!("{problem}");
         }
         self.forgive(id);
-        self.broken += usize::from(active);
-        self.complaints.insert(id, (problem, active));
+        self.broken.extend(active.then_some(id));
+        self.complaints.insert(id, problem);
         Taken::Refused
     }
 
     /// There is nothing to complain about a job any more.
     fn forgive(&mut self, id: JobId) {
-        if let Some((_, active)) = self.complaints.remove(&id) {
-            self.broken = self.broken.saturating_sub(usize::from(active));
-        }
+        self.broken.remove(&id);
+        self.complaints.remove(&id);
     }
 
     /// There are no jobs to complain about.
     pub(crate) fn forgive_all(&mut self) {
         self.complaints.clear();
-        self.broken = 0;
+        self.broken.clear();
     }
 
-    /// How many active jobs cannot run.
-    pub(crate) const fn broken(&self) -> usize {
-        self.broken
+    /// How many active jobs cannot run, as `cron.jobs` says in `state`.
+    pub(crate) fn broken(&self) -> usize {
+        if guc::launch_active_jobs() { self.broken.len() } else { 0 }
     }
 
     /// Settings changed that every job's instants depend on.

@@ -190,6 +190,8 @@ pub struct Limits {
     pub workers: i64,
     /// Setting `max_worker_processes`.
     pub most_workers: i64,
+    /// Whether runs wait because no worker was to be had.
+    pub short_of_slots: bool,
     /// HTTP requests under way.
     pub requests: i64,
     /// Setting `cron.http_max_requests`.
@@ -254,6 +256,8 @@ pub struct Attempt {
     pub message: Option<String>,
     /// When it ended.
     pub at: Timestamp,
+    /// Somebody has said what became of its occurrence.
+    pub resolved: bool,
     /// Another attempt may be asked for.
     pub may_retry: bool,
 }

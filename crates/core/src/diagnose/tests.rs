@@ -87,6 +87,7 @@ fn attempt(succeeded: bool) -> Attempt {
         sqlstate: Some("22012".to_owned()),
         message: Some("ERROR:  division by zero\nCONTEXT:  x".to_owned()),
         at: seconds(-10),
+        resolved: false,
         may_retry: true,
     }
 }
@@ -200,6 +201,13 @@ fn a_limit_matters_only_if_something_waits() {
     // What cannot run does not wait for its turn.
     facts.job.active = false;
     assert_eq!(words(&facts), ["inactive"]);
+    // What others keep is not there for runs.
+    facts.limits = Limits { workers: 7, most_workers: 8, most: 32, ..Limits::default() };
+    facts.job.queue = None;
+    facts.limits.short_of_slots = true;
+    assert_eq!(words(&facts), ["no worker slot", "next run"]);
+    facts.limits.short_of_slots = false;
+    assert_eq!(words(&facts), ["waiting", "next run"]);
 }
 
 #[test]
@@ -271,6 +279,21 @@ fn failures_in_a_row_are_counted() {
     assert!(find(&facts)[0].detail.starts_with("All of the last 2 attempts failed"));
     facts.attempts[0].may_retry = false;
     assert_eq!(find(&facts)[0].remedy, None);
+}
+
+#[test]
+fn what_was_cancelled_or_resolved_is_no_failure() {
+    let mut facts = healthy();
+    let cancelled = Attempt { outcome: "cancelled".to_owned(), ..attempt(false) };
+    let resolved = Attempt { resolved: true, ..attempt(false) };
+    facts.attempts = vec![cancelled.clone(), attempt(true)];
+    assert_eq!(words(&facts), ["cancelled", "nothing wrong"]);
+    assert_eq!(find(&facts)[0].remedy.as_deref(), Some("SELECT cron.retry_run(60)"));
+    facts.attempts = vec![cancelled, attempt(false), resolved.clone(), attempt(false)];
+    assert_eq!(words(&facts), ["cancelled", "failing", "next run"]);
+    assert!(find(&facts)[1].detail.starts_with("The last attempt ended as failed"));
+    facts.attempts = vec![resolved, attempt(false)];
+    assert_eq!(words(&facts), ["nothing wrong"]);
 }
 
 #[test]
