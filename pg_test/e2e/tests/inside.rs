@@ -1,5 +1,5 @@
 //! What a run can know and say of itself: its settings, `cron.current_run`, heartbeats, checkpoints,
-//! notes, asking for another run; and the options `settings` and `session`.
+//! notes; and the options `settings` and `session`.
 
 use std::time::Duration;
 
@@ -358,37 +358,6 @@ fn a_run_knows_itself() {
         &[&run.runid, &name],
     );
     assert!(same);
-}
-
-#[test]
-fn a_run_that_asks_is_followed_at_once_until_it_does_not_ask() {
-    let cluster = Cluster::start();
-    cluster.role("ann");
-    cluster.sql("create table todo (n int); insert into todo select generate_series(1, 5); grant select, delete on todo to ann");
-    let job = cluster.schedule_as(
-        "ann",
-        "batches",
-        "1 second",
-        "delete from public.todo where n = (select min(n) from public.todo); \
-         select case when exists (select from public.todo) then cron.run_again() end",
-    );
-    cluster.wait_for("not exists (select from todo)");
-    cluster.unschedule(job);
-    cluster.wait_quiet();
-    let runs = cluster.finished_runs_of(job);
-    let followers = runs.iter().filter(|run| run.trigger == "manual").count();
-    assert!((1..=4).contains(&followers), "{runs:#?}");
-    let unique: bool = cluster.one_with(
-        "select count(*) = count(distinct scheduled_for) from cron.job_run_details where jobid = $1",
-        &[&job],
-    );
-    assert!(unique);
-    // A failure is not followed.
-    let run = cluster
-        .run_once_as("ann", "select cron.run_again(); select 1 / 0")
-        .must_have_failed_with("22012");
-    cluster.wait_quiet();
-    assert!(cluster.runs_of(run.jobid).iter().all(|run| run.trigger == "schedule"));
 }
 
 #[test]

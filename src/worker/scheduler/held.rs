@@ -1,11 +1,10 @@
-//! Jobs that somebody holds, and runs that ask for another one.
+//! Jobs that somebody holds.
 //!
 //! Nothing is polled: an executor finds a job held and says how many holds had ended when it looked;
 //! the end of a hold raises that number and wakes the scheduler, which then tries everything again.
 //! A hold that ended in between is noticed by the number. What waits meanwhile waits in the engine.
 
 use pg_tock_core::engine::{ExecutorId, Occurrence};
-use pg_tock_core::run::Trigger;
 use pg_tock_core::time::{JobId, Timestamp};
 
 use super::Scheduler;
@@ -96,13 +95,6 @@ impl Scheduler {
         if std::mem::replace(&mut self.holds_seen, ended) != ended || rested {
             self.engine.release_holds();
         }
-    }
-
-    /// A run that succeeded has more to do: another one of its job, as if somebody had asked.
-    pub(super) fn run_again(&mut self, last: &Occurrence, now: Timestamp) {
-        let scheduled_for = now.max(last.scheduled_for.plus(1));
-        let (job, trigger) = (last.job, Trigger::Manual);
-        self.engine.enqueue(Occurrence { job, scheduled_for, trigger, attempt: 1, run: None });
     }
 }
 

@@ -206,7 +206,7 @@ impl Scheduler {
             self.tally(current, &end, now);
         }
         if end.again {
-            self.run_again(&current.occurrence, now);
+            self.engine.follow(&current.occurrence, now);
         }
         if !end.recorded {
             self.records.row(final_row(current, pid, end));

@@ -328,6 +328,7 @@ impl Engine {
 
     /// Notes when a job opens whose occurrences wait for that.
     pub(super) fn close(&mut self, number: u32) {
+        self.end_follow_ups(number);
         let job = &self.jobs[number];
         let waits = job.queue.len() > 0 && !job.held && !job.is_paused(self.now);
         match self.opens(job).filter(|&at| waits && at > self.now) {

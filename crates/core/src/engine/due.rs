@@ -355,7 +355,8 @@ impl Engine {
 
     fn nominal(&mut self, at: Timestamp, ready_at: Timestamp, trigger: Trigger) -> Waiting {
         let turn = self.next_arrival();
-        Waiting { scheduled_for: at, ready_at, turn, run: None, attempt: 1, trigger, claim: false }
+        let (run, claim, follows) = (None, false, false);
+        Waiting { scheduled_for: at, ready_at, turn, run, attempt: 1, trigger, claim, follows }
     }
 
     /// Orders what comes to wait at one instant.

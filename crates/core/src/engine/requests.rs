@@ -1,4 +1,5 @@
-//! Occurrences that do not come from the agenda: manual runs, retries, backfills, starts.
+//! Occurrences that do not come from the agenda: manual runs, retries, backfills, starts, and what
+//! follows runs that have more to do.
 //!
 //! Invariant: an instant that waits, runs or is to be caught up is not taken a second time when
 //! somebody counts on its run; a request that is not ready yet waits in its job's queue and counts
@@ -8,6 +9,7 @@ use super::Engine;
 use super::state::Job;
 use super::types::Occurrence;
 use super::waiting::Waiting;
+use crate::run::Trigger;
 use crate::time::Timestamp;
 
 impl Engine {
@@ -35,8 +37,9 @@ impl Engine {
         }
         self.dirty = true;
         let (ready_at, turn) = (at.max(self.now), self.next_arrival());
-        let claim = false;
-        let waiting = Waiting { scheduled_for, ready_at, turn, run, attempt, trigger, claim };
+        let (claim, follows) = (false, false);
+        let waiting =
+            Waiting { scheduled_for, ready_at, turn, run, attempt, trigger, claim, follows };
         if later {
             self.jobs[number].queue.push_later(waiting);
             self.plan_later(number);
@@ -45,6 +48,44 @@ impl Engine {
             self.inbox.push(number);
         }
         true
+    }
+
+    /// A run of a job has more to do: another one follows, as soon as its turn comes. Not if the job
+    /// may not start now (it is off or paused, or its window or a calendar is closed), and not beside
+    /// one that waits already, which does for both. What waits is dropped when the job comes to be
+    /// closed before its turn. Says whether one is to follow.
+    pub fn follow(&mut self, last: &Occurrence, now: Timestamp) -> bool {
+        self.hear(now);
+        let Some(&number) = self.job_ids.get(&last.job) else { return false };
+        let job = &self.jobs[number];
+        if !job.on || !self.is_free(job) {
+            return false;
+        }
+        if job.queue.has_follow_up() {
+            return true;
+        }
+        // An occurrence of its own: neither of the schedule nor asked for by anybody else.
+        let mut scheduled_for = now.max(last.scheduled_for.plus(1));
+        while comes(job, scheduled_for) || is_instant(job, scheduled_for) {
+            scheduled_for = scheduled_for.plus(1);
+        }
+        let (ready_at, turn) = (self.now, self.next_arrival());
+        let (run, attempt, trigger) = (None, 1, Trigger::Manual);
+        let (claim, follows) = (false, true);
+        self.wait(
+            number,
+            Waiting { scheduled_for, ready_at, turn, run, attempt, trigger, claim, follows },
+        );
+        self.inbox.push(number);
+        true
+    }
+
+    /// Drops what follows runs of a job that may not start now.
+    pub(super) fn end_follow_ups(&mut self, number: u32) {
+        let job = &self.jobs[number];
+        if job.queue.has_follow_up() && !self.is_free(job) {
+            self.totals.queued -= self.jobs[number].queue.drop_follow_ups();
+        }
     }
 
     /// Makes requests ready whose time has come.
@@ -82,6 +123,11 @@ pub(super) fn comes(job: &Job, at: Timestamp) -> bool {
 /// Whether an instant is one of those to be caught up.
 fn is_in_backlog(job: &Job, at: Timestamp) -> bool {
     let covered = job.rare().backlogs.iter().any(|range| range.after < at && at < range.until);
+    covered && is_instant(job, at)
+}
+
+/// Whether an instant is one of the job's schedule.
+fn is_instant(job: &Job, at: Timestamp) -> bool {
     let before = at.plus(-1);
-    covered && job.times.as_deref().is_some_and(|times| times.next_after(before) == Some(at))
+    job.times.as_deref().is_some_and(|times| times.next_after(before) == Some(at))
 }

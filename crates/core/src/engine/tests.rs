@@ -4,6 +4,7 @@ mod account;
 mod after;
 mod agenda;
 mod fair;
+mod follow;
 mod lives;
 mod missed;
 mod order;

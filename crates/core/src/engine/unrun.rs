@@ -34,6 +34,7 @@ impl Engine {
         let (ready_at, turn) =
             was.map_or_else(|| (self.now, self.next_arrival()), |was| was.place());
         let claim = claim || was.is_some_and(|was| was.claim);
+        let follows = was.is_some_and(|was| was.follows);
         self.note_moved(number);
         self.inbox.push(number);
         let job = &self.jobs[number];
@@ -46,7 +47,9 @@ impl Engine {
             self.skip_one(number, reason, scheduled_for);
             return false;
         }
-        self.wait(number, Waiting { scheduled_for, ready_at, turn, run, attempt, trigger, claim });
+        let waiting =
+            Waiting { scheduled_for, ready_at, turn, run, attempt, trigger, claim, follows };
+        self.wait(number, waiting);
         true
     }
 

@@ -25,6 +25,8 @@ pub(super) struct Waiting {
     pub(super) attempt: u32,
     pub(super) trigger: Trigger,
     pub(super) claim: bool,
+    /// A run that has more to do asked for it: the run of nobody who waits.
+    pub(super) follows: bool,
 }
 
 impl Waiting {
@@ -35,7 +37,7 @@ impl Waiting {
 
     /// Whether somebody wants it whatever pause, window and calendars say.
     pub(super) const fn is_forced(&self) -> bool {
-        matches!(self.trigger, Trigger::Manual)
+        matches!(self.trigger, Trigger::Manual) && !self.follows
     }
 
     pub(super) const fn place(&self) -> Place {
@@ -64,6 +66,8 @@ pub(super) struct Lanes {
     /// What somebody asked for, and of that what nothing holds back, by place.
     asked: BTreeMap<Place, Waiting>,
     forced: BTreeMap<Place, Waiting>,
+    /// What follows a run that asked for it, by place.
+    follow_ups: BTreeMap<Place, Waiting>,
     /// Requests that are not ready yet, by place.
     later: BTreeMap<Place, Waiting>,
     /// How many of the requests are for an instant.
@@ -78,7 +82,10 @@ impl JobQueue {
         match self {
             Self::Empty => 0,
             Self::One(_) => 1,
-            Self::Many(lanes) => lanes.nominal.len() + lanes.asked.len() + lanes.forced.len(),
+            Self::Many(lanes) => {
+                let Lanes { nominal, asked, forced, follow_ups, .. } = &**lanes;
+                nominal.len() + asked.len() + forced.len() + follow_ups.len()
+            }
         }
     }
 
@@ -90,8 +97,8 @@ impl JobQueue {
             Self::Many(lanes) => (None, Some(lanes)),
         };
         let lanes = many.into_iter().flat_map(|lanes| {
-            let Lanes { nominal, asked, forced, later, .. } = &**lanes;
-            [nominal, asked, forced, later].into_iter().flat_map(BTreeMap::values)
+            let Lanes { nominal, asked, forced, follow_ups, later, .. } = &**lanes;
+            [nominal, asked, forced, follow_ups, later].into_iter().flat_map(BTreeMap::values)
         });
         one.into_iter().chain(lanes)
     }
@@ -150,7 +157,8 @@ impl JobQueue {
             Self::Empty => None,
             Self::One(waiting) => Some(waiting).filter(|waiting| !waiting.is_nominal()),
             Self::Many(lanes) => {
-                let heads = [lanes.asked.values().next(), lanes.forced.values().next()];
+                let Lanes { asked, forced, follow_ups, .. } = &**lanes;
+                let heads = [asked, forced, follow_ups].map(|lane| lane.values().next());
                 heads.into_iter().flatten().min_by_key(|waiting| waiting.place())
             }
         }
@@ -162,6 +170,36 @@ impl JobQueue {
             Self::Empty => None,
             Self::One(waiting) => Some(waiting).filter(|waiting| waiting.is_forced()),
             Self::Many(lanes) => lanes.forced.values().next(),
+        }
+    }
+
+    /// Whether something waits that follows a run.
+    pub(super) fn has_follow_up(&self) -> bool {
+        match self {
+            Self::Empty => false,
+            Self::One(waiting) => waiting.follows,
+            Self::Many(lanes) => !lanes.follow_ups.is_empty(),
+        }
+    }
+
+    /// Drops what follows a run, and says how many that were.
+    pub(super) fn drop_follow_ups(&mut self) -> usize {
+        match self {
+            Self::Many(lanes) => {
+                let dropped = std::mem::take(&mut lanes.follow_ups);
+                for waiting in dropped.values() {
+                    lanes.forget_instant(waiting.scheduled_for);
+                }
+                if lanes.is_empty() {
+                    *self = Self::Empty;
+                }
+                dropped.len()
+            }
+            Self::One(waiting) if waiting.follows => {
+                *self = Self::Empty;
+                1
+            }
+            _ => 0,
         }
     }
 
@@ -256,8 +294,7 @@ impl Lanes {
             return;
         }
         *self.instants.entry(waiting.scheduled_for).or_default() += 1;
-        let lane = if waiting.is_forced() { &mut self.forced } else { &mut self.asked };
-        lane.insert(waiting.place(), waiting);
+        self.lane_of(&waiting).insert(waiting.place(), waiting);
     }
 
     fn remove(&mut self, waiting: &Waiting) -> bool {
@@ -266,12 +303,22 @@ impl Lanes {
             self.catch_ups -= usize::from(found && waiting.trigger == Trigger::CatchUp);
             return found;
         }
-        let lane = if waiting.is_forced() { &mut self.forced } else { &mut self.asked };
-        let found = lane.remove(&waiting.place()).is_some();
+        let found = self.lane_of(waiting).remove(&waiting.place()).is_some();
         if found {
             self.forget_instant(waiting.scheduled_for);
         }
         found
+    }
+
+    /// Where what is no instant of the schedule waits once it is ready.
+    const fn lane_of(&mut self, waiting: &Waiting) -> &mut BTreeMap<Place, Waiting> {
+        if waiting.follows {
+            &mut self.follow_ups
+        } else if waiting.is_forced() {
+            &mut self.forced
+        } else {
+            &mut self.asked
+        }
     }
 
     fn forget_instant(&mut self, at: Timestamp) {
@@ -287,6 +334,7 @@ impl Lanes {
         self.nominal.is_empty()
             && self.asked.is_empty()
             && self.forced.is_empty()
+            && self.follow_ups.is_empty()
             && self.later.is_empty()
     }
 }
