@@ -167,17 +167,13 @@ COMMENT ON COLUMN cron.engine_state.left_at IS 'when the last scheduler left in 
 COMMENT ON INDEX cron.engine_state_single_row IS 'keeps the table at one row';
 
 CREATE TABLE cron.job_stat (
+    -- In an order in which most have a fixed place: a view of all jobs reads nearly all of them.
     jobid bigint NOT NULL,
     total_runs bigint NOT NULL DEFAULT 0,
     successful_runs bigint NOT NULL DEFAULT 0,
     failed_runs bigint NOT NULL DEFAULT 0,
     total_ms double precision NOT NULL DEFAULT 0,
     max_ms double precision NOT NULL DEFAULT 0,
-    last_run_at timestamptz,
-    last_runid bigint,
-    last_status text,
-    last_error text,
-    last_end timestamptz,
     skipped_runs bigint NOT NULL DEFAULT 0,
     timed_out_runs bigint NOT NULL DEFAULT 0,
     cancelled_runs bigint NOT NULL DEFAULT 0,
@@ -185,11 +181,12 @@ CREATE TABLE cron.job_stat (
     retried_runs bigint NOT NULL DEFAULT 0,
     wal_bytes bigint NOT NULL DEFAULT 0,
     rows bigint NOT NULL DEFAULT 0,
-    last_success_at timestamptz,
     consecutive_failures bigint NOT NULL DEFAULT 0,
     counted_since timestamptz NOT NULL DEFAULT pg_catalog.now(),
-    durations bytea,
-    start_lags bytea,
+    last_run_at timestamptz,
+    last_runid bigint,
+    last_end timestamptz,
+    last_success_at timestamptz,
     -- Looked at more often than they change.
     p50_duration_ms real GENERATED ALWAYS AS (cron.sketch_quantile(durations, 0.5)) STORED,
     p95_duration_ms real GENERATED ALWAYS AS (cron.sketch_quantile(durations, 0.95)) STORED,
@@ -198,6 +195,10 @@ CREATE TABLE cron.job_stat (
     p95_start_lag_ms real GENERATED ALWAYS AS (cron.sketch_quantile(start_lags, 0.95)) STORED,
     p99_start_lag_ms real GENERATED ALWAYS AS (cron.sketch_quantile(start_lags, 0.99)) STORED,
     last_failed_runid bigint,
+    last_status text,
+    durations bytea,
+    start_lags bytea,
+    last_error text,
     CONSTRAINT job_stat_pkey PRIMARY KEY (jobid)
 ) WITH (fillfactor = 80); -- as cron.job_state
 COMMENT ON TABLE cron.job_stat IS 'statistics of each job, kept by the scheduler as runs settle; not dumped';

@@ -3,8 +3,8 @@
 //!
 //! Owns one invariant: what is remembered is what would be made anew. A plan is a pure function of
 //! columns, of settings that are part of its key, of `cron.timezone`, which stays while the server runs,
-//! and of calendars, which hold for one view of the tables. A start that was found says itself for how
-//! long it is the next one, and for which plan it was found.
+//! and of calendars, which hold for one view of the tables. Its next start says itself for how long it is
+//! that.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -22,8 +22,7 @@ use super::outlook::{Broken, Calendars, clock_rule, plan};
 use super::preview::day_rule;
 use super::schedules::readable;
 
-/// Most plans remembered, of some 400 bytes each, and most jobs with starts of their own; then all of
-/// them are forgotten.
+/// Most plans remembered, of some 400 bytes each; then all are forgotten.
 const MOST: usize = 10_000;
 
 thread_local! {
@@ -33,23 +32,8 @@ thread_local! {
 #[derive(Debug, Default)]
 struct Known {
     plans: HashMap<Box<[u8]>, Remembered, RandomState>,
-    starts: Starts,
     /// Memory for the key that is looked for.
     key: Vec<u8>,
-    /// How many plans there have been.
-    made: u64,
-}
-
-/// When jobs with jitter start next: each at an instant of its own.
-#[derive(Debug, Default)]
-pub(super) struct Starts(HashMap<i64, Start, RandomState>);
-
-#[derive(Debug)]
-struct Start {
-    /// Which plan's it is.
-    plan: u64,
-    jitter: i64,
-    next: NextStart,
 }
 
 /// What makes a plan that its jobs have in common: arguments as they came, by their places.
@@ -68,8 +52,6 @@ pub(super) struct Columns<'call> {
 #[derive(Debug)]
 pub(super) struct Remembered {
     pub(super) plan: Result<Plan, Broken>,
-    /// Tells it from all others.
-    number: u64,
     /// What was seen of the tables when its calendars were read; None if it has none.
     read_in: Option<View>,
     next: Option<NextStart>,
@@ -78,22 +60,20 @@ pub(super) struct Remembered {
 /// What `body` makes of the plan of these columns; None if its calendars cannot be read.
 pub(super) fn with_plan<R>(
     columns: &Columns<'_>,
-    body: impl FnOnce(&mut Remembered, &mut Starts) -> R,
+    body: impl FnOnce(&mut Remembered) -> R,
 ) -> Option<R> {
     // Taken out, for reading calendars runs statements.
     let mut known = KNOWN.take().unwrap_or_default();
     columns.write_key(&mut known.key);
     let found = known.plans.get_mut(known.key.as_slice());
     if let Some(found) = found.filter(|found| found.read_in.is_none() || found.read_in == view()) {
-        let answer = body(found, &mut known.starts);
+        let answer = body(found);
         KNOWN.set(Some(known));
         return Some(answer);
     }
     let made = columns.make();
     let answer = made.map(|(mut made, lasts)| {
-        known.made += 1;
-        made.number = known.made;
-        let answer = body(&mut made, &mut known.starts);
+        let answer = body(&mut made);
         if lasts {
             if known.plans.len() >= MOST {
                 known.plans.clear();
@@ -111,8 +91,7 @@ impl Columns<'_> {
         let [skip_on, only_on] = self.calendars.map(|place| self.args.bytes(place));
         let parts = [self.timezone, self.run_window, skip_on, only_on];
         // What there is, and then how long it is and what: no two lists of texts look alike.
-        let mut there = u8::from(self.clock_rule() == DstPolicy::Wall);
-        there = there << 1 | u8::from(day_rule() == DayRule::And);
+        let mut there = self.settings();
         there = parts.iter().fold(there, |there, part| there << 1 | u8::from(part.is_some()));
         key.clear();
         key.push(there);
@@ -121,6 +100,17 @@ impl Columns<'_> {
             key.extend_from_slice(part);
         }
         key.extend_from_slice(self.schedule);
+    }
+
+    /// The settings that count, as bits.
+    pub(super) fn settings(&self) -> u8 {
+        let wall = u8::from(self.clock_rule() == DstPolicy::Wall);
+        wall << 1 | u8::from(day_rule() == DayRule::And)
+    }
+
+    /// Whether it names calendars.
+    pub(super) fn has_calendars(&self) -> bool {
+        self.calendars.iter().any(|&place| self.args.is_given(place))
     }
 
     fn clock_rule(&self) -> DstPolicy {
@@ -144,45 +134,35 @@ impl Columns<'_> {
         let plan = Calendars::of_snapshot(|calendars| plan(&job, Timestamp(0), calendars)).ok()?;
         let read_in = if has_calendars { view() } else { None };
         let lasts = read_in.is_some() || !has_calendars;
-        Some((Remembered { plan, number: 0, read_in, next: None }, lasts))
+        Some((Remembered { plan, read_in, next: None }, lasts))
     }
 }
 
 impl Remembered {
     /// When a job of this very plan starts next; None also if jobs start at instants of their own.
     pub(super) fn next(&mut self, after: Timestamp) -> Option<Timestamp> {
-        if let Some(at) = self.next.and_then(|next| next.after(after)) {
-            return Some(at);
-        }
-        let plan = self.plan.as_ref().ok().filter(|plan| plan.is_common())?;
-        self.next = plan.next_start_by_clock(after);
-        self.next?.after(after)
+        self.next_start(after)?.after(after)
     }
-}
 
-impl Starts {
-    /// When a job with this plan and jitter starts next; None also if that does not follow from the
-    /// clock alone.
-    pub(super) fn next(
+    /// When a job with this jitter starts next; None also if that does not follow from the clock alone.
+    pub(super) fn next_of(
         &mut self,
-        remembered: &mut Remembered,
-        (jobid, jitter): (i64, i64),
+        jobid: i64,
+        jitter: i64,
         after: Timestamp,
-    ) -> Option<Timestamp> {
+    ) -> Option<NextStart> {
         if jitter <= 0 {
-            return remembered.next(after);
+            return self.next_start(after);
         }
-        let number = remembered.number;
-        let own = self.0.get(&jobid).filter(|own| own.plan == number && own.jitter == jitter);
-        if let Some(at) = own.and_then(|own| own.next.after(after)) {
-            return Some(at);
+        let plan = self.plan.as_ref().ok()?.for_job(Timestamp(i64::MIN), jitter, jobid);
+        plan.next_start_by_clock(after)
+    }
+
+    fn next_start(&mut self, after: Timestamp) -> Option<NextStart> {
+        if self.next.is_none_or(|next| next.after(after).is_none()) {
+            let plan = self.plan.as_ref().ok().filter(|plan| plan.is_common())?;
+            self.next = plan.next_start_by_clock(after);
         }
-        let plan = remembered.plan.as_ref().ok()?.for_job(Timestamp(i64::MIN), jitter, jobid);
-        let next = plan.next_start_by_clock(after)?;
-        if self.0.len() >= MOST {
-            self.0.clear();
-        }
-        self.0.insert(jobid, Start { plan: number, jitter, next });
-        next.after(after)
+        self.next
     }
 }

@@ -38,6 +38,7 @@ mod running;
 mod schedules;
 mod secrets;
 mod simulate;
+mod starts;
 mod stats;
 mod triggers;
 mod upstream;

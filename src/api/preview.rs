@@ -173,7 +173,7 @@ fn job_next_runs(job: JobRef<'_>, n: Option<i32>) -> Result<Vec<Run>, Error> {
 
 /// The present, the same for a whole statement.
 pub(super) fn now() -> Instant {
-    time::from_pg(statement_timestamp().into_inner())
+    time::statement_start()
 }
 
 /// How many runs are asked for.

@@ -18,6 +18,7 @@ use super::known::{Columns, Remembered, with_plan};
 use super::outlook::{Broken, anchor};
 use super::preview::{now, timestamptz};
 use super::schedules::readable;
+use super::starts;
 
 /// `active`, `nodename`, `schedule`, `timezone`, `run_window`, `skip_on`, `only_on`
 #[pg_extern(sql = false)]
@@ -37,7 +38,7 @@ fn cron_job_condition(fcinfo: pg_sys::FunctionCallInfo) -> &'static str {
         args,
         calendars: [5, 6],
     };
-    let condition = with_plan(&columns, |known, _| match &known.plan {
+    let condition = with_plan(&columns, |known| match &known.plan {
         Ok(plan) if plan.schedule().kind() == Kind::Startup => "startup",
         Ok(_) => "recurring",
         Err(Broken::Schedule(_)) => "invalid schedule",
@@ -69,12 +70,20 @@ fn cron_job_next_run_at(
         args,
         calendars: [10, 11],
     };
-    let own = (jobid, jitter(args, 8));
-    let now = now();
+    let (jitter, now) = (jitter(args, 8), now());
     let after = rests_until(args.instant(12), now);
-    let next = with_plan(&columns, |known, starts| match starts.next(known, own, after) {
-        Some(at) => Ok(Some(at)),
-        None => next_from_anchor(known, own, after, now),
+    let job = starts::Job::new(jobid, jitter, &columns);
+    if let Some(at) = job.as_ref().and_then(|job| job.next(after)) {
+        return Ok(timestamptz(at));
+    }
+    let next = with_plan(&columns, |known| {
+        let Some(next) = known.next_of(jobid, jitter, after) else {
+            return next_from_anchor(known, (jobid, jitter), after, now);
+        };
+        if let Some(job) = job {
+            job.remember(next);
+        }
+        Ok(next.after(after))
     });
     Ok(next.transpose()?.flatten().and_then(timestamptz))
 }
@@ -106,7 +115,7 @@ fn cron_job_next_run(fcinfo: pg_sys::FunctionCallInfo) -> Option<TimestampWithTi
     let now = now();
     let after = rests_until(args.instant(8), now);
     let jitter = jitter(args, 4);
-    let next = with_plan(&Columns::of_next_run(args)?, |known, _| {
+    let next = with_plan(&Columns::of_next_run(args)?, |known| {
         let plan = known.plan.as_ref().ok()?;
         if plan.is_common() && jitter <= 0 {
             return known.next(after);

@@ -30,6 +30,11 @@ impl<'call> Args<'call> {
         (!argument.isnull).then_some(argument.value)
     }
 
+    /// Whether it is not NULL.
+    pub(crate) fn is_given(self, place: usize) -> bool {
+        self.datum(place).is_some()
+    }
+
     /// A boolean.
     pub(crate) fn flag(self, place: usize) -> Option<bool> {
         self.datum(place).map(|datum| datum.value() & 0xff != 0)

@@ -8,6 +8,7 @@ pub(crate) mod create_extension;
 pub(crate) mod identity;
 pub(crate) mod job_lock;
 pub(crate) mod json;
+#[allow(ffi_unwind_calls)] // inside a guard
 pub(crate) mod keyed_row;
 pub(crate) mod keys;
 pub(crate) mod letter;
@@ -27,6 +28,7 @@ pub(crate) mod settings;
 pub(crate) mod snapshot;
 pub(crate) mod table_row;
 pub(crate) mod text;
+#[allow(ffi_unwind_calls)] // what it calls so raises nothing
 pub(crate) mod time;
 #[allow(ffi_unwind_calls)] // it is what catches them
 pub(crate) mod trap;

@@ -149,14 +149,20 @@ unsafe fn of_double(figure: f64) -> Datum {
 /// As above.
 unsafe fn datum(numeric: &Numeric) -> Datum {
     const LENGTH: usize = size_of::<i32>();
-    let (words, used) = numeric.padded();
+    let (first, rest, used) = numeric.parts();
     let size = LENGTH + used * size_of::<u16>();
     // SAFETY: as much memory as is written: the length, as any value has it, and the words. Those that
-    // are not its own come behind the value.
+    // are not used come behind the value.
     unsafe {
-        let value = raw::palloc(LENGTH + size_of_val(&words));
+        let is_long = size > LENGTH + size_of_val(&first);
+        let more = if is_long { size_of_val(&rest) } else { 0 };
+        let value = raw::palloc(LENGTH + size_of_val(&first) + more);
         pgrx::varlena::set_varsize_4b(value.cast(), i32::try_from(size).unwrap_or_default());
-        value.cast::<u8>().add(LENGTH).cast::<[u16; 7]>().write_unaligned(words);
+        let words = value.cast::<u8>().add(LENGTH);
+        words.cast::<u64>().write_unaligned(first);
+        if is_long {
+            words.add(size_of_val(&first)).cast::<[u16; 3]>().write_unaligned(rest);
+        }
         Datum::from(value)
     }
 }

@@ -80,6 +80,7 @@ unsafe extern "C-unwind" {
     pub(crate) fn CommandCounterIncrement();
     pub(crate) fn GetTopTransactionIdIfAny() -> TransactionId;
     pub(crate) fn SetCurrentStatementStartTimestamp();
+    pub(crate) fn GetCurrentStatementStartTimestamp() -> pgrx::pg_sys::TimestampTz;
 
     // storage/lmgr/lock.c
     pub(crate) fn LockAcquire(
@@ -98,6 +99,7 @@ unsafe extern "C-unwind" {
     pub(crate) fn analyze_requires_snapshot(parsetree: *mut RawStmt) -> bool;
     pub(crate) fn GetTransactionSnapshot() -> Snapshot;
     pub(crate) fn GetLatestSnapshot() -> Snapshot;
+    pub(crate) fn GetActiveSnapshot() -> Snapshot;
     pub(crate) fn RegisterSnapshot(snapshot: Snapshot) -> Snapshot;
     pub(crate) fn UnregisterSnapshot(snapshot: Snapshot);
     pub(crate) fn PushActiveSnapshot(snapshot: Snapshot);

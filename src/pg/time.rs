@@ -6,6 +6,8 @@ use pg_tock_core::time::Timestamp;
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::pg_sys;
 
+use super::raw;
+
 /// Microseconds from 1970-01-01 to 2000-01-01, the origin of `TimestampTz`.
 const ORIGIN: i64 = 946_684_800_000_000;
 
@@ -13,6 +15,12 @@ const ORIGIN: i64 = 946_684_800_000_000;
 pub(crate) fn now() -> Timestamp {
     // SAFETY: reads the system's clock, nothing else.
     from_pg(unsafe { pg_sys::GetCurrentTimestamp() })
+}
+
+/// When the client's statement began, as `statement_timestamp()` shows it.
+pub(crate) fn statement_start() -> Timestamp {
+    // SAFETY: reads a variable of this session, and raises nothing.
+    from_pg(unsafe { raw::GetCurrentStatementStartTimestamp() })
 }
 
 /// A `TimestampTz` as the core counts.

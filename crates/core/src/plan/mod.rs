@@ -84,6 +84,9 @@ pub struct NextStart {
 }
 
 impl NextStart {
+    /// None, at no time.
+    pub const NEVER: Self = Self { from: Timestamp(0), until: Timestamp(0), start: Timestamp(0) };
+
     /// The start, if it is known to be the first one after `after`.
     #[must_use]
     pub fn after(&self, after: Timestamp) -> Option<Timestamp> {
