@@ -35,9 +35,13 @@ COMMENT ON COLUMN cron.job_run_details.requested_by IS 'the role that asked for 
 
 ALTER TABLE cron.run_request
     ADD COLUMN not_before timestamptz,
-    ADD COLUMN command text;
+    ADD COLUMN command text,
+    ADD COLUMN username text,
+    ADD COLUMN database text;
 COMMENT ON COLUMN cron.run_request.not_before IS 'the run does not begin before; NULL if it may at once';
 COMMENT ON COLUMN cron.run_request.command IS 'the SQL to run; NULL for the job''s present command';
+COMMENT ON COLUMN cron.run_request.username IS 'the role it was asked for, that of the job then; nothing is run as another one';
+COMMENT ON COLUMN cron.run_request.database IS 'the database it was asked for, that of the job then; nothing is run in another one';
 
 CREATE TABLE cron.queue (
     name text NOT NULL,

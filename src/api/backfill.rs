@@ -55,7 +55,8 @@ fn request(
             hint: "",
         });
     }
-    let jobid = job.resolve()?.jobid;
+    let found = job.resolve()?;
+    let jobid = found.jobid;
     let job = outlook::one(jobid)?.ok_or_else(|| Error::NoSuchJob(jobid.to_string()))?;
     let now = time::now();
     let plan = job.plan(now, &mut Calendars::default())?.map_err(|broken| broken.of(jobid))?;
@@ -66,7 +67,7 @@ fn request(
     if occurrences.is_empty() {
         return Ok(Vec::new());
     }
-    backfill::request(jobid, occurrences, Trigger::Backfill.as_str(), current_user().name())
+    backfill::request(&found, occurrences, Trigger::Backfill.as_str(), current_user().name())
 }
 
 /// The occurrences from one instant to another, both included, that windows and calendars let run.

@@ -6,10 +6,8 @@ use pgrx::prelude::*;
 use serde_json::Value;
 
 use crate::error::Error;
-use crate::pg::identity::current_user;
 use crate::pg::json::to_server;
 use crate::pg::letter::Letter;
-use crate::shmem::asks::Wanted;
 
 use super::rights::{JobRef, refuse_in_recovery};
 use super::run_now::Ready;
@@ -79,15 +77,9 @@ fn cron_dry_run_named(
 fn dry_run(job: JobRef<'_>) -> Result<Row, Error> {
     refuse_in_recovery("cron.dry_run()")?;
     waiting::refuse_here("cron.dry_run()")?;
-    let ready = Ready::find(&job.resolve()?, true)?;
+    let ready = Ready::find(job.resolve()?, true)?;
     let letter = Letter::new();
-    waiting::wait(&Wanted {
-        job: ready.job(),
-        scheduled_for: ready.instant(),
-        force: true,
-        role: current_user().oid.to_u32(),
-        dry: Some(letter.handle()),
-    })?;
+    waiting::wait(&ready.wanted(true, Some(letter.handle())))?;
     let Some(text) = letter.read() else {
         let words = to_server("executor ended unexpectedly");
         return Ok((b"failed".to_vec(), Some(words), None, None, None, None, None, None, None));

@@ -58,17 +58,11 @@ fn run_now(job: JobRef<'_>, force: Option<bool>, wait: Option<bool>) -> Result<i
     if wait {
         waiting::refuse_here("cron.run_now()")?;
     }
-    let ready = Ready::find(&job.resolve()?, force)?;
+    let ready = Ready::find(job.resolve()?, force)?;
     if !wait {
         return ready.request(force);
     }
-    let run = waiting::wait(&Wanted {
-        job: ready.job(),
-        scheduled_for: ready.instant(),
-        force,
-        role: current_user().oid.to_u32(),
-        dry: None,
-    })?;
+    let run = waiting::wait(&ready.wanted(force, None))?;
     Ok(run.0)
 }
 
@@ -83,7 +77,7 @@ fn tagged(tag: Option<&[u8]>, force: Option<bool>) -> Result<Vec<i64>, Error> {
         if !may_change(&caller, job.owner(), job.owner_oid)? {
             continue;
         }
-        match Ready::find(&job, force) {
+        match Ready::find(job, force) {
             Ok(ready) => runs.push(ready.request(force)?),
             Err(error) => match error.why_not_run() {
                 Some(why) => {
@@ -109,13 +103,13 @@ fn tagged(tag: Option<&[u8]>, force: Option<bool>) -> Result<Vec<i64>, Error> {
 
 /// A job that may be run by hand.
 pub(super) struct Ready {
-    jobid: i64,
+    job: Found,
     plan: Plan,
 }
 
 impl Ready {
     /// The job as far as a run by hand depends on it, or why there is to be none.
-    pub(super) fn find(job: &Found, force: bool) -> Result<Self, Error> {
+    pub(super) fn find(job: Found, force: bool) -> Result<Self, Error> {
         let jobid = job.jobid;
         if job.owner_oid.is_none() {
             return Err(Error::NoSuchRole(job.owner().readable().into_owned()));
@@ -134,17 +128,26 @@ impl Ready {
         }
         match closed(&outlook, &plan, now).filter(|_| !force) {
             Some(why) => Err(Error::MayNotRun { jobid, why, hint: FORCE }),
-            None => Ok(Self { jobid, plan }),
+            None => Ok(Self { job, plan }),
         }
     }
 
-    /// The job.
-    pub(super) const fn job(&self) -> JobId {
-        JobId(self.jobid)
+    /// A run of it at an instant of its own, for a session that waits; `dry`: where to leave what a dry
+    /// run does.
+    pub(super) fn wanted(&self, force: bool, dry: Option<u32>) -> Wanted {
+        Wanted {
+            job: JobId(self.job.jobid),
+            scheduled_for: self.instant(),
+            force,
+            role: current_user().oid.to_u32(),
+            owner: self.job.owner_oid.map_or(0, pg_sys::Oid::to_u32),
+            database: self.job.database_oid.map_or(0, pg_sys::Oid::to_u32),
+            dry,
+        }
     }
 
     /// Now, or right after, if the job is due now.
-    pub(super) fn instant(&self) -> Instant {
+    fn instant(&self) -> Instant {
         self.free(time::now())
     }
 
@@ -161,13 +164,13 @@ impl Ready {
         let caller = current_user();
         let mut at = self.instant();
         for _ in 0..TRIES {
-            if let Some(run) = stored::request(self.jobid, at, force, caller.name())? {
+            if let Some(run) = stored::request(&self.job, at, force, caller.name())? {
                 return Ok(run);
             }
             at = self.free(at.plus(1));
         }
         Err(Error::TooMuch {
-            problem: format!("job {} has been asked for too often at one instant", self.jobid),
+            problem: format!("job {} has been asked for too often at one instant", self.job.jobid),
             hint: "Try again.",
         })
     }

@@ -59,8 +59,10 @@ const HANDLER: &str = "SELECT h.jobid, h.active, \
      WHERE h.username OPERATOR(pg_catalog.=) $1 AND h.jobname OPERATOR(pg_catalog.=) $2";
 
 // An instant that has a row, or has been asked for, is another run's.
-const ASK: &str = "INSERT INTO cron.run_request (jobid, scheduled_for, trigger, requested_by, alert) \
-     SELECT $1, $2, $3, NULL, $4::pg_catalog.json \
+const ASK: &str = "INSERT INTO cron.run_request (jobid, scheduled_for, trigger, requested_by, alert, \
+      username, database) \
+     SELECT $1, $2, $3, NULL, $4::pg_catalog.json, $5, (SELECT h.database FROM cron.job h \
+       WHERE h.jobid OPERATOR(pg_catalog.=) $1) \
      WHERE NOT EXISTS (SELECT FROM cron.job_run_details d \
        WHERE d.jobid OPERATOR(pg_catalog.=) $1 AND d.scheduled_for OPERATOR(pg_catalog.=) $2) \
      ON CONFLICT ON CONSTRAINT run_request_occurrence DO NOTHING RETURNING runid";
@@ -304,8 +306,13 @@ fn ask(
     }
     let mut at = at;
     loop {
-        let args: [DatumWithOid<'_>; 4] =
-            [job.into(), timestamptz(at).into(), Trigger::Alert.as_str().into(), alert.into()];
+        let args: [DatumWithOid<'_>; 5] = [
+            job.into(),
+            timestamptz(at).into(),
+            Trigger::Alert.as_str().into(),
+            alert.into(),
+            ServerText::new(owner).param(),
+        ];
         if !kept::update(client, ASK, &args)?.is_empty() {
             return Ok(Ok(JobId(job)));
         }

@@ -4,6 +4,7 @@
 //! succeeded. The unique keys of ledger and requests keep it; statements here make sure that they
 //! are not met as errors.
 
+use pg_tock_core::cancel::MISPLACED;
 use pg_tock_core::retry::Ended;
 use pg_tock_core::run::{Guarantee, Outcome};
 use pg_tock_core::time::{JobId, RunId, Timestamp};
@@ -12,6 +13,8 @@ use pgrx::prelude::*;
 use pgrx::spi::{self, SpiHeapTupleData};
 
 use super::kept;
+use super::request::Place;
+use crate::pg::text::ServerText;
 use crate::pg::time::{from_pg, to_pg};
 
 const COUNTED_BELOW: &str = "SELECT e.counted_below FROM cron.engine_state e";
@@ -27,12 +30,14 @@ macro_rules! unfollowed {
                 AND o.scheduled_for OPERATOR(pg_catalog.=) d.scheduled_for \
                 AND o.trigger OPERATOR(pg_catalog.=) ANY (ARRAY['manual', 'backfill', 'alert']) OFFSET 0), \
               d.http OPERATOR(pg_catalog.->) 'transient' OPERATOR(pg_catalog.=) 'true'::pg_catalog.jsonb, \
-              d.runid ",
+              d.runid, pg_catalog.convert_to(d.username, pg_catalog.getdatabaseencoding()), \
+              pg_catalog.convert_to(d.database, pg_catalog.getdatabaseencoding()) ",
             $from,
             " AND d.status OPERATOR(pg_catalog.=) 'failed' AND d.end_time IS NOT NULL \
               AND d.scheduled_for IS NOT NULL AND d.attempt IS NOT NULL \
               AND d.outcome OPERATOR(pg_catalog.=) ANY (ARRAY['failed', 'timeout', 'crashed']) \
               AND NOT pg_catalog.starts_with(coalesce(d.reason, ''), 'resolved as ') \
+              AND coalesce(d.reason, '') OPERATOR(pg_catalog.<>) $2 \
               AND EXISTS (SELECT FROM cron.job_state s \
                WHERE s.jobid OPERATOR(pg_catalog.=) d.jobid \
                 AND s.effective_from OPERATOR(pg_catalog.<=) d.start_time OFFSET 0) \
@@ -58,9 +63,9 @@ const UNFOLLOWED: [&str; 2] = [
 ];
 
 const ASK: &str = "INSERT INTO cron.run_request \
-     (jobid, scheduled_for, attempt, trigger, requested_by, not_before, alert) \
+     (jobid, scheduled_for, attempt, trigger, requested_by, not_before, alert, username, database) \
      SELECT j.jobid, $2, $3, 'retry', NULL, $4, (SELECT q.alert FROM cron.run_request q \
-       WHERE q.runid OPERATOR(pg_catalog.=) $5) FROM cron.job j \
+       WHERE q.runid OPERATOR(pg_catalog.=) $5), $6, $7 FROM cron.job j \
      WHERE j.jobid OPERATOR(pg_catalog.=) $1 AND NOT EXISTS (SELECT FROM cron.job_run_details d \
        WHERE d.jobid OPERATOR(pg_catalog.=) $1 AND d.scheduled_for OPERATOR(pg_catalog.=) $2 \
         AND (d.attempt OPERATOR(pg_catalog.>=) $3 OR d.status OPERATOR(pg_catalog.=) 'succeeded') \
@@ -68,7 +73,7 @@ const ASK: &str = "INSERT INTO cron.run_request \
      ON CONFLICT ON CONSTRAINT run_request_occurrence DO NOTHING RETURNING runid";
 
 /// The next attempt at an occurrence.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Retry {
     pub(crate) job: JobId,
     /// The run that failed.
@@ -81,10 +86,12 @@ pub(crate) struct Retry {
     pub(crate) by_hand: bool,
     /// The attempt before it crashed.
     pub(crate) after_crash: bool,
+    /// As what and where the attempt before it ran.
+    pub(crate) place: Place,
 }
 
 /// A failed attempt that has no follower.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Unfollowed {
     pub(crate) job: JobId,
     pub(crate) run: RunId,
@@ -92,6 +99,8 @@ pub(crate) struct Unfollowed {
     pub(crate) ended: Ended,
     pub(crate) ended_at: Timestamp,
     pub(crate) by_hand: bool,
+    /// As what and where it ran.
+    pub(crate) place: Place,
 }
 
 /// The failed attempts without a follower that may have been overlooked. In a transaction, as every
@@ -103,7 +112,7 @@ pub(crate) fn unfollowed() -> Result<Vec<Unfollowed>, spi::Error> {
         let below = below.unwrap_or(1);
         let mut found = Vec::new();
         for statement in UNFOLLOWED {
-            for row in client.select(statement, None, &[below.into()])? {
+            for row in client.select(statement, None, &[below.into(), MISPLACED.into()])? {
                 found.extend(read(&row)?);
             }
         }
@@ -131,19 +140,23 @@ fn read(row: &SpiHeapTupleData<'_>) -> Result<Option<Unfollowed>, spi::Error> {
     let job = JobId(row.get(1)?.unwrap_or_default());
     let by_hand = row.get(8)?.unwrap_or(false);
     let run = RunId(row.get(10)?.unwrap_or_default());
-    Ok(Some(Unfollowed { job, run, scheduled_for, ended, ended_at, by_hand }))
+    // A row without names is none of ours.
+    let Some(place) = Place::read(row.get(11)?, row.get(12)?) else { return Ok(None) };
+    Ok(Some(Unfollowed { job, run, scheduled_for, ended, ended_at, by_hand, place }))
 }
 
 /// Asks for a retry; None if the attempt has a follower, its occurrence has succeeded, or its job
 /// is gone. Otherwise the id of its run.
 pub(crate) fn ask(retry: &Retry) -> Result<Option<RunId>, spi::Error> {
     let stamp = |at: Timestamp| TimestampWithTimeZone::try_from(to_pg(at)).ok();
-    let args: [DatumWithOid<'_>; 5] = [
+    let args: [DatumWithOid<'_>; 7] = [
         retry.job.0.into(),
         stamp(retry.scheduled_for).into(),
         retry.attempt.cast_signed().into(),
         stamp(retry.at).into(),
         retry.after.0.into(),
+        ServerText::new(retry.place.username.to_bytes()).param(),
+        ServerText::new(retry.place.database.to_bytes()).param(),
     ];
     Spi::connect_mut(|client| {
         let rows = kept::update(client, ASK, &args)?;

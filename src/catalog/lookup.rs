@@ -13,7 +13,9 @@ macro_rules! find {
     ($where:literal) => {
         concat!(
             "SELECT j.jobid, ",
-            "pg_catalog.convert_to(j.username, pg_catalog.getdatabaseencoding()), r.oid ",
+            "pg_catalog.convert_to(j.username, pg_catalog.getdatabaseencoding()), r.oid, ",
+            "(SELECT d.oid FROM pg_catalog.pg_database d ",
+            "WHERE d.datname::pg_catalog.text OPERATOR(pg_catalog.=) j.database) ",
             "FROM cron.job j LEFT JOIN pg_catalog.pg_roles r ",
             "ON r.rolname::pg_catalog.text OPERATOR(pg_catalog.=) j.username WHERE ",
             $where,
@@ -34,6 +36,8 @@ pub(crate) struct Found {
     owner: Vec<u8>,
     /// None: there is no such role any more.
     pub(crate) owner_oid: Option<pg_sys::Oid>,
+    /// The database it runs in; None: there is no such database.
+    pub(crate) database_oid: Option<pg_sys::Oid>,
 }
 
 impl Found {
@@ -68,6 +72,7 @@ fn select(statement: &'static str, args: &[DatumWithOid<'_>]) -> Result<Vec<Foun
                     jobid: row.get(1)?.ok_or(Error::NoRow)?,
                     owner: row.get(2)?.unwrap_or_default(),
                     owner_oid: row.get(3)?,
+                    database_oid: row.get(4)?,
                 });
             }
             Ok(found)

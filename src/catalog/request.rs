@@ -3,7 +3,8 @@
 //! A request is there until the run it asks for has a final row of its own in the ledger and what
 //! follows from it is written, so that it survives whatever happens in between.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
+use std::rc::Rc;
 
 use pg_tock_core::engine::Occurrence;
 use pg_tock_core::run::Trigger;
@@ -32,7 +33,12 @@ macro_rules! requests {
                 AND d.scheduled_for OPERATOR(pg_catalog.=) r.scheduled_for \
                 AND d.outcome OPERATOR(pg_catalog.=) 'crashed' OFFSET 0), \
               pg_catalog.convert_to(c.reason, pg_catalog.getdatabaseencoding()), \
-              pg_catalog.convert_to(r.http::pg_catalog.text, 'UTF8'), r.force, r.alert::pg_catalog.text \
+              pg_catalog.convert_to(r.http::pg_catalog.text, 'UTF8'), r.force, r.alert::pg_catalog.text, \
+              pg_catalog.convert_to(r.username, pg_catalog.getdatabaseencoding()), \
+              pg_catalog.convert_to(r.database, pg_catalog.getdatabaseencoding()), \
+              (SELECT NOT coalesce(j.username OPERATOR(pg_catalog.=) r.username \
+                 AND j.database OPERATOR(pg_catalog.=) r.database, r.command IS NULL) \
+               FROM cron.job j WHERE j.jobid OPERATOR(pg_catalog.=) r.jobid) \
              FROM cron.run_request r LEFT JOIN cron.run_cancel c \
               ON c.runid OPERATOR(pg_catalog.=) r.runid WHERE ",
             $where,
@@ -88,6 +94,33 @@ pub(crate) struct Request {
     pub(crate) force: bool,
     /// The alert it is to handle, as JSON in ASCII.
     pub(crate) alert: Option<String>,
+    /// What it was asked for; None for the job whatever it is.
+    pub(crate) place: Option<Place>,
+    /// Its job has become another role's or another database's since.
+    pub(crate) misplaced: bool,
+}
+
+/// The role and the database of a job, by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) username: Rc<CStr>,
+    pub(crate) database: Rc<CStr>,
+}
+
+impl Place {
+    /// From names in the database's encoding, if there are both.
+    pub(crate) fn read(username: Option<Vec<u8>>, database: Option<Vec<u8>>) -> Option<Self> {
+        // text cannot hold a NUL byte
+        let name = |bytes: Vec<u8>| Rc::from(CString::new(bytes).unwrap_or_default());
+        Some(Self { username: name(username?), database: name(database?) })
+    }
+}
+
+impl Request {
+    /// It is not to run any more, and ends where it is.
+    pub(crate) const fn ends(&self) -> bool {
+        self.taken_back.is_some() || self.misplaced
+    }
 }
 
 /// All requests whose runs are not over, oldest first. In a transaction, as every function here.
@@ -130,6 +163,8 @@ fn read(row: &SpiHeapTupleData<'_>) -> Result<Request, spi::Error> {
         http: row.get::<Vec<u8>>(12)?.map(|json| String::from_utf8_lossy(&json).into_owned()),
         force: row.get(13)?.unwrap_or(false),
         alert: row.get(14)?,
+        place: Place::read(row.get(15)?, row.get(16)?),
+        misplaced: row.get(17)?.unwrap_or(false),
     })
 }
 

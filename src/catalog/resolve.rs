@@ -47,11 +47,12 @@ const PROMISED: &str =
     "SELECT r.jobid FROM cron.run_request r WHERE r.runid OPERATOR(pg_catalog.=) $1";
 
 const ASK: &str = "INSERT INTO cron.run_request \
-     (jobid, scheduled_for, attempt, trigger, requested_by, command, http) \
+     (jobid, scheduled_for, attempt, trigger, requested_by, command, http, username, database) \
      SELECT d.jobid, d.scheduled_for, (SELECT pg_catalog.max(o.attempt) FROM cron.job_run_details o \
        WHERE o.jobid OPERATOR(pg_catalog.=) d.jobid \
         AND o.scheduled_for OPERATOR(pg_catalog.=) d.scheduled_for) OPERATOR(pg_catalog.+) 1, \
-      'retry', $2, d.command, $3 \
+      'retry', $2, d.command, coalesce($3, (SELECT j.http FROM cron.job j \
+       WHERE j.jobid OPERATOR(pg_catalog.=) d.jobid)), d.username, d.database \
      FROM cron.job_run_details d WHERE d.runid OPERATOR(pg_catalog.=) $1 RETURNING runid";
 
 // What the row said before stays readable. A run without an end died: it had crashed.

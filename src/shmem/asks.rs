@@ -24,6 +24,9 @@ pub(crate) struct Ask {
     scheduler: AtomicU32,
     /// Who asks.
     role: AtomicU32,
+    /// Who owns the job, and where it runs, as the session saw it.
+    owner: AtomicU32,
+    database: AtomicU32,
     /// Where to leave what a dry run did.
     segment: AtomicU32,
     job: AtomicI64,
@@ -65,8 +68,20 @@ pub(crate) struct Wanted {
     pub(crate) force: bool,
     /// The role that asks.
     pub(crate) role: u32,
+    /// The role that owns the job, as whoever asks saw it.
+    pub(crate) owner: u32,
+    /// The database it runs in; 0 if there was none.
+    pub(crate) database: u32,
     /// The DSM segment for what a dry run did; None for a real run.
     pub(crate) dry: Option<u32>,
+}
+
+impl Wanted {
+    /// A dry run of a job whose session is gone.
+    pub(crate) const fn by_nobody(job: JobId) -> Self {
+        let scheduled_for = Timestamp(0);
+        Self { job, scheduled_for, force: true, role: 0, owner: 0, database: 0, dry: None }
+    }
 }
 
 /// The entries of one scheduler's database.
@@ -95,6 +110,8 @@ pub(crate) fn ask(
     let ask = layout::asks().iter().find(|ask| ask.advance(State::Free, State::Filling))?;
     ask.scheduler.store(database, Ordering::Relaxed);
     ask.role.store(wanted.role, Ordering::Relaxed);
+    ask.owner.store(wanted.owner, Ordering::Relaxed);
+    ask.database.store(wanted.database, Ordering::Relaxed);
     ask.segment.store(wanted.dry.unwrap_or(0), Ordering::Relaxed);
     ask.dry.store(wanted.dry.is_some(), Ordering::Relaxed);
     ask.job.store(wanted.job.0, Ordering::Relaxed);
@@ -158,6 +175,8 @@ impl Ask {
             scheduled_for: Timestamp(self.scheduled_for.load(Ordering::Relaxed)),
             force: self.force.load(Ordering::Relaxed),
             role: self.role.load(Ordering::Relaxed),
+            owner: self.owner.load(Ordering::Relaxed),
+            database: self.database.load(Ordering::Relaxed),
             dry: self.dry.load(Ordering::Relaxed).then_some(segment),
         }
     }

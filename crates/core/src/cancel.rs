@@ -64,6 +64,10 @@ pub const DROPPED: &str = "job dropped or inactive";
 /// The column `reason` of a run that made way for a newer one.
 pub const REPLACED: &str = "replaced by a newer run";
 
+/// The column `reason` of a run that was asked for while its job was another role's or another
+/// database's, and was not begun.
+pub const MISPLACED: &str = "role or database changed";
+
 /// The column `reason` of a run that took too long; the limit in microseconds.
 #[must_use]
 pub fn timeout_reason(limit: i64) -> String {

@@ -71,6 +71,7 @@ impl Scheduler {
             ..End::not_begun(Outcome::Failed, format!("FATAL:  {words}\n"), now)
         };
         let handed_at = now;
+        let job = self.retries.as_asked(Some(run), job);
         let current = Current {
             occurrence,
             run,

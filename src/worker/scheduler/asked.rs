@@ -19,6 +19,7 @@ use super::runs::End;
 use crate::catalog::state::Skip;
 use crate::guc;
 use crate::pg::time;
+use crate::shmem::asks::Wanted;
 
 /// What is known of runs that were asked for.
 #[derive(Debug, Default)]
@@ -43,6 +44,8 @@ struct DryRun {
     job: JobId,
     /// Where to leave what it did; None = nobody waits any more.
     segment: Option<u32>,
+    /// The role and the database whose job it was when somebody asked.
+    seen: (u32, u32),
 }
 
 impl Asked {
@@ -63,8 +66,14 @@ impl Asked {
     }
 
     /// A run is to be rolled back, and what it did to be left there, if somebody waits for it.
-    pub(super) fn dry_run(&mut self, run: RunId, job: JobId, segment: Option<u32>) {
-        self.dry.insert(run, DryRun { job, segment });
+    pub(super) fn dry_run(&mut self, run: RunId, wanted: &Wanted) {
+        let Wanted { job, dry: segment, owner, database, .. } = *wanted;
+        self.dry.insert(run, DryRun { job, segment, seen: (owner, database) });
+    }
+
+    /// The role and the database a dry run is for; None if it is none.
+    pub(super) fn seen_by_dry_run(&self, run: RunId) -> Option<(u32, u32)> {
+        self.dry.get(&run).map(|dry_run| dry_run.seen)
     }
 
     /// Nobody waits for a dry run any more.
@@ -189,16 +198,28 @@ impl Scheduler {
         if self.http.want_end(run, &reason) {
             return;
         }
+        let now = time::now();
+        self.end_waiting(run, occurrence, by, not_begun(reason, now), now);
+    }
+
+    /// A run that was asked for and is not under way is over.
+    pub(super) fn end_waiting(
+        &mut self,
+        run: RunId,
+        occurrence: Occurrence,
+        by: Option<CString>,
+        end: End,
+        now: Timestamp,
+    ) {
         let Some(job) = self.jobs.get(occurrence.job).map(Rc::clone) else { return };
         let job = self.retries.as_asked(Some(run), job);
-        let now = time::now();
         if !self.requests.insert(occurrence.job, run) {
             // The engine has it, until its turn comes.
             self.asked.taken_back.insert(run, (occurrence.job, occurrence.scheduled_for));
         }
         let mut current = Current::unstarted(occurrence, run, job, self.extension, now);
         current.requested_by = by;
-        self.account(&current, 0, not_begun(reason, now), now);
+        self.account(&current, 0, end, now);
     }
 
     /// Whether a run whose turn has come was taken back. Its instant is free again then.

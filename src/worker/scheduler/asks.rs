@@ -21,7 +21,7 @@ use super::runs::End;
 use crate::catalog::request::{self, Request};
 use crate::catalog::run_now;
 use crate::pg::{letter, txn};
-use crate::shmem::asks::{self, Ask, State};
+use crate::shmem::asks::{self, Ask, State, Wanted};
 
 impl Scheduler {
     /// Takes over those who have asked an earlier scheduler.
@@ -32,7 +32,8 @@ impl Scheduler {
         for (run, job) in dry {
             let mut asks = asks::of_scheduler(self.oid);
             let ask = asks.find(|ask| ask.run() == Some(run) && ask.state() != State::Withdrawn);
-            self.asked.dry_run(run, job, ask.and_then(|ask| ask.wanted().dry));
+            let nobody = Wanted::by_nobody(job);
+            self.asked.dry_run(run, &ask.map_or(nobody, Ask::wanted));
         }
         for ask in asks::of_scheduler(self.oid) {
             let wanted = ask.wanted();
@@ -100,8 +101,8 @@ impl Scheduler {
                 run
             }
         };
-        if let Some(segment) = wanted.dry {
-            self.asked.dry_run(run, wanted.job, Some(segment));
+        if wanted.dry.is_some() {
+            self.asked.dry_run(run, &wanted);
             let occurrence = Occurrence {
                 job: wanted.job,
                 scheduled_for: wanted.scheduled_for,

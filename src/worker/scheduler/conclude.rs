@@ -5,6 +5,8 @@
 //! scheduler that dies in between loses nothing; the next one adopts the slot and reads it there.
 //! Until then the run counts as running: like a local run, it waits for a locked ledger.
 
+use std::rc::Rc;
+
 use pg_tock_core::engine::ExecutorId;
 use pg_tock_core::run::{Condition, Guarantee, Outcome};
 use pg_tock_core::time::Timestamp;
@@ -74,6 +76,7 @@ impl Scheduler {
                 let mut row = final_row(current, pid, told.end.clone());
                 if let Some(job) = self.jobs.get(row.job).filter(|_| executor.is_adopted()) {
                     // an earlier scheduler knew, and did not leave it in the slot
+                    let job = self.retries.as_asked(Some(row.run), Rc::clone(job));
                     row.database = job.database.as_ref().to_owned();
                     row.username = job.username.as_ref().to_owned();
                     row.command.clone_from(&job.command);

@@ -49,8 +49,8 @@ impl Decided {
             );
             return;
         }
-        of_job.insert((retry.scheduled_for, retry.attempt), retry);
         self.followed.insert(retry.after);
+        of_job.insert((retry.scheduled_for, retry.attempt), retry);
         self.hurry();
     }
 
@@ -100,7 +100,7 @@ impl Decided {
                     continue;
                 }
                 for retry in retries.values() {
-                    written.extend(attempts::ask(retry)?.map(|run| (*retry, run)));
+                    written.extend(attempts::ask(retry)?.map(|run| (retry.clone(), run)));
                 }
                 done.push(job);
             }

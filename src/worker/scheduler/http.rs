@@ -285,6 +285,9 @@ impl Scheduler {
                 self.engine.run_finished(id, now);
                 continue;
             };
+            if !self.is_in_place(id, &occurrence, claim, &job, now) {
+                continue;
+            }
             let job = self.retries.as_asked(occurrence.run, job);
             if job.http.is_none() {
                 // It has come to run SQL while it waited here.
@@ -418,6 +421,7 @@ impl Scheduler {
         let mut row = final_row(&run.current, http::worker_pid(), end.clone());
         if let Some(job) = self.jobs.get(row.job).filter(|_| run.link == 0) {
             // an earlier scheduler knew, and did not leave it in the slot
+            let job = self.retries.as_asked(Some(row.run), Rc::clone(job));
             row.database = job.database.as_ref().to_owned();
             row.username = job.username.as_ref().to_owned();
             row.command.clone_from(&job.command);

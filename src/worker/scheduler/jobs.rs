@@ -14,10 +14,12 @@ use pg_tock_core::time::{JobId, Timestamp};
 
 use crate::catalog::http::HttpJob;
 use crate::catalog::load::{Calendar, JobRow};
+use crate::catalog::request::Place;
 use crate::catalog::state::Effective;
 use crate::guc::{self, defaults};
 
 use super::company::Company;
+use super::place::key_of;
 use super::policy::Policy;
 use super::shared::Shared;
 
@@ -29,6 +31,8 @@ pub(crate) struct Job {
     pub(crate) name: Option<CString>,
     pub(crate) command: CString,
     pub(crate) database: Rc<CStr>,
+    /// 0 if there is none of this name.
+    pub(crate) database_oid: u32,
     pub(crate) username: Rc<CStr>,
     pub(crate) startup: bool,
     pub(crate) active: bool,
@@ -48,11 +52,17 @@ pub(crate) struct Job {
 }
 
 impl Job {
-    /// The same job with another command, and another request if it sends one.
-    pub(crate) fn with_command(&self, command: &CStr, http: Option<&HttpJob>) -> Self {
+    /// The same job with another command, and another request if it sends one, as it was for.
+    pub(crate) fn with_command(
+        &self,
+        command: &CStr,
+        http: Option<&HttpJob>,
+        place: Place,
+    ) -> Self {
         let http =
             http.or(self.http.as_deref()).filter(|_| self.http.is_some()).cloned().map(Box::new);
-        Self { command: command.to_owned(), http, ..self.clone() }
+        let (command, Place { username, database }) = (command.to_owned(), place);
+        Self { command, http, username, database, ..self.clone() }
     }
 
     /// The schedule's text if its only instant makes the job be over.
@@ -226,7 +236,7 @@ impl Jobs {
         if let Some(covered) = row.window_start {
             self.cover(id, covered);
         }
-        let key = place(&row, options.run_if.is_some())?;
+        let key = key_of(&row, options.run_if.is_some())?;
         let policy = if row.options.is_none() {
             let common = self.common.get_or_insert_with(|| Rc::new(Policy::read(&options)));
             Rc::clone(common)
@@ -276,6 +286,7 @@ impl Jobs {
             name: row.jobname,
             command: row.command,
             database: self.shared.name(row.database),
+            database_oid: row.database_oid.unwrap_or(0),
             username: self.shared.name(row.username),
             startup,
             active: row.active,
@@ -390,6 +401,7 @@ impl Jobs {
             name: None,
             command: CString::default(),
             database: Rc::default(),
+            database_oid: 0,
             username: Rc::default(),
             startup: false,
             active: true,
@@ -444,35 +456,6 @@ impl Jobs {
         self.zones.clear();
         self.shared.forget_instants();
     }
-}
-
-/// Where and as whom the job runs.
-fn place(row: &JobRow, asks: bool) -> Result<PoolKey, String> {
-    if !guc::is_local_node(&row.nodename) {
-        return Err(format!(
-            "job {} belongs to node \"{}\", which is not this server, and does not run here",
-            row.id, row.nodename
-        ));
-    }
-    let Some(role) = row.role_oid else {
-        let username = row.username.to_string_lossy();
-        return Err(format!(
-            "job {} does not run: its owner \"{username}\" does not exist",
-            row.id
-        ));
-    };
-    if row.is_superuser && !guc::enable_superuser_jobs() {
-        return Err(format!(
-            "skipping job {} since superuser jobs are currently disallowed",
-            row.id
-        ));
-    }
-    // An executor asks the condition of a job that has one.
-    if row.http.is_some() && !asks {
-        return Ok(PoolKey::http(role));
-    }
-    // A database that does not exist has the oid 0: its runs fail, and say why.
-    Ok(PoolKey { database: row.database_oid.unwrap_or(0), role })
 }
 
 /// No instant at all.

@@ -25,6 +25,7 @@ mod jobs;
 mod keeper;
 mod long;
 mod news;
+mod place;
 mod policy;
 mod pool;
 mod records;

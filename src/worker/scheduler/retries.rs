@@ -18,10 +18,12 @@ use pg_tock_core::time::{JobId, RunId, Timestamp};
 use super::Scheduler;
 use super::company::settle;
 use super::jobs::Job;
+use super::place::is_misplaced;
+use super::pool::Current;
 use super::runs::End;
 use crate::catalog::attempts::{self, Retry, Unfollowed};
 use crate::catalog::http::HttpJob;
-use crate::catalog::request::{self, Request};
+use crate::catalog::request::{self, Place, Request};
 use crate::guc;
 use crate::pg::{time, txn};
 
@@ -32,6 +34,8 @@ pub(super) struct Special {
     pub(super) command: Option<CString>,
     /// The request to send, where that is not the job's.
     http: Option<Box<HttpJob>>,
+    /// The role and the database it was asked for.
+    place: Option<Place>,
     /// Its occurrence is none of the schedule.
     pub(super) by_hand: bool,
     /// It is claimed before it begins: an attempt before it crashed.
@@ -61,13 +65,25 @@ impl Retries {
         run.and_then(|run| self.special.get(&run)).is_some_and(|special| special.claim)
     }
 
-    /// The job as a run has it, which may have a command or a request of its own.
+    /// The job as a run has it, which may have a command or a request of its own. Those come with the role
+    /// and the database they were asked for, so that no row shows them as another one's.
     pub(super) fn as_asked(&self, run: Option<RunId>, job: Rc<Job>) -> Rc<Job> {
         let Some(special) = run.and_then(|run| self.special.get(&run)) else { return job };
         match &special.command {
-            Some(command) => Rc::new(job.with_command(command, special.http.as_deref())),
+            Some(command) => {
+                let place = special.place.clone().unwrap_or_else(|| job.place());
+                Rc::new(job.with_command(command, special.http.as_deref(), place))
+            }
             None => job,
         }
+    }
+
+    /// Whether a run, if it was asked for, was so for the role and the database its job has.
+    pub(super) fn fits(&self, run: RunId, job: &Job) -> bool {
+        self.special.get(&run).is_none_or(|special| match &special.place {
+            Some(place) => job.is_at(place),
+            None => special.command.is_none(),
+        })
     }
 
     /// Notes what is special about a run that was asked for.
@@ -76,9 +92,8 @@ impl Retries {
         let command = request.command.clone();
         // It was a request when its run was claimed.
         let http = request.http.as_deref().and_then(|json| HttpJob::read(json).ok()).map(Box::new);
-        if command.is_some() || by_hand || claim {
-            self.special.insert(run, Special { command, http, by_hand, claim });
-        }
+        let place = request.place.clone();
+        self.special.insert(run, Special { command, http, place, by_hand, claim });
     }
 
     /// A run is over.
@@ -102,7 +117,11 @@ impl Retries {
 
 impl Scheduler {
     /// Whether a run that has ended is followed by another attempt, and when.
-    pub(super) fn next_attempt(&self, run: RunId, last: &Occurrence, end: &End) -> Option<Retry> {
+    pub(super) fn next_attempt(&self, current: &Current, end: &End) -> Option<Retry> {
+        let (run, last) = (current.run, &current.occurrence);
+        if is_misplaced(end) {
+            return None;
+        }
         let ended = Ended {
             outcome: end.outcome,
             sqlstate: end.sqlstate,
@@ -111,29 +130,35 @@ impl Scheduler {
             transient: end.http.as_ref().map(|answer| answer.transient),
             retry_after: end.http.as_ref().and_then(|answer| answer.retry_after),
         };
-        let by_hand = last.trigger.is_asked_for() || self.retries.is_by_hand(run);
-        self.decide(run, last.job, last.scheduled_for, ended, end.ended_at, by_hand)
+        let place = match current.job.username.is_empty() {
+            false => current.job.place(),
+            // An earlier scheduler handed it out, and knew.
+            true => self.jobs.get(last.job)?.place(),
+        };
+        self.decide(Unfollowed {
+            job: last.job,
+            run,
+            scheduled_for: last.scheduled_for,
+            ended,
+            ended_at: end.ended_at,
+            by_hand: last.trigger.is_asked_for() || self.retries.is_by_hand(run),
+            place,
+        })
     }
 
-    fn decide(
-        &self,
-        after: RunId,
-        job: JobId,
-        scheduled_for: Timestamp,
-        ended: Ended,
-        ended_at: Timestamp,
-        by_hand: bool,
-    ) -> Option<Retry> {
+    fn decide(&self, failed: Unfollowed) -> Option<Retry> {
+        let Unfollowed { job, run, scheduled_for, ended, ended_at, by_hand, place } = failed;
         let random = spread(job, scheduled_for, ended.attempt);
         let delay = self.jobs.get(job)?.policy.retry.next_attempt(ended, random)?;
         Some(Retry {
             job,
-            after,
+            after: run,
             scheduled_for,
             attempt: ended.attempt.saturating_add(1),
             at: ended_at.plus(delay),
             by_hand,
             after_crash: ended.outcome == Outcome::Crashed,
+            place,
         })
     }
 
@@ -144,8 +169,7 @@ impl Scheduler {
             return false;
         };
         for one in found {
-            let Unfollowed { run, job, scheduled_for, ended, ended_at, by_hand } = one;
-            if let Some(retry) = self.decide(run, job, scheduled_for, ended, ended_at, by_hand) {
+            if let Some(retry) = self.decide(one) {
                 self.records.decided().push(retry);
             }
         }
@@ -182,6 +206,8 @@ impl Scheduler {
                 taken_back: None,
                 force: false,
                 alert: None,
+                place: Some(retry.place),
+                misplaced: false, // it is looked at again before it begins
             });
         }
     }
@@ -201,7 +227,7 @@ impl Scheduler {
             return;
         }
         let in_the_way = || known || !goes_on && self.asked.is_in_the_way(&occurrence);
-        if request.taken_back.is_none() && in_the_way() {
+        if !request.ends() && in_the_way() {
             return;
         }
         if !known {
@@ -217,6 +243,12 @@ impl Scheduler {
             return;
         }
         if goes_on {
+            return;
+        }
+        if request.misplaced {
+            if !self.has_run(run) {
+                self.end_misplaced(run, occurrence, request.by);
+            }
             return;
         }
         // Such a one is not asked for while the job is off.
@@ -252,9 +284,7 @@ impl Scheduler {
     fn waits_for_its_job(&self, request: &Request) -> bool {
         let job = request.occurrence.job;
         let rests = !guc::launch_active_jobs() || request.by.is_none() && !self.is_active(job);
-        self.jobs.get(job).is_none()
-            || self.unknown.contains(&job)
-            || request.taken_back.is_none() && rests
+        self.jobs.get(job).is_none() || self.unknown.contains(&job) || !request.ends() && rests
     }
 
     fn is_active(&self, job: JobId) -> bool {

@@ -159,7 +159,7 @@ impl Scheduler {
         if ![0, self.extension].contains(&current.extension) || !self.installed {
             return; // the ledger this run belongs to has been dropped
         }
-        let retry = self.next_attempt(current.run, &current.occurrence, &end);
+        let retry = self.next_attempt(current, &end);
         let by_hand =
             current.occurrence.trigger.is_asked_for() || self.retries.is_by_hand(current.run);
         let last = current.occurrence;
@@ -167,6 +167,7 @@ impl Scheduler {
             Trigger::Retry => !by_hand && self.engine.next_due(last.job).is_none(),
             _ => last.is_nominal(),
         };
+        let will_retry = retry.is_some();
         if let Some(retry) = retry {
             self.records.decided().push(retry);
         } else if over {
@@ -178,7 +179,7 @@ impl Scheduler {
                 self.records.covered(job, scheduled_for, now);
             }
         }
-        self.note_end(current, &end, retry.is_some(), by_hand, now);
+        self.note_end(current, &end, will_retry, by_hand, now);
         self.asked.forget(current);
         if self.requests.remove(current.occurrence.job, current.run) {
             self.retries.forget(current.run);
@@ -191,10 +192,10 @@ impl Scheduler {
         if !succeeded {
             log_failure(current, &end);
         }
-        let how = match (succeeded, retry) {
+        let how = match (succeeded, will_retry) {
             (true, _) => Settled::Succeeded,
-            (false, Some(_)) => Settled::WillRetry,
-            (false, None) => Settled::FailedForGood,
+            (false, true) => Settled::WillRetry,
+            (false, false) => Settled::FailedForGood,
         };
         if last.trigger != Trigger::Retry || !by_hand {
             settle(&mut self.engine, &last, how);
@@ -313,12 +314,15 @@ impl Scheduler {
             self.engine.run_finished(id, now);
             return;
         }
-        let job = self.retries.as_asked(occurrence.run, job);
-        let claim = claim || self.retries.claims(occurrence.run);
         let Some(dry_run) = self.asked.segment(&occurrence) else {
             self.engine.run_finished(id, now);
             return;
         };
+        if !self.is_in_place(id, &occurrence, claim, &job, now) {
+            return;
+        }
+        let job = self.retries.as_asked(occurrence.run, job);
+        let claim = claim || self.retries.claims(occurrence.run);
         let dry = dry_run.is_some();
         let asks = job.http.is_some();
         if asks && dry {
