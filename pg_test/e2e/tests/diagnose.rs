@@ -401,13 +401,12 @@ fn a_server_without_a_free_slot() {
     let _ = well(&cluster, "late");
 }
 
-/// From eight on the server keeps a slot for others than runs.
+/// From eight on a slot is kept for roles that have no run yet.
 #[test]
-fn a_server_whose_last_slot_is_not_for_runs() {
+fn a_role_whose_runs_may_not_have_the_last_slot() {
     for slots in [8, 12] {
         let cluster = Cluster::builder().max_worker_processes(slots).start();
         cluster.role("ann");
-        cluster.role("bob");
         for n in 0..slots {
             let _ = cluster.schedule_as(
                 "ann",
@@ -417,7 +416,7 @@ fn a_server_whose_last_slot_is_not_for_runs() {
             );
         }
         cluster.wait_for("(select short_of_slots from cron.health)");
-        let _ = cluster.schedule_as("bob", "late", "1 second", "select 1");
+        let _ = cluster.schedule_as("ann", "late", "1 second", "select 1");
         let found = remedied(&cluster, "late", "no worker slot", "warning");
         assert!(found.detail.contains(&format!("{slots} worker slots")), "{found:?}");
     }

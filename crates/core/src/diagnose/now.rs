@@ -119,7 +119,7 @@ impl Findings<'_> {
             let remedy = format!("ALTER SYSTEM SET cron.max_running_jobs_per_role = {more}");
             self.warning("role cap reached", detail, self.if_superuser(remedy));
         }
-        // The server keeps some for others than runs.
+        // The last one is kept for roles that have no run yet.
         let none_left = limits.short_of_slots || limits.workers >= limits.most_workers;
         if none_left && limits.running < limits.most {
             let detail = format!(
