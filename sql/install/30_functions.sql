@@ -136,6 +136,13 @@ AS 'MODULE_PATHNAME', 'cron_job_condition_wrapper';
 COMMENT ON FUNCTION cron.job_condition(boolean, text, text, text, text, text[], text[])
     IS 'what a job''s own definition makes of it: inactive, remote node, invalid schedule, invalid options, startup or recurring';
 
+CREATE FUNCTION cron.job_may_start(active boolean, nodename text, username text, database text)
+RETURNS boolean
+LANGUAGE C STABLE
+AS 'MODULE_PATHNAME', 'cron_job_may_start_wrapper';
+COMMENT ON FUNCTION cron.job_may_start(boolean, text, text, text)
+    IS 'whether a job of these columns is switched on, belongs to this server, and has an owner that can log in and a database';
+
 CREATE FUNCTION cron.job_next_run_at(
     jobid bigint,
     active boolean,

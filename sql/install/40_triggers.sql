@@ -63,4 +63,4 @@ CREATE TRIGGER cron_queue_changed
     AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON cron.queue
     FOR EACH STATEMENT EXECUTE FUNCTION cron.job_cache_invalidate();
 ALTER TABLE cron.queue ENABLE ALWAYS TRIGGER cron_queue_changed;
-COMMENT ON TRIGGER cron_queue_changed ON cron.queue IS 'reports that any job may have changed';
+COMMENT ON TRIGGER cron_queue_changed ON cron.queue IS 'reports that queues have changed';

@@ -8,12 +8,13 @@ use crate::pg::trigger::{self, Call};
 use crate::shmem::changes;
 
 /// `cron.job_cache_invalidate()`, pg_cron's statement trigger. On `cron.job` the row trigger has
-/// reported every changed row already, so that only TRUNCATE is left to it; on any other table it
-/// is somebody's way to say that everything may have changed.
+/// reported every changed row already, so that only TRUNCATE is left to it; on `cron.queue` it
+/// reports that queues have changed; on any other table it is somebody's way to say that everything may have changed.
 #[pg_extern(sql = false)]
 fn cron_job_cache_invalidate(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult<()> {
     match trigger::call(fcinfo).ok_or(Error::NotATrigger)? {
         Call { truncate: false, on_job_table: true, .. } => {}
+        Call { on_queue_table: true, .. } => changes::queues_changed(),
         Call { .. } => changes::all_changed(),
     }
     Ok(())

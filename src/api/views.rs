@@ -47,6 +47,21 @@ fn cron_job_condition(fcinfo: pg_sys::FunctionCallInfo) -> &'static str {
     condition.unwrap_or("invalid options")
 }
 
+/// `active`, `nodename`, `username`, `database`
+#[pg_extern(sql = false)]
+fn cron_job_may_start(fcinfo: pg_sys::FunctionCallInfo) -> bool {
+    may_start(Args::new(fcinfo), 0)
+}
+
+/// Whether a job may start, with these columns from that argument on.
+fn may_start(args: Args, from: usize) -> bool {
+    args.flag(from) == Some(true)
+        && guc::launch_active_jobs()
+        && is_local(args.bytes(from + 1))
+        && args.bytes(from + 2).is_some_and(may_have_jobs)
+        && args.bytes(from + 3).is_some_and(is_database)
+}
+
 /// `jobid`, `active`, `nodename`, `username`, `database`, `schedule`, `timezone`, `dst_policy`, `jitter`,
 /// `run_window`, `skip_on`, `only_on`, `paused_until`
 #[pg_extern(sql = false)]
@@ -54,11 +69,7 @@ fn cron_job_next_run_at(
     fcinfo: pg_sys::FunctionCallInfo,
 ) -> SqlResult<Option<TimestampWithTimeZone>> {
     let args = Args::new(fcinfo);
-    let may_start = args.flag(1) == Some(true)
-        && guc::launch_active_jobs()
-        && is_local(args.bytes(2))
-        && args.bytes(3).is_some_and(may_have_jobs)
-        && args.bytes(4).is_some_and(is_database);
+    let may_start = may_start(args, 1);
     let (Some(jobid), Some(schedule), true) = (args.number(0), args.bytes(5), may_start) else {
         return Ok(None);
     };

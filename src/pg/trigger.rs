@@ -16,6 +16,8 @@ pub(crate) struct Call {
     pub(crate) truncate: bool,
     /// The table is `cron.job`.
     pub(crate) on_job_table: bool,
+    /// The table is `cron.queue`.
+    pub(crate) on_queue_table: bool,
     /// Column `jobid` of the row: the deleted one, the inserted one, or before the update.
     pub(crate) jobid: Option<i64>,
     /// Column `jobid` after the update.
@@ -31,16 +33,19 @@ pub(crate) fn call(fcinfo: pg_sys::FunctionCallInfo) -> Option<Call> {
     let jobid = |row: Option<PgHeapTuple<'_, AllocatedByPostgres>>| {
         row.and_then(|row| row.get_by_name::<i64>("jobid").ok().flatten())
     };
-    let on_job_table = trigger
-        .relation()
-        .is_ok_and(|relation| relation.name() == "job" && relation.namespace() == "cron");
+    let is_on = |table: &str| {
+        let relation = trigger.relation();
+        relation.is_ok_and(|relation| relation.name() == table && relation.namespace() == "cron")
+    };
+    let (on_job_table, on_queue_table) = (is_on("job"), is_on("queue"));
     let inserted = trigger.event().fired_by_insert();
     let (jobid, new_jobid) = if inserted {
         (jobid(trigger.new()), None)
     } else {
         (jobid(trigger.old()), jobid(trigger.new()))
     };
-    Some(Call { truncate: trigger.event().fired_by_truncate(), on_job_table, jobid, new_jobid })
+    let truncate = trigger.event().fired_by_truncate();
+    Some(Call { truncate, on_job_table, on_queue_table, jobid, new_jobid })
 }
 
 /// The row that an INSERT or UPDATE is about to write, for a trigger that runs before or in its

@@ -24,6 +24,7 @@ pub(crate) struct Changes {
     everything: AtomicBool,
     roles: AtomicBool,
     ledger: AtomicBool,
+    queues: AtomicBool,
     ids: [AtomicI64; ROOM],
 }
 
@@ -36,6 +37,8 @@ pub(crate) struct News {
     pub(crate) roles: bool,
     /// Somebody else has inserted rows into the ledger.
     pub(crate) ledger: bool,
+    /// Queues changed.
+    pub(crate) queues: bool,
     /// These jobs have to be read again.
     pub(crate) jobs: Vec<i64>,
 }
@@ -46,6 +49,7 @@ impl News {
         self.everything |= more.everything;
         self.roles |= more.roles;
         self.ledger |= more.ledger;
+        self.queues |= more.queues;
         self.jobs.extend(more.jobs);
     }
 
@@ -89,6 +93,12 @@ impl Changes {
         self.publish();
     }
 
+    /// Queues changed. To be said before the jobs that may name them.
+    pub(crate) fn push_queues(&self) {
+        self.queues.store(true, Ordering::Release);
+        self.publish();
+    }
+
     /// Says that the news are complete.
     fn publish(&self) {
         self.any.store(true, Ordering::Release);
@@ -114,7 +124,9 @@ impl Changes {
             }
         }
         let ledger = self.ledger.swap(false, Ordering::AcqRel);
-        News { everything, roles, ledger, jobs }
+        // After the jobs, so that none comes without the queue it was committed with.
+        let queues = self.queues.swap(false, Ordering::AcqRel);
+        News { everything, roles, ledger, queues, jobs }
     }
 
     /// Forgets the news.
@@ -136,6 +148,7 @@ struct Pending {
     databases: bool,
     launcher: bool,
     ledger: bool,
+    queues: bool,
     ids: Vec<i64>,
 }
 
@@ -147,6 +160,7 @@ impl Pending {
             databases: false,
             launcher: false,
             ledger: false,
+            queues: false,
             ids: Vec::new(),
         }
     }
@@ -166,6 +180,11 @@ pub(crate) fn job_changed(jobid: i64) {
 /// Any number of jobs may have been changed by this transaction.
 pub(crate) fn all_changed() {
     note(|pending| pending.everything = true);
+}
+
+/// Queues were created, changed or dropped by this transaction.
+pub(crate) fn queues_changed() {
+    note(|pending| pending.queues = true);
 }
 
 /// A role, its settings or its rights were changed by this transaction; 0 = any number of them.
@@ -202,6 +221,7 @@ pub(crate) fn look_again_at_end() {
 pub(crate) fn prepared_committed() {
     note(|pending| {
         pending.everything = true;
+        pending.queues = true;
         pending.roles = Some(0);
     });
 }
@@ -232,6 +252,9 @@ fn deliver(committed: bool) {
     // SAFETY: constant in a session.
     let here = unsafe { pg_sys::MyDatabaseId }.to_u32();
     if let Some(database) = databases::find(here) {
+        if pending.queues {
+            database.changes.push_queues();
+        }
         if pending.everything {
             database.changes.push_everything();
         }

@@ -92,6 +92,68 @@ fn a_changed_queue_takes_effect_at_once() {
     drop(gate);
 }
 
+/// Five runs by hand of jobs of a queue that is made in the same script, at a time when the scheduler
+/// has just heard of others.
+fn run_in_a_new_queue(cluster: &Cluster, name: &str, limits: &str) {
+    for other in 1..=3 {
+        cluster.sql(&format!("select cron.create_queue('before {name} {other}')"));
+    }
+    cluster.sql(&format!("select cron.create_queue('{name}', {limits})"));
+    for n in 1..=5 {
+        cluster.create_job(&json!({
+            "job_name": format!("{name} {n}"), "schedule": "0 0 29 2 *", "queue": name,
+            "command": "select pg_sleep(0.3)",
+        }));
+    }
+    cluster.sql(&format!("select cron.run_now('{name} ' || n) from generate_series(1, 5) n"));
+    cluster.wait_for(&format!(
+        "(select count(*) from cron.job_run_details \
+          where jobname like '{name} %' and status = 'succeeded') = 5"
+    ));
+}
+
+#[test]
+fn a_new_queue_limits_the_first_runs_of_its_jobs() {
+    let cluster = Cluster::builder().max_worker_processes(16).start();
+    for round in 1..=3 {
+        run_in_a_new_queue(&cluster, &format!("one {round}"), "max_running => 1");
+        assert_eq!(most_at_once(&cluster, &format!("jobname like 'one {round} %'")), 1);
+        run_in_a_new_queue(&cluster, &format!("slow {round}"), "max_start_rate => 2");
+        let spread: bool = cluster.one(&format!(
+            "select max(start_time) - min(scheduled_for) >= '2 seconds' \
+             from cron.job_run_details where jobname like 'slow {round} %'"
+        ));
+        assert!(spread, "the first five starts of a queue that lets two in a second through");
+    }
+}
+
+#[test]
+fn a_lower_limit_holds_once_the_scheduler_has_heard_of_it() {
+    let cluster = Cluster::builder().max_worker_processes(16).start();
+    cluster.sql("select cron.create_queue('limit', 5)");
+    cluster.sql("select cron.schedule('barrier', '0 0 29 2 *', 'select 1')");
+    for n in 1..=5 {
+        cluster.create_job(&json!({
+            "job_name": format!("limited {n}"), "schedule": "1 second", "queue": "limit",
+            "command": "select pg_sleep(0.7)",
+        }));
+    }
+    cluster.sql("select cron.run_now('barrier', wait => true)");
+    for round in 1..=3 {
+        cluster.sql("select cron.create_queue('limit', 5)");
+        cluster.wait_for("(select count(*) from cron.running where jobname like 'limited %') > 1");
+        cluster.sql(&format!("select cron.create_queue('other {round}')"));
+        cluster.sql("select cron.create_queue('limit', 1)");
+        cluster.sql("select cron.run_now('barrier', wait => true)");
+        let heard: String = cluster.one("select clock_timestamp()::text");
+        let since = format!("jobname like 'limited %' and start_time > '{heard}'");
+        cluster.wait_for(&format!(
+            "(select count(*) from cron.job_run_details where {since} and status = 'succeeded') >= 3"
+        ));
+        assert_eq!(most_at_once(&cluster, &format!("{since} and end_time is not null")), 1);
+    }
+}
+
 #[test]
 fn those_with_a_higher_priority_go_first() {
     let cluster = Cluster::builder().conf("cron.max_running_jobs", "1").start();

@@ -6,16 +6,20 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Instant;
 
 use pg_tock_core::engine::{Engine, Occurrence, QueueId, QueueSpec, Settled};
 use pg_tock_core::run::Trigger;
 use pg_tock_core::time::{JobId, Timestamp};
 
-use super::Scheduler;
 use super::jobs::Job;
 use super::news::READ_ALL_PAUSE;
+use super::{LOCK_RETRY, Scheduler};
 use crate::catalog::load::{self, JobRow, Queue};
 use crate::pg::{time, txn};
+
+/// How long to wait before queues are read again, in times as long as it took.
+const QUEUES_SHARE: i64 = 10;
 
 /// Queues by name, and who waits for whom.
 #[derive(Debug, Default)]
@@ -25,6 +29,14 @@ pub(crate) struct Company {
     put: HashSet<QueueId>,
     /// The number of the next queue.
     next: u32,
+    /// A job names a queue that was not among those read last.
+    unheard_of: bool,
+    /// Queues have changed since they were read last.
+    queues_changed: bool,
+    /// When they may be read again.
+    queues_at: Option<Timestamp>,
+    /// They could not be read: until they can be, they are what they were.
+    queues_locked: bool,
     /// Of each job that may wait for others.
     after: HashMap<JobId, Arc<[JobId]>>,
     /// Jobs that may wait for others than the engine was told of.
@@ -44,6 +56,7 @@ impl Company {
         let id = QueueId(self.next);
         self.next = self.next.wrapping_add(1);
         self.queues.insert(name.to_owned(), id);
+        self.unheard_of = true;
         id
     }
 
@@ -52,19 +65,32 @@ impl Company {
         self.after.get(&job).cloned().unwrap_or_default()
     }
 
-    /// Tells the engine of all queues as they are now.
-    pub(super) fn take_queues(&mut self, queues: Vec<Queue>, engine: &mut Engine) {
+    /// Tells the engine of all queues as they are now. Names that stand for none any more are
+    /// forgotten if all jobs are about to be read.
+    pub(super) fn take_queues(&mut self, queues: Vec<Queue>, all: bool, engine: &mut Engine) {
         let before = std::mem::take(&mut self.put);
         for (name, most, rate) in queues {
             let id = self.queue(&name);
             engine.put_queue(id, spec(most, rate));
             self.put.insert(id);
         }
-        for &id in before.difference(&self.put) {
-            engine.drop_queue(id);
+        let gone: HashSet<QueueId> = before.difference(&self.put).copied().collect();
+        if !gone.is_empty() {
+            self.queues.retain(|_, id| !gone.contains(id) || engine.drop_queue(*id));
         }
-        // A name that comes back gets a new number; jobs that have it are read again, too.
-        self.queues.retain(|_, id| self.put.contains(id));
+        if all {
+            // A name that comes back gets a new number; jobs that have it are read again, too.
+            self.queues.retain(|_, id| self.put.contains(id));
+        }
+        (self.unheard_of, self.queues_changed, self.queues_locked) = (false, false, false);
+        self.queues_at = None;
+        engine.trust_queues(true);
+    }
+
+    /// When to read queues.
+    pub(super) fn next_queues(&self) -> Option<Timestamp> {
+        let wanted = self.queues_changed || self.unheard_of;
+        wanted.then(|| self.queues_at.unwrap_or(Timestamp(0)))
     }
 
     /// Looks at a row before it is taken; `known` is the job as it was.
@@ -126,6 +152,40 @@ impl Company {
 }
 
 impl Scheduler {
+    /// Reads the queues if they have changed, or a job names one nobody knows; `changed`: they have now.
+    /// They are few, and whoever changes them all the time gets a share of this process's time. Until
+    /// they are read nothing of a queue begins.
+    pub(super) fn read_queues(&mut self, changed: bool) {
+        let company = &mut self.jobs.company;
+        company.queues_changed |= changed;
+        if !self.installed || company.next_queues().is_none() {
+            return; // they are read with the jobs
+        }
+        let now = time::now();
+        // A clock that was set back makes that time lie far ahead.
+        if company.queues_at.is_some_and(|at| at > now && at.since(now) <= Timestamp::SECOND) {
+            self.engine.trust_queues(company.queues_locked);
+            return;
+        }
+        let began = Instant::now();
+        self.stats_pending = true;
+        let read = txn::run("reading queues", || match load::installed()? {
+            Some(_) => load::queues().map(Some),
+            None => Ok::<_, pgrx::spi::Error>(None),
+        });
+        let company = &mut self.jobs.company;
+        let pause = if let Some(Ok(Some(queues))) = read {
+            company.take_queues(queues, false, &mut self.engine);
+            let took = i64::try_from(began.elapsed().as_micros()).unwrap_or(i64::MAX);
+            took.saturating_mul(QUEUES_SHARE).min(Timestamp::SECOND)
+        } else {
+            company.queues_locked = true;
+            self.engine.trust_queues(true);
+            LOCK_RETRY
+        };
+        self.jobs.company.queues_at = Some(time::now().plus(pause));
+    }
+
     /// Reads for whom those of the jobs just read wait that are new or wait for others than before;
     /// for whom each does, if `all` are to be looked at.
     pub(super) fn take_upstream(&mut self, all: bool) {

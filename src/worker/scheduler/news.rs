@@ -34,6 +34,14 @@ impl Scheduler {
         // SAFETY: outside a transaction, as in every main loop.
         unsafe { pg_sys::AcceptInvalidationMessages() };
         self.news.add(self.database.changes.take());
+        // Before the jobs that name them.
+        let queues = std::mem::take(&mut self.news.queues);
+        self.read_queues(queues);
+        self.read_news();
+        self.read_queues(false);
+    }
+
+    fn read_news(&mut self) {
         let now = time::now();
         if self.start_up_at.take_if(|at| *at <= now).is_some() {
             self.start_up();
@@ -87,6 +95,11 @@ impl Scheduler {
 
     /// When there is something to be read.
     pub(super) fn next_read(&self) -> Option<Timestamp> {
+        let queues = self.jobs.company.next_queues().filter(|_| self.installed);
+        [queues, self.next_news()].into_iter().flatten().min()
+    }
+
+    fn next_news(&self) -> Option<Timestamp> {
         if self.read_at.is_some() {
             return self.read_at;
         }

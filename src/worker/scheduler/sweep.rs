@@ -109,7 +109,7 @@ impl Scheduler {
         let Some(Ok(Some((calendars, queues, roles)))) = read else { return false };
         self.roles = Some(roles);
         self.jobs.take_calendars(calendars);
-        self.jobs.company.take_queues(queues, &mut self.engine);
+        self.jobs.company.take_queues(queues, true, &mut self.engine);
         true
     }
 

@@ -127,6 +127,8 @@ pub struct Engine {
     keys: Slab<Key>,
     owners: Slab<Owner>,
     queues: Slab<Queue>,
+    /// They have changed, and it is not known how.
+    queues_unknown: bool,
     executors: Slab<Executor>,
     sends: Slab<Send>,
     places: Places,
@@ -226,6 +228,7 @@ impl Engine {
             keys: Slab::default(),
             owners: Slab::default(),
             queues: Slab::default(),
+            queues_unknown: false,
             executors: Slab::default(),
             sends: Slab::default(),
             places: Places::default(),

@@ -32,6 +32,7 @@ impl Queue {
         self.spec.max_running.unwrap_or(u32::MAX)
     }
 
+    /// Whether one more of its jobs may have a place.
     fn has_place(&self) -> bool {
         let spaced = self.spec.start_interval > 0 && self.standing > 0;
         self.running.saturating_add(self.standing) < self.most() && !spaced
@@ -53,13 +54,27 @@ impl Engine {
         self.look_at_queue(number);
     }
 
-    /// Forgets a queue. The jobs that name it are limited by nothing.
-    pub fn drop_queue(&mut self, id: QueueId) {
-        let Some(&number) = self.queue_ids.get(&id) else { return };
+    /// Forgets a queue. The jobs that name it are limited by nothing; says whether there are any.
+    pub fn drop_queue(&mut self, id: QueueId) -> bool {
+        let Some(&number) = self.queue_ids.get(&id) else { return false };
         let queue = &mut self.queues[number];
         (queue.put, queue.spec) = (false, QueueSpec::default());
+        let named = queue.refs > 0;
         self.look_at_queue(number);
         self.forget_queue_if_over(number);
+        named
+    }
+
+    /// Says whether the queues are what was said last. While they are not, because they have changed
+    /// and nobody has said how, no run of a job that names one begins.
+    pub fn trust_queues(&mut self, known: bool) {
+        if std::mem::replace(&mut self.queues_unknown, !known) && known {
+            for number in self.queues.ids() {
+                if self.queues[number].id.is_some() {
+                    self.look_at_queue(number);
+                }
+            }
+        }
     }
 
     /// The next tick looks whether somebody may have a place.
@@ -123,7 +138,8 @@ impl Engine {
 
     /// Gives the places a queue has to the first of those who wait for one.
     pub(super) fn fill_places(&mut self, number: u32) {
-        while self.queues[number].has_place()
+        while !self.queues_unknown
+            && self.queues[number].has_place()
             && self.queues[number].opens() <= self.now
             && let Some((head, job)) = self.queues[number].waiting.pop(&mut self.places.key_jobs)
         {
@@ -135,7 +151,7 @@ impl Engine {
             self.stand(job, head);
         }
         let queue = &self.queues[number];
-        if queue.has_place() && !queue.waiting.is_empty() {
+        if !self.queues_unknown && queue.has_place() && !queue.waiting.is_empty() {
             self.spaced.set(&mut self.places.spaced, number, queue.opens());
         } else {
             self.spaced.remove(&mut self.places.spaced, number);
@@ -144,11 +160,11 @@ impl Engine {
 
     /// Whether a run of a job that has just given its place back may begin after all. Runs may have
     /// come into its queue since it got that place, with a job that joined, or the queue may have
-    /// become smaller or slower.
+    /// become smaller or slower, or be about to.
     pub(super) fn queue_allows(&self, job: &Job) -> bool {
         job.in_queue.is_none_or(|number| {
             let queue = &self.queues[number];
-            queue.running < queue.most() && queue.opens() <= self.now
+            !self.queues_unknown && queue.running < queue.most() && queue.opens() <= self.now
         })
     }
 

@@ -185,6 +185,32 @@ fn a_queue_can_be_changed_and_dropped_while_jobs_wait() {
 }
 
 #[test]
+fn nothing_of_a_queue_begins_while_it_is_not_known_what_it_is() {
+    let mut story = Story::new(LIMITS);
+    let rules = Rules { queue: Some(QueueId(9)), ..Rules::default() };
+    let most = |n| QueueSpec { max_running: Some(n), ..QueueSpec::default() };
+    story.engine.put_queue(QueueId(9), most(2));
+    story.put((1..=3).map(|id| JobSpec { rules: rules.clone(), ..job(id, 7, Once(SEC)) }));
+    story.put([job(4, 8, Once(SEC))]);
+    story.up(8, 4);
+    // Two have a place already, and stand for want of an executor.
+    assert_eq!(story.tick(SEC), [run(4, 4, SEC), start(7)]);
+    story.engine.trust_queues(false);
+    (0..3).for_each(|id| story.up(7, id));
+    assert_eq!(story.tick(SEC), []);
+    story.engine.put_queue(QueueId(9), most(1));
+    story.engine.trust_queues(true);
+    assert_eq!(story.tick(SEC), [run(2, 1, SEC)]);
+    story.engine.trust_queues(false);
+    story.finished(2);
+    assert_eq!(story.tick(2 * SEC), []);
+    // A name that turns out to stand for nothing limits nothing.
+    assert!(story.engine.drop_queue(QueueId(9)));
+    story.engine.trust_queues(true);
+    assert_eq!(story.tick(2 * SEC).len(), 2);
+}
+
+#[test]
 fn a_place_is_given_up_to_a_run_that_joins_the_queue_and_when_there_are_fewer() {
     let queue = Some(QueueId(9));
     let most = |n, apart| QueueSpec { max_running: Some(n), start_interval: apart };
