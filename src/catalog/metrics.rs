@@ -14,7 +14,7 @@ const SAMPLES: &str = "SELECT m.name, \
       pg_catalog.convert_to(m.labels::pg_catalog.text, pg_catalog.getdatabaseencoding()), \
       m.value, m.help, m.type FROM cron.metrics m \
      WHERE $1 OR NOT m.name OPERATOR(pg_catalog.^@) 'pg_tock_job_' \
-     ORDER BY CASE m.type WHEN 'summary' THEN pg_catalog.regexp_replace(m.name, '_(sum|count)$', '') \
+     ORDER BY CASE WHEN m.type OPERATOR(pg_catalog.=) 'summary' THEN pg_catalog.regexp_replace(m.name, '_(sum|count)$', '') \
        ELSE m.name END COLLATE \"C\", (m.labels OPERATOR(pg_catalog.->>) 'jobid')::pg_catalog.int8, \
       m.name COLLATE \"C\", m.labels";
 

@@ -2,8 +2,24 @@
 
 use core::ffi::CStr;
 
+use pgrx::pg_sys;
+
 use crate::guc;
 use crate::pg::process;
+
+/// Connects this process to a database, as the bootstrap superuser whatever `role` or
+/// `session_authorization` the database's owner has set for sessions in it.
+pub(super) fn connect(database: u32) {
+    // Nothing that has less of a say changes it later.
+    process::set_config(c"role", c"none");
+    // SAFETY: once, by a worker that is connected to nothing; a role of InvalidOid is the bootstrap superuser.
+    // Settings of the database are applied by then, and `session_authorization` may be one of them: the
+    // session user is set to whom the process was authenticated as.
+    unsafe {
+        pg_sys::BackgroundWorkerInitializeConnectionByOid(database.into(), pg_sys::InvalidOid, 0);
+        pg_sys::SetSessionAuthorization(pg_sys::BOOTSTRAP_SUPERUSERID.into(), true);
+    }
+}
 
 /// Settings of this session that no configuration may change.
 ///

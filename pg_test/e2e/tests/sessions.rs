@@ -192,3 +192,27 @@ fn executors_terminated_while_they_start_fail_nobody() {
     assert!(runs.iter().all(|run| run.status == "succeeded"), "{runs:#?}");
     assert_eq!(cluster.skipped(job), Vec::<String>::new());
 }
+
+#[test]
+fn who_the_database_says_to_be_is_for_its_users_and_not_for_our_processes() {
+    let cluster = Cluster::start();
+    for role in ["ann", "bob", "dbo"] {
+        cluster.role(role);
+    }
+    cluster.sql("alter database postgres owner to dbo");
+    let job = cluster.schedule_as("ann", "job", "1 second", "select current_user");
+    for setting in ["role", "session_authorization"] {
+        cluster
+            .client_as("dbo")
+            .batch_execute(&format!("alter database postgres set {setting} = 'bob'"))
+            .unwrap();
+        let before = cluster.finished_runs(job, 1).len();
+        cluster.terminate(cluster.wait_scheduler());
+        let runs = cluster.finished_runs(job, before + 3);
+        assert!(
+            runs.iter().all(|run| run.username == "ann" && run.status == "succeeded"),
+            "{runs:#?}"
+        );
+        cluster.sql(&format!("alter database postgres reset {setting}"));
+    }
+}

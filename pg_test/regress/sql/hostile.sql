@@ -99,6 +99,100 @@ SELECT cron.schedule('mine', '0 1 * * *', 'SELECT 1') OPERATOR(pg_catalog.>) 0 A
 SELECT cron.unschedule('mine');
 SELECT pg_catalog.count(*) AS sprung FROM trap;
 
+-- Nothing is left out: every function and view of the extension is called by a superuser while every
+-- operator of pg_catalog has a trap before it. What a trap does is undone with the call, but not what it says.
+RESET search_path;
+SET client_min_messages = error;
+DROP OPERATOR regress_tock_evil.= (pg_catalog.text, pg_catalog.text);
+DROP OPERATOR regress_tock_evil.= (name, pg_catalog.text);
+DROP OPERATOR regress_tock_evil.= (pg_catalog.text, name);
+DROP OPERATOR regress_tock_evil.= (bigint, bigint);
+DROP OPERATOR regress_tock_evil.<> (pg_catalog.text, pg_catalog.text);
+CREATE FUNCTION regress_tock_evil.shout(what text) RETURNS void LANGUAGE plpgsql AS
+$$ BEGIN RAISE WARNING 'trapped: %', what; END $$;
+DO $$
+DECLARE
+    op record;
+BEGIN
+    FOR op IN
+        SELECT o.oid, o.oprname, o.oprleft::regtype AS l, o.oprright::regtype AS r, o.oprresult::regtype AS result,
+            o.oid::regoperator::text AS shown
+        FROM pg_operator o WHERE o.oprnamespace = 'pg_catalog'::regnamespace AND o.oprleft <> 0
+    LOOP
+        BEGIN
+            EXECUTE format(
+                'CREATE FUNCTION regress_tock_evil.op_%s(%s, %s) RETURNS %s LANGUAGE plpgsql AS '
+                '$f$ BEGIN PERFORM regress_tock_evil.shout(%L); RETURN NULL; END $f$',
+                op.oid, op.l, op.r, op.result, op.shown);
+            EXECUTE format(
+                'CREATE OPERATOR regress_tock_evil.%s (FUNCTION = regress_tock_evil.op_%s, LEFTARG = %s, RIGHTARG = %s)',
+                op.oprname, op.oid, op.l, op.r);
+        EXCEPTION WHEN invalid_function_definition OR datatype_mismatch THEN
+            NULL; -- pseudo-types of arguments nobody can write a function for
+        END;
+    END LOOP;
+END $$;
+SELECT cron.create_job('target', '0 1 * * *', 'SELECT 1', tags => '{a}', keep_runs => 5, run_after => NULL) > 0 AS stored;
+SELECT jobid AS target FROM cron.job WHERE jobname = 'target' \gset
+SELECT cron.create_calendar('feast');
+INSERT INTO cron.job_run_details (jobid, runid, database, username, command, status, outcome, start_time, end_time, scheduled_for, attempt, trigger)
+SELECT jobid, 1000, database, username, command, 'failed', 'failed', now(), now(), '2020-01-01', 1, 'schedule' FROM cron.job WHERE jobid = :target;
+SELECT cron.create_queue('line');
+-- A value for each argument that has no default, by name where the type is not enough.
+CREATE TABLE regress_tock_evil.calls AS
+SELECT format('SELECT pg_catalog.count(*) OPERATOR(pg_catalog.>=) 0 AS %I FROM cron.%I(%s) AS called', p.proname, p.proname, string_agg(
+        CASE
+            WHEN a.name IN ('runid', 'run_id') THEN '1000'
+            WHEN a.name = 'outcome' THEN quote_literal('failed')
+            WHEN a.name = 'url' THEN quote_literal('https://example.com/')
+            WHEN a.name LIKE '%schedule' THEN quote_literal('0 1 * * *')
+            WHEN a.name IN ('database', 'database_name') THEN quote_literal(current_database())
+            WHEN a.name IN ('username') THEN quote_literal(current_user)
+            WHEN a.name LIKE '%calendar' OR p.proname LIKE '%calendar%' AND a.name = 'name' THEN quote_literal('feast')
+            WHEN p.proname LIKE '%queue' AND a.name = 'name' THEN quote_literal('line')
+            WHEN a.type IN ('text', 'name') THEN quote_literal('target')
+            WHEN a.type IN ('bigint', 'integer', 'smallint') THEN :'target'
+            WHEN a.type IN ('double precision', 'real', 'numeric') THEN '1'
+            WHEN a.type = 'boolean' THEN 'true'
+            WHEN a.type = 'interval' THEN quote_literal('2 days')
+            WHEN a.type = 'date' THEN quote_literal('2020-01-01')
+            WHEN a.type LIKE 'timestamp%' THEN quote_literal('2020-01-0' || a.place)
+            WHEN a.type IN ('json', 'jsonb') THEN quote_literal('{}')
+            WHEN a.type LIKE '%[]' THEN quote_literal('{}')
+            ELSE 'NULL'
+        END || '::pg_catalog.' || CASE a.type WHEN 'bigint' THEN 'int8' WHEN 'integer' THEN 'int4' WHEN 'smallint' THEN 'int2'
+            WHEN 'double precision' THEN 'float8' WHEN 'real' THEN 'float4' WHEN 'boolean' THEN 'bool'
+            WHEN 'timestamp with time zone' THEN 'timestamptz' WHEN 'bigint[]' THEN 'int8[]' ELSE a.type END,
+        ', ' ORDER BY a.place)) AS statement,
+    p.oid::regprocedure::text AS shown
+FROM pg_proc p
+JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+JOIN pg_catalog.pg_extension e ON d.refclassid = 'pg_catalog.pg_extension'::regclass AND e.oid = d.refobjid AND e.extname = 'pg_tock'
+LEFT JOIN LATERAL (
+    SELECT format_type(t.type, NULL) AS type, coalesce(p.proargnames[t.place], '') AS name, t.place
+    FROM unnest(p.proargtypes::oid[]) WITH ORDINALITY AS t (type, place)
+    WHERE t.place <= p.pronargs - p.pronargdefaults) AS a ON true
+WHERE p.prokind = 'f' AND p.prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype)
+GROUP BY p.oid, p.proname
+UNION ALL
+SELECT format('SELECT pg_catalog.count(*) OPERATOR(pg_catalog.>=) 0 AS %I FROM (SELECT * FROM cron.%I OFFSET 0) AS called', c.relname, c.relname),
+    c.relname
+FROM pg_class c WHERE c.relnamespace = 'cron'::regnamespace AND c.relkind = 'v';
+SELECT count(*) FILTER (WHERE statement LIKE '%cron.metrics_text%') AS there, count(*) > 80 AS many FROM regress_tock_evil.calls;
+SET client_min_messages = warning;
+\t on
+\a
+\o /dev/null
+SET search_path = regress_tock_evil, pg_catalog, public;
+-- The traps work.
+SELECT 1 OPERATOR(pg_catalog.=) 1, 1 = 1;
+SELECT 'a'::pg_catalog.text ~~ 'b';
+\set ECHO none
+SELECT 'BEGIN', c.statement, 'ROLLBACK' FROM regress_tock_evil.calls AS c ORDER BY c.shown COLLATE "C" \gexec
+\set ECHO all
+\o
+\t off
+\a
 RESET search_path;
 DROP EXTENSION pg_tock;
 SET client_min_messages = warning;

@@ -123,10 +123,7 @@ pub extern "C-unwind" fn pg_tock_keeper_main(argument: pg_sys::Datum) {
     if must_leave(database) {
         return;
     }
-    // SAFETY: a role of InvalidOid is the bootstrap superuser.
-    unsafe {
-        pg_sys::BackgroundWorkerInitializeConnectionByOid(oid.into(), pg_sys::InvalidOid, 0);
-    }
+    session::connect(oid);
     session::settle_in(c"pg_tock keeper", c"50ms");
     Keeper::new(database).run();
 }

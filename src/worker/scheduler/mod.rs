@@ -109,12 +109,9 @@ pub extern "C-unwind" fn pg_tock_scheduler_main(argument: pg_sys::Datum) {
         return;
     }
     DATABASE.store(oid, Ordering::Relaxed);
-    // SAFETY: the callback touches shared memory only; a role of InvalidOid is the bootstrap
-    // superuser.
-    unsafe {
-        pg_sys::before_shmem_exit(Some(on_exit), pg_sys::Datum::from(0));
-        pg_sys::BackgroundWorkerInitializeConnectionByOid(oid.into(), pg_sys::InvalidOid, 0);
-    }
+    // SAFETY: the callback touches shared memory only.
+    unsafe { pg_sys::before_shmem_exit(Some(on_exit), pg_sys::Datum::from(0)) };
+    session::connect(oid);
     // All that is due waits while this process waits for a row that somebody has locked.
     session::settle_in(c"pg_tock scheduler", c"3ms");
     session::keep_plans();
