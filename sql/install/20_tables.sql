@@ -197,6 +197,7 @@ CREATE TABLE cron.job_stat (
     p50_start_lag_ms real GENERATED ALWAYS AS (cron.sketch_quantile(start_lags, 0.5)) STORED,
     p95_start_lag_ms real GENERATED ALWAYS AS (cron.sketch_quantile(start_lags, 0.95)) STORED,
     p99_start_lag_ms real GENERATED ALWAYS AS (cron.sketch_quantile(start_lags, 0.99)) STORED,
+    last_failed_runid bigint,
     CONSTRAINT job_stat_pkey PRIMARY KEY (jobid)
 ) WITH (fillfactor = 80); -- as cron.job_state
 COMMENT ON TABLE cron.job_stat IS 'statistics of each job, kept by the scheduler as runs settle; not dumped';
@@ -219,7 +220,8 @@ COMMENT ON COLUMN cron.job_stat.retried_runs IS 'runs that were a further attemp
 COMMENT ON COLUMN cron.job_stat.wal_bytes IS 'WAL all runs together have written, in bytes';
 COMMENT ON COLUMN cron.job_stat.rows IS 'rows the statements of all runs together have returned or changed';
 COMMENT ON COLUMN cron.job_stat.last_success_at IS 'latest end of a run that succeeded';
-COMMENT ON COLUMN cron.job_stat.consecutive_failures IS 'runs that have failed since the last one that succeeded; those that somebody ended do not count';
+COMMENT ON COLUMN cron.job_stat.consecutive_failures IS 'runs that have failed since the last one that succeeded or was resolved; those that somebody ended do not count';
+COMMENT ON COLUMN cron.job_stat.last_failed_runid IS 'id of the newest run that failed and that nobody had ended';
 COMMENT ON COLUMN cron.job_stat.counted_since IS 'when counting began: at the first run, or when the statistics were reset';
 COMMENT ON COLUMN cron.job_stat.durations IS 'how long runs took, as a histogram';
 COMMENT ON COLUMN cron.job_stat.start_lags IS 'how late runs started, as a histogram';

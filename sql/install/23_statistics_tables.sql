@@ -86,8 +86,10 @@ COMMENT ON POLICY job_stat_day_policy ON cron.job_stat_day IS 'a role sees the r
 
 -- Only inserted into by those who reset, so that nobody can keep the scheduler waiting for a row it wants to change.
 CREATE TABLE cron.stat_reset (
-    jobid bigint NOT NULL
+    jobid bigint NOT NULL,
+    runid bigint
 );
 ALTER TABLE cron.stat_reset ENABLE ROW LEVEL SECURITY;
-COMMENT ON TABLE cron.stat_reset IS 'jobs whose statistics are to begin anew, until the scheduler has seen to it; not dumped';
+COMMENT ON TABLE cron.stat_reset IS 'jobs whose statistics are to begin anew, or whose failures were resolved, until the scheduler has seen to it; not dumped';
 COMMENT ON COLUMN cron.stat_reset.jobid IS 'the job';
+COMMENT ON COLUMN cron.stat_reset.runid IS 'the run that was resolved, which ends its row of failures; NULL if all is to begin anew';

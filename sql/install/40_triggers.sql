@@ -44,7 +44,7 @@ CREATE TRIGGER cron_stats_reset
     AFTER INSERT ON cron.stat_reset
     FOR EACH ROW EXECUTE FUNCTION cron.job_changed();
 ALTER TABLE cron.stat_reset ENABLE ALWAYS TRIGGER cron_stats_reset;
-COMMENT ON TRIGGER cron_stats_reset ON cron.stat_reset IS 'reports which job''s statistics are to begin anew';
+COMMENT ON TRIGGER cron_stats_reset ON cron.stat_reset IS 'reports which job''s statistics are to begin anew, or whose failures were resolved';
 
 -- Which jobs name a calendar is not looked up: all of them are read again.
 CREATE TRIGGER cron_calendar_changed

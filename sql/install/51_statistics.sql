@@ -88,7 +88,7 @@ COMMENT ON COLUMN cron.job_stats.p99_start_lag_ms IS '99 percent of the runs sta
 COMMENT ON COLUMN cron.job_stats.wal_bytes IS 'WAL all runs together have written, in bytes';
 COMMENT ON COLUMN cron.job_stats.rows IS 'rows the statements of all runs together have returned or changed';
 COMMENT ON COLUMN cron.job_stats.last_success_at IS 'latest end of a run that succeeded';
-COMMENT ON COLUMN cron.job_stats.consecutive_failures IS 'runs that have failed since the last one that succeeded; those that somebody ended do not count';
+COMMENT ON COLUMN cron.job_stats.consecutive_failures IS 'runs that have failed since the last one that succeeded or was resolved; those that somebody ended do not count';
 COMMENT ON COLUMN cron.job_stats.counted_since IS 'when counting began: at the first run, or with cron.reset_stats';
 
 CREATE VIEW cron.job_stats_hourly WITH (security_invoker = true, security_barrier = true) AS

@@ -47,7 +47,7 @@ WITH figure AS MATERIALIZED (
         ('pg_tock_jobs_paused', 'gauge', 'Jobs that are paused.'),
         ('pg_tock_jobs_inactive', 'gauge', 'Jobs that are switched off.'),
         ('pg_tock_jobs_broken', 'gauge', 'Active jobs that cannot run as they are; cron.jobs says why.'),
-        ('pg_tock_jobs_failing', 'gauge', 'Active jobs whose newest run failed.'),
+        ('pg_tock_jobs_failing', 'gauge', 'Active jobs whose newest run failed and was not resolved, with no attempt to come.'),
         ('pg_tock_dead_letters', 'gauge', 'Occurrences that failed for good and that nobody has resolved, among the newest 10000 failures.'),
         ('pg_tock_job_active', 'gauge', '1 if the job is switched on and not paused.'),
         ('pg_tock_job_running', 'gauge', 'Runs of the job under way.'),
@@ -83,7 +83,8 @@ WITH figure AS MATERIALIZED (
             pg_catalog.count(*) FILTER (WHERE job.active AND coalesce(job.paused_until, '-infinity') <= pg_catalog.now()),
             pg_catalog.count(*) FILTER (WHERE job.active AND job.paused_until > pg_catalog.now()),
             pg_catalog.count(*) FILTER (WHERE NOT job.active),
-            pg_catalog.count(*) FILTER (WHERE job.active AND stat.last_status = 'failed')
+            pg_catalog.count(*) FILTER (WHERE job.active AND stat.consecutive_failures > 0 AND NOT EXISTS (
+                SELECT FROM cron.run_request AS request WHERE request.jobid = job.jobid AND request.trigger = 'retry'))
         FROM cron.job AS job
         LEFT JOIN cron.job_stat AS stat ON stat.jobid = job.jobid) AS counted (active, paused, inactive, failing)
     CROSS JOIN LATERAL (VALUES

@@ -170,7 +170,7 @@ CROSS JOIN (
     FROM cron.job AS job
     LEFT JOIN cron.job_stat AS stat ON stat.jobid = job.jobid
     CROSS JOIN LATERAL (
-        SELECT job.active AND stat.last_status = 'failed' AND NOT EXISTS (
+        SELECT job.active AND stat.consecutive_failures > 0 AND NOT EXISTS (
             SELECT FROM cron.run_request AS request WHERE request.jobid = job.jobid AND request.trigger = 'retry') AS yes
     ) AS failing) AS jobs
 LEFT JOIN cron.keeper_state AS keeper ON true
@@ -196,7 +196,7 @@ COMMENT ON COLUMN cron.health.slots IS 'worker processes that executors of this 
 COMMENT ON COLUMN cron.health.slots_in_use IS 'executors there are';
 COMMENT ON COLUMN cron.health.short_of_slots IS 'whether runs wait because no worker process was to be had';
 COMMENT ON COLUMN cron.health.jobs IS 'jobs there are';
-COMMENT ON COLUMN cron.health.failing_jobs IS 'active jobs whose last run failed, with no attempt to come';
+COMMENT ON COLUMN cron.health.failing_jobs IS 'active jobs whose newest run that counts failed, with nobody having resolved it and no attempt to come';
 COMMENT ON COLUMN cron.health.broken_jobs IS 'active jobs that cannot run, for what cron.jobs says in state';
 COMMENT ON COLUMN cron.health.keeper_pid IS 'process of the keeper, which prunes the history; NULL if it has nothing to do';
 COMMENT ON COLUMN cron.health.history_pruned_at IS 'when the history was pruned last';

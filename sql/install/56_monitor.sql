@@ -49,7 +49,7 @@ CROSS JOIN (
     FROM cron.job AS job
     LEFT JOIN cron.job_stat AS stat ON stat.jobid = job.jobid
     CROSS JOIN LATERAL (
-        SELECT job.active AND stat.last_status = 'failed' AND NOT EXISTS (
+        SELECT job.active AND stat.consecutive_failures > 0 AND NOT EXISTS (
             SELECT FROM cron.run_request AS request WHERE request.jobid = job.jobid AND request.trigger = 'retry') AS yes
     ) AS failing) AS jobs
 LEFT JOIN cron.keeper_state AS keeper ON true
@@ -75,7 +75,7 @@ COMMENT ON COLUMN cron.monitor_health.slots IS 'worker processes that executors 
 COMMENT ON COLUMN cron.monitor_health.slots_in_use IS 'executors there are';
 COMMENT ON COLUMN cron.monitor_health.short_of_slots IS 'whether runs wait because no worker process was to be had';
 COMMENT ON COLUMN cron.monitor_health.jobs IS 'jobs there are';
-COMMENT ON COLUMN cron.monitor_health.failing_jobs IS 'active jobs whose last run failed, with no attempt to come';
+COMMENT ON COLUMN cron.monitor_health.failing_jobs IS 'active jobs whose newest run that counts failed, with nobody having resolved it and no attempt to come';
 COMMENT ON COLUMN cron.monitor_health.broken_jobs IS 'active jobs that cannot run, for what cron.jobs says in state';
 COMMENT ON COLUMN cron.monitor_health.keeper_pid IS 'process of the keeper, which prunes the history; NULL if it has nothing to do';
 COMMENT ON COLUMN cron.monitor_health.history_pruned_at IS 'when the history was pruned last';
@@ -255,4 +255,4 @@ COMMENT ON COLUMN cron.monitor_stats.p99_start_lag_ms IS '99 percent of the runs
 COMMENT ON COLUMN cron.monitor_stats.wal_bytes IS 'WAL all runs together have written, in bytes';
 COMMENT ON COLUMN cron.monitor_stats.rows IS 'rows the statements of all runs together have returned or changed';
 COMMENT ON COLUMN cron.monitor_stats.last_success_at IS 'latest end of a run that succeeded';
-COMMENT ON COLUMN cron.monitor_stats.consecutive_failures IS 'runs that have failed since the last one that succeeded; those that somebody ended do not count';
+COMMENT ON COLUMN cron.monitor_stats.consecutive_failures IS 'runs that have failed since the last one that succeeded or was resolved; those that somebody ended do not count';

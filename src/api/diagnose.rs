@@ -339,6 +339,7 @@ fn attempt(known: catalog::Attempt) -> Attempt {
         sqlstate: known.sqlstate,
         message: known.message,
         at: Instant(known.at),
+        resolved: known.resolved.unwrap_or(false),
         may_retry: known.may_retry.unwrap_or(false),
     }
 }

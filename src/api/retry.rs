@@ -8,6 +8,7 @@ use pg_tock_core::time::{JobId, RunId};
 use pgrx::prelude::*;
 
 use crate::catalog::resolve::{self, Ran};
+use crate::catalog::stats_reset;
 use crate::error::{Error, SqlResult};
 use crate::pg::identity::current_user;
 use crate::pg::job_lock::JobLock;
@@ -136,7 +137,7 @@ fn settle(runid: i64, outcome: &'static str, note: Option<ServerText<'_>>) -> Re
         return Err(refused(problem, format!("That is run {later}.")));
     }
     if resolve::resolve(runid, outcome, current_user().name(), note)? {
-        Ok(())
+        stats_reset::resolved(ran.job, runid)
     } else {
         Err(refused(format!("run {runid} has not failed"), ""))
     }

@@ -37,9 +37,14 @@ const KNOWN: &str = "SELECT pg_catalog.convert_to(pg_catalog.jsonb_build_object(
          'succeeded', d.status OPERATOR(pg_catalog.=) 'succeeded', 'outcome', coalesce(d.outcome, d.status), \
          'sqlstate', d.sqlstate, 'message', d.return_message, \
          'at', (extract(epoch FROM d.end_time) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8, \
+         'resolved', pg_catalog.starts_with(d.reason, 'resolved as '), \
          'may_retry', d.status OPERATOR(pg_catalog.=) 'failed' \
           AND NOT EXISTS (SELECT FROM cron.run_request r WHERE r.jobid OPERATOR(pg_catalog.=) d.jobid \
-           AND r.scheduled_for OPERATOR(pg_catalog.=) d.scheduled_for)) \
+           AND r.scheduled_for OPERATOR(pg_catalog.=) d.scheduled_for) \
+          AND NOT EXISTS (SELECT FROM cron.job_run_details o WHERE o.jobid OPERATOR(pg_catalog.=) d.jobid \
+           AND o.scheduled_for OPERATOR(pg_catalog.=) d.scheduled_for \
+           AND (o.end_time IS NULL OR o.status OPERATOR(pg_catalog.=) 'succeeded' \
+            OR pg_catalog.starts_with(o.reason, 'resolved as succeeded ')))) \
         ORDER BY d.scheduled_for DESC, d.attempt DESC) \
        FROM (SELECT * FROM cron.job_run_details d WHERE d.jobid OPERATOR(pg_catalog.=) j.jobid \
          AND d.scheduled_for IS NOT NULL AND d.end_time IS NOT NULL \
@@ -150,6 +155,7 @@ pub(crate) struct Attempt {
     pub(crate) sqlstate: Option<String>,
     pub(crate) message: Option<String>,
     pub(crate) at: i64,
+    pub(crate) resolved: Option<bool>,
     pub(crate) may_retry: Option<bool>,
 }
 

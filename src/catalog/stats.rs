@@ -74,7 +74,10 @@ macro_rules! facts {
             $from,
             ".consecutive_failures OPERATOR(pg_catalog.+) CASE WHEN ",
             $from,
-            ".last_success_at IS NULL THEN s.consecutive_failures ELSE 0 END, ",
+            ".last_success_at IS NULL THEN s.consecutive_failures ELSE 0 END, \
+              last_failed_runid = greatest(",
+            $from,
+            ".last_failed_runid, s.last_failed_runid), ",
             sums!($from)
         )
     };
@@ -135,20 +138,20 @@ const COUNT: &str = concat!(
       pg_catalog.unnest($12), pg_catalog.unnest($13), pg_catalog.unnest($14), \
       pg_catalog.unnest($15), pg_catalog.unnest($16), pg_catalog.unnest($17), \
       pg_catalog.unnest($18), pg_catalog.unnest($19), pg_catalog.unnest($20), \
-      pg_catalog.unnest($21), pg_catalog.unnest($22)) AS u (jobid, hour, ",
+      pg_catalog.unnest($21), pg_catalog.unnest($22), pg_catalog.unnest($23)) AS u (jobid, hour, ",
     measures!(),
     ", last_run_at, last_runid, last_status, last_error, last_end, last_success_at, \
-      consecutive_failures)), ",
+      consecutive_failures, last_failed_runid)), ",
     roll_up!("job_stat_hour", "hour", "n.hour"),
     roll_up!("job_stat_day", "day", "pg_catalog.timezone('UTC', n.hour)::pg_catalog.date"),
     "there AS (UPDATE cron.job_stat AS s SET ",
     facts!("n"),
     " FROM news n WHERE s.jobid OPERATOR(pg_catalog.=) n.jobid RETURNING s.jobid) \
      INSERT INTO cron.job_stat AS s (jobid, failed_runs, last_run_at, last_runid, last_status, \
-      last_error, last_end, last_success_at, consecutive_failures, ",
+      last_error, last_end, last_success_at, consecutive_failures, last_failed_runid, ",
     measures!(),
     ") SELECT n.jobid, failed_runs, last_run_at, last_runid, last_status, last_error, last_end, \
-      last_success_at, consecutive_failures, ",
+      last_success_at, consecutive_failures, last_failed_runid, ",
     measures!(),
     " FROM news n WHERE NOT EXISTS (SELECT FROM there t \
        WHERE t.jobid OPERATOR(pg_catalog.=) n.jobid) \
@@ -186,15 +189,20 @@ const PACES: &str = "SELECT s.jobid, s.total_runs, s.p95_duration_ms::pg_catalog
 
 const RESETS: &str = "SELECT DISTINCT r.jobid FROM cron.stat_reset r";
 
-// What is known of the newest run stays: the scheduler goes by it.
-const RESET: [&str; 2] = [
-    "UPDATE cron.job_stat SET total_runs = 0, successful_runs = 0, failed_runs = 0, total_ms = 0, \
+// What is known of the newest run stays: the scheduler goes by it. A run that was resolved ends the row of
+// failures, if none has failed since.
+const RESET: &str = "WITH gone AS (DELETE FROM cron.stat_reset g WHERE g.jobid OPERATOR(pg_catalog.=) ANY ($1) \
+      RETURNING g.jobid, g.runid), \
+     wanted AS MATERIALIZED (SELECT g.jobid, pg_catalog.bool_or(g.runid IS NULL) AS anew, \
+      pg_catalog.max(g.runid) AS runid FROM gone g GROUP BY g.jobid), \
+     resolved AS (UPDATE cron.job_stat s SET consecutive_failures = 0 FROM wanted w \
+      WHERE s.jobid OPERATOR(pg_catalog.=) w.jobid AND NOT w.anew \
+       AND s.last_failed_runid OPERATOR(pg_catalog.<=) w.runid) \
+     UPDATE cron.job_stat s SET total_runs = 0, successful_runs = 0, failed_runs = 0, total_ms = 0, \
       max_ms = 0, skipped_runs = 0, timed_out_runs = 0, cancelled_runs = 0, crashed_runs = 0, \
       retried_runs = 0, wal_bytes = 0, rows = 0, consecutive_failures = 0, \
       counted_since = pg_catalog.clock_timestamp(), durations = NULL, start_lags = NULL \
-     WHERE jobid OPERATOR(pg_catalog.=) ANY ($1)",
-    "DELETE FROM cron.stat_reset WHERE jobid OPERATOR(pg_catalog.=) ANY ($1)",
-];
+     FROM wanted w WHERE s.jobid OPERATOR(pg_catalog.=) w.jobid AND w.anew";
 
 /// What some runs of a job, and occurrences of it that did not run, add to its statistics.
 #[derive(Clone, Debug, Default)]
@@ -207,6 +215,8 @@ pub(crate) struct Tally {
     last: Option<Last>,
     /// The latest end of one that succeeded.
     last_success: Option<Timestamp>,
+    /// The newest that failed and that nobody had ended.
+    last_failure: Option<i64>,
     /// The message of the newest that failed.
     last_error: Option<String>,
     /// The lowest id of a run that is counted here.
@@ -230,6 +240,9 @@ impl Tally {
         if succeeded {
             self.last_success = self.last_success.max(Some(ended.ended_at));
         } else {
+            if ended.outcome != Outcome::Cancelled {
+                self.last_failure = self.last_failure.max(Some(run.0));
+            }
             self.last_error = message.map(str::to_owned);
         }
         self.last = Some(Last {
@@ -312,7 +325,7 @@ fn add(news: &[News<'_>]) -> Result<(), spi::Error> {
     let count = |of: fn(&Counts) -> i64| list(news, |line| of(line.counts));
     let sketch = |bytes: Vec<u8>| (!bytes.is_empty()).then_some(bytes);
     let status = |last: &Last| if last.succeeded { "succeeded" } else { "failed" };
-    let args: [DatumWithOid<'_>; 22] = [
+    let args: [DatumWithOid<'_>; 23] = [
         list(news, |line| line.job.0),
         list(news, |line| timestamptz(line.hour)),
         count(|counts| counts.runs),
@@ -335,6 +348,7 @@ fn add(news: &[News<'_>]) -> Result<(), spi::Error> {
         list(news, |line| line.last(|last| last.ended).and_then(timestamptz)),
         list(news, |line| line.tally.and_then(|tally| tally.last_success).and_then(timestamptz)),
         list(news, |line| line.tally.map_or(0, |tally| tally.streak.failures)),
+        list(news, |line| line.tally.and_then(|tally| tally.last_failure)),
     ];
     Spi::connect_mut(|client| kept::update(client, COUNT, &args).map(drop))
 }
@@ -428,7 +442,7 @@ pub(crate) fn paces(jobs: &[JobId]) -> Result<HashMap<JobId, Pace>, spi::Error> 
     })
 }
 
-/// The jobs whose statistics are to begin anew.
+/// The jobs whose statistics are to begin anew, or whose failures were resolved.
 pub(crate) fn resets() -> Result<Vec<i64>, spi::Error> {
     Spi::connect(|client| {
         let rows = kept::select(client, RESETS, &[])?;
@@ -436,12 +450,10 @@ pub(crate) fn resets() -> Result<Vec<i64>, spi::Error> {
     })
 }
 
-/// Has the statistics of these jobs begin anew.
+/// Has the statistics of these jobs begin anew, or their rows of failures end, as somebody wants.
 pub(crate) fn reset(jobs: &[i64]) -> Result<(), spi::Error> {
     Spi::connect_mut(|client| {
-        for statement in RESET {
-            client.update(statement, None, &[jobs.to_vec().into()])?;
-        }
+        client.update(RESET, None, &[jobs.to_vec().into()])?;
         Ok(())
     })
 }

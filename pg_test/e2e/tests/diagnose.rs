@@ -349,8 +349,9 @@ fn a_run_that_waits_for_a_lock_or_has_no_end() {
     }));
     cluster.sql("select cron.run_now('quiet')");
     let _ = remedied(&cluster, "quiet", "run stuck", "warning");
-    let found = first(&cluster, "quiet", "failing");
-    assert!(found.detail.contains("cancelled"), "{found:?}");
+    let found = first(&cluster, "quiet", "cancelled");
+    assert_eq!(found.severity, "info");
+    assert!(found.remedy.is_some_and(|remedy| remedy.contains("cron.retry_run")));
 }
 
 #[test]

@@ -79,6 +79,64 @@ fn what_is_wrong_with_jobs_is_a_warning() {
     becomes(&cluster, "warning", "launch_active_jobs");
 }
 
+/// Failing jobs, by the views.
+fn failing_everywhere(cluster: &Cluster, jobs: i64) {
+    poll_until(&format!("{jobs} failing jobs everywhere"), PATIENCE, || {
+        let failing: Vec<i64> = cluster.column(
+            "select failing_jobs from cron.health union all select failing_jobs from cron.monitor_health \
+             union all select value::bigint from cron.metrics where name = 'pg_tock_jobs_failing'",
+        );
+        (failing == [jobs; 3]).then_some(())
+    });
+}
+
+#[test]
+fn failures_that_somebody_has_seen_to_are_over() {
+    let cluster = Cluster::start();
+    healthy(&cluster);
+    let bad = cluster.schedule("bad", "@yearly", "select 1/0");
+    let fail = || cluster.one::<i64>("select runid from cron.run_now('bad'::text, wait => true) as runid");
+    let diagnosed = |finding: &str| {
+        cluster.one::<bool>(&format!(
+            "select exists (select from cron.diagnose({bad}) where finding = '{finding}')"
+        ))
+    };
+    let first = fail();
+    // At once: what is resolved may not have been counted yet.
+    cluster.sql(&format!("select cron.resolve_run({first}, 'succeeded', 'by hand')"));
+    cluster.wait_for("(select failed_runs = 1 and consecutive_failures = 0 from cron.job_stats)");
+    failing_everywhere(&cluster, 0);
+    healthy(&cluster);
+    assert!(!diagnosed("failing"));
+    cluster.wait_for(&format!(
+        "exists (select from cron.diagnose({bad}) where finding = 'nothing wrong')"
+    ));
+    let (second, third) = (fail(), fail());
+    failing_everywhere(&cluster, 1);
+    becomes(&cluster, "warning", "last run failed: 1 .bad.");
+    assert!(diagnosed("failing"));
+    // The newest counts.
+    cluster.sql(&format!("select cron.resolve_run({second}, 'failed', 'known')"));
+    cluster.sql("select cron.flush()");
+    failing_everywhere(&cluster, 1);
+    cluster.sql(&format!("select cron.resolve_run({third}, 'failed', 'known')"));
+    failing_everywhere(&cluster, 0);
+    assert!(!diagnosed("failing"));
+    let _ = fail();
+    failing_everywhere(&cluster, 1);
+    cluster.sql("select cron.reset_stats('bad')");
+    failing_everywhere(&cluster, 0);
+    healthy(&cluster);
+    // A run that somebody ended says nothing about its job.
+    let _ = cluster.schedule("long", "@yearly", "select pg_sleep(3600)");
+    let run: i64 = cluster.one("select cron.run_now('long')");
+    cluster.wait_for(&format!("exists (select from cron.running where runid = {run})"));
+    cluster.sql(&format!("select cron.cancel_run({run})"));
+    cluster.wait_for("(select cancelled_runs = 1 from cron.job_stats where jobname = 'long')");
+    failing_everywhere(&cluster, 0);
+    healthy(&cluster);
+}
+
 /// Jobs that cannot run, by the views and by the check.
 fn broken_everywhere(cluster: &Cluster) -> Vec<i64> {
     let states = "('remote node', 'invalid schedule', 'invalid options', 'owner missing', \

@@ -254,6 +254,8 @@ pub struct Attempt {
     pub message: Option<String>,
     /// When it ended.
     pub at: Timestamp,
+    /// Somebody has said what became of its occurrence.
+    pub resolved: bool,
     /// Another attempt may be asked for.
     pub may_retry: bool,
 }

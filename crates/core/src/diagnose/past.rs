@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Findings, Skip, count, sentence};
+use super::{Attempt, Findings, Skip, count, sentence};
 use crate::quote::{excerpt, literal};
 use crate::run::SkipReason;
 
@@ -111,11 +111,21 @@ impl Findings<'_> {
         }
     }
 
-    /// The newest attempt, if it failed, and how many before it did.
+    /// The newest attempt that counts, if it failed and nobody has seen to it, and how many before it did.
+    /// One that somebody ended says nothing about the job.
     fn failed(&mut self) {
-        let Some(last) = self.facts.attempts.first().filter(|last| !last.succeeded) else { return };
-        let row = self.facts.attempts.iter().take_while(|attempt| !attempt.succeeded).count();
-        let all = row == self.facts.attempts.len();
+        let attempts = &self.facts.attempts;
+        let counts: Vec<&Attempt> =
+            attempts.iter().filter(|attempt| attempt.outcome != "cancelled").collect();
+        if let Some(newest) = attempts.first().filter(|newest| newest.outcome == "cancelled") {
+            let detail = format!("The last attempt was cancelled at {}.", self.at(newest.at));
+            let remedy = newest.may_retry.then(|| format!("SELECT cron.retry_run({})", newest.id));
+            self.say(super::Severity::Info, "cancelled", detail, remedy);
+        }
+        let fails = |attempt: &Attempt| !attempt.succeeded && !attempt.resolved;
+        let Some(&last) = counts.first().filter(|last| fails(last)) else { return };
+        let row = counts.iter().take_while(|attempt| fails(attempt)).count();
+        let all = row == counts.len();
         let how_often = match row {
             1 => "The last attempt ended as".to_owned(),
             many if all && many > 1 => {

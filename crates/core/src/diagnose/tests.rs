@@ -87,6 +87,7 @@ fn attempt(succeeded: bool) -> Attempt {
         sqlstate: Some("22012".to_owned()),
         message: Some("ERROR:  division by zero\nCONTEXT:  x".to_owned()),
         at: seconds(-10),
+        resolved: false,
         may_retry: true,
     }
 }
@@ -271,6 +272,21 @@ fn failures_in_a_row_are_counted() {
     assert!(find(&facts)[0].detail.starts_with("All of the last 2 attempts failed"));
     facts.attempts[0].may_retry = false;
     assert_eq!(find(&facts)[0].remedy, None);
+}
+
+#[test]
+fn what_was_cancelled_or_resolved_is_no_failure() {
+    let mut facts = healthy();
+    let cancelled = Attempt { outcome: "cancelled".to_owned(), ..attempt(false) };
+    let resolved = Attempt { resolved: true, ..attempt(false) };
+    facts.attempts = vec![cancelled.clone(), attempt(true)];
+    assert_eq!(words(&facts), ["cancelled", "nothing wrong"]);
+    assert_eq!(find(&facts)[0].remedy.as_deref(), Some("SELECT cron.retry_run(60)"));
+    facts.attempts = vec![cancelled, attempt(false), resolved.clone(), attempt(false)];
+    assert_eq!(words(&facts), ["cancelled", "failing", "next run"]);
+    assert!(find(&facts)[1].detail.starts_with("The last attempt ended as failed"));
+    facts.attempts = vec![resolved, attempt(false)];
+    assert_eq!(words(&facts), ["nothing wrong"]);
 }
 
 #[test]
