@@ -35,7 +35,7 @@ WITH figure AS MATERIALIZED (
     VALUES
         ('pg_tock_up', 'gauge', '1 if a scheduler runs for this database.'),
         ('pg_tock_build_info', 'gauge', '1; its labels are the versions of the extension and of the server.'),
-        ('pg_tock_scheduler_late_seconds', 'gauge', 'How long the scheduler has overslept the wake-up it has announced; 0 if it has not.'),
+        ('pg_tock_scheduler_late_seconds', 'gauge', 'How long the scheduler has overslept the wake-up it has announced, or left what is wanted of it; 0 if it has not.'),
         ('pg_tock_executors', 'gauge', 'Sessions that run jobs, or wait for one.'),
         ('pg_tock_executor_slots', 'gauge', 'Worker processes that these may take.'),
         ('pg_tock_short_of_slots', 'gauge', '1 if runs wait because no worker process was to be had.'),

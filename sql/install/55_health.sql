@@ -187,7 +187,7 @@ COMMENT ON COLUMN cron.health.in_recovery IS 'whether the server is a standby, o
 COMMENT ON COLUMN cron.health.scheduler_alive IS 'whether this database has a scheduler';
 COMMENT ON COLUMN cron.health.scheduler_pid IS 'its process; NULL if there is none';
 COMMENT ON COLUMN cron.health.scheduler_started_at IS 'when it was started';
-COMMENT ON COLUMN cron.health.overdue IS 'how long it is past the instant at which it said it would wake up; NULL if it is not';
+COMMENT ON COLUMN cron.health.overdue IS 'how long it is past the instant at which it said it would wake up, or since when something is wanted of it that it has not looked at; NULL if it is not';
 COMMENT ON COLUMN cron.health.waiting IS 'occurrences that are due and have not started, those behind a run of their own job included; NULL for those who may not know';
 COMMENT ON COLUMN cron.health.waited IS 'how long the one has waited that has waited for longest for a slot; NULL if none does';
 COMMENT ON COLUMN cron.health.running IS 'runs under way';

@@ -85,7 +85,7 @@ fn end(slot: &Slot, run: RunId, reason: &[u8]) -> bool {
     let asked = slot.want_end(run, Cause::Requested, time::monotonic(), reason);
     // Only its scheduler knows when a signal would find this run and no other.
     if let Some(database) = databases::find(slot.scheduler()) {
-        database.wake();
+        database.wake_for_news();
     }
     asked != Asked::OtherRun
 }

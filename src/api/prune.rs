@@ -18,6 +18,6 @@ fn cron_prune() -> SqlResult<bool> {
     database.keeper.pruned.look_at_all();
     database.keeper.want(Chore::Prune);
     database.keeper.want(Chore::Statistics);
-    database.wake();
+    database.wake_for_news();
     Ok(database.pid() != 0)
 }

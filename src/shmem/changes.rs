@@ -241,13 +241,13 @@ fn deliver(committed: bool) {
         for id in &pending.ids {
             database.changes.push(*id);
         }
-        database.wake();
+        database.wake_for_news();
     }
     if let Some(role) = pending.roles {
         super::roster::retire_for_role(role);
         for database in databases::all() {
             database.changes.push_roles();
-            database.wake();
+            database.wake_for_news();
         }
     }
     if pending.databases {
@@ -257,7 +257,7 @@ fn deliver(committed: bool) {
         for database in databases::all() {
             database.changes.push_everything();
             database.changes.push_roles();
-            database.wake();
+            database.wake_for_news();
         }
         databases::wake_launcher();
     }

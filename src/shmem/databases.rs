@@ -27,7 +27,8 @@ pub(crate) struct Database {
     leave: AtomicBool,
     /// The database is known not to have the extension.
     absent: AtomicBool,
-    /// When the scheduler means to wake up; `i64::MAX` = only when something happens.
+    /// When the scheduler means to wake up; `i64::MAX` = only when something happens. Whoever has
+    /// something for it puts that forward to now, so that it shows if it does not.
     wake_at: AtomicI64,
     /// When the last scheduler left, in this life of shared memory; 0 = there was none.
     gone_at: AtomicI64,
@@ -84,13 +85,13 @@ impl Database {
     /// A hold of a job has ended, or was not to be had: runs that were put off may be tried again.
     pub(crate) fn hold_ended(&self) {
         self.holds_ended.fetch_add(1, Ordering::AcqRel);
-        self.wake();
+        self.wake_for_news();
     }
 
     /// Somebody waits for a run, or does not any more.
     pub(crate) fn somebody_asks(&self) {
         self.asked.store(true, Ordering::Release);
-        self.wake();
+        self.wake_for_news();
     }
 
     /// Whether that is so since the last call.
@@ -150,6 +151,13 @@ impl Database {
         self.oid.store(0, Ordering::Release);
     }
 
+    /// Wakes the scheduler for something that somebody wants of it, and that can be told from when it
+    /// has not looked. It announces anew when it goes to sleep again.
+    pub(crate) fn wake_for_news(&self) {
+        self.wake_at.fetch_min(crate::pg::time::now().0, Ordering::AcqRel);
+        self.wake();
+    }
+
     /// Wakes the scheduler.
     pub(crate) fn wake(&self) {
         // SAFETY: latches of PGPROCs stay in shared memory.
@@ -160,7 +168,7 @@ impl Database {
     pub(crate) fn ask_to_leave(&self) {
         self.leave.store(true, Ordering::Release);
         self.keeper.end();
-        self.wake();
+        self.wake_for_news();
     }
 
     /// Whether the scheduler was asked to let go.
@@ -188,7 +196,7 @@ impl Database {
     pub(crate) fn ask_to_flush(&self, skips: bool) -> u64 {
         self.flush_skips.fetch_or(skips, Ordering::AcqRel);
         let ticket = self.flush_asked.fetch_add(1, Ordering::AcqRel).wrapping_add(1);
-        self.wake();
+        self.wake_for_news();
         ticket
     }
 

@@ -260,6 +260,27 @@ fn without_a_scheduler_it_is_critical() {
     healthy(&cluster);
 }
 
+#[test]
+fn a_scheduler_that_takes_no_news_is_overdue() {
+    let cluster = Cluster::start();
+    let _ = cluster.schedule("rare", "@yearly", "select 1");
+    cluster.sql("select cron.flush()");
+    healthy(&cluster);
+    let scheduler: i32 = cluster.one("select scheduler_pid from cron.health");
+    // Its next wake-up is months away, so only what somebody wants of it can tell.
+    for wanted in ["select cron.run_now('rare')", "select cron.schedule('new', '1 second', 'select 1')"] {
+        signal(scheduler, "STOP");
+        healthy(&cluster);
+        cluster.sql(wanted);
+        cluster.wait_for("(select overdue > '0 seconds' from cron.health)");
+        becomes(&cluster, "warning", "past its announced wake-up");
+        assert_eq!(check(&cluster, &[]).0, 1);
+        signal(scheduler, "CONT");
+        cluster.wait_for("(select overdue is null from cron.health)");
+        healthy(&cluster);
+    }
+}
+
 fn signal(pid: i32, name: &str) {
     let done =
         std::process::Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status();
