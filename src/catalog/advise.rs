@@ -10,7 +10,9 @@ use crate::error::Error;
 // As the caller: row security shows what he may see.
 const WORK: &str = "SELECT j.jobid, pg_catalog.convert_to(pg_catalog.jsonb_build_object( \
       'work', coalesce(j.http::pg_catalog.text, j.command), 'is_http', j.http IS NOT NULL, \
-      'timeout', (extract(epoch FROM j.timeout) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8, \
+      'timeout', CASE WHEN j.timeout IS NOT NULL \
+       THEN (greatest(least(extract(epoch FROM j.timeout), 9000000000000), 0) \
+        OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8 END, \
       'described', coalesce(pg_catalog.btrim(j.description), '') OPERATOR(pg_catalog.<>) '', \
       'longest', CASE WHEN t.total_runs OPERATOR(pg_catalog.>) 0 \
        THEN (t.max_ms OPERATOR(pg_catalog.*) 1000::pg_catalog.float8)::pg_catalog.int8 END, \

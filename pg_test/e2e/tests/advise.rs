@@ -94,6 +94,9 @@ fn what_runs_show() {
         job.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         cluster.create_job(&job)
     };
+    // As direct writes may have it.
+    let _ = create("patient", json!({"schedule": "@yearly"}));
+    cluster.sql("update cron.job set timeout = '100000000 years' where jobname = 'patient'");
     let slow = create("slow", json!({"command": "select pg_sleep(1.5)"}));
     let broken = create("broken", json!({"command": "select 1 / 0"}));
     let _ = create("never", json!({"run_if": "false"}));

@@ -349,3 +349,21 @@ fn a_locked_ledger_keeps_nobody_waiting() {
     cluster.wait_for("exists (select from cron.keeper_state)");
     assert_eq!(left(&cluster, job), ["newest succeeded"]);
 }
+
+#[test]
+fn a_row_out_of_range_keeps_nobody_from_pruning() {
+    let cluster = Cluster::start();
+    let (odd, job) = (dormant(&cluster, "odd"), dormant(&cluster, "job"));
+    let old = [(400, "succeeded", "old"), (0, "succeeded", "new")];
+    history(&cluster, odd, &old);
+    history(&cluster, job, &old);
+    // As a row from before the table refused that, or from somebody who has taken the constraint away.
+    cluster.sql("alter table cron.job drop constraint job_keep_days_check");
+    for (days, kept) in [(200_000_000, 2), (-200_000_000, 2)] {
+        cluster.sql(&format!("update cron.job set keep_days = {days} where jobid = {odd}"));
+        cluster.sql(&format!("update cron.job set keep_days = 300 where jobid = {job}"));
+        prune(&cluster);
+        assert_eq!(left(&cluster, odd).len(), kept, "{days}");
+        assert_eq!(left(&cluster, job), ["new succeeded"]);
+    }
+}

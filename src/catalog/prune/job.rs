@@ -49,7 +49,7 @@ const RULED: &str = "SELECT j.jobid, j.keep_runs, j.keep_days FROM ( \
       OR j.keep_days OPERATOR(pg_catalog.>) 0 AND ((SELECT d.scheduled_for \
          FROM cron.job_run_details d WHERE d.jobid OPERATOR(pg_catalog.=) j.jobid \
          ORDER BY d.scheduled_for LIMIT 1) OPERATOR(pg_catalog.<) ($4 OPERATOR(pg_catalog.-) \
-          pg_catalog.make_interval(hours => 24 OPERATOR(pg_catalog.*) j.keep_days)) \
+          pg_catalog.make_interval(hours => 24 OPERATOR(pg_catalog.*) least(j.keep_days, 36525))) \
         OR (SELECT d.scheduled_for IS NULL \
          FROM cron.job_run_details d WHERE d.jobid OPERATOR(pg_catalog.=) j.jobid \
          ORDER BY d.scheduled_for DESC LIMIT 1)) \

@@ -59,7 +59,7 @@ const FAILED: &str =
 fn age_limit() -> String {
     format!(
         "($1 OPERATOR(pg_catalog.-) pg_catalog.make_interval(hours => 24 OPERATOR(pg_catalog.*) \
-         CASE WHEN j.keep_days IS NOT NULL THEN nullif(j.keep_days, 0) \
+         CASE WHEN j.keep_days IS NOT NULL THEN nullif(greatest(least(j.keep_days, 36525), 0), 0) \
           WHEN {FAILED} IS TRUE THEN $3 ELSE $2 END))"
     )
 }

@@ -15,7 +15,8 @@ const SKIPS: &str = "DELETE FROM cron.job_skip k WHERE k.ctid OPERATOR(pg_catalo
       JOIN cron.job_skip o ON o.jobid OPERATOR(pg_catalog.=) j.jobid \
        AND o.last_at OPERATOR(pg_catalog.<=) greatest(s.cursor, s.effective_from) \
        AND o.last_at OPERATOR(pg_catalog.<) ($1 OPERATOR(pg_catalog.-) pg_catalog.make_interval( \
-        hours => 24 OPERATOR(pg_catalog.*) CASE WHEN j.keep_days IS NOT NULL THEN nullif(j.keep_days, 0) \
+        hours => 24 OPERATOR(pg_catalog.*) CASE \
+         WHEN j.keep_days IS NOT NULL THEN nullif(greatest(least(j.keep_days, 36525), 0), 0) \
          WHEN $2::int4 IS NULL THEN NULL ELSE $3 END)) \
       WHERE j.jobid OPERATOR(pg_catalog.>) $4 AND j.jobid OPERATOR(pg_catalog.<=) $5 \
       LIMIT $6 FOR UPDATE OF o SKIP LOCKED))";
