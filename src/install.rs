@@ -36,9 +36,14 @@ extension_sql_file!(
     requires = ["keeper_tables"]
 );
 extension_sql_file!(
+    "../sql/install/27_job_checks.sql",
+    name = "job_checks",
+    requires = ["alert_tables"]
+);
+extension_sql_file!(
     "../sql/install/30_functions.sql",
     name = "functions",
-    requires = ["alert_tables"]
+    requires = ["job_checks"]
 );
 extension_sql_file!(
     "../sql/install/31_inside_functions.sql",

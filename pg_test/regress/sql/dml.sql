@@ -21,6 +21,22 @@ SELECT runid, status, jobname, scheduled_for, attempt, outcome FROM cron.job_run
 INSERT INTO cron.job (schedule, command) VALUES ('0 2 * * *', 'SELECT 2');
 INSERT INTO cron.job (schedule, command, nodeport) VALUES ('0 2 * * *', 'SELECT 2', 1) RETURNING nodename, database, active, jobname, timezone, description, tags;
 UPDATE cron.job SET timezone = 'Europe/Berlin', description = 'twice', tags = ARRAY['a', 'b'] WHERE jobid = 7;
+-- What the scheduler could not read is refused, and whatever else a row says is shown by cron.jobs.
+\set VERBOSITY terse
+UPDATE cron.job SET alert_below_success = 'Infinity' WHERE jobid = 7;
+UPDATE cron.job SET alert_below_success = 'NaN' WHERE jobid = 7;
+UPDATE cron.job SET alert_if_times_slower = 'NaN' WHERE jobid = 7;
+UPDATE cron.job SET retry_backoff = 'NaN' WHERE jobid = 7;
+UPDATE cron.job SET retry_backoff = 0 WHERE jobid = 7;
+UPDATE cron.job SET skip_on = ARRAY[NULL]::text[] WHERE jobid = 7;
+UPDATE cron.job SET only_on = ARRAY['here', NULL] WHERE jobid = 7;
+UPDATE cron.job SET run_after = ARRAY['ok', NULL] WHERE jobid = 7;
+UPDATE cron.job SET run_after = ARRAY[ARRAY['ok']] WHERE jobid = 7;
+UPDATE cron.job SET tags = ARRAY[NULL]::text[] WHERE jobid = 7;
+UPDATE cron.job SET keep_days = 200000000 WHERE jobid = 7;
+UPDATE cron.job SET keep_runs = -1 WHERE jobid = 7;
+\set VERBOSITY default
+UPDATE cron.job SET skip_on = '{}', retry_backoff = 1.5, alert_below_success = 100, keep_days = 0 WHERE jobid = 7;
 -- Names are unique for their owner; jobs without one never conflict.
 INSERT INTO cron.job (schedule, command, nodeport, jobname) VALUES ('0 2 * * *', 'SELECT 2', 1, 'named'), ('0 3 * * *', 'SELECT 3', 1, 'named');
 DELETE FROM cron.job WHERE jobid = 8;

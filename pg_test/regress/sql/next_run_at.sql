@@ -9,7 +9,7 @@ SELECT format('%s, %s', schedule, option), schedule, 'SELECT 1', 'localhost', 54
     CASE WHEN option = 'zone' THEN 'Asia/Tokyo' END, CASE WHEN option = 'wall' THEN 'wall' END,
     CASE option WHEN 'jitter' THEN interval '1 hour' WHEN 'no jitter' THEN '0' END,
     CASE WHEN option = 'window' THEN 'mon-fri 09:00-17:00' END, CASE WHEN option = 'skip_on' THEN '{closed}'::text[] END,
-    CASE WHEN option = 'only_on' THEN '{closed,NULL}'::text[] END, option <> 'inactive',
+    CASE WHEN option = 'only_on' THEN '{closed}'::text[] END, option <> 'inactive',
     CASE option WHEN 'paused' THEN now() + interval '100 days' WHEN 'paused for ever' THEN 'infinity' END
 FROM unnest(ARRAY['* * * * *', '0 3 * * *', '30 seconds', 'every 7 minutes', 'every 7 minutes after completion', '@reboot',
         'at 2100-01-01 00:00', 'at 2000-01-01 00:00', '0 0 30 2 *', 'CRON_TZ=Europe/Berlin 0 0 * * *', 'nonsense']) AS schedule,
