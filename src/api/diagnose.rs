@@ -276,6 +276,8 @@ fn limits(under_way: &[UnderWay], role: Option<pg_sys::Oid>, workers: i64) -> Li
     let sql = || under_way.iter().filter(|run| !run.is_http);
     let role = role.map(pg_sys::Oid::to_u32);
     let requests = under_way.iter().filter(|run| run.is_http).count();
+    let here = databases::find(process::database().to_u32());
+    let scheduler = here.filter(|entry| process::is_alive(entry.pid()));
     Limits {
         running: number(sql().count()),
         most: number(guc::max_running_jobs()),
@@ -283,6 +285,7 @@ fn limits(under_way: &[UnderWay], role: Option<pg_sys::Oid>, workers: i64) -> Li
         most_of_role: guc::max_running_jobs_per_role().into(),
         workers,
         most_workers: settings::max_worker_processes().into(),
+        short_of_slots: scheduler.is_some_and(|entry| entry.figures.read().short_of_slots),
         requests: number(requests),
         most_requests: number(guc::http::max_requests()),
     }

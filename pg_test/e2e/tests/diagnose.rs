@@ -401,6 +401,27 @@ fn a_server_without_a_free_slot() {
     let _ = well(&cluster, "late");
 }
 
+/// From eight on a slot is kept for roles that have no run yet.
+#[test]
+fn a_role_whose_runs_may_not_have_the_last_slot() {
+    for slots in [8, 12] {
+        let cluster = Cluster::builder().max_worker_processes(slots).start();
+        cluster.role("ann");
+        for n in 0..slots {
+            let _ = cluster.schedule_as(
+                "ann",
+                &format!("long {n}"),
+                "1 second",
+                "select pg_sleep(3600)",
+            );
+        }
+        cluster.wait_for("(select short_of_slots from cron.health)");
+        let _ = cluster.schedule_as("ann", "late", "1 second", "select 1");
+        let found = remedied(&cluster, "late", "no worker slot", "warning");
+        assert!(found.detail.contains(&format!("{slots} worker slots")), "{found:?}");
+    }
+}
+
 #[test]
 fn a_job_that_fails_or_is_skipped() {
     let cluster = Cluster::start();

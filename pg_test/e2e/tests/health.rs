@@ -95,7 +95,8 @@ fn failures_that_somebody_has_seen_to_are_over() {
     let cluster = Cluster::start();
     healthy(&cluster);
     let bad = cluster.schedule("bad", "@yearly", "select 1/0");
-    let fail = || cluster.one::<i64>("select runid from cron.run_now('bad'::text, wait => true) as runid");
+    let fail =
+        || cluster.one::<i64>("select runid from cron.run_now('bad'::text, wait => true) as runid");
     let diagnosed = |finding: &str| {
         cluster.one::<bool>(&format!(
             "select exists (select from cron.diagnose({bad}) where finding = '{finding}')"
@@ -268,7 +269,9 @@ fn a_scheduler_that_takes_no_news_is_overdue() {
     healthy(&cluster);
     let scheduler: i32 = cluster.one("select scheduler_pid from cron.health");
     // Its next wake-up is months away, so only what somebody wants of it can tell.
-    for wanted in ["select cron.run_now('rare')", "select cron.schedule('new', '1 second', 'select 1')"] {
+    for wanted in
+        ["select cron.run_now('rare')", "select cron.schedule('new', '1 second', 'select 1')"]
+    {
         signal(scheduler, "STOP");
         healthy(&cluster);
         cluster.sql(wanted);

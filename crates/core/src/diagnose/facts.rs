@@ -190,6 +190,8 @@ pub struct Limits {
     pub workers: i64,
     /// Setting `max_worker_processes`.
     pub most_workers: i64,
+    /// Whether runs wait because no worker was to be had.
+    pub short_of_slots: bool,
     /// HTTP requests under way.
     pub requests: i64,
     /// Setting `cron.http_max_requests`.

@@ -119,10 +119,12 @@ impl Findings<'_> {
             let remedy = format!("ALTER SYSTEM SET cron.max_running_jobs_per_role = {more}");
             self.warning("role cap reached", detail, self.if_superuser(remedy));
         }
-        if limits.workers >= limits.most_workers && limits.running < limits.most {
+        // The last one is kept for roles that have no run yet.
+        let none_left = limits.short_of_slots || limits.workers >= limits.most_workers;
+        if none_left && limits.running < limits.most {
             let detail = format!(
-                "All {} of max_worker_processes are taken, so it waits for another run to end. A \
-                 change takes effect when the server is restarted.",
+                "All of the {} of max_worker_processes that runs may have are taken, so it waits for \
+                 another run to end. A change takes effect when the server is restarted.",
                 count(limits.most_workers, "worker slot")
             );
             let more = limits.most_workers.saturating_mul(2);

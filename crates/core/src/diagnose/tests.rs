@@ -201,6 +201,13 @@ fn a_limit_matters_only_if_something_waits() {
     // What cannot run does not wait for its turn.
     facts.job.active = false;
     assert_eq!(words(&facts), ["inactive"]);
+    // The last one is not for everybody.
+    facts.limits = Limits { workers: 7, most_workers: 8, most: 32, ..Limits::default() };
+    facts.job.queue = None;
+    facts.limits.short_of_slots = true;
+    assert_eq!(words(&facts), ["no worker slot", "next run"]);
+    facts.limits.short_of_slots = false;
+    assert_eq!(words(&facts), ["waiting", "next run"]);
 }
 
 #[test]
