@@ -108,7 +108,7 @@ BEGIN ATOMIC
                 THEN 'cron.launch_active_jobs is off: no job runs' END,
             CASE WHEN failing > 0
                 THEN pg_catalog.format('jobs whose last run failed: %s (%s%s)', failing,
-                    pg_catalog.array_to_string(failing_names, ', '),
+                    pg_catalog.regexp_replace(pg_catalog.array_to_string(failing_names, ', '), '[[:cntrl:]]', ' ', 'g'),
                     CASE WHEN failing > pg_catalog.cardinality(failing_names) THEN ', ...' END) END,
             CASE WHEN broken > 0
                 THEN pg_catalog.format('jobs that cannot run, see cron.jobs: %s', broken) END,
@@ -150,7 +150,8 @@ SELECT
     keeper.pruned_at AS history_pruned_at,
     keeper.pruned_runs AS history_pruned_runs,
     (SELECT nullif(class.reltuples, -1)::pg_catalog.int8 FROM pg_catalog.pg_class AS class
-        WHERE class.oid = 'cron.job_run_details'::pg_catalog.regclass) AS history_runs
+        WHERE class.oid = 'cron.job_run_details'::pg_catalog.regclass) AS history_runs,
+    jobs.inactive AS inactive_jobs
 FROM (
     SELECT
         EXISTS (SELECT FROM pg_catalog.pg_settings AS setting WHERE setting.name = 'cron.executor_max_age') AS preloaded,
@@ -164,6 +165,7 @@ CROSS JOIN LATERAL (
 CROSS JOIN (
     SELECT
         pg_catalog.count(*) AS jobs,
+        pg_catalog.count(*) FILTER (WHERE NOT job.active) AS inactive,
         pg_catalog.count(*) FILTER (WHERE failing.yes) AS failing,
         (pg_catalog.array_agg(coalesce(job.jobname, job.jobid::pg_catalog.text) ORDER BY job.jobid)
             FILTER (WHERE failing.yes))[1:3] AS names
@@ -202,4 +204,5 @@ COMMENT ON COLUMN cron.health.keeper_pid IS 'process of the keeper, which prunes
 COMMENT ON COLUMN cron.health.history_pruned_at IS 'when the history was pruned last';
 COMMENT ON COLUMN cron.health.history_pruned_runs IS 'how many runs were deleted then';
 COMMENT ON COLUMN cron.health.history_runs IS 'about how many runs are in cron.job_run_details, as of its last VACUUM or ANALYZE';
+COMMENT ON COLUMN cron.health.inactive_jobs IS 'jobs that are switched off; they are in jobs as well';
 GRANT SELECT ON TABLE cron.health TO PUBLIC;

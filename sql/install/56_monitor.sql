@@ -30,7 +30,8 @@ SELECT
     keeper.pruned_at AS history_pruned_at,
     keeper.pruned_runs AS history_pruned_runs,
     (SELECT nullif(class.reltuples, -1)::pg_catalog.int8 FROM pg_catalog.pg_class AS class
-        WHERE class.oid = 'cron.job_run_details'::pg_catalog.regclass) AS history_runs
+        WHERE class.oid = 'cron.job_run_details'::pg_catalog.regclass) AS history_runs,
+    jobs.inactive AS inactive_jobs
 FROM (
     SELECT
         EXISTS (SELECT FROM pg_catalog.pg_settings AS setting WHERE setting.name = 'cron.executor_max_age') AS preloaded,
@@ -43,6 +44,7 @@ CROSS JOIN LATERAL (SELECT facts.broken AS jobs) AS broken
 CROSS JOIN (
     SELECT
         pg_catalog.count(*) AS jobs,
+        pg_catalog.count(*) FILTER (WHERE NOT job.active) AS inactive,
         pg_catalog.count(*) FILTER (WHERE failing.yes) AS failing,
         (pg_catalog.array_agg(coalesce(job.jobname, job.jobid::pg_catalog.text) ORDER BY job.jobid)
             FILTER (WHERE failing.yes))[1:3] AS names
@@ -81,6 +83,7 @@ COMMENT ON COLUMN cron.monitor_health.keeper_pid IS 'process of the keeper, whic
 COMMENT ON COLUMN cron.monitor_health.history_pruned_at IS 'when the history was pruned last';
 COMMENT ON COLUMN cron.monitor_health.history_pruned_runs IS 'how many runs were deleted then';
 COMMENT ON COLUMN cron.monitor_health.history_runs IS 'about how many runs are in cron.job_run_details, as of its last VACUUM or ANALYZE';
+COMMENT ON COLUMN cron.monitor_health.inactive_jobs IS 'jobs that are switched off; they are in jobs as well';
 
 CREATE VIEW cron.monitor_jobs WITH (security_barrier = true) AS
 SELECT

@@ -42,6 +42,7 @@ fn cron_sketch_merge(one: Option<&[u8]>, other: Option<&[u8]>) -> Option<Vec<u8>
 
 #[pg_extern(sql = false)]
 fn cron_sketch_quantile(sketch: &[u8], part: f64) -> Option<f32> {
+    let part = Some(part).filter(|part| (0.0..=1.0).contains(part))?;
     let micros = Sketch::from_bytes(sketch)?.quantile(part)?;
     #[allow(clippy::cast_possible_truncation, reason = "its error is greater by far")]
     let ms = (micros / 1_000.0) as f32;

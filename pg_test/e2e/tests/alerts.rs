@@ -104,11 +104,14 @@ fn an_episode_is_one_alert_whoever_dies_in_between() {
 fn changes_of_the_job_end_an_episode_whether_or_not_anybody_sees_them() {
     let cluster = cluster();
     cluster.sql("update fate set fails = true");
-    let names = ["failing", "changed", "dropped"];
+    let names = ["fail\ning", "changed", "dropped"];
     let jobs = names.map(|name| fated(&cluster, name, "alert_after_failures => 1"));
     for job in jobs {
         wait_alerts(&cluster, job, &["failures open"]);
     }
+    // A name is no line of its own.
+    let said = format!("pg_tock: alert: job {} \"fail\\ning\": ", jobs[0]);
+    assert!(cluster.log().contains(&said), "{said}");
     cluster.stop_all_jobs();
     for job in jobs {
         wait_alerts(&cluster, job, &["failures job changed"]);

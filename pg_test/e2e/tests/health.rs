@@ -378,6 +378,7 @@ fn the_check_speaks_as_a_plugin_does() {
         (&["user=stranger"][..], "permission denied for schema cron"),
         (&["template1"], "does not have the extension"),
         (&["-t", "x"], "no number of seconds"),
+        (&["-t", "0"], "no number of seconds"),
         (&["--nonsense"], "unknown option"),
         (&["one", "two"], "usage"),
     ] {

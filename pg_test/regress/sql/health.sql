@@ -20,6 +20,9 @@ SELECT status, reasons, preloaded, in_recovery, scheduler_alive, scheduler_pid, 
     history_pruned_at, history_pruned_runs
 FROM cron.health;
 SELECT status, reasons FROM cron.monitor_health;
+UPDATE cron.job SET active = false WHERE jobid = :kept;
+SELECT h.jobs, h.inactive_jobs, m.jobs, m.inactive_jobs FROM cron.health h, cron.monitor_health m;
+UPDATE cron.job SET active = true WHERE jobid = :kept;
 
 -- What makes it a warning, and what is critical.
 SELECT label, critical, warning
@@ -36,7 +39,7 @@ FROM (VALUES
     AS fact (label, preloaded, in_recovery, scheduler, overdue, launches, waited, short, failing, broken, stuck, pruned)
 CROSS JOIN LATERAL cron.judge_health(
     preloaded, in_recovery, 1, scheduler, now() - interval '1 day', overdue, launches, waited, short, failing,
-    CASE WHEN failing > 0 THEN ARRAY['a', 'b', 'c'] END, broken, stuck, pruned) AS verdict;
+    CASE WHEN failing > 0 THEN ARRAY[E'a\na', 'b', 'c'] END, broken, stuck, pruned) AS verdict;
 
 -- Granted to nobody.
 SELECT c.relname, (SELECT array_agg(a.grantee::regrole || ' ' || a.privilege_type ORDER BY a.grantee, a.privilege_type)

@@ -72,7 +72,8 @@ SELECT jobname, count(*) FROM cron.stat_reset r JOIN cron.job USING (jobid) GROU
 
 -- Histograms: pure functions that never fail.
 SELECT cron.sketch_quantile('\x0107e8071701', 0), cron.sketch_quantile('\x0107e8071701', 0.5),
-    cron.sketch_quantile('\x0107e8071701', 1), cron.sketch_quantile('\x0107e8071701', 'NaN');
+    cron.sketch_quantile('\x0107e8071701', 1), cron.sketch_quantile('\x0107e8071701', 'NaN'),
+    cron.sketch_quantile('\x0107e8071701', 2), cron.sketch_quantile('\x0107e8071701', -0.5);
 SELECT cron.sketch_merge('\x010701', '\x011f02'), cron.sketch_merge(NULL, '\x010701'), cron.sketch_merge('\x010701', NULL),
     cron.sketch_merge(NULL, NULL) IS NULL AS none, cron.sketch_merge('\x010701', '\xffff'), cron.sketch_merge('', '');
 SELECT cron.sketch_quantile('\xffff', 0.5) IS NULL AS none, cron.sketch_quantile('', 0.5) IS NULL AS none;

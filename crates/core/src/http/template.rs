@@ -14,7 +14,7 @@ const HINT: &str = "Placeholders are {{secret:name}}, {{run_id}}, {{job_name}}, 
                     {{attempt}}, {{alert}} and {{alert.text}} with the other keys of an alert.";
 
 /// The keys of an alert that a placeholder can name.
-const ALERT_KEYS: [&str; 12] = [
+const ALERT_KEYS: [&str; 13] = [
     "id",
     "event",
     "rule",
@@ -26,6 +26,7 @@ const ALERT_KEYS: [&str; 12] = [
     "recovery",
     "runid",
     "outcome",
+    "detail",
     "text",
 ];
 
@@ -354,16 +355,22 @@ mod tests {
 
     #[test]
     fn parts_of_an_alert_are_values() {
-        let alert = "{\"job\": \"a\\\"\\u00e9\", \"runid\": 7, \"recovery\": null}";
+        let alert = "{\"job\": \"a\\\"\\u00e9\", \"runid\": 7, \"recovery\": null, \
+                      \"detail\": {\"failures\": 3}}";
         let values = Values { alert: Some(alert), ..values(&[], "handler") };
         let text = r#"{"text": "job {{alert.job}} run {{ alert.runid }}{{alert.recovery}}",
-                       "run": {{alert.runid}}, "job": {{alert.job}}, "none": {{alert.text}}}"#;
+                       "run": {{alert.runid}}, "job": {{alert.job}}, "none": {{alert.text}},
+                       "detail": {{alert.detail}}, "quoted": "{{alert.detail}}"}"#;
         let template = Template::parse("body", text).unwrap();
         let filled = template.fill(Escape::Json, &values).unwrap();
         let json: serde_json::Value = serde_json::from_str(&filled).unwrap();
         assert_eq!(json["text"], "job a\"é run 7");
         assert_eq!((&json["run"], &json["job"]), (&7.into(), &"a\"é".into()));
         assert_eq!(json["none"], "");
+        assert_eq!(
+            (&json["detail"]["failures"], &json["quoted"]),
+            (&3.into(), &r#"{"failures":3}"#.into())
+        );
         let none = Values { alert: None, ..values };
         assert!(template.is_json() && template.fill(Escape::Json, &none).is_ok());
         assert!(Template::parse("body", "{{alert.secret}}").is_err());

@@ -3,6 +3,7 @@
 //! Invariant: each turn does little of it, under locks that need no waiting, and leaves time to runs.
 
 use pg_tock_core::alert::{Change, Recovery};
+use pg_tock_core::quote::excerpt;
 use pg_tock_core::time::Timestamp;
 
 use super::super::{LOCK_RETRY, Scheduler};
@@ -190,7 +191,8 @@ impl Scheduler {
 /// A line in the server log.
 fn log_alert(written: &Written) {
     let episode = &written.episode;
-    let name = episode.name.as_deref().map(|name| format!(" \"{name}\"")).unwrap_or_default();
+    let name = episode.name.as_deref().map(|name| format!(" \"{}\"", excerpt(name)));
+    let name = name.unwrap_or_default();
     let what = for_message(episode.message.clone());
     let job = episode.job;
     match written.noted.event.change {
