@@ -99,7 +99,9 @@ fn a_run_that_goes_on_is_terminated() {
         );
         let run = run_now(&cluster, job);
         // Before that it does not catch what cancels it.
-        cluster.wait_for("(select exists (select from pg_stat_activity where wait_event = 'PgSleep'))");
+        cluster.wait_for(
+            "(select exists (select from pg_stat_activity where wait_event = 'PgSleep'))",
+        );
         assert!(cancel(&mut cluster.client(), run, Some("enough")).unwrap());
         let row = closed(&cluster, job, run);
         cluster.unschedule(job);
