@@ -301,7 +301,7 @@ fn a_dry_run_shows_nobody_what_another_role_would_do() {
         });
         cluster.wait_for(
             "exists (select from pg_stat_activity where query like '%cron.dry_run(%' \
-              and usename = 'ann' and state = 'active')",
+              and usename = 'ann' and wait_event = 'Extension')",
         );
         // It waits for its turn.
         cluster.flush();
