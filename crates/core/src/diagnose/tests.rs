@@ -202,9 +202,9 @@ fn a_limit_matters_only_if_something_waits() {
     facts.job.active = false;
     assert_eq!(words(&facts), ["inactive"]);
     // The last one is not for everybody.
-    facts.limits = Limits { workers: 7, most_workers: 8, most: 32, ..Limits::default() };
-    facts.job.queue = None;
-    facts.limits.short_of_slots = true;
+    let mut facts = healthy();
+    facts.times = at(Some(3_600), Some(30));
+    facts.limits = Limits { workers: 7, short_of_slots: true, ..facts.limits };
     assert_eq!(words(&facts), ["no worker slot", "next run"]);
     facts.limits.short_of_slots = false;
     assert_eq!(words(&facts), ["waiting", "next run"]);
@@ -287,7 +287,7 @@ fn what_was_cancelled_or_resolved_is_no_failure() {
     let cancelled = Attempt { outcome: "cancelled".to_owned(), ..attempt(false) };
     let resolved = Attempt { resolved: true, ..attempt(false) };
     facts.attempts = vec![cancelled.clone(), attempt(true)];
-    assert_eq!(words(&facts), ["cancelled", "nothing wrong"]);
+    assert_eq!(words(&facts), ["cancelled", "next run"]);
     assert_eq!(find(&facts)[0].remedy.as_deref(), Some("SELECT cron.retry_run(60)"));
     facts.attempts = vec![cancelled, attempt(false), resolved.clone(), attempt(false)];
     assert_eq!(words(&facts), ["cancelled", "failing", "next run"]);
