@@ -1,26 +1,22 @@
 //! The life of an executor and of the run it has, as all processes see it.
 //!
 //! # Executor
-//! `Free → Starting → Ready → Exited → Free`. The scheduler takes a free slot and starts the
-//! process; the process says when it is ready and, in its exit callback, that it has gone; whoever
-//! schedules the database then frees the slot, having recorded what was left. A process that has
-//! not arrived in time is given up, by compare-and-swap on the process id: one that comes after
-//! that, or for an earlier life of the slot, has no slot and leaves.
+//! `Free → Starting → Ready → Exited → Free`. The scheduler takes a free slot and starts the process; the process
+//! says when it is ready and, in its exit callback, that it has gone; whoever schedules the database then frees the
+//! slot, having recorded what was left. A process that has not arrived in time is given up, by compare-and-swap on
+//! the process id: one that comes after that, or for an earlier life of the slot, has no slot and leaves.
 //!
 //! # Run
-//! `None → Unrecorded → (Recording | Claiming → Recorded) | Settling → Done`. A run whose row the
-//! scheduler has to write goes to `Reported` instead of `Done`: its report is in the slot, and
-//! stays there until the scheduler has committed the row. `Orphaned` is set by compare-and-swap on
-//! a slot without a run when its scheduler goes: no run begins there any more.
-//!
+//! `None → Unrecorded → (Recording | Claiming → Recorded) | Settling → Done`. A run whose row the scheduler has to
+//! write goes to `Reported` instead of `Done`: its report is in the slot, and stays there until the scheduler has
+//! committed the row. `Orphaned` is set by compare-and-swap on a slot without a run when its scheduler goes: no run
+//! begins there any more.
 //! Beside that it is said when the run sets to work. Before, it has done nothing but try its job's lock,
 //! and if it does not get it it is put back, as if it had not been handed out.
 //!
-//! Who writes the run's
-//! row is one compare-and-swap away from `Unrecorded`: `Settling` is the executor writing the final
-//! row, `Recording` the scheduler and `Claiming` the executor (before a command that may commit on
-//! its own) writing a `running` row, `Recorded` means that row is committed. The loser never
-//! inserts.
+//! Who writes the run's row is one compare-and-swap away from `Unrecorded`: `Settling` is the executor writing the
+//! final row, `Recording` the scheduler and `Claiming` the executor (before a command that may commit on its own)
+//! writing a `running` row, `Recorded` means that row is committed. The loser never inserts.
 
 use core::ffi::c_int;
 use core::sync::atomic::{
