@@ -48,6 +48,9 @@ mod tests {
                 window: None,
                 lasting: Lasting::default(),
             });
+            // While it only tries its job's lock nobody sees it.
+            assert_eq!(seen_as(if n == 1 { "tock_ann" } else { "tock_bob" }), None);
+            slot.sets_to_work();
         }
         let bob = "12 22 4000002 pgrx_tests tock_bob 1800000000.500000 1800000000.000002 startup 2";
         assert_eq!(seen_as("tock_ann").as_deref(), Some(ann()));
@@ -79,6 +82,7 @@ mod tests {
             window: None,
             lasting: Lasting::default(),
         });
+        slot.sets_to_work();
         assert_eq!(Spi::get_one::<String>(SEEN).unwrap(), None);
     }
 }
