@@ -278,14 +278,16 @@ fn limits(under_way: &[UnderWay], role: Option<pg_sys::Oid>, workers: i64) -> Li
     let requests = under_way.iter().filter(|run| run.is_http).count();
     let here = databases::find(process::database().to_u32());
     let scheduler = here.filter(|entry| process::is_alive(entry.pid()));
+    let figures = scheduler.map(|entry| entry.figures.read());
     Limits {
         running: number(sql().count()),
         most: number(guc::max_running_jobs()),
+        kept: figures.map_or(0, |seen| seen.kept_places.into()),
         of_role: number(sql().filter(|run| Some(run.role) == role).count()),
         most_of_role: guc::max_running_jobs_per_role().into(),
         workers,
         most_workers: settings::max_worker_processes().into(),
-        short_of_slots: scheduler.is_some_and(|entry| entry.figures.read().short_of_slots),
+        short_of_slots: figures.is_some_and(|seen| seen.short_of_slots),
         requests: number(requests),
         most_requests: number(guc::http::max_requests()),
     }

@@ -5,6 +5,7 @@ pub(crate) mod bgw;
 pub(crate) mod catalog_scan;
 pub(crate) mod conceal;
 pub(crate) mod create_extension;
+pub(crate) mod crowd;
 pub(crate) mod identity;
 pub(crate) mod job_lock;
 pub(crate) mod json;

@@ -85,17 +85,6 @@ pub(crate) fn latch() -> *mut pg_sys::Latch {
     unsafe { pg_sys::MyLatch }
 }
 
-/// How often another process was let run although this one had more to do, ever; see getrusage(2).
-pub(crate) fn made_to_wait() -> i64 {
-    // SAFETY: a plain C struct, for which all zeroes is a valid value, and which the call fills.
-    let usage = unsafe {
-        let mut usage: libc::rusage = core::mem::zeroed();
-        libc::getrusage(libc::RUSAGE_SELF, &raw mut usage);
-        usage
-    };
-    usage.ru_nivcsw
-}
-
 /// The database this process is connected to.
 pub(crate) fn database() -> pg_sys::Oid {
     // SAFETY: set at connection, constant since.

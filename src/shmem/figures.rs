@@ -21,6 +21,8 @@ pub(crate) struct Figures {
     /// Active jobs that it cannot run.
     broken: AtomicU32,
     short_of_slots: AtomicBool,
+    /// Places for runs that are kept for roles with nothing to do.
+    kept_places: AtomicU32,
     /// The earliest instant among the occurrences that wait for a slot; 0 = there is none.
     oldest_waiting: AtomicI64,
 }
@@ -34,6 +36,7 @@ pub(crate) struct Seen {
     pub(crate) slots: u32,
     pub(crate) broken: u32,
     pub(crate) short_of_slots: bool,
+    pub(crate) kept_places: u32,
     pub(crate) oldest_waiting: Option<Timestamp>,
 }
 
@@ -42,7 +45,7 @@ impl Figures {
     pub(crate) fn start(&self, now: Timestamp) {
         self.started_at.store(now.0, Ordering::Relaxed);
         self.turned_at.store(now.0, Ordering::Relaxed);
-        for figure in [&self.waiting, &self.executors, &self.broken] {
+        for figure in [&self.waiting, &self.executors, &self.broken, &self.kept_places] {
             figure.store(0, Ordering::Relaxed);
         }
         self.short_of_slots.store(false, Ordering::Relaxed);
@@ -60,6 +63,7 @@ impl Figures {
         self.slots.store(slots, Ordering::Relaxed);
         store(&self.broken, broken);
         self.short_of_slots.store(load.short_of_slots, Ordering::Relaxed);
+        self.kept_places.store(load.kept_places, Ordering::Relaxed);
         if load.waiting == 0 {
             self.publish_oldest(None);
         }
@@ -85,6 +89,7 @@ impl Figures {
             slots: self.slots.load(Ordering::Relaxed),
             broken: self.broken.load(Ordering::Relaxed),
             short_of_slots: self.short_of_slots.load(Ordering::Relaxed),
+            kept_places: self.kept_places.load(Ordering::Relaxed),
             oldest_waiting: Some(at(&self.oldest_waiting)).filter(|at| at.0 != 0),
         }
     }

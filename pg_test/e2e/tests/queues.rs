@@ -180,3 +180,30 @@ fn those_with_a_higher_priority_go_first() {
     );
     assert_eq!(order, ["high", "middle", "low"]);
 }
+
+#[test]
+fn runs_without_end_of_one_role_leave_a_place_to_another() {
+    let cluster =
+        Cluster::builder().conf("cron.max_running_jobs", "8").max_worker_processes(30).start();
+    cluster.role("ann");
+    cluster.role("bob");
+    let seldom = cluster.schedule_as("bob", "seldom", "@yearly", "select 1");
+    let ask = |role: &str, what: &str| cluster.client_as(role).batch_execute(what).unwrap();
+    ask(
+        "ann",
+        "select cron.schedule('endless ' || n, '1 second', 'select pg_sleep(3600)') from generate_series(1, 20) n",
+    );
+    cluster.wait_for("(select count(*) from cron.running) = 7");
+    let said: Option<String> = poll_until("the reason why the others wait", PATIENCE, || {
+        let found = cluster.one::<Option<String>>(
+            "select min(detail) from cron.job j, cron.diagnose(j.jobid) \
+             where jobname ~ '^endless' and finding = 'cap reached'",
+        );
+        found.is_some().then_some(found)
+    });
+    let said = said.unwrap();
+    assert!(said.contains("no more than 8 through, of which 1 are kept"), "{said}");
+    ask("bob", "select cron.run_now('seldom')");
+    assert_eq!(cluster.finished_run(seldom).status, "succeeded");
+    assert_eq!(cluster.one::<i64>("select count(*) from cron.running"), 7);
+}

@@ -99,13 +99,17 @@ impl Records {
             .filter_map(|(job, progress)| Some((*job, progress.tally.take()?)))
             .collect();
         // What waits for the ledger is not accounted for yet.
-        let behind = self.behind();
+        let these: HashSet<JobId> = taken.iter().map(|(job, _)| *job).collect();
+        let behind = self.behind(|job| these.contains(&job));
+        let wanted = self.wanted_and_written();
         let reached: Vec<Reached> = taken
             .iter()
             .map(|(job, progress)| Reached {
                 job: *job,
                 cursor: match progress.cursor {
-                    Some(_) if behind.contains(job) => self.wanted_cursor(*job),
+                    Some(_) if behind.contains(job) => {
+                        wanted.and_then(|wanted| wanted.cursor(*job))
+                    }
                     cursor => cursor,
                 },
                 window_start: progress.window_start,

@@ -82,9 +82,6 @@ impl Decided {
     /// Writes requests. Those of a job wait that somebody asks for runs of in a transaction that is
     /// still open, and those of jobs that are `behind`. False after an ERROR.
     pub(super) fn write(&mut self, scheduler: u32, behind: &HashSet<JobId>) -> bool {
-        if !self.is_due(time::now()) {
-            return true;
-        }
         let (unwritten, written) = (&self.unwritten, &mut self.written);
         let before = written.len();
         let done = txn::run("asking for retries", || {

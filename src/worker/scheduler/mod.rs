@@ -57,6 +57,7 @@ use super::session;
 use crate::catalog::state;
 use crate::guc::{self, defaults};
 use crate::pg::bgw::Worker;
+use crate::pg::crowd::Crowd;
 use crate::pg::wait::Alarm;
 use crate::pg::{process, time, txn};
 use crate::shmem::changes::News;
@@ -148,6 +149,7 @@ struct Scheduler {
     http: http::Http,
     actions: Vec<Action>,
     rests: Rests,
+    crowd: Crowd,
     /// Room for a list of executors.
     ids: Vec<ExecutorId>,
     order: Vec<u8>,
@@ -258,6 +260,7 @@ impl Scheduler {
             http: http::Http::default(),
             actions: Vec::new(),
             rests: Rests::default(),
+            crowd: Crowd::of_this_process(),
             ids: Vec::new(),
             order: Vec::new(),
             installed: false,
@@ -307,7 +310,7 @@ impl Scheduler {
                 // Before the look: a COMMIT that comes too late for it takes this back.
                 self.database.set_absent(true);
             }
-            self.lie_in_wait();
+            self.make_way();
             self.take_news();
             if self.installed {
                 self.database.set_absent(false);
@@ -353,11 +356,13 @@ impl Scheduler {
             self.record_long_runs(now);
             self.note_moves();
             self.catch_up(now);
+            self.make_way();
             self.records.flush(now, self.oldest_run());
             self.take_retries();
             self.look_at_alerts();
             self.look_after_keeper(now);
         }
+        self.make_way();
         self.write_wanted(now);
         let engine = self.engine.next_wake();
         let executors = self.executors.values().filter_map(Executor::next_look).min();

@@ -336,13 +336,16 @@ impl Records {
 
     /// Writes what follows attempts that failed. False after an ERROR.
     pub(super) fn write_decided(&mut self) -> bool {
-        let behind = self.behind();
+        if !self.decided.is_due(time::now()) {
+            return true;
+        }
+        let behind = self.behind(|_| true);
         self.decided.write(self.scheduler, &behind)
     }
 
-    /// The jobs with rows that wait to be written.
-    pub(super) fn behind(&self) -> HashSet<JobId> {
-        self.unwritten_rows().map(|row| row.row.job).collect()
+    /// Those of some jobs that have rows which wait to be written.
+    pub(super) fn behind(&self, some: impl Fn(JobId) -> bool) -> HashSet<JobId> {
+        self.unwritten_rows().map(|row| row.row.job).filter(|job| some(*job)).collect()
     }
 
     /// Stores definitions that came into force and forgets jobs that are gone.

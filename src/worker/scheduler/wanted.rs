@@ -90,12 +90,10 @@ impl Records {
         None
     }
 
-    /// Up to where a job was accounted for when a ticket was seen, if all rows of that time are written.
-    pub(super) fn wanted_cursor(&self, job: JobId) -> Option<Timestamp> {
+    /// What is wanted, if all rows of that time are written.
+    pub(super) fn wanted_and_written(&self) -> Option<&Wanted> {
         let wanted = self.wanted.as_ref()?;
-        let written = self.unwritten_rows().all(|row| row.number > wanted.rows);
-        let (_, cursor) = wanted.jobs.get(wanted.place(job)?)?;
-        cursor.filter(|_| written)
+        self.unwritten_rows().all(|row| row.number > wanted.rows).then_some(wanted)
     }
 
     /// What happened to a job is written: where it was then is of no interest any more.
@@ -108,6 +106,12 @@ impl Records {
 }
 
 impl Wanted {
+    /// Up to where a job was accounted for when the ticket was seen.
+    pub(super) fn cursor(&self, job: JobId) -> Option<Timestamp> {
+        let (_, cursor) = self.jobs.get(self.place(job)?)?;
+        *cursor
+    }
+
     fn place(&self, job: JobId) -> Option<usize> {
         self.jobs.binary_search_by_key(&job, |(job, _)| *job).ok()
     }

@@ -182,6 +182,8 @@ pub struct Limits {
     pub running: i64,
     /// Setting `cron.max_running_jobs`.
     pub most: i64,
+    /// How many of them are kept for roles with nothing to do.
+    pub kept: i64,
     /// Those of the job's owner.
     pub of_role: i64,
     /// Setting `cron.max_running_jobs_per_role`; 0 = none.

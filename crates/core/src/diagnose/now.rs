@@ -96,9 +96,14 @@ impl Findings<'_> {
 
     fn limits(&mut self) {
         let limits = self.facts.limits;
-        if limits.running >= limits.most {
+        let kept = if limits.of_role > 0 { limits.kept } else { 0 };
+        if limits.running >= limits.most.saturating_sub(kept) {
+            let but = match kept {
+                0 => String::new(),
+                kept => format!(", of which {kept} are kept for roles with nothing to do"),
+            };
             let detail = format!(
-                "{}, and cron.max_running_jobs lets no more than {} through. A change takes effect \
+                "{}, and cron.max_running_jobs lets no more than {} through{but}. A change takes effect \
                  when the server is restarted.",
                 under_way(limits.running, "run", ""),
                 limits.most

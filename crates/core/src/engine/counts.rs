@@ -30,6 +30,7 @@ impl Engine {
             waiting: queued,
             executors: busy + idle + starting + leaving,
             short_of_slots: self.is_short_of_slots(),
+            kept_places: self.kept_places(),
         }
     }
 

@@ -5,18 +5,29 @@
 
 use super::state::{Phase, Pressure, Rank, Run};
 use super::types::{Action, ExecutorId, Occurrence};
-use super::{Engine, QUANTUM, RETRY, Totals};
+use super::{Engine, FEW_PLACES, QUANTUM, RETRY, Totals};
 use crate::run::Overlap;
 
 impl Engine {
-    fn max_running(&self) -> u32 {
-        self.limits.max_running.max(1)
+    /// How many runs there may be with one more of an owner that has `load` of them. Whoever has none finds
+    /// places that others do not get, however many runs without end they have.
+    fn max_running(&self, load: u32) -> u32 {
+        let max = self.limits.max_running.max(1);
+        max - if load == 0 { 0 } else { self.kept_places() }
+    }
+
+    /// How many of the places for runs are kept for owners who have nothing to do at present.
+    #[must_use]
+    pub fn kept_places(&self) -> u32 {
+        let max = self.limits.max_running;
+        let all_active = self.totals.active_owners as usize >= self.owner_ids.len();
+        if all_active || max < FEW_PLACES { 0 } else { (max / 8).max(1) }
     }
 
     /// Hands due occurrences to idle executors while run slots last.
     pub(super) fn hand_out(&mut self, out: &mut Vec<Action>) {
-        while self.totals.busy < self.max_running()
-            && let Some((rank, owner)) = self.ready_owners.peek()
+        while let Some((rank, owner)) = self.ready_owners.peek()
+            && self.totals.busy < self.max_running(rank.load)
             && let Some((_, key)) = self.owners[owner].ready.peek()
             && let Some(&executor) = self.keys[key].idle.last()
         {
@@ -130,7 +141,7 @@ impl Engine {
     /// Whether the worker slots that are left are kept from the owner of this rank, who has an
     /// executor already.
     fn is_kept(&self, rank: Rank) -> bool {
-        if rank.load == 0 || self.slots < 4 {
+        if rank.load == 0 || self.slots < FEW_PLACES {
             return false;
         }
         let Totals { busy, idle, starting, leaving, .. } = self.totals;
@@ -145,7 +156,7 @@ impl Engine {
     /// free and those who are ready would take it each time. At most `max_running` executors are
     /// prepared that way.
     fn may_start(&self, rank: Rank) -> bool {
-        let max = self.max_running();
+        let max = self.max_running(rank.load);
         if self.totals.busy.saturating_add(self.totals.starting) < max {
             return true;
         }
@@ -157,7 +168,8 @@ impl Engine {
     fn room_needed(&self) -> u32 {
         match self.want_owners.peek() {
             Some((rank, _)) if self.may_start(rank) => {
-                let open = self.max_running().saturating_sub(self.totals.busy).max(1);
+                let max = self.max_running(rank.load);
+                let open = max.saturating_sub(self.totals.busy).max(1);
                 self.totals.bare_keys.clamp(1, open)
             }
             _ => 0,

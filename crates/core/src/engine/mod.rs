@@ -93,8 +93,10 @@ pub const PRIORITY: i64 = 60 * Timestamp::SECOND;
 pub const RETRY: i64 = Timestamp::SECOND;
 /// A clock reading that is older than the last one by less than this is taken for jitter.
 const JITTER: i64 = 10_000;
+/// With fewer places for runs, or worker slots, than this none is kept for others.
+const FEW_PLACES: u32 = 4;
 /// Jobs looked at to find one of an owner with nothing to do.
-const LOOKED_AT: usize = 100;
+const LOOKED_AT: usize = 5000;
 /// Occurrences of a key without an executor that fail in one tick.
 const FAILED_AT_ONCE: usize = 100;
 

@@ -177,3 +177,38 @@ fn an_owner_with_nothing_to_do_is_seen_among_many_dues_of_a_busy_one() {
     let _ = story.tick(SEC + 20 * MS);
     assert_eq!(story.engine.next_of_idle_owner(at(2 * SEC)), None);
 }
+
+#[test]
+fn runs_without_end_of_one_owner_leave_places_to_those_with_nothing_to_do() {
+    for (places, kept) in [(3, 0), (4, 1), (8, 1), (32, 4)] {
+        let mut story = story(places, &[(7, 50, SEC), (8, 1, 9 * SEC)], places);
+        let actions = story.tick(SEC);
+        assert_eq!(owners_of_runs(&actions).len(), (places - kept) as usize);
+        assert_eq!(story.engine.kept_places(), kept);
+        assert!(story.tick(5 * SEC).is_empty());
+        let begun = owners_of_runs(&story.tick(9 * SEC));
+        // Whoever has nothing running is first; then nobody is left for whom to keep any.
+        assert_eq!(begun.iter().filter(|owner| **owner == 8).count(), kept.min(1) as usize);
+        assert_eq!(begun.len(), kept as usize);
+    }
+}
+
+#[test]
+fn a_place_that_an_owner_has_left_is_kept_for_it() {
+    let mut story = story(8, &[(7, 50, SEC)], 8);
+    story.put([job(800, 8, Every(SEC))]);
+    story.up(8, 100);
+    let _ = story.tick(SEC);
+    assert_eq!(story.engine.counts().running, 8);
+    for second in 2..9 {
+        story.finished(100);
+        assert_eq!(owners_of_runs(&story.tick(second * SEC - 500 * MS)), [0_i64; 0]);
+        assert_eq!(owners_of_runs(&story.tick(second * SEC)), [8]);
+    }
+}
+
+#[test]
+fn the_only_owner_has_all_places() {
+    let mut story = story(8, &[(7, 50, SEC)], 8);
+    assert_eq!(owners_of_runs(&story.tick(SEC)).len(), 8);
+}
