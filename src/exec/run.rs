@@ -25,7 +25,7 @@ use super::libraries;
 use super::lock::RunLock;
 use super::usage;
 use crate::pg::trap::PgError;
-use crate::pg::{raw, time, trap};
+use crate::pg::{process, raw, shutdown, time, trap};
 use crate::shmem::slots::Phase;
 
 pub(crate) use super::session::{Session, prepare_session};
@@ -63,7 +63,7 @@ impl Flight<'_> {
         Row {
             jobid: self.order.job.0,
             runid: self.order.run.0,
-            job_pid: crate::pg::process::pid(),
+            job_pid: process::pid(),
             database: &self.session.database,
             username: &self.session.username,
             command: self.order.command,
@@ -407,7 +407,13 @@ fn failed(mut flight: Flight<'_>, error: &PgError) -> Ended {
     let command = asked.map_or_else(|| flight.order.command.to_string_lossy(), Cow::Borrowed);
     // Noted before the command could hear of it, whatever it made of that.
     let cause = flight.session.slot.cancel.cause(flight.order.run);
-    let outcome = cause.map_or_else(|| outcome_of(error), Cause::outcome);
+    // What helps this process may be told to go before it is: a parallel worker, another session.
+    let stopped = cause.is_none() && &error.sqlstate == b"57P01" && shutdown::is_under_way();
+    let outcome = match cause {
+        _ if stopped => Outcome::Crashed,
+        Some(cause) => cause.outcome(),
+        None => outcome_of(error),
+    };
     flight.reaches_outside |= libraries::reach_outside();
     let committed = commits::count() != flight.commits_before;
     flight.guarantee = if flight.order.local && !committed && !flight.reaches_outside {
@@ -417,6 +423,7 @@ fn failed(mut flight: Flight<'_>, error: &PgError) -> Ended {
     };
     let message = match cause {
         Some(cause) => cancelled_message(cause, error),
+        None if stopped => shutdown::WORDS.to_owned(),
         None => psql_error(&fields(error), &command),
     };
     // Measured anew: rows of what is undone do not count.
@@ -434,9 +441,9 @@ fn failed(mut flight: Flight<'_>, error: &PgError) -> Ended {
         ended_at: time::now(),
         row_count: None,
         usage: flight.used(0),
-        sqlstate: Some(error.sqlstate),
+        sqlstate: Some(error.sqlstate).filter(|_| !stopped),
         message: message.replace('\0', ""),
-        error_json: Some(json(error)),
+        error_json: Some(error).filter(|_| !stopped).map(json),
     };
     if flight.order.local {
         ended.recorded = record_failure(&mut flight, &ended);
@@ -450,12 +457,16 @@ fn record_failure(flight: &mut Flight<'_>, ended: &Ended) -> bool {
     let error = error.as_deref();
     let reason = ended.cause.and_then(|_| flight.session.slot.cancel.reason(flight.order.run));
     let asked = (ended.condition == Condition::Failed).then_some(condition::CONDITION.as_bytes());
-    let reason = reason.as_deref().or(asked);
+    let crashed = ended.outcome == Outcome::Crashed;
+    let reason = reason.as_deref().or(asked).or(crashed.then_some(shutdown::WORDS.as_bytes()));
     // SAFETY: outside a transaction; the closure only borrows.
     let recorded = unsafe {
         let synchronous_commit = pg_sys::synchronous_commit;
         let lock_timeout = pg_sys::LockTimeout;
         let recorded = trap::catch(|| {
+            // The end of this process may be what the command failed for, and then has the last word.
+            pg_sys::QueryCancelPending = 0;
+            command::check_interrupts();
             raw::StartTransactionCommand();
             pg_sys::synchronous_commit = 0;
             let how = flight.take_row();

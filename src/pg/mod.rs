@@ -26,6 +26,7 @@ pub(crate) mod process;
 pub(crate) mod queues;
 pub(crate) mod raw;
 pub(crate) mod settings;
+pub(crate) mod shutdown;
 pub(crate) mod snapshot;
 pub(crate) mod table_row;
 pub(crate) mod text;

@@ -113,13 +113,8 @@ fn goes_on(standby: &Cluster, jobs: &Jobs, reason: &str) {
 
     let cut = standby.finished_runs_of(jobs.long);
     assert_eq!(cut.len(), 1, "{cut:#?}");
-    // The next scheduler's words, or those of the executor as it was stopped, if a scheduler was there to
-    // write them: then it is a run somebody ended.
-    let (message, outcome) = (&cut[0].return_message, cut[0].outcome.as_deref());
-    let by_the_next = message.ends_with("server restarted") && outcome == Some("crashed");
-    let stopped = message.ends_with("due to administrator command\n");
-    let by_the_last = stopped && matches!(outcome, Some("crashed" | "cancelled"));
-    assert!(by_the_next || by_the_last, "{cut:#?}");
+    assert!(cut[0].return_message.ends_with("server restarted"), "{cut:#?}");
+    assert_eq!(cut[0].outcome.as_deref(), Some("crashed"), "{cut:#?}");
     no_double_effects(standby);
 }
 

@@ -176,7 +176,8 @@ pub(super) fn last_will(
         return end;
     }
     end.reason = Some(b"executor ended".to_vec());
-    if current.local && slot.phase() != Phase::Recorded && !end.reaches_outside {
+    let whole = slot.phase() != Phase::Recorded || slot.progress.is_whole();
+    if current.local && whole && !end.reaches_outside {
         end.guarantee = Guarantee::ExactlyOnce;
     }
     if let Some((sqlstate, message)) = words {
@@ -193,6 +194,8 @@ pub(super) fn last_will(
         end.cause = Some(cause);
         end.outcome = cause.outcome();
         end.message = watch::terminated_message(cause);
+    } else if end.sqlstate.is_none_or(|code| &code == b"57P01") {
+        return end.unless_stopped();
     }
     end
 }

@@ -22,6 +22,11 @@ pub(super) const fn guarantee(retries: bool) -> Guarantee {
 
 /// How a run ended whose worker is gone: as its slot says, or it died with the worker.
 pub(super) fn last_will(run: &HttpRun, now: Timestamp) -> End {
+    let end = last_words(run, now);
+    if end.outcome == Outcome::Crashed { end.unless_stopped() } else { end }
+}
+
+fn last_words(run: &HttpRun, now: Timestamp) -> End {
     let ending = run.slot.ending();
     let cancelled = ending.is_some_and(|ending| ending.outcome == Outcome::Cancelled);
     let message = match &ending {
@@ -60,7 +65,7 @@ pub(super) fn last_will(run: &HttpRun, now: Timestamp) -> End {
 pub(super) fn end_of(report: HttpReport, run: &HttpRun) -> End {
     let cause = run.slot.cause().filter(|_| report.outcome == Outcome::Cancelled);
     let reason = reason(&report, run);
-    End {
+    let end = End {
         outcome: report.outcome,
         guarantee: report.guarantee,
         recorded: false,
@@ -85,7 +90,8 @@ pub(super) fn end_of(report: HttpReport, run: &HttpRun) -> End {
             transient: report.transient,
             retry_after: report.retry_after.and_then(|after| i64::try_from(after).ok()),
         })),
-    }
+    };
+    if end.outcome == Outcome::Crashed { end.unless_stopped() } else { end }
 }
 
 /// What the row of a run says of why it ended, where it was made to.

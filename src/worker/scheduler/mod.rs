@@ -37,6 +37,7 @@ mod rows;
 mod runs;
 mod shared;
 mod start;
+mod stop;
 mod sweep;
 mod wanted;
 mod watch;
@@ -54,7 +55,6 @@ use pg_tock_core::time::{JobId, Timestamp};
 use pgrx::pg_sys;
 
 use super::session;
-use crate::catalog::state;
 use crate::guc::{self, defaults};
 use crate::pg::bgw::Worker;
 use crate::pg::crowd::Crowd;
@@ -299,7 +299,7 @@ impl Scheduler {
         loop {
             process::check_interrupts();
             if self.database.must_leave() || process::asked_to_stop() {
-                self.leave();
+                self.leave(&mut alarm);
                 return;
             }
             if process::reload_config() {
@@ -315,7 +315,7 @@ impl Scheduler {
             if self.installed {
                 self.database.set_absent(false);
             } else if probing && self.read_at.is_none() {
-                self.leave();
+                self.leave(&mut alarm);
                 return;
             }
             let next = self.turn();
@@ -459,21 +459,6 @@ impl Scheduler {
         self.note_moves();
         let alerts = self.flush_alerts();
         self.records.flush_all(self.oldest_run()) && alerts
-    }
-
-    /// Lets go of the database: executors leave after the run they have, what waits is written.
-    fn leave(&mut self) {
-        for executor in self.executors.values() {
-            executor.slot.ask_to_retire();
-        }
-        self.look_after_http();
-        self.conclude(time::now());
-        self.conclude_http(time::now());
-        // What is not counted yet has its rows: the next scheduler counts it.
-        if self.installed && (self.flush_everything() || self.records.waits_for_earlier()) {
-            let now = time::now();
-            txn::run("leaving", || state::leave(now));
-        }
     }
 
     /// Runs the jobs that run once per start of the server.
