@@ -16,8 +16,8 @@ bindir=$("$pg_config" --bindir)
 pg_regress=$(dirname "$("$pg_config" --pgxs)")/../test/regress/pg_regress
 suite=$PWD/pg_test/regress
 
-# pgrx would add a backtrace to the errors.
-unset RUST_BACKTRACE RUST_LIB_BACKTRACE
+# pgrx adds frames to errors where these are set; the library keeps them out.
+export RUST_BACKTRACE=1 RUST_LIB_BACKTRACE=1
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/pg_tock_regress.XXXXXX")
 as_user=()

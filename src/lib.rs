@@ -34,6 +34,7 @@ pub extern "C-unwind" fn _PG_init() {
     if unsafe { pg_sys::IsBinaryUpgrade } {
         return;
     }
+    pg::preload::keep_frames_out();
     pg::preload::require();
     guc::init();
     shmem::layout::install_hooks();

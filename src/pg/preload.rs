@@ -4,6 +4,23 @@ use core::ffi::CStr;
 
 use pgrx::{PgLogLevel, PgSqlErrorCode, pg_sys};
 
+/// Has errors carry no frames of this library, whatever `RUST_BACKTRACE` says: pgrx puts them into the
+/// DETAIL, where callers and the ledger have them. The standard library reads the variables once for
+/// each library it is linked into, and now is when: other libraries in Rust find them as they are.
+pub(crate) fn keep_frames_out() {
+    const ASKED_FIRST: &str = "RUST_LIB_BACKTRACE";
+    let before = std::env::var_os(ASKED_FIRST);
+    // SAFETY: one thread, while libraries are preloaded.
+    unsafe { std::env::set_var(ASKED_FIRST, "0") };
+    drop(std::backtrace::Backtrace::capture());
+    match before {
+        // SAFETY: as above.
+        Some(value) => unsafe { std::env::set_var(ASKED_FIRST, value) },
+        // SAFETY: as above.
+        None => unsafe { std::env::remove_var(ASKED_FIRST) },
+    }
+}
+
 /// Raises an error unless the library is being preloaded by the postmaster, without pg_cron.
 pub(crate) fn require() {
     // SAFETY: set by Postgres around the loading of preloaded libraries.

@@ -110,3 +110,31 @@ fn the_position_of_an_error_is_kept() {
     let position = run.error.as_ref().and_then(|error| error.get("position"));
     assert_eq!(position.and_then(serde_json::Value::as_i64), Some(8), "{run:#?}");
 }
+
+#[test]
+fn no_error_carries_frames_of_the_library() {
+    let cluster = Cluster::builder().environment("RUST_BACKTRACE", "full").start();
+    // One of ours, one that Postgres raises inside a function of ours, and one in a run.
+    for call in [
+        "select cron.set_job('nonesuch', '{}')",
+        "select cron.create_job('x', '@daily', 'select 1', jitter => null, settings => '[]')",
+        "select cron.next_runs('* * * * *', 1, 'UTC', 'infinity')",
+        "select cron.resume(-1::bigint)",
+        "select cron.create_job('x', '@daily', 'select 1', settings => '{\"work_mem\": \"x\"}')",
+    ] {
+        let refused = cluster.try_sql(call).unwrap_err();
+        let said = refused.as_db_error().unwrap();
+        let detail = said.detail().unwrap_or_default();
+        assert!(!detail.contains(" at ") && !detail.contains("pgrx"), "{call}: {said:#?}");
+    }
+    let run =
+        cluster.run_once("select cron.set_job('nonesuch', '{}')").must_have_failed_with("42704");
+    assert_eq!(run.error_field("detail"), "", "{run:#?}");
+    assert!(!cluster.log().contains("pgrx_pg_sys::"), "{}", cluster.log());
+    // It is still there for others.
+    cluster.sql(
+        "create table said (line text); copy said from program \
+         'printenv RUST_BACKTRACE; printenv RUST_LIB_BACKTRACE || true'",
+    );
+    assert_eq!(cluster.column::<String>("select line from said"), ["full"]);
+}

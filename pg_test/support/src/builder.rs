@@ -10,11 +10,18 @@ pub struct Builder {
     pub(crate) extension: bool,
     pub(crate) bindir: Option<PathBuf>,
     pub(crate) clock: Option<i64>,
+    pub(crate) environment: Vec<(String, String)>,
 }
 
 impl Builder {
     pub(crate) fn new() -> Self {
-        let mut builder = Self { conf: Vec::new(), extension: true, bindir: None, clock: None };
+        let mut builder = Self {
+            conf: Vec::new(),
+            extension: true,
+            bindir: None,
+            clock: None,
+            environment: Vec::new(),
+        };
         for (name, value) in [
             ("listen_addresses", ""),
             ("shared_preload_libraries", "pg_tock"),
@@ -57,6 +64,13 @@ impl Builder {
     #[must_use]
     pub fn clock(mut self, start: i64) -> Self {
         self.clock = Some(start);
+        self
+    }
+
+    /// Sets a variable in the server's environment.
+    #[must_use]
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
         self
     }
 

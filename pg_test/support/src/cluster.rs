@@ -25,6 +25,7 @@ pub struct Cluster {
     dir: TempDir,
     bindir: PathBuf,
     clock: Option<Clock>,
+    environment: Vec<(String, String)>,
     postmaster: Mutex<Option<Child>>,
     admin: Mutex<Option<Client>>,
 }
@@ -69,6 +70,7 @@ impl Cluster {
         let bindir = builder.bindir.clone().unwrap_or_else(server::bindir);
         let mut cluster = Self::empty(bindir);
         cluster.clock = builder.clock.map(|start| Clock::new(cluster.dir.path(), start));
+        cluster.environment.clone_from(&builder.environment);
         let template = server::template(&cluster.bindir);
         server::output(Command::new("cp").arg("-a").arg(template).arg(cluster.data()));
         cluster.conf("unix_socket_directories", &cluster.dir.path().display().to_string());
@@ -86,7 +88,14 @@ impl Cluster {
             .tempdir_in(server::state_dir())
             .expect("a directory for the cluster");
         server::give_to_server(dir.path());
-        Self { dir, bindir, clock: None, postmaster: Mutex::new(None), admin: Mutex::new(None) }
+        Self {
+            dir,
+            bindir,
+            clock: None,
+            environment: Vec::new(),
+            postmaster: Mutex::new(None),
+            admin: Mutex::new(None),
+        }
     }
 
     pub(crate) fn data(&self) -> PathBuf {
@@ -150,6 +159,7 @@ impl Cluster {
             None => server::as_server(&postgres),
         };
         let child = command
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .arg("-D")
             .arg(self.data())
             .stdin(std::process::Stdio::null())
