@@ -33,6 +33,8 @@ CREATE TABLE cron.job (
     paused_until timestamptz,
     paused_by text,
     pause_reason text,
+    resumed_at timestamptz,
+    resumed_by text,
     CONSTRAINT job_pkey PRIMARY KEY (jobid),
     CONSTRAINT jobname_username_uniq UNIQUE (jobname, username)
 );
@@ -63,6 +65,8 @@ COMMENT ON COLUMN cron.job.missed_window IS 'missed occurrences older than this 
 COMMENT ON COLUMN cron.job.paused_until IS 'the job is paused until then, infinity for until it is resumed; NULL if it is not paused';
 COMMENT ON COLUMN cron.job.paused_by IS 'who paused it';
 COMMENT ON COLUMN cron.job.pause_reason IS 'why, in that role''s words';
+COMMENT ON COLUMN cron.job.resumed_at IS 'when its last pause was ended before its time; NULL if it was not, or is paused';
+COMMENT ON COLUMN cron.job.resumed_by IS 'who did that';
 COMMENT ON CONSTRAINT job_pkey ON cron.job IS 'one row for each job id';
 COMMENT ON CONSTRAINT jobname_username_uniq ON cron.job IS 'an owner has one job of a name; jobs without a name never conflict';
 COMMENT ON POLICY cron_job_policy ON cron.job IS 'a role sees and changes its own jobs';

@@ -58,13 +58,13 @@ fn set(
     };
     let caller = current_user();
     let reason = reason.map(ServerText::new);
-    found(pause::set(jobid, Some(until), Some(caller.name()), reason)?, jobid)
+    found(pause::set(jobid, until, caller.name(), reason)?, jobid)
 }
 
 fn resume(job: JobRef<'_>) -> Result<(), Error> {
     refuse_in_recovery("cron.resume()")?;
     let jobid = job.resolve()?.jobid;
-    found(pause::set(jobid, None, None, None)?, jobid)
+    found(pause::end(jobid, current_user().name())?, jobid)
 }
 
 fn found(there_was_one: bool, jobid: i64) -> Result<(), Error> {

@@ -182,6 +182,13 @@ SELECT cron.pause(:ann_id, reason => 'for good');
 SELECT paused_until, paused_by = current_user AS by_me, pause_reason FROM cron.job WHERE jobid = :ann_id;
 SELECT cron.resume(:ann_id), cron.resume(:ann_id);
 SELECT paused_until, paused_by, pause_reason FROM cron.job WHERE jobid = :ann_id;
+-- Who resumed it is kept until it is paused again; a pause that is over was ended by nobody.
+SELECT resumed_by = current_user AS by_me, resumed_at BETWEEN now() - interval '5 minutes' AND clock_timestamp() AS just_now FROM cron.job WHERE jobid = :ann_id;
+SELECT cron.pause(:ann_id);
+SELECT resumed_by, resumed_at FROM cron.job WHERE jobid = :ann_id;
+UPDATE cron.job SET paused_until = now() - interval '1 second' WHERE jobid = :ann_id;
+SELECT cron.resume(:ann_id);
+SELECT paused_until, paused_by, resumed_by, resumed_at FROM cron.job WHERE jobid = :ann_id;
 SELECT cron.pause('anns', 'yesterday');
 SELECT cron.pause('anns', now());
 SELECT cron.pause('anns', '-infinity');
