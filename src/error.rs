@@ -173,6 +173,15 @@ pub(crate) enum Error {
     /// A `run_if` that is none; `at` counts characters from 1, 0 = unknown.
     #[error("{problem}")]
     Condition { problem: String, at: i32 },
+    /// A setting a job cannot have, as the server says; `hint` is a sentence or empty.
+    #[error("setting \"{}\" of the job: {problem}", excerpt(.name))]
+    Setting {
+        name: String,
+        problem: String,
+        sqlstate: PgSqlErrorCode,
+        detail: Option<String>,
+        hint: String,
+    },
     /// A call asks for more than one call may; `hint` is a sentence.
     #[error("{problem}")]
     TooMuch { problem: String, hint: &'static str },
@@ -226,6 +235,7 @@ impl Error {
     const fn sqlstate(&self) -> PgSqlErrorCode {
         match self {
             Self::At { error, .. } => error.sqlstate(),
+            Self::Setting { sqlstate, .. } => *sqlstate,
             Self::JobChanged(_) => PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
             Self::InvalidSchedule { .. }
             | Self::InvalidTimeZone { .. }
@@ -301,6 +311,7 @@ impl Error {
             Self::Option(error) => return error.detail(),
             Self::Manifest(flaw) => return flaw.detail(),
             Self::At { error, .. } => return error.detail(),
+            Self::Setting { detail, .. } => return detail.clone(),
             Self::Http(error) => return error.detail(),
             Self::Condition { at, .. } if *at > 0 => {
                 return Some(format!("It is at character {at} of the expression."));
@@ -365,8 +376,10 @@ impl Error {
                 }
                 hint
             }
-            Self::RunState { hint, .. } if hint.is_empty() => return None,
-            Self::RunState { hint, .. } => hint,
+            Self::RunState { hint, .. } | Self::Setting { hint, .. } if hint.is_empty() => {
+                return None;
+            }
+            Self::RunState { hint, .. } | Self::Setting { hint, .. } => hint,
             Self::JobOfRunGone { .. } => {
                 "Column command of cron.job_run_details has what it ran, to be run by hand."
             }

@@ -27,6 +27,7 @@ mod occurrences;
 mod options;
 mod outlook;
 mod pause;
+mod presets;
 mod preview;
 mod prune;
 mod queues;

@@ -21,7 +21,7 @@ use crate::pg::{settings, zone};
 use super::http::{self, Http};
 use super::rights::{self, JobRef};
 use super::schedules::{check_schedule, warn_if_passed};
-use super::{condition, queues, upstream};
+use super::{condition, presets, queues, upstream};
 
 /// `cron.create_job(options jsonb)`: what the function with many arguments calls, too.
 #[pg_extern(sql = false)]
@@ -196,6 +196,11 @@ fn keep_named(
     let username = document.get("username").and_then(Json::as_str).unwrap_or_default();
     let username = to_server(username);
     let username = ServerText::new(&username);
+    if (named("settings") || named("username"))
+        && let Some(role) = rights::role_oid(username.bytes())?
+    {
+        presets::check(document, role)?;
+    }
     if let Some(queue) = options.text("queue")
         && (named("queue") || named("username"))
     {

@@ -11,6 +11,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use std::ffi::CString;
 
 use pg_tock_core::alert::MOST_BYTES;
+use pg_tock_core::options::setting_text;
 use pg_tock_core::time::Timestamp;
 use pg_tock_core::wire::RunOrder;
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, pg_sys};
@@ -170,11 +171,8 @@ pub(super) fn presets(order: &RunOrder<'_>) -> Result<Presets, Box<PgError>> {
     };
     let mut presets = Presets::with_capacity(object.len());
     for (name, value) in object {
-        let value = match value {
-            Value::String(text) => text,
-            Value::Number(number) => number.to_string(),
-            Value::Bool(on) => if on { "on" } else { "off" }.to_owned(),
-            _ => return Err(invalid(format!("setting \"{name}\" of the job has no plain value"))),
+        let Some(value) = setting_text(&value) else {
+            return Err(invalid(format!("setting \"{name}\" of the job has no plain value")));
         };
         match (CString::new(name), CString::new(value)) {
             (Ok(name), Ok(value)) => presets.push((name, value)),

@@ -30,6 +30,27 @@ SELECT cron.set_job('full', '{"timeout": "-1 second"}');
 SELECT cron.set_job('full', '{"settings": {"cron.log_run": "off"}}');
 SELECT cron.set_job('full', '{"settings": {"role; drop": "off"}}');
 SELECT cron.set_job('full', '{"settings": "work_mem"}');
+-- Each setting is checked as SET would, for the job's role.
+SELECT cron.set_job('full', '{"settings": {"work_mom": "64MB"}}');
+SELECT cron.set_job('full', '{"settings": {"work_mem": "a lot"}}');
+SELECT cron.set_job('full', '{"settings": {"statement_timeout": -1}}');
+SELECT cron.set_job('full', '{"settings": {"max_connections": 10}}');
+SELECT cron.set_job('full', '{"settings": {"fsync": false}}');
+SELECT cron.set_job('full', '{"settings": {"bytea_output": "octal"}}');
+SELECT cron.set_job('full', '{"settings": {"Role": "postgres"}}');
+SELECT cron.set_job('full', '{"settings": {"session_authorization": "postgres"}}');
+SELECT cron.set_job('full', '{"settings": {"cron.job_id": 1}}');
+SELECT cron.create_job('unset', '@daily', 'select 1', settings => '{"work_mom": 1}');
+SELECT cron.apply_jobs('{"version": 1, "jobs": [{"job_name": "unset", "schedule": "@daily", "command": "select 1", "settings": {"work_mom": 1}}]}');
+SELECT cron.set_job('full', '{"settings": {"log_min_messages": "info", "App.tenant": 7, "jit": false}}');
+SELECT cron.set_job('full', '{"username": "regress_tock_ann"}');
+SET ROLE regress_tock_ann;
+SELECT cron.create_job('hers', '@daily', 'select 1', settings => '{"log_min_messages": "info"}');
+SELECT cron.create_job('hers', '@daily', 'select 1', settings => '{"app.tenant": 7, "work_mem": "1MB"}') > 0;
+SELECT cron.unschedule('hers');
+RESET ROLE;
+SELECT current_setting('work_mem') = '1MB' AS set, settings, username = current_user AS mine FROM cron.job WHERE jobname = 'full';
+SELECT cron.set_job('full', '{"settings": null}');
 SELECT cron.set_job('full', '{"retry_delais": "1 second"}');
 SELECT retry_delay, max_concurrency FROM cron.job WHERE jobname = 'full';
 -- Queues

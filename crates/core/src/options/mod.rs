@@ -22,9 +22,9 @@ use crate::time::Timestamp;
 pub use canonical::interval;
 pub use error::OptionError;
 pub use stored::Stored;
-pub use value::ZONE_HINT;
 use value::read_value;
 pub(crate) use value::type_name;
+pub use value::{ZONE_HINT, setting_text};
 
 /// Options by name, as JSON has them.
 pub type Document = Map<String, Json>;

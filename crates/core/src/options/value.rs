@@ -151,7 +151,11 @@ fn check_settings(spec: &Spec, settings: &Document) -> Result<(), OptionError> {
                 "The settings of pg_tock hold for the whole server.",
             ));
         }
-        if !matches!(value, Json::String(_) | Json::Number(_) | Json::Bool(_)) {
+        if let Some(hint) = identity_hint(name) {
+            let problem = format!("\"{quoted}\" cannot be set for a job");
+            return Err(invalid(spec, problem, hint));
+        }
+        if setting_text(value).is_none() {
             let problem = format!("setting \"{quoted}\" is {}", type_name(value));
             return Err(invalid(spec, problem, "Values are strings, numbers or booleans."));
         }
@@ -160,6 +164,24 @@ fn check_settings(spec: &Spec, settings: &Document) -> Result<(), OptionError> {
         }
     }
     Ok(())
+}
+
+/// What to do instead of setting what says as whom a session acts.
+fn identity_hint(name: &str) -> Option<&'static str> {
+    let is = |other: &str| name.eq_ignore_ascii_case(other);
+    (is("role") || is("session_authorization") || is("is_superuser"))
+        .then_some("Option \"username\" says as which role the job runs.")
+}
+
+/// The value of a setting as SET takes it; None for what is no string, number or boolean.
+#[must_use]
+pub fn setting_text(value: &Json) -> Option<String> {
+    match value {
+        Json::String(text) => Some(text.clone()),
+        Json::Number(number) => Some(number.to_string()),
+        Json::Bool(on) => Some(if *on { "on" } else { "off" }.to_owned()),
+        _ => None,
+    }
 }
 
 fn not_empty<'a>(spec: &Spec, text: &'a str) -> Result<&'a str, OptionError> {
