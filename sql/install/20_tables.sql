@@ -287,7 +287,8 @@ CREATE TABLE cron.calendar (
     description text,
     owner text NOT NULL DEFAULT CURRENT_USER,
     CONSTRAINT calendar_pkey PRIMARY KEY (name),
-    CONSTRAINT calendar_name_check CHECK (name OPERATOR(pg_catalog.<>) '')
+    CONSTRAINT calendar_name_check CHECK (
+        name OPERATOR(pg_catalog.<>) '' AND pg_catalog.octet_length(name) OPERATOR(pg_catalog.<=) 1000)
 );
 ALTER TABLE cron.calendar ENABLE ROW LEVEL SECURITY;
 CREATE POLICY calendar_read ON cron.calendar FOR SELECT USING (true);

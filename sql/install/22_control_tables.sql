@@ -51,7 +51,8 @@ CREATE TABLE cron.queue (
     description text,
     owner text NOT NULL DEFAULT CURRENT_USER,
     CONSTRAINT queue_pkey PRIMARY KEY (name),
-    CONSTRAINT queue_name_check CHECK (name OPERATOR(pg_catalog.<>) ''),
+    CONSTRAINT queue_name_check CHECK (
+        name OPERATOR(pg_catalog.<>) '' AND pg_catalog.octet_length(name) OPERATOR(pg_catalog.<=) 1000),
     CONSTRAINT queue_max_running_check CHECK (max_running OPERATOR(pg_catalog.>=) 1),
     CONSTRAINT queue_max_start_rate_check CHECK (
         max_start_rate OPERATOR(pg_catalog.>) 0::pg_catalog.float8

@@ -2,6 +2,7 @@
 -- cron.set_job say more. The rest of a row is checked when it is used, and cron.jobs says what is wrong with it.
 
 ALTER TABLE cron.job
+    ADD CONSTRAINT job_jobname_check CHECK (pg_catalog.octet_length(jobname) OPERATOR(pg_catalog.<=) 1000),
     ADD CONSTRAINT job_tags_check CHECK (
         pg_catalog.array_ndims(tags) OPERATOR(pg_catalog.=) 1 AND pg_catalog.array_position(tags, NULL) IS NULL
         OR pg_catalog.array_ndims(tags) IS NULL),
@@ -28,6 +29,7 @@ ALTER TABLE cron.job
         keep_runs OPERATOR(pg_catalog.>=) 0 AND keep_runs OPERATOR(pg_catalog.<=) 1000000),
     ADD CONSTRAINT job_keep_days_check CHECK (
         keep_days OPERATOR(pg_catalog.>=) 0 AND keep_days OPERATOR(pg_catalog.<=) 36525);
+COMMENT ON CONSTRAINT job_jobname_check ON cron.job IS 'a name is no document';
 COMMENT ON CONSTRAINT job_tags_check ON cron.job IS 'tags are a list, and each is a text';
 COMMENT ON CONSTRAINT job_skip_on_check ON cron.job IS 'calendars are a list, and each has a name';
 COMMENT ON CONSTRAINT job_only_on_check ON cron.job IS 'calendars are a list, and each has a name';

@@ -9,7 +9,7 @@ use crate::error::{Error, SqlResult};
 use crate::pg::identity::{current_user, is_superuser};
 use crate::pg::text::ServerText;
 
-use super::rights::{may_change, refuse_in_recovery, used_words};
+use super::rights::{may_change, refuse_in_recovery, refuse_long, used_words};
 
 #[pg_extern(sql = false)]
 fn cron_create_calendar(name: Option<&[u8]>, description: Option<&[u8]>) -> SqlResult<()> {
@@ -88,6 +88,7 @@ pub(super) fn given(name: Option<&[u8]>) -> Result<ServerText<'_>, Error> {
     if name.iter().all(u8::is_ascii_whitespace) {
         return Err(Error::Empty("name"));
     }
+    refuse_long("name", name)?;
     Ok(ServerText::new(name))
 }
 

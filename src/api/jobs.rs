@@ -14,7 +14,7 @@ use crate::pg::identity::{current_database, current_user, in_recovery, is_superu
 use crate::pg::settings;
 use crate::pg::text::ServerText;
 
-use super::rights::refuse_in_recovery;
+use super::rights::{refuse_in_recovery, refuse_long};
 use super::schedules::{check_schedule, warn_if_passed};
 
 #[pg_extern(sql = false)]
@@ -117,6 +117,9 @@ impl<'a> Request<'a> {
 
     fn store(&self, function: &'static str) -> Result<i64, Error> {
         refuse_in_recovery(function)?;
+        if let Some(name) = self.jobname {
+            refuse_long("job_name", name.bytes())?;
+        }
         let schedule = check_schedule(&self.schedule.readable())?;
         let caller = current_user();
         let runs_as = match self.username {

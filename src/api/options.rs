@@ -77,7 +77,10 @@ fn create(mut given: Json) -> Result<i64, Error> {
         }
         None | Some(Json::Null) => return Err(Error::Null("job_name")),
         Some(Json::String(name)) if name.trim().is_empty() => return Err(Error::Empty("job_name")),
-        Some(Json::String(name)) => name,
+        Some(Json::String(name)) => {
+            rights::refuse_long("job_name", name.as_bytes())?;
+            name
+        }
         Some(_) => return Err(Error::InvalidArgument("job_name must be text")),
     };
     let http = http::of_new_job(&mut given)?;

@@ -3,6 +3,7 @@
 //! Owns the rule: the owner, whoever may SET ROLE to the owner, and superusers. Functions pg_cron
 //! has keep pg_cron's rules, in `jobs`.
 
+use pg_tock_core::options::MOST_NAME;
 use pg_tock_core::quote::{cut, excerpt};
 use pgrx::pg_sys;
 
@@ -152,6 +153,17 @@ pub(super) fn require_connect(
 /// Refuses changes on a standby.
 pub(super) fn refuse_in_recovery(function: &'static str) -> Result<(), Error> {
     if in_recovery() { Err(Error::InRecovery(function)) } else { Ok(()) }
+}
+
+/// Refuses names that are too long to be of use; `argument`: what it was given as.
+pub(super) fn refuse_long(argument: &'static str, name: &[u8]) -> Result<(), Error> {
+    if name.len() <= MOST_NAME {
+        return Ok(());
+    }
+    Err(Error::OutOfRange {
+        problem: format!("{argument} must not be longer than {MOST_NAME} bytes"),
+        hint: "A description has room for the rest.",
+    })
 }
 
 /// The most characters of a list of jobs in an error.

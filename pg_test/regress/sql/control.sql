@@ -51,6 +51,17 @@ SELECT cron.unschedule('hers');
 RESET ROLE;
 SELECT current_setting('work_mem') = '1MB' AS set, settings, username = current_user AS mine FROM cron.job WHERE jobname = 'full';
 SELECT cron.set_job('full', '{"settings": null}');
+-- Names are of a length that is of use.
+SELECT cron.create_job(repeat('x', 1001), '@daily', 'select 1');
+SELECT cron.schedule(repeat('x', 1001), '@daily', 'select 1');
+SELECT cron.create_queue(repeat('x', 1001));
+SELECT cron.create_calendar(repeat('x', 1001));
+SELECT cron.set_job('full', jsonb_build_object('tags', jsonb_build_array(repeat('x', 1001))));
+\set VERBOSITY sqlstate
+INSERT INTO cron.job (jobname, schedule, command, nodeport) VALUES (repeat('x', 1001), '@daily', 'select 1', 5432);
+SELECT cron.apply_jobs(jsonb_build_object('version', 1, 'jobs', jsonb_build_array(jsonb_build_object('job_name', repeat('x', 1001), 'schedule', '@daily', 'command', 'select 1'))));
+\set VERBOSITY default
+SELECT cron.unschedule(cron.schedule(repeat('x', 1000), '@daily', 'select 1'));
 SELECT cron.set_job('full', '{"retry_delais": "1 second"}');
 SELECT retry_delay, max_concurrency FROM cron.job WHERE jobname = 'full';
 -- Queues

@@ -3,7 +3,7 @@
 use serde_json::Value as Json;
 
 use crate::http::document::{self, KEYS};
-use crate::options::{Document, OPTIONS, OptionError, Options, Server};
+use crate::options::{Document, MOST_NAME, OPTIONS, OptionError, Options, Server};
 use crate::quote::excerpt;
 
 use super::entry::fields;
@@ -132,6 +132,10 @@ fn named(error: &OptionError) -> Option<&str> {
 fn name(given: &mut Document, path: &Path) -> Result<Option<String>, Flaw> {
     match given.remove("job_name") {
         Some(Json::Null) => Ok(None),
+        Some(Json::String(name)) if name.len() > MOST_NAME => {
+            let problem = format!("job_name must not be longer than {MOST_NAME} bytes");
+            Err(Flaw::form(path.member("job_name"), problem, ""))
+        }
         Some(Json::String(name)) if !name.trim().is_empty() => Ok(Some(name)),
         Some(Json::String(_)) => {
             Err(Flaw::form(path.member("job_name"), "job_name must not be empty", ""))

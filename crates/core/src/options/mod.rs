@@ -32,6 +32,9 @@ pub type Document = Map<String, Json>;
 /// The most items a list may have.
 const MOST_ITEMS: usize = 100;
 
+/// The most bytes of a name: of a job, a queue, a calendar, a tag.
+pub const MOST_NAME: usize = 1_000;
+
 /// What an option takes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {

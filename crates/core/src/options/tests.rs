@@ -179,6 +179,7 @@ fn values_out_of_range_are_refused() {
         ("settings", json!({"a b": 1}), "\"a b\" cannot be the name of a setting"),
         ("settings", json!({"": 1}), "\"\" cannot be the name of a setting"),
         ("settings", json!({"cron.log_run": false}), "\"cron.log_run\" cannot be set for a job"),
+        ("tags", json!(["x".repeat(1_001)]), "it has an item of more than 1000 bytes"),
         ("settings", json!({"ROLE": "ann"}), "\"ROLE\" cannot be set for a job"),
         ("settings", json!({"is_superuser": "on"}), "\"is_superuser\" cannot be set for a job"),
         ("settings", json!({"work_mem": null}), "setting \"work_mem\" is null"),

@@ -6,7 +6,7 @@ use crate::plan::RunWindow;
 use crate::quote::excerpt;
 use crate::schedule::Zone;
 
-use super::{DAY, Document, Kind, MOST_ITEMS, OptionError, Server, Spec, Value};
+use super::{DAY, Document, Kind, MOST_ITEMS, MOST_NAME, OptionError, Server, Spec, Value};
 
 /// Reads one value; `None` = it means the default.
 pub(super) fn read_value(
@@ -201,6 +201,10 @@ fn texts(
         let text = item.as_str().ok_or_else(&wrong)?;
         if text.trim().is_empty() {
             return Err(invalid(spec, "it has an item that is empty", ""));
+        }
+        if text.len() > MOST_NAME {
+            let problem = format!("it has an item of more than {MOST_NAME} bytes");
+            return Err(invalid(spec, problem, ""));
         }
         if texts.iter().any(|other| other == text) {
             let problem = format!("it names \"{}\" twice", excerpt(text));
