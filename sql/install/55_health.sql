@@ -18,7 +18,9 @@ CREATE FUNCTION cron.scheduler_figures(
     OUT slots int,
     OUT slots_in_use int,
     OUT short_of_slots boolean,
-    OUT broken bigint)
+    OUT broken bigint,
+    OUT blind interval,
+    OUT blind_because text)
 RETURNS SETOF record
 LANGUAGE C VOLATILE ROWS 1
 AS 'MODULE_PATHNAME', 'cron_scheduler_figures_wrapper';
@@ -41,7 +43,9 @@ CREATE FUNCTION cron.scheduler_facts(
     OUT slots int,
     OUT slots_in_use int,
     OUT short_of_slots boolean,
-    OUT broken bigint)
+    OUT broken bigint,
+    OUT blind interval,
+    OUT blind_because text)
 RETURNS SETOF record
 LANGUAGE sql VOLATILE ROWS 1
 BEGIN ATOMIC
@@ -78,6 +82,8 @@ CREATE FUNCTION cron.judge_health(
     broken bigint,
     stuck bigint,
     pruned_at timestamptz,
+    blind interval DEFAULT NULL,
+    blind_because text DEFAULT NULL,
     OUT critical text[],
     OUT warning text[])
 LANGUAGE sql STABLE
@@ -94,12 +100,18 @@ BEGIN ATOMIC
                     ELSE 'no scheduler is running: is this database in cron.database_name, and a worker process free?' END END,
             CASE WHEN overdue >= '30 seconds'
                 THEN pg_catalog.format('the scheduler is %s past its announced wake-up', pg_catalog.date_trunc('second', overdue)) END,
+            CASE WHEN blind >= '30 seconds'
+                THEN pg_catalog.format('the scheduler has not been able to read its tables for %s%s',
+                    pg_catalog.date_trunc('second', blind), ': ' || pg_catalog.regexp_replace(blind_because, '[[:cntrl:]]', ' ', 'g')) END,
             CASE WHEN waited >= '5 minutes'
                 THEN pg_catalog.format('a run has been waiting to start for %s', pg_catalog.date_trunc('second', waited)) END
         ]::pg_catalog.text[], NULL),
         pg_catalog.array_remove(ARRAY[
             CASE WHEN overdue >= '5 seconds' AND overdue < '30 seconds'
                 THEN pg_catalog.format('the scheduler is %s past its announced wake-up', pg_catalog.date_trunc('second', overdue)) END,
+            CASE WHEN blind >= '5 seconds' AND blind < '30 seconds'
+                THEN pg_catalog.format('the scheduler has not been able to read its tables for %s%s',
+                    pg_catalog.date_trunc('second', blind), ': ' || pg_catalog.regexp_replace(blind_because, '[[:cntrl:]]', ' ', 'g')) END,
             CASE WHEN waited >= '1 minute' AND waited < '5 minutes'
                 THEN pg_catalog.format('a run has been waiting to start for %s', pg_catalog.date_trunc('second', waited)) END,
             CASE WHEN short_of_slots
@@ -119,7 +131,7 @@ BEGIN ATOMIC
                     pg_catalog.date_trunc('minute', pg_catalog.now() - greatest(pruned_at, started_at))) END
         ]::pg_catalog.text[], NULL);
 END;
-COMMENT ON FUNCTION cron.judge_health(boolean, boolean, int, int, timestamptz, interval, boolean, interval, boolean, bigint, text[], bigint, bigint, timestamptz)
+COMMENT ON FUNCTION cron.judge_health(boolean, boolean, int, int, timestamptz, interval, boolean, interval, boolean, bigint, text[], bigint, bigint, timestamptz, interval, text)
     IS 'what is to be said about these facts: what is critical, and what is worth a warning';
 
 CREATE VIEW cron.health WITH (security_invoker = true, security_barrier = true) AS
@@ -179,7 +191,7 @@ LEFT JOIN cron.keeper_state AS keeper ON true
 CROSS JOIN LATERAL cron.judge_health(
     server.preloaded, server.in_recovery, facts.launcher_pid, facts.scheduler_pid, facts.started_at, facts.overdue,
     facts.launches, server.at - facts.oldest_waiting, facts.short_of_slots, jobs.failing, jobs.names, broken.jobs,
-    facts.stuck, keeper.pruned_at) AS verdict;
+    facts.stuck, keeper.pruned_at, facts.blind, facts.blind_because) AS verdict;
 
 COMMENT ON VIEW cron.health IS 'whether jobs run as they should, in one row: of the reader''s jobs, for a superuser of all; works without a scheduler, on a standby and without the library';
 COMMENT ON COLUMN cron.health.status IS 'healthy, warning or critical';

@@ -58,7 +58,7 @@ LEFT JOIN cron.keeper_state AS keeper ON true
 CROSS JOIN LATERAL cron.judge_health(
     server.preloaded, server.in_recovery, facts.launcher_pid, facts.scheduler_pid, facts.started_at, facts.overdue,
     facts.launches, server.at - facts.oldest_waiting, facts.short_of_slots, jobs.failing, jobs.names, broken.jobs,
-    facts.stuck, keeper.pruned_at) AS verdict;
+    facts.stuck, keeper.pruned_at, facts.blind, facts.blind_because) AS verdict;
 
 COMMENT ON VIEW cron.monitor_health IS 'cron.health about all jobs, for whoever it is granted to';
 COMMENT ON COLUMN cron.monitor_health.status IS 'healthy, warning or critical';

@@ -34,6 +34,8 @@ fn cron_scheduler_figures() -> TableIterator<
         name!(slots_in_use, Option<i32>),
         name!(short_of_slots, Option<bool>),
         name!(broken, Option<i64>),
+        name!(blind, Option<Interval>),
+        name!(blind_because, Option<String>),
     ),
 > {
     let here = process::database().to_u32();
@@ -61,6 +63,8 @@ fn cron_scheduler_figures() -> TableIterator<
         told.map(|seen| number(seen.executors)),
         told.map(|seen| seen.short_of_slots),
         told.map(|seen| i64::from(seen.broken)),
+        seen.and_then(|seen| overdue(time::now().since(seen.blind_since?))),
+        told.and_then(|seen| seen.blind_since).and_then(|_| database?.figures.why_blind()),
     ))
 }
 

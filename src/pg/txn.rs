@@ -16,6 +16,16 @@ thread_local! {
     static SAID: RefCell<Repeats> = RefCell::new(Repeats::new());
 }
 
+thread_local! {
+    /// What the last transaction came to nothing for, if that was no lock.
+    static FAILURE: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// What the last transaction came to nothing for; None if it did not, or for a lock.
+pub(crate) fn last_failure() -> Option<String> {
+    FAILURE.with_borrow(Clone::clone)
+}
+
 /// Whether `run` has been called since this was asked last.
 static RAN: AtomicBool = AtomicBool::new(false);
 
@@ -53,6 +63,7 @@ pub(crate) fn run<T>(what: &str, body: impl FnOnce() -> T) -> Option<T> {
 /// As [`run`], for callers who want to know what kind of error it was.
 pub(crate) fn attempt<T>(what: &str, body: impl FnOnce() -> T) -> Result<T, Failure> {
     RAN.store(true, Ordering::Relaxed);
+    FAILURE.set(None);
     let outcome = PgTryBuilder::new(AssertUnwindSafe(|| {
         // SAFETY: the sequence of every background worker (worker_spi.c); no transaction is open.
         unsafe {
@@ -81,6 +92,7 @@ pub(crate) fn attempt<T>(what: &str, body: impl FnOnce() -> T) -> Result<T, Fail
             return Err(Failure::Locked);
         }
         say(format!("pg_tock: {what} failed: {message}"));
+        FAILURE.set(Some(message));
         Err(if code & CATEGORY == DATA { Failure::Data } else { Failure::Other })
     })
     .execute();

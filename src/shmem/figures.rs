@@ -6,6 +6,8 @@ use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 use pg_tock_core::engine::Load;
 use pg_tock_core::time::Timestamp;
 
+use super::words::Words;
+
 /// The figures of one scheduler.
 #[repr(C)]
 #[derive(Debug)]
@@ -25,6 +27,10 @@ pub(crate) struct Figures {
     kept_places: AtomicU32,
     /// The earliest instant among the occurrences that wait for a slot; 0 = there is none.
     oldest_waiting: AtomicI64,
+    /// Since when it cannot read its tables, or some of them; 0 = it can.
+    blind_since: AtomicI64,
+    /// Why.
+    blind_because: Words,
 }
 
 /// They, read.
@@ -38,6 +44,7 @@ pub(crate) struct Seen {
     pub(crate) short_of_slots: bool,
     pub(crate) kept_places: u32,
     pub(crate) oldest_waiting: Option<Timestamp>,
+    pub(crate) blind_since: Option<Timestamp>,
 }
 
 impl Figures {
@@ -50,6 +57,7 @@ impl Figures {
         }
         self.short_of_slots.store(false, Ordering::Relaxed);
         self.oldest_waiting.store(0, Ordering::Relaxed);
+        self.blind_since.store(0, Ordering::Relaxed);
     }
 
     /// What it has to do now.
@@ -74,6 +82,21 @@ impl Figures {
         self.oldest_waiting.store(oldest.map_or(0, |at| at.0), Ordering::Relaxed);
     }
 
+    /// Since when it cannot read its tables.
+    pub(crate) fn publish_blind(&self, since: Option<Timestamp>) {
+        self.blind_since.store(since.map_or(0, |at| at.0), Ordering::Relaxed);
+    }
+
+    /// Why it cannot read one of its tables.
+    pub(crate) fn blind_because(&self, why: &str) {
+        self.blind_because.keep(*b"00000", why.as_bytes());
+    }
+
+    /// Why it could not, the last time it could not.
+    pub(crate) fn why_blind(&self) -> Option<String> {
+        self.blind_because.get().map(|(_, why)| why)
+    }
+
     /// When the scheduler looked last for something to do.
     pub(crate) fn looked_at(&self) -> Timestamp {
         Timestamp(self.turned_at.load(Ordering::Relaxed))
@@ -91,6 +114,7 @@ impl Figures {
             short_of_slots: self.short_of_slots.load(Ordering::Relaxed),
             kept_places: self.kept_places.load(Ordering::Relaxed),
             oldest_waiting: Some(at(&self.oldest_waiting)).filter(|at| at.0 != 0),
+            blind_since: Some(at(&self.blind_since)).filter(|at| at.0 != 0),
         }
     }
 }

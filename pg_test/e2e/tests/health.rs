@@ -405,3 +405,32 @@ fn the_check_speaks_as_a_plugin_does() {
         );
     }
 }
+
+#[test]
+fn a_scheduler_that_cannot_read_its_tables_says_so() {
+    let cluster = Cluster::start();
+    let job = cluster.schedule("tick", "1 second", "select 1");
+    let runs = cluster.finished_runs(job, 1).len();
+    healthy(&cluster);
+    // As if the tables were another release's.
+    cluster.sql("alter table cron.queue rename column max_running to most; create role news");
+    becomes(&cluster, "warning", "not been able to read its tables for .*: .*max_running");
+    becomes(&cluster, "critical", "not been able to read its tables for .*: .*max_running");
+    // What it has read goes on meanwhile.
+    let _ = cluster.finished_runs(job, runs + 2);
+    cluster.sql("alter table cron.queue rename column most to max_running");
+    healthy(&cluster);
+    // Who sees only his own is told that it is so, and not what the server says.
+    cluster.role("ann");
+    let mut ann = cluster.client_as("ann");
+    let mut holder = cluster.client();
+    let mut lock = holder.transaction().unwrap();
+    lock.batch_execute("lock table cron.queue in access exclusive mode").unwrap();
+    cluster.sql("create role more_news");
+    becomes(&cluster, "warning", "read its tables for .*: somebody has locked one of them");
+    let (_, reasons) = health(&mut ann, "health");
+    let hers: Vec<&String> = reasons.iter().filter(|why| why.contains("its tables")).collect();
+    assert!(hers.len() == 1 && !hers[0].contains("locked"), "{reasons:?}");
+    lock.rollback().unwrap();
+    healthy(&cluster);
+}

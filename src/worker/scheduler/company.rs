@@ -14,6 +14,7 @@ use pg_tock_core::time::{JobId, Timestamp};
 
 use super::jobs::Job;
 use super::news::READ_ALL_PAUSE;
+use super::sight::Source;
 use super::{LOCK_RETRY, Scheduler};
 use crate::catalog::load::{self, JobRow, Queue};
 use crate::pg::{time, txn};
@@ -173,6 +174,7 @@ impl Scheduler {
             Some(_) => load::queues().map(Some),
             None => Ok::<_, pgrx::spi::Error>(None),
         });
+        self.saw_source(Source::Queues, matches!(read, Some(Ok(_))), now);
         let company = &mut self.jobs.company;
         let pause = if let Some(Ok(Some(queues))) = read {
             company.take_queues(queues, false, &mut self.engine);

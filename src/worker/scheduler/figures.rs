@@ -14,6 +14,7 @@ impl Scheduler {
         let load = self.engine.load();
         let figures = &self.database.figures;
         figures.publish(now, &load, self.slots, self.jobs.broken());
+        figures.publish_blind(self.sight.lost_at());
         if load.waiting == 0 {
             return None;
         }

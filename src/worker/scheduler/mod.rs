@@ -36,6 +36,7 @@ mod retries;
 mod rows;
 mod runs;
 mod shared;
+mod sight;
 mod start;
 mod stop;
 mod sweep;
@@ -196,6 +197,8 @@ struct Scheduler {
     keeper: keeper::Keeping,
     /// When what waits for longest was looked for.
     oldest_at: Timestamp,
+    /// Whether its tables can be read.
+    sight: sight::Sight,
 }
 
 /// The settings that say what a job's schedule and options mean.
@@ -287,6 +290,7 @@ impl Scheduler {
             outside: HashSet::new(),
             keeper: keeper::Keeping::default(),
             oldest_at: Timestamp(0),
+            sight: sight::Sight::default(),
         }
     }
 

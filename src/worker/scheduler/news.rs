@@ -10,6 +10,7 @@ use pgrx::pg_sys;
 
 use super::resume::Puts;
 use super::retries::Retries;
+use super::sight::Source;
 use super::sweep::Page;
 use super::{LOCK_RETRY, Scheduler, start};
 use crate::catalog::load::{self, JobRow};
@@ -54,6 +55,7 @@ impl Scheduler {
         }
         self.read_at = None;
         if !self.sweep_on() {
+            self.saw_source(Source::Jobs, false, now);
             self.read_at = Some(now.plus(LOCK_RETRY));
             return;
         }
@@ -72,7 +74,9 @@ impl Scheduler {
         }
         self.stats_pending = true;
         let full = news.everything || news.roles;
-        if !self.read(&news) {
+        let read = self.read(&news);
+        self.saw_source(Source::Jobs, read, now);
+        if !read {
             self.news.add(news);
             self.read_at = Some(now.plus(LOCK_RETRY));
         } else if full && !self.installed {
@@ -138,7 +142,9 @@ impl Scheduler {
     /// Takes in what others have done to the ledger. While it is locked, jobs that change are read all
     /// the same.
     fn look_at_ledger(&mut self) {
-        if !(self.put_in_order() && self.look_again()) {
+        let read = self.put_in_order() && self.look_again();
+        self.saw_source(Source::Ledger, read, time::now());
+        if !read {
             self.ledger_at = Some(time::now().plus(LOCK_RETRY));
         }
     }
@@ -309,6 +315,7 @@ impl Scheduler {
         self.outside.clear();
         self.unknown.clear();
         self.sweep = None;
+        self.sight.clear();
         if self.extension != 0 {
             self.database.keeper.forget();
         }

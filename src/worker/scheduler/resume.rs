@@ -14,6 +14,7 @@ use super::LOCK_RETRY;
 use super::Scheduler;
 use super::alerts::Watched;
 use super::jobs::Taken;
+use super::sight::Source;
 use crate::catalog::load::JobRow;
 use crate::catalog::request;
 use crate::catalog::state::{self, Recorded};
@@ -222,6 +223,7 @@ impl Scheduler {
     pub(super) fn take_all_requests(&mut self) {
         self.requests_at = None;
         let read = self.take_requests(None);
+        self.saw_source(Source::Requests, read.is_some(), time::now());
         match read {
             Some(there) => self.settle_asks(&there),
             None => self.requests_at = Some(time::now().plus(LOCK_RETRY)),

@@ -9,9 +9,10 @@ use std::time::Instant;
 
 use super::Scheduler;
 use super::resume::Puts;
+use super::sight::Source;
 use crate::catalog::load::{self, Installed, JobRow};
-use crate::pg::lock;
 use crate::pg::txn::{self, Failure};
+use crate::pg::{lock, time};
 
 /// How many jobs are read at a time when one of them cannot be read.
 const AROUND: usize = 1_000;
@@ -110,6 +111,7 @@ impl Scheduler {
         self.roles = Some(roles);
         self.jobs.take_calendars(calendars);
         self.jobs.company.take_queues(queues, true, &mut self.engine);
+        self.saw_source(Source::Queues, true, time::now());
         true
     }
 
