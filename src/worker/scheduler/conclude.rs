@@ -10,7 +10,6 @@ use std::rc::Rc;
 use pg_tock_core::engine::ExecutorId;
 use pg_tock_core::run::{Condition, Guarantee, Outcome};
 use pg_tock_core::time::Timestamp;
-use pg_tock_core::usage::Usage;
 use pg_tock_core::wire::RunReport;
 
 use super::pool::Current;
@@ -21,6 +20,7 @@ use super::watch;
 use super::{LOCK_RETRY, Scheduler};
 use crate::exec::condition::CONDITION;
 use crate::guc;
+use crate::pg::shutdown;
 use crate::shmem::slots::{Phase, Slot, State};
 
 /// The end of a run whose row is not written yet.
@@ -137,24 +137,10 @@ pub(super) fn last_will(
 ) -> End {
     let words = slot.last_words();
     let mut end = End {
-        outcome: Outcome::Crashed,
         guarantee: Guarantee::AtMostOnce,
-        recorded: false,
-        held: None,
-        condition: Condition::Met,
-        again: false,
         reaches_outside: slot.reached_outside(),
         started_at,
-        ended_at: now,
-        row_count: None,
-        usage: Usage::default(),
-        sqlstate: None,
-        message: "executor ended unexpectedly".to_owned(),
-        error: None,
-        cause: None,
-        reason: None,
-        logged: false,
-        http: None,
+        ..End::not_begun(Outcome::Crashed, "executor ended unexpectedly".to_owned(), now)
     };
     if let Some(left) = slot.left() {
         let (sqlstate, message) = words.unwrap_or((*b"00000", String::new()));
@@ -166,6 +152,7 @@ pub(super) fn last_will(
         (end.row_count, end.usage) = (left.row_count, left.usage);
         end.sqlstate = Some(sqlstate).filter(|code| code != b"00000");
         end.message = message;
+        end.reason = stopped(end.outcome);
         return end;
     }
     if slot.has_committed() {
@@ -225,8 +212,16 @@ pub(super) fn end_of(bytes: &[u8]) -> Option<End> {
         message: report.message.to_owned(),
         error: report.error_json.map(str::to_owned),
         cause: report.cause,
-        reason: (report.condition == Condition::Failed).then(|| CONDITION.as_bytes().to_vec()),
+        reason: match report.condition {
+            Condition::Failed => Some(CONDITION.as_bytes().to_vec()),
+            _ => stopped(report.outcome),
+        },
         logged: true,
         http: None,
     })
+}
+
+/// Why a run crashed whose executor lived to say so: the server stops.
+fn stopped(outcome: Outcome) -> Option<Vec<u8>> {
+    (outcome == Outcome::Crashed).then(|| shutdown::WORDS.as_bytes().to_vec())
 }
