@@ -30,11 +30,11 @@ const ROLL_UPS: &str = "select concat_ws(' ', kind, jobid, t.total_runs, s.total
       t.wal_bytes, s.wal_bytes, t.p99, s.p99_duration_ms) from ( \
       select 'hours' as kind, jobid, sum(total_runs) as total_runs, sum(successful_runs) as successful_runs, \
        sum(skipped_runs) as skipped_runs, sum(retried_runs) as retried_runs, sum(wal_bytes) as wal_bytes, \
-       sum(rows) as rows, cron.sketch_quantile(cron.sketch_merge(durations), 0.99) as p99, \
+       sum(rows) as rows, cron.sketch_quantile(cron.sketch_merge(durations), 0.99, max(max_ms)) as p99, \
        cron.sketch_merge(start_lags) as lags from cron.job_stat_hour group by jobid \
       union all select 'days', jobid, sum(total_runs), sum(successful_runs), sum(skipped_runs), \
        sum(retried_runs), sum(wal_bytes), sum(rows), \
-       cron.sketch_quantile(cron.sketch_merge(durations), 0.99), cron.sketch_merge(start_lags) \
+       cron.sketch_quantile(cron.sketch_merge(durations), 0.99, max(max_ms)), cron.sketch_merge(start_lags) \
        from cron.job_stat_day group by jobid) t full join cron.job_stat s using (jobid) \
      where (t.total_runs, t.successful_runs, t.skipped_runs, t.retried_runs, t.wal_bytes, t.rows, t.p99, t.lags) \
       is distinct from (s.total_runs::numeric, s.successful_runs::numeric, s.skipped_runs::numeric, \
