@@ -34,6 +34,7 @@ fn cron_scheduler_figures() -> TableIterator<
         name!(slots_in_use, Option<i32>),
         name!(short_of_slots, Option<bool>),
         name!(broken, Option<i64>),
+        name!(oldest_due, Option<TimestampWithTimeZone>),
     ),
 > {
     let here = process::database().to_u32();
@@ -61,6 +62,7 @@ fn cron_scheduler_figures() -> TableIterator<
         told.map(|seen| number(seen.executors)),
         told.map(|seen| seen.short_of_slots),
         told.map(|seen| i64::from(seen.broken)),
+        told.and_then(|seen| timestamptz(seen.oldest_due?)),
     ))
 }
 
