@@ -92,6 +92,9 @@ pub(crate) enum Error {
     /// An argument with a value outside its range; `hint` is a sentence.
     #[error("{problem}")]
     OutOfRange { problem: String, hint: &'static str },
+    /// Bytes that are not what a histogram is stored as.
+    #[error("invalid histogram of durations")]
+    NotASketch,
     /// No job of this id or name.
     #[error("job {0} does not exist")]
     NoSuchJob(String),
@@ -247,6 +250,7 @@ impl Error {
             | Self::Empty(_)
             | Self::Cycle { .. }
             | Self::OutOfRange { .. } => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            Self::NotASketch => PgSqlErrorCode::ERRCODE_INVALID_BINARY_REPRESENTATION,
             Self::SuperuserJob
             | Self::DeleteDenied
             | Self::NotJobOwner(_)
@@ -315,6 +319,9 @@ impl Error {
             Self::Http(error) => return error.detail(),
             Self::Condition { at, .. } if *at > 0 => {
                 return Some(format!("It is at character {at} of the expression."));
+            }
+            Self::NotASketch => {
+                "The bytes are none that a column of statistics or cron.sketch_merge() has."
             }
             Self::CannotWait { .. } => "The run would begin before this transaction has ended.",
             Self::InvalidSchedule { detail, .. } => detail,

@@ -91,7 +91,12 @@ extension_sql_file!(
 );
 extension_sql_file!("../sql/install/55_health.sql", name = "health", requires = ["alert_views"]);
 extension_sql_file!("../sql/install/56_monitor.sql", name = "monitor", requires = ["health"]);
-extension_sql_file!("../sql/install/60_http.sql", name = "http", requires = ["monitor"]);
+extension_sql_file!(
+    "../sql/install/57_monitor_more.sql",
+    name = "monitor_more",
+    requires = ["monitor"]
+);
+extension_sql_file!("../sql/install/60_http.sql", name = "http", requires = ["monitor_more"]);
 extension_sql_file!("../sql/install/61_secrets.sql", name = "secrets", requires = ["http"]);
 extension_sql_file!("../sql/install/65_plans.sql", name = "plans", requires = ["secrets"]);
 extension_sql_file!("../sql/install/90_grants.sql", name = "grants", finalize);

@@ -1,19 +1,33 @@
 -- Histograms of durations, as columns of statistics keep them: bytes that only these functions read.
--- They are pure, and never fail: bytes that are no histogram count as an empty one.
+-- They are pure. Bytes that are no histogram are an error, but for the scheduler, which goes on counting.
 
 CREATE FUNCTION cron.sketch_merge(one bytea, other bytea)
 RETURNS bytea
 LANGUAGE C IMMUTABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'cron_sketch_merge_wrapper';
 COMMENT ON FUNCTION cron.sketch_merge(bytea, bytea)
-    IS 'two histograms of durations as one; NULL counts as an empty one';
+    IS 'two histograms of durations as one; NULL counts as an empty one; an error for other bytes';
+
+CREATE FUNCTION cron.sketch_add(kept bytea, more bytea)
+RETURNS bytea
+LANGUAGE C IMMUTABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'cron_sketch_add_wrapper';
+COMMENT ON FUNCTION cron.sketch_add(bytea, bytea)
+    IS 'as cron.sketch_merge(), for the scheduler: bytes that are no histogram count as an empty one';
 
 CREATE FUNCTION cron.sketch_quantile(sketch bytea, part double precision)
 RETURNS real
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'cron_sketch_quantile_wrapper';
 COMMENT ON FUNCTION cron.sketch_quantile(bytea, double precision)
-    IS 'the duration in milliseconds that this part of a histogram''s values does not exceed, such as 0.95; within 3.2 percent; NULL if it has none';
+    IS 'the duration in milliseconds that this part of a histogram''s values does not exceed, such as 0.95; within 3.2 percent; NULL if it has none; an error for other bytes';
+
+CREATE FUNCTION cron.sketch_quantile(sketch bytea, part double precision, most double precision)
+RETURNS double precision
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'cron_sketch_quantile_within_wrapper';
+COMMENT ON FUNCTION cron.sketch_quantile(bytea, double precision, double precision)
+    IS 'the same, and no more than the longest duration there was, in milliseconds';
 
 CREATE AGGREGATE cron.sketch_merge(bytea) (
     SFUNC = cron.sketch_merge,

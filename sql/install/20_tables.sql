@@ -192,9 +192,9 @@ CREATE TABLE cron.job_stat (
     last_end timestamptz,
     last_success_at timestamptz,
     -- Looked at more often than they change.
-    p50_duration_ms real GENERATED ALWAYS AS (cron.sketch_quantile(durations, 0.5)) STORED,
-    p95_duration_ms real GENERATED ALWAYS AS (cron.sketch_quantile(durations, 0.95)) STORED,
-    p99_duration_ms real GENERATED ALWAYS AS (cron.sketch_quantile(durations, 0.99)) STORED,
+    p50_duration_ms double precision GENERATED ALWAYS AS (cron.sketch_quantile(durations, 0.5, max_ms)) STORED,
+    p95_duration_ms double precision GENERATED ALWAYS AS (cron.sketch_quantile(durations, 0.95, max_ms)) STORED,
+    p99_duration_ms double precision GENERATED ALWAYS AS (cron.sketch_quantile(durations, 0.99, max_ms)) STORED,
     p50_start_lag_ms real GENERATED ALWAYS AS (cron.sketch_quantile(start_lags, 0.5)) STORED,
     p95_start_lag_ms real GENERATED ALWAYS AS (cron.sketch_quantile(start_lags, 0.95)) STORED,
     p99_start_lag_ms real GENERATED ALWAYS AS (cron.sketch_quantile(start_lags, 0.99)) STORED,
@@ -230,7 +230,7 @@ COMMENT ON COLUMN cron.job_stat.last_failed_runid IS 'id of the newest run that 
 COMMENT ON COLUMN cron.job_stat.counted_since IS 'when counting began: at the first run, or when the statistics were reset';
 COMMENT ON COLUMN cron.job_stat.durations IS 'how long runs took, as a histogram';
 COMMENT ON COLUMN cron.job_stat.start_lags IS 'how late runs started, as a histogram';
-COMMENT ON COLUMN cron.job_stat.p50_duration_ms IS 'half of the runs took no longer, in milliseconds; within 3.2 percent, as all of these';
+COMMENT ON COLUMN cron.job_stat.p50_duration_ms IS 'half of the runs took no longer, in milliseconds; within 3.2 percent, as all of these, and no more than max_ms';
 COMMENT ON COLUMN cron.job_stat.p95_duration_ms IS '95 percent of the runs took no longer';
 COMMENT ON COLUMN cron.job_stat.p99_duration_ms IS '99 percent of the runs took no longer';
 COMMENT ON COLUMN cron.job_stat.p50_start_lag_ms IS 'half of the runs started no later after their instant, in milliseconds';

@@ -39,13 +39,16 @@ CREATE TABLE cron.alert (
 CREATE UNIQUE INDEX alert_open ON cron.alert (jobid, rule) WHERE recovered_at IS NULL;
 CREATE INDEX alert_recovered_at ON cron.alert (recovered_at);
 ALTER TABLE cron.alert ENABLE ROW LEVEL SECURITY;
+-- Whoever has the job sees what was before he had it; whoever had one that is gone, or that is another's now, sees what
+-- was in his time.
 CREATE POLICY alert_policy ON cron.alert FOR SELECT
-    USING (username OPERATOR(pg_catalog.=) CURRENT_USER);
+    USING (username OPERATOR(pg_catalog.=) CURRENT_USER
+        OR EXISTS (SELECT FROM cron.job j WHERE j.jobid OPERATOR(pg_catalog.=) alert.jobid));
 COMMENT ON TABLE cron.alert IS 'every alert there was, one row from its beginning to its end; written by the scheduler, not dumped';
 COMMENT ON COLUMN cron.alert.id IS 'number of the alert';
 COMMENT ON COLUMN cron.alert.jobid IS 'the job';
 COMMENT ON COLUMN cron.alert.jobname IS 'its name, as it was then';
-COMMENT ON COLUMN cron.alert.username IS 'its owner, as it was then';
+COMMENT ON COLUMN cron.alert.username IS 'its owner; once the alert is over, as it was then';
 COMMENT ON COLUMN cron.alert.rule IS 'what it is about: failures, slow, stuck, absent or success_rate';
 COMMENT ON COLUMN cron.alert.raised_at IS 'since when';
 COMMENT ON COLUMN cron.alert.recovered_at IS 'until when; NULL while it is open';
@@ -58,7 +61,7 @@ COMMENT ON COLUMN cron.alert.handler IS 'name of the job that is run for it; NUL
 COMMENT ON CONSTRAINT alert_pkey ON cron.alert IS 'one row for each number';
 COMMENT ON INDEX cron.alert_open IS 'a job has one open alert for each rule';
 COMMENT ON INDEX cron.alert_recovered_at IS 'finds the alerts that are long over';
-COMMENT ON POLICY alert_policy ON cron.alert IS 'a role sees the alerts of its own jobs';
+COMMENT ON POLICY alert_policy ON cron.alert IS 'a role sees the alerts of its own jobs, also of those it does not have any more';
 
 -- What is to be sent with NOTIFY. Unlogged: a crash of the server ends every session that listens, so
 -- nobody is left whom it could be told; what is open is in cron.alert.

@@ -22,7 +22,7 @@ COMMENT ON VIEW cron.alerts IS 'the alerts of jobs, those that are open first';
 COMMENT ON COLUMN cron.alerts.id IS 'number of the alert';
 COMMENT ON COLUMN cron.alerts.jobid IS 'the job';
 COMMENT ON COLUMN cron.alerts.jobname IS 'its name, as it was then; NULL if it had none';
-COMMENT ON COLUMN cron.alerts.username IS 'its owner, as it was then';
+COMMENT ON COLUMN cron.alerts.username IS 'its owner; once the alert is over, as it was then';
 COMMENT ON COLUMN cron.alerts.rule IS 'what it is about: failures, slow, stuck, absent or success_rate';
 COMMENT ON COLUMN cron.alerts.open IS 'true if it is not over';
 COMMENT ON COLUMN cron.alerts.raised_at IS 'since when';

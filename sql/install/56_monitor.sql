@@ -17,7 +17,7 @@ SELECT
     facts.started_at AS scheduler_started_at,
     facts.overdue,
     facts.waiting,
-    server.at - facts.oldest_waiting AS waited,
+    server.at - facts.oldest_due AS waited,
     coalesce(facts.running, 0) AS running,
     coalesce(facts.stuck, 0) AS stuck,
     facts.slots,
@@ -70,7 +70,7 @@ COMMENT ON COLUMN cron.monitor_health.scheduler_pid IS 'its process; NULL if the
 COMMENT ON COLUMN cron.monitor_health.scheduler_started_at IS 'when it was started';
 COMMENT ON COLUMN cron.monitor_health.overdue IS 'how long it is past the instant at which it said it would wake up, or since when something is wanted of it that it has not looked at; NULL if it is not';
 COMMENT ON COLUMN cron.monitor_health.waiting IS 'occurrences that are due and have not started, those behind a run of their own job included; NULL for those who may not know';
-COMMENT ON COLUMN cron.monitor_health.waited IS 'how long the one has waited that has waited for longest for a slot; NULL if none does';
+COMMENT ON COLUMN cron.monitor_health.waited IS 'how long the one has waited that has waited for longest, for a slot or behind a run of its own job; NULL if none does';
 COMMENT ON COLUMN cron.monitor_health.running IS 'runs under way';
 COMMENT ON COLUMN cron.monitor_health.stuck IS 'runs that have given no heartbeat for as long as their job''s stuck_after says';
 COMMENT ON COLUMN cron.monitor_health.slots IS 'worker processes that executors of this database may take';

@@ -3,7 +3,7 @@
 
 use pg_tock_core::diagnose::{
     Attempt, Database, Facts, Finding, Holder, Job, Limits, Owner, Pause, Queue, Request, Run,
-    Scheduler, Server, Skip, Times, Upstream, diagnose,
+    Scheduler, Server, Silence, Skip, Times, Upstream, diagnose,
 };
 use pg_tock_core::options::Document;
 use pg_tock_core::run::Verdict;
@@ -238,33 +238,30 @@ struct UnderWay {
     pid: i32,
     role: u32,
     is_http: bool,
-    stuck: bool,
+    silence: Option<Silence>,
 }
 
 fn under_way() -> Vec<UnderWay> {
     let here = process::database().to_u32();
     let monotonic = time::monotonic();
-    let stuck = |run: &CurrentRun, beat: Option<i64>| {
-        let lasting = run.lasting;
-        let watch = Watch {
-            began: lasting.began,
-            stuck_after: lasting.stuck_after,
-            beat,
-            ..Watch::default()
-        };
-        watch.is_stuck(monotonic)
+    let silence = |run: &CurrentRun, beat: Option<i64>| {
+        let (began, stuck_after) = (run.lasting.began, run.lasting.stuck_after);
+        let watch = Watch { began, stuck_after, beat, ..Watch::default() };
+        let lasts = monotonic.saturating_sub(watch.last_sign());
+        let limit = stuck_after.filter(|_| watch.is_stuck(monotonic))?;
+        Some(Silence { lasts, limit, spoke: beat.is_some() })
     };
     let requests = http::of_scheduler(here).filter_map(|(_, slot)| {
         let (current, role) = (slot.current(), slot.role());
         let over = slot.phase() == http::Phase::Over || !slot.has_still(current.run, role);
-        let stuck = stuck(&current, None);
+        let silence = silence(&current, None);
         let pid = http::worker_pid();
-        (!over).then_some(UnderWay { current, pid, role, is_http: true, stuck })
+        (!over).then_some(UnderWay { current, pid, role, is_http: true, silence })
     });
     let runs = roster::of_scheduler(here).filter_map(|(_, slot)| {
         let current = slot.under_way()?;
-        let stuck = stuck(&current, slot.progress.heard_at());
-        Some(UnderWay { current, pid: slot.pid(), role: slot.role(), is_http: false, stuck })
+        let silence = silence(&current, slot.progress.heard_at());
+        Some(UnderWay { current, pid: slot.pid(), role: slot.role(), is_http: false, silence })
     });
     let mut all: Vec<UnderWay> = runs.chain(requests).collect();
     all.sort_by_key(|run| run.current.started_at);
@@ -325,7 +322,7 @@ fn runs(own: &[&UnderWay]) -> Result<Vec<Run>, Error> {
             since: run.current.started_at,
             waits_for: process.and_then(|process| process.waits_for.clone()),
             blockers: in_the_way.cloned().map(holder).collect(),
-            stuck: run.stuck,
+            silence: run.silence,
         }
     };
     Ok(own.iter().map(run).collect())

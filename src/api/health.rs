@@ -36,6 +36,7 @@ fn cron_scheduler_figures() -> TableIterator<
         name!(broken, Option<i64>),
         name!(blind, Option<Interval>),
         name!(blind_because, Option<String>),
+        name!(oldest_due, Option<TimestampWithTimeZone>),
     ),
 > {
     let here = process::database().to_u32();
@@ -65,6 +66,7 @@ fn cron_scheduler_figures() -> TableIterator<
         told.map(|seen| i64::from(seen.broken)),
         seen.and_then(|seen| overdue(time::now().since(seen.blind_since?))),
         told.and_then(|seen| seen.blind_since).and_then(|_| database?.figures.why_blind()),
+        told.and_then(|seen| timestamptz(seen.oldest_due?)),
     ))
 }
 

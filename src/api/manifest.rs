@@ -7,7 +7,9 @@
 
 use std::collections::HashSet;
 
-use pg_tock_core::manifest::{self, Action, Change, Entry, Existing, Manifest, Path, Site, Wanted};
+use pg_tock_core::manifest::{
+    self, Action, Change, Entry, Existing, Flaw, Manifest, Path, Site, Wanted,
+};
 use pg_tock_core::options::Document;
 use pgrx::datum::{Array, TimestampWithTimeZone};
 use pgrx::pg_sys::panic::ErrorReport;
@@ -16,7 +18,7 @@ use serde_json::Value as Json;
 
 use crate::catalog::manifest as stored;
 use crate::catalog::{job, options, role};
-use crate::error::{Error, SqlResult};
+use crate::error::{Error, HttpError, SqlResult};
 use crate::guc;
 use crate::pg::identity::{CurrentUser, current_user, is_superuser};
 use crate::pg::json::{self, Jsonb, from_server, to_server};
@@ -53,7 +55,8 @@ fn cron_apply_jobs(
     >,
     ErrorReport,
 > {
-    let document = json::argument(fcinfo, 0).ok_or(Error::Null("doc"))?.map_err(Error::from)?;
+    let document = json::document(fcinfo, 0).ok_or(Error::Null("doc"))?;
+    let document = document.map_err(|(path, error)| Error::from(Flaw::unread(path, &error)))?;
     // SAFETY: its second and third arguments are booleans.
     let flag = |place| unsafe { pgrx::fcinfo::pg_getarg::<bool>(fcinfo, place) };
     let prune = flag(1).ok_or(Error::Null("prune"))?;
@@ -223,10 +226,17 @@ fn require_owner(caller: &CurrentUser, owner: &str) -> Result<(), Error> {
 fn locate(error: Error, place: usize, manifest: &Manifest) -> Error {
     let mut path = Path::job(place);
     if let Some(job) = manifest.jobs.get(place)
-        && let Some(option) = option_of(&error, &job.entry)
+        && let Some(option) = option_of(&error, job)
         && job.keys.iter().any(|key| key == option)
     {
         path = path.member(option);
+        if let Error::Http(HttpError::NoSuchSecret(name) | HttpError::SecretDenied { name, .. }) =
+            &error
+            && let Some(Json::Object(headers)) = job.http.as_ref().and_then(|http| http.get(option))
+            && let Some((header, _)) = headers.iter().find(|(_, value)| names_secret(value, name))
+        {
+            path = path.member(header);
+        }
         if let Error::NoSuchCalendar(name) = &error
             && let Some(item) = job.entry.names(option).position(|other| other == name)
         {
@@ -236,8 +246,14 @@ fn locate(error: Error, place: usize, manifest: &Manifest) -> Error {
     Error::At { path, error: Box::new(error) }
 }
 
+/// Whether a part of a request names a secret.
+fn names_secret(part: &Json, name: &str) -> bool {
+    part.to_string().contains(&format!("{{{{secret:{name}}}}}"))
+}
+
 /// The option of a job that an error is about.
-fn option_of(error: &Error, entry: &Entry) -> Option<&'static str> {
+fn option_of<'a>(error: &Error, job: &'a Wanted) -> Option<&'a str> {
+    let entry = &job.entry;
     Some(match error {
         Error::InvalidSchedule { .. } | Error::InvalidTimeZone { .. } => "schedule",
         Error::Condition { .. } => "run_if",
@@ -251,7 +267,11 @@ fn option_of(error: &Error, entry: &Entry) -> Option<&'static str> {
             "skip_on"
         }
         Error::NoSuchCalendar(_) => "only_on",
-        Error::Http(crate::error::HttpError::Denied) => "url",
+        Error::Http(HttpError::Denied) => "url",
+        Error::Http(HttpError::NoSuchSecret(name) | HttpError::SecretDenied { name, .. }) => {
+            let parts = job.http.iter().flatten();
+            parts.into_iter().find(|(_, part)| names_secret(part, name))?.0.as_str()
+        }
         _ => return None,
     })
 }

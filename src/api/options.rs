@@ -7,6 +7,7 @@ use pg_tock_core::http::document::KEYS;
 use pg_tock_core::options::{Document, Interval, Options, Server, merge};
 use pg_tock_core::quote::excerpt;
 use pg_tock_core::schedule::Schedule;
+use pgrx::PgTryBuilder;
 use pgrx::prelude::*;
 use serde_json::Value as Json;
 
@@ -53,12 +54,15 @@ pub(super) struct Postgres;
 impl Server for Postgres {
     fn interval(&self, text: &str) -> Result<Interval, String> {
         use pgrx::datum::Interval as Read;
-        match text.parse::<Read>() {
-            Ok(read) => {
-                Ok(Interval { months: read.months(), days: read.days(), micros: read.micros() })
-            }
-            Err(_) => Err(format!("\"{}\" is not an interval", excerpt(text))),
-        }
+        let is_none = |what: &str| format!("\"{}\" {what}", excerpt(text));
+        // One that is too long is an ERROR of its own, which would not say whose value it is.
+        let read =
+            PgTryBuilder::new(|| text.parse::<Read>().map_err(|_| is_none("is not an interval")))
+                .catch_when(PgSqlErrorCode::ERRCODE_INTERVAL_FIELD_OVERFLOW, |_| {
+                    Err(is_none("is out of range for an interval"))
+                })
+                .execute()?;
+        Ok(Interval { months: read.months(), days: read.days(), micros: read.micros() })
     }
 
     fn has_zone(&self, name: &str) -> bool {

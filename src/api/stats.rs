@@ -33,18 +33,41 @@ fn reset(job: JobRef<'_>) -> Result<(), Error> {
 }
 
 #[pg_extern(sql = false)]
-fn cron_sketch_merge(one: Option<&[u8]>, other: Option<&[u8]>) -> Option<Vec<u8>> {
-    match (one, other) {
-        (Some(one), Some(other)) => Some(sketch::merge(one, other)),
-        (one, other) => one.or(other).map(<[u8]>::to_vec),
+fn cron_sketch_merge(one: Option<&[u8]>, other: Option<&[u8]>) -> SqlResult<Option<Vec<u8>>> {
+    let Some(first) = one.or(other) else { return Ok(None) };
+    // One alone has to be a histogram, too.
+    let second = one.and(other).unwrap_or_default();
+    Ok(Some(sketch::merge(first, second).ok_or(Error::NotASketch)?))
+}
+
+/// What the scheduler adds up with: nothing that somebody wrote into its tables may keep it from counting.
+#[pg_extern(sql = false)]
+fn cron_sketch_add(kept: Option<&[u8]>, more: Option<&[u8]>) -> Option<Vec<u8>> {
+    match (kept, more) {
+        (Some(kept), Some(more)) => Some(sketch::add(kept, more)),
+        (kept, more) => kept.or(more).map(|one| sketch::add(one, &[])),
     }
 }
 
 #[pg_extern(sql = false)]
-fn cron_sketch_quantile(sketch: &[u8], part: f64) -> Option<f32> {
-    let part = Some(part).filter(|part| (0.0..=1.0).contains(part))?;
-    let micros = Sketch::from_bytes(sketch)?.quantile(part)?;
+fn cron_sketch_quantile(sketch: &[u8], part: f64) -> SqlResult<Option<f32>> {
     #[allow(clippy::cast_possible_truncation, reason = "its error is greater by far")]
-    let ms = (micros / 1_000.0) as f32;
-    Some(ms)
+    Ok(quantile(sketch, part)?.map(|ms| ms as f32))
+}
+
+#[pg_extern(sql = false)]
+fn cron_sketch_quantile_within(sketch: &[u8], part: f64, most: f64) -> SqlResult<Option<f64>> {
+    Ok(quantile(sketch, part)?.map(|ms| ms.min(most)))
+}
+
+/// In milliseconds.
+fn quantile(sketch: &[u8], part: f64) -> Result<Option<f64>, Error> {
+    if !(0.0..=1.0).contains(&part) {
+        return Err(Error::OutOfRange {
+            problem: format!("part {part} of a histogram is not between 0 and 1"),
+            hint: "The part that 95 percent are is 0.95.",
+        });
+    }
+    let sketch = Sketch::from_bytes(sketch).ok_or(Error::NotASketch)?;
+    Ok(sketch.quantile(part).map(|micros| micros / 1_000.0))
 }

@@ -28,20 +28,43 @@ const OPEN: &str = "SELECT a.jobid, a.rule, EXISTS (SELECT FROM cron.job j \
       WHERE j.jobid OPERATOR(pg_catalog.=) a.jobid) \
      FROM cron.alert a WHERE a.recovered_at IS NULL";
 
-// A job that others name as their handler has none itself: a failing handler would call for ever.
-const RAISE: &str = "INSERT INTO cron.alert (jobid, jobname, username, rule, raised_at, runid, \
+/// The handler of a job `j`. One that others name as theirs has none itself: a failing handler would call
+/// for ever.
+macro_rules! handler {
+    ($default:literal) => {
+        concat!(
+            "CASE WHEN j.jobname OPERATOR(pg_catalog.=) ",
+            $default,
+            " OR EXISTS (SELECT FROM cron.job k \
+              WHERE k.username OPERATOR(pg_catalog.=) j.username \
+               AND k.alert_job OPERATOR(pg_catalog.=) j.jobname) \
+             THEN NULL ELSE coalesce(j.alert_job, nullif(",
+            $default,
+            ", '')) END"
+        )
+    };
+}
+
+const RAISE: &str = concat!(
+    "INSERT INTO cron.alert (jobid, jobname, username, rule, raised_at, runid, \
       outcome, message, detail, handler) \
-     SELECT j.jobid, j.jobname, j.username, $2, $3, $4, $5, $6, $7::pg_catalog.jsonb, \
-      CASE WHEN j.jobname OPERATOR(pg_catalog.=) $8 OR EXISTS (SELECT FROM cron.job k \
-        WHERE k.username OPERATOR(pg_catalog.=) j.username \
-         AND k.alert_job OPERATOR(pg_catalog.=) j.jobname) \
-       THEN NULL ELSE coalesce(j.alert_job, nullif($8, '')) END \
-     FROM cron.job j WHERE j.jobid OPERATOR(pg_catalog.=) $1 \
+     SELECT j.jobid, j.jobname, j.username, $2, $3, $4, $5, $6, $7::pg_catalog.jsonb, ",
+    handler!("$8"),
+    " FROM cron.job j WHERE j.jobid OPERATOR(pg_catalog.=) $1 \
      ON CONFLICT (jobid, rule) WHERE recovered_at IS NULL DO NOTHING \
      RETURNING id, pg_catalog.convert_to(jobname, pg_catalog.getdatabaseencoding()), \
       pg_catalog.convert_to(username, pg_catalog.getdatabaseencoding()), \
       pg_catalog.convert_to(handler, pg_catalog.getdatabaseencoding()), \
-      raised_at, runid, outcome, message, detail::pg_catalog.text";
+      raised_at, runid, outcome, message, detail::pg_catalog.text"
+);
+
+// What is open goes with its job: whoever has the job now sees it, and his handler is told of its end.
+const HAND_OVER: &str = concat!(
+    "UPDATE cron.alert AS a SET username = j.username, handler = ",
+    handler!("$1"),
+    " FROM cron.job j WHERE j.jobid OPERATOR(pg_catalog.=) a.jobid AND a.recovered_at IS NULL \
+      AND a.username OPERATOR(pg_catalog.<>) j.username"
+);
 
 const RECOVER: &str = "UPDATE cron.alert SET recovered_at = greatest($3, raised_at), recovery = $4 \
      WHERE jobid OPERATOR(pg_catalog.=) $1 AND rule OPERATOR(pg_catalog.=) $2 \
@@ -153,6 +176,13 @@ pub(crate) fn open() -> Result<Vec<(JobId, Rule, bool)>, spi::Error> {
         }
         Ok(found)
     })
+}
+
+/// Gives alerts that are not over to those who own their jobs now.
+pub(crate) fn hand_over(default_handler: &str) -> Result<(), spi::Error> {
+    let default = to_server(default_handler);
+    let args: [DatumWithOid<'_>; 1] = [ServerText::new(&default).param()];
+    Spi::connect_mut(|client| kept::update(client, HAND_OVER, &args).map(|_| ()))
 }
 
 /// Whether events wait to be sent.

@@ -43,9 +43,9 @@ macro_rules! sums {
             $from,
             ".wal_bytes, rows = s.rows OPERATOR(pg_catalog.+) ",
             $from,
-            ".rows, durations = cron.sketch_merge(s.durations, ",
+            ".rows, durations = cron.sketch_add(s.durations, ",
             $from,
-            ".durations), start_lags = cron.sketch_merge(s.start_lags, ",
+            ".durations), start_lags = cron.sketch_add(s.start_lags, ",
             $from,
             ".start_lags)"
         )

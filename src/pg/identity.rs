@@ -60,10 +60,15 @@ pub(crate) fn in_recovery() -> bool {
 
 /// Whether the current user may know of everybody's runs: whoever may read `cron.monitor_health`.
 pub(crate) fn sees_everybody() -> bool {
+    may_read(c"monitor_health")
+}
+
+/// Whether the current user may read a view in `cron`.
+pub(crate) fn may_read(view: &CStr) -> bool {
     // SAFETY: look-ups inside a transaction; a view that is missing is nobody's.
     unsafe {
         let schema = pg_sys::get_namespace_oid(c"cron".as_ptr(), true);
-        let view = pg_sys::get_relname_relid(c"monitor_health".as_ptr(), schema);
+        let view = pg_sys::get_relname_relid(view.as_ptr(), schema);
         let right = pg_sys::AclMode::from(pg_sys::ACL_SELECT);
         view != pg_sys::InvalidOid
             && pg_sys::pg_class_aclcheck(view, pg_sys::GetUserId(), right)

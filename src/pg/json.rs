@@ -5,6 +5,7 @@
 
 use core::ffi::{CStr, c_int};
 
+use pg_tock_core::manifest::Path;
 use pgrx::callconv::{BoxRet, FcInfo};
 use pgrx::pg_sys;
 use pgrx::pgrx_sql_entity_graph::metadata::{
@@ -27,22 +28,44 @@ pub(crate) fn argument(
     Some(value(datum))
 }
 
+/// As [`argument`], for documents: an error says where in the document it is.
+///
+/// # Errors
+/// As well, the value has a number that nothing here could hold, or is too deep.
+pub(crate) fn document(
+    fcinfo: pg_sys::FunctionCallInfo,
+    place: usize,
+) -> Option<Result<Value, (Path, serde_json::Error)>> {
+    // SAFETY: as in `argument`.
+    let datum = unsafe { pgrx::fcinfo::pg_getarg_datum(fcinfo, place) }?;
+    Some(serde_json::from_slice(text(datum)).map_err(|error| {
+        let text = String::from_utf8_lossy(text(datum));
+        // jsonb is written as one line, in which columns are bytes.
+        (Path::at(&text, error.column()), error)
+    }))
+}
+
 /// A value of type jsonb.
 ///
 /// # Errors
 /// As [`argument`].
 pub(crate) fn value(datum: pg_sys::Datum) -> Result<Value, serde_json::Error> {
+    serde_json::from_slice(text(datum))
+}
+
+/// A value of type jsonb as a text in UTF-8, which lives as long as the memory of the call.
+fn text<'a>(datum: pg_sys::Datum) -> &'a [u8] {
     // SAFETY: it is a jsonb; its output function answers with a C string.
     let text =
         unsafe { pgrx::fcinfo::direct_function_call_as_datum(pg_sys::jsonb_out, &[Some(datum)]) };
-    let Some(text) = text else { return Ok(Value::Null) };
+    let Some(text) = text else { return b"null" };
     // SAFETY: see above.
     let text = unsafe { CStr::from_ptr(text.cast_mut_ptr()) };
     let length = c_int::try_from(text.count_bytes()).unwrap_or(c_int::MAX);
     // SAFETY: a string of that length; the answer is it, or a C string with a copy.
     let utf8 = unsafe { pg_sys::pg_server_to_any(text.as_ptr(), length, UTF8) };
     // SAFETY: see above; it is read before anything can free it.
-    serde_json::from_slice(unsafe { CStr::from_ptr(utf8) }.to_bytes())
+    unsafe { CStr::from_ptr(utf8) }.to_bytes()
 }
 
 /// A value as a jsonb; an ERROR if the database's encoding lacks one of its characters.

@@ -31,6 +31,8 @@ pub(crate) struct Figures {
     blind_since: AtomicI64,
     /// Why.
     blind_because: Words,
+    /// The same, and among those behind a run of their own job.
+    oldest_due: AtomicI64,
 }
 
 /// They, read.
@@ -45,6 +47,7 @@ pub(crate) struct Seen {
     pub(crate) kept_places: u32,
     pub(crate) oldest_waiting: Option<Timestamp>,
     pub(crate) blind_since: Option<Timestamp>,
+    pub(crate) oldest_due: Option<Timestamp>,
 }
 
 impl Figures {
@@ -56,8 +59,8 @@ impl Figures {
             figure.store(0, Ordering::Relaxed);
         }
         self.short_of_slots.store(false, Ordering::Relaxed);
-        self.oldest_waiting.store(0, Ordering::Relaxed);
         self.blind_since.store(0, Ordering::Relaxed);
+        self.publish_oldest(None, None);
     }
 
     /// What it has to do now.
@@ -73,13 +76,14 @@ impl Figures {
         self.short_of_slots.store(load.short_of_slots, Ordering::Relaxed);
         self.kept_places.store(load.kept_places, Ordering::Relaxed);
         if load.waiting == 0 {
-            self.publish_oldest(None);
+            self.publish_oldest(None, None);
         }
     }
 
-    /// What waits for longest.
-    pub(crate) fn publish_oldest(&self, oldest: Option<Timestamp>) {
-        self.oldest_waiting.store(oldest.map_or(0, |at| at.0), Ordering::Relaxed);
+    /// What waits for longest: for a slot, and whatever for.
+    pub(crate) fn publish_oldest(&self, waiting: Option<Timestamp>, due: Option<Timestamp>) {
+        self.oldest_waiting.store(waiting.map_or(0, |at| at.0), Ordering::Relaxed);
+        self.oldest_due.store(due.map_or(0, |at| at.0), Ordering::Relaxed);
     }
 
     /// Since when it cannot read its tables.
@@ -115,6 +119,7 @@ impl Figures {
             kept_places: self.kept_places.load(Ordering::Relaxed),
             oldest_waiting: Some(at(&self.oldest_waiting)).filter(|at| at.0 != 0),
             blind_since: Some(at(&self.blind_since)).filter(|at| at.0 != 0),
+            oldest_due: Some(at(&self.oldest_due)).filter(|at| at.0 != 0),
         }
     }
 }

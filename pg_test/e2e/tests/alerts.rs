@@ -298,3 +298,50 @@ fn the_success_rate_is_that_of_the_last_twenty() {
     cluster.sql("select cron.set_job('rated', '{\"alert_below_success\": 90}')");
     wait_alerts(&cluster, job, &["success_rate job changed"]);
 }
+
+#[test]
+fn an_open_alert_goes_with_its_job() {
+    let cluster = cluster();
+    cluster.sql(
+        "create table told (who text, what text); grant all on told, fate to public; \
+         update fate set fails = true",
+    );
+    for role in ["ann", "bob"] {
+        cluster.role(role);
+        let tell = "insert into told select current_user, a::jsonb->>'event' || ' ' || (a::jsonb->>'id') \
+             from current_setting('cron.alert') a where a <> ''";
+        let handler = cluster.schedule_as(role, "tell", "0 0 1 1 *", tell);
+        assert!(handler > 0);
+    }
+    let job = cluster.schedule_as("ann", "moving", "1 second", FATED);
+    let options = r#"{"alert_after_failures": 1, "alert_job": "tell"}"#;
+    cluster.sql(&format!("select cron.set_job({job}, '{options}')"));
+    wait_alerts(&cluster, job, &["failures open"]);
+    let seen = |role: &str| -> Vec<String> {
+        let query =
+            "select concat_ws(' ', id, username, coalesce(recovery, 'open')) from cron.alerts";
+        let rows = cluster.client_as(role).query(query, &[]).expect("alerts");
+        rows.iter().map(|row| row.get(0)).collect()
+    };
+    let id: i64 = cluster.one("select id from cron.alert");
+    assert_eq!((seen("ann"), seen("bob")), (vec![format!("{id} ann open")], vec![]));
+    cluster.wait_for("(select count(*) = 1 from told)");
+
+    cluster.sql(&format!("select cron.set_job({job}, '{{\"username\": \"bob\"}}')"));
+    assert_eq!(seen("bob").len(), 1, "at once");
+    cluster.wait_for("(select username = 'bob' from cron.alert)");
+    assert_eq!((seen("ann"), seen("bob")), (vec![], vec![format!("{id} bob open")]));
+    another_scheduler(&cluster);
+    cluster.sql("update fate set fails = false");
+    wait_alerts(&cluster, job, &["failures recovered"]);
+    assert_eq!((seen("ann"), seen("bob")), (vec![], vec![format!("{id} bob recovered")]));
+    cluster.wait_for("(select count(*) >= 2 from told)");
+    let told: String =
+        cluster.one("select string_agg(who || ' ' || what, ', ' order by what) from told");
+    assert_eq!(told, format!("ann alert {id}, bob recovery {id}"));
+
+    // What was before goes on being the past of the one who has the job.
+    cluster.sql(&format!("select cron.set_job({job}, '{{\"username\": \"ann\"}}')"));
+    let past = vec![format!("{id} bob recovered")];
+    assert_eq!((seen("ann"), seen("bob")), (past.clone(), past));
+}

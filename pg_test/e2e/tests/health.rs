@@ -204,6 +204,29 @@ fn jobs_that_cannot_run_are_counted_alike_everywhere() {
     assert_eq!(state, "superuser jobs disabled");
 }
 
+/// What waits behind a run of its own job has an age, and alarms nobody: that is what was asked for.
+#[test]
+fn what_waits_behind_its_own_jobs_run_has_an_age() {
+    let cluster = Cluster::start();
+    let long = cluster.schedule("long", "1 second", "select pg_sleep(3600)");
+    let run = cluster.run_in_status(long, "running");
+    for view in ["health", "monitor_health"] {
+        cluster
+            .wait_for(&format!("(select waiting > 0 and waited > '2 seconds' from cron.{view})"));
+    }
+    cluster.wait_for("(select oldest_waiting is null from cron.scheduler_figures())");
+    // It is as old as the instant after that of the run.
+    let since: bool = cluster.one_with(
+        "select oldest_due = d.scheduled_for + interval '1 second' \
+         from cron.scheduler_figures(), cron.job_run_details d where d.runid = $1",
+        &[&run.runid],
+    );
+    assert!(since);
+    healthy(&cluster);
+    cluster.stop_all_jobs();
+    cluster.wait_for("(select waiting = 0 and waited is null from cron.health)");
+}
+
 #[test]
 fn runs_that_wait_for_long_are_critical_in_the_end() {
     let cluster = Cluster::builder().conf("cron.max_running_jobs", "1").start();
@@ -214,9 +237,9 @@ fn runs_that_wait_for_long_are_critical_in_the_end() {
     let _ = waits;
     // The figures are of what waits now, and no older.
     cluster.sql(&format!("select cron.unschedule({waits})"));
-    cluster.wait_for("(select waited is null from cron.health)");
+    cluster.wait_for("(select oldest_waiting is null from cron.scheduler_figures())");
     cluster.stop_all_jobs();
-    cluster.wait_for("(select waiting = 0 from cron.health)");
+    cluster.wait_for("(select waiting = 0 and waited is null from cron.health)");
     let judged: Vec<String> = cluster.column(
         "select coalesce(critical[1], warning[1]) from unnest(array['59 s', '61 s', '299 s', '301 s']) waited, \
          cron.judge_health(true, false, 1, 1, now(), null, true, waited::interval, false, 0, null, 0, 0, now()) \

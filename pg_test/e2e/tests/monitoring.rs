@@ -3,7 +3,20 @@
 
 use pg_tock_test::{Cluster, sqlstate};
 
-const VIEWS: [&str; 4] = ["monitor_health", "monitor_jobs", "monitor_runs", "monitor_stats"];
+const VIEWS: [&str; 12] = [
+    "monitor_health",
+    "monitor_jobs",
+    "monitor_runs",
+    "monitor_stats",
+    "monitor_running",
+    "monitor_upcoming",
+    "monitor_skips",
+    "monitor_dead_letters",
+    "monitor_alerts",
+    "monitor_stats_hourly",
+    "monitor_stats_daily",
+    "metrics",
+];
 
 /// Three roles: `owner` has jobs, `stranger` has none, `monitor` may read the views.
 fn three_roles() -> Cluster {
@@ -24,7 +37,13 @@ fn three_roles() -> Cluster {
     ));
     let _ = cluster.finished_run(good);
     let _ = cluster.finished_run(bad);
+    // Whose note is in shared memory while it runs.
+    let notes = "select cron.heartbeat(40, 'hush'), pg_sleep(3600)";
+    cluster.schedule_as("owner", "long", "1 second", notes);
     cluster.schedule("of the superuser", "1 second", "select pg_sleep(3600)");
+    cluster.wait_for(
+        "(select progress = 40 and note = 'hush' from cron.running where jobname = 'long')",
+    );
     cluster.wait_for("(select count(*) = 1 from cron.running where jobname = 'of the superuser')");
     cluster.wait_for("(select failing_jobs = 1 from cron.health)");
     cluster
@@ -38,8 +57,8 @@ fn those_who_monitor_see_all_jobs_and_no_commands() {
         let row = monitor.query_one(query, &[]);
         row.unwrap_or_else(|error| panic!("{query}: {}", pg_tock_test::explain(&error))).get(0)
     };
-    assert_eq!(number("select count(*) from cron.monitor_jobs"), 3);
-    assert_eq!(number("select count(*) from cron.monitor_stats"), 3);
+    assert_eq!(number("select count(*) from cron.monitor_jobs"), 4);
+    assert_eq!(number("select count(*) from cron.monitor_stats"), 4);
     assert_eq!(
         number(
             "select count(distinct jobname) from cron.monitor_runs where jobname in ('good', 'bad')"
@@ -47,7 +66,7 @@ fn those_who_monitor_see_all_jobs_and_no_commands() {
         2
     );
     assert_eq!(number("select failing_jobs from cron.monitor_health"), 1);
-    assert_eq!(number("select jobs from cron.monitor_health"), 3);
+    assert_eq!(number("select jobs from cron.monitor_health"), 4);
     // With that right the figures of cron.health are everybody's; its jobs are still one's own.
     assert_eq!(number("select jobs from cron.health"), 0);
     assert!(number("select running from cron.health") >= 1);
@@ -71,9 +90,62 @@ fn those_who_monitor_see_all_jobs_and_no_commands() {
 }
 
 #[test]
+fn those_who_monitor_see_what_became_of_everybodys_jobs() {
+    let cluster = three_roles();
+    for (role, name) in [("owner", "theirs"), ("postgres", "ours")] {
+        let command = "do $$ begin raise exception 'hush'; end $$";
+        let job = cluster.schedule_as(role, name, "1 second", command);
+        cluster.sql(&format!(
+            "select cron.set_job({job}, '{{\"alert_after_failures\": 1, \"description\": \"hush\"}}')"
+        ));
+        // One that may not run now, with what somebody said of that.
+        let idle =
+            cluster.schedule_as(role, &format!("{name}, paused"), "1 second", "select 'hush'");
+        cluster.sql(&format!("select cron.pause({idle}, reason => 'hush')"));
+    }
+    // What is due while these run is skipped.
+    cluster.sql(
+        "select cron.set_job(jobid, '{\"on_overlap\": \"skip\"}') from cron.job \
+         where jobname in ('long', 'of the superuser')",
+    );
+    cluster.wait_for("(select count(distinct jobname) = 2 from cron.alerts where open)");
+    cluster.wait_for("(select count(distinct jobid) >= 2 from cron.job_skip)");
+    let mut monitor = cluster.client_as("monitor");
+    // Of each view: who is in it, and that what is open in cron's own views for a superuser is there as well.
+    for (view, jobs) in [
+        ("monitor_running", "long, of the superuser"),
+        ("monitor_upcoming", "ours, theirs"),
+        ("monitor_skips", "long, of the superuser"),
+        ("monitor_dead_letters", "ours, theirs"),
+        ("monitor_alerts", "ours, theirs"),
+        ("monitor_stats_hourly", "ours, theirs"),
+        ("monitor_stats_daily", "ours, theirs"),
+    ] {
+        let seen = format!(
+            "select count(distinct (jobname, username)) from cron.{view} \
+             where jobname = any ('{{{jobs}}}'::text[])"
+        );
+        let seen: i64 = monitor.query_one(&seen, &[]).expect(view).get(0);
+        assert_eq!(seen, 2, "{view}");
+        let leaks = format!("select count(*) from cron.{view} v where v::text ~ 'hush|sleep'");
+        let leaks: i64 = monitor.query_one(&leaks, &[]).expect(view).get(0);
+        assert_eq!(leaks, 0, "{view}");
+    }
+    // Without the right to the view, its function tells a role of its own runs alone.
+    for (role, seen) in
+        [("monitor", (true, true)), ("owner", (true, false)), ("stranger", (false, false))]
+    {
+        let query = "select count(*) filter (where username = 'owner') > 0, \
+             count(*) filter (where username = 'postgres') > 0 from cron.monitored_runs()";
+        let row = cluster.client_as(role).query_one(query, &[]).expect("runs");
+        assert_eq!((row.get::<_, bool>(0), row.get::<_, bool>(1)), seen, "{role}");
+    }
+}
+
+#[test]
 fn others_see_what_is_theirs() {
     let cluster = three_roles();
-    for (role, jobs, failing) in [("owner", 2, 1), ("stranger", 0, 0)] {
+    for (role, jobs, failing) in [("owner", 3, 1), ("stranger", 0, 0)] {
         let mut client = cluster.client_as(role);
         for view in VIEWS {
             let denied = client.query(&format!("select * from cron.{view}"), &[]);

@@ -1,7 +1,7 @@
 //! Statistics: what they count, that nothing is counted twice or not at all, whoever dies, and that they
 //! agree with the ledger they are not read from.
 
-use pg_tock_test::{Cluster, Run, sqlstate};
+use pg_tock_test::{Cluster, Run, sqlstate, utc};
 
 /// What the tables of statistics should say, from the ledger: differences, as text.
 const DIFFERENCES: &str = "with counted as (select s.jobid, count(d.runid) as total, \
@@ -30,11 +30,11 @@ const ROLL_UPS: &str = "select concat_ws(' ', kind, jobid, t.total_runs, s.total
       t.wal_bytes, s.wal_bytes, t.p99, s.p99_duration_ms) from ( \
       select 'hours' as kind, jobid, sum(total_runs) as total_runs, sum(successful_runs) as successful_runs, \
        sum(skipped_runs) as skipped_runs, sum(retried_runs) as retried_runs, sum(wal_bytes) as wal_bytes, \
-       sum(rows) as rows, cron.sketch_quantile(cron.sketch_merge(durations), 0.99) as p99, \
+       sum(rows) as rows, cron.sketch_quantile(cron.sketch_merge(durations), 0.99, max(max_ms)) as p99, \
        cron.sketch_merge(start_lags) as lags from cron.job_stat_hour group by jobid \
       union all select 'days', jobid, sum(total_runs), sum(successful_runs), sum(skipped_runs), \
        sum(retried_runs), sum(wal_bytes), sum(rows), \
-       cron.sketch_quantile(cron.sketch_merge(durations), 0.99), cron.sketch_merge(start_lags) \
+       cron.sketch_quantile(cron.sketch_merge(durations), 0.99, max(max_ms)), cron.sketch_merge(start_lags) \
        from cron.job_stat_day group by jobid) t full join cron.job_stat s using (jobid) \
      where (t.total_runs, t.successful_runs, t.skipped_runs, t.retried_runs, t.wal_bytes, t.rows, t.p99, t.lags) \
       is distinct from (s.total_runs::numeric, s.successful_runs::numeric, s.skipped_runs::numeric, \
@@ -377,4 +377,67 @@ fn hours_and_days_go_when_they_are_old_or_their_job_is_gone() {
         cluster
             .one::<bool>("select exists (select from cron.job_stat_day where day = '2000-01-01')")
     );
+}
+
+/// What hours or days should say, from ledger and skips: differences, as text. Runs belong to where they
+/// started, stretches of skipped occurrences to where they end.
+fn misplaced(unit: &str, start: &str) -> String {
+    format!(
+        "with run as (select jobid, date_trunc('{unit}', start_time, 'UTC') as at, count(*) as total, \
+          count(*) filter (where outcome = 'succeeded') as good, \
+          count(*) filter (where outcome = 'cancelled') as cancelled, sum(row_count) as rows \
+          from cron.job_run_details where end_time is not null group by 1, 2), \
+         skip as (select jobid, date_trunc('{unit}', last_at, 'UTC') as at, sum(count) as skipped \
+          from cron.job_skip group by 1, 2), \
+         said as (select jobid, {start} as at, total_runs, successful_runs, cancelled_runs, rows, \
+          skipped_runs from cron.job_stat_{unit}) \
+         select concat_ws(' ', jobid, at, to_jsonb(said), to_jsonb(run), to_jsonb(skip)) \
+         from said full join run using (jobid, at) full join skip using (jobid, at) \
+         where (said.total_runs, said.successful_runs, said.cancelled_runs, said.rows, said.skipped_runs) \
+          is distinct from (coalesce(run.total, 0), coalesce(run.good, 0), coalesce(run.cancelled, 0), \
+           coalesce(run.rows, 0)::bigint, coalesce(skip.skipped, 0)::bigint)"
+    )
+}
+
+/// Midnight in UTC, which is not where this server's users live.
+#[test]
+fn hours_and_days_change_when_they_do() {
+    let midnight = utc(2026, 6, 2, 0, 0, 0);
+    let cluster = Cluster::builder()
+        .clock(midnight - 90)
+        .conf("timezone", "Asia/Tokyo")
+        .conf("cron.timezone", "UTC")
+        .start();
+    let tick = cluster.schedule("tick", "1 second", "select generate_series(1, 3)");
+    let long = cluster.schedule("long", "1 second", "select pg_sleep(3600)");
+    let rests = cluster.schedule("rests", "1 second", "select 1");
+    cluster.sql(&format!("select cron.pause({rests}, '2026-06-02 00:00:02+00')"));
+    let _ = cluster.run_in_status(long, "running");
+    let _ = cluster.finished_run(tick);
+    assert!(cluster.now() < midnight, "this machine is too slow for this scenario");
+    cluster.step_clock((midnight - 3 - cluster.now()).max(0));
+    cluster.wait_for("now() > '2026-06-02 00:00:04+00'");
+    // A run that began before midnight ends after it.
+    cluster.sql(&format!("update cron.job set active = false where jobid = {long}"));
+    let _ = cluster.finished_run(long);
+    cluster.wait_for(&format!("(select count(*) > 0 from cron.job_skip where jobid = {rests})"));
+    cluster.stop_all_jobs();
+    agree(&cluster);
+    let hours: Vec<String> = cluster.column(
+        "select distinct (hour at time zone 'UTC')::text from cron.job_stats_hourly \
+         where jobname = 'tick' and total_runs > 0 order by 1",
+    );
+    assert_eq!(hours, ["2026-06-01 23:00:00", "2026-06-02 00:00:00"]);
+    let days: Vec<String> = cluster.column(
+        "select day::text from cron.job_stats_daily where jobname = 'tick' and total_runs > 0 order by 1",
+    );
+    assert_eq!(days, ["2026-06-01", "2026-06-02"]);
+    let cancelled: Vec<String> = cluster.column(
+        "select concat_ws(' ', day, cancelled_runs, max_duration_ms > 1000) from cron.job_stats_daily \
+         where jobname = 'long' and total_runs > 0",
+    );
+    assert_eq!(cancelled, ["2026-06-01 1 t"]);
+    for (unit, start) in [("hour", "hour"), ("day", "day::timestamp at time zone 'UTC'")] {
+        assert_eq!(cluster.column::<String>(&misplaced(unit, start)), [""; 0], "{unit}");
+    }
 }

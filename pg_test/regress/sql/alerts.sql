@@ -51,6 +51,11 @@ RESET ROLE;
 SET ROLE regress_tock_ops;
 SELECT count(*) FROM cron.alerts;
 RESET ROLE;
+-- whoever has the job now sees what was before, at once
+UPDATE cron.job SET username = 'regress_tock_ops' WHERE jobid = :ann;
+SET ROLE regress_tock_ops;
+SELECT username, rule, open FROM cron.alerts;
+RESET ROLE;
 -- outside a run there is no alert
 SELECT current_setting('cron.alert') AS alert;
 SET cron.alert = 'forged';

@@ -45,12 +45,13 @@ CROSS JOIN LATERAL cron.judge_health(
 SELECT c.relname, (SELECT array_agg(a.grantee::regrole || ' ' || a.privilege_type ORDER BY a.grantee, a.privilege_type)
     FROM aclexplode(c.relacl) a WHERE a.grantee <> c.relowner) AS granted,
     c.reloptions FROM pg_class c
-WHERE c.relnamespace = 'cron'::regnamespace AND (c.relname LIKE 'monitor\_%' OR c.relname = 'health') ORDER BY c.relname;
+WHERE c.relnamespace = 'cron'::regnamespace AND (c.relname LIKE 'monitor\_%' OR c.relname IN ('health', 'metrics')) ORDER BY c.relname;
 
--- Nothing of what jobs say, run and return.
+-- Nothing of what jobs say, run and return. (Why an occurrence was skipped is one of a few words of ours.)
 SELECT a.attrelid::regclass, a.attname FROM pg_attribute a
 WHERE a.attrelid::regclass::text LIKE 'cron.monitor\_%'
-    AND a.attname IN ('command', 'error', 'response', 'settings', 'http', 'return_message', 'reason', 'last_error', 'run_if', 'description', 'note');
+    AND a.attname IN ('command', 'error', 'response', 'settings', 'http', 'return_message', 'reason', 'last_error', 'run_if', 'description', 'note', 'pause_reason', 'progress_note', 'last_checkpoint', 'requested_by')
+    AND NOT (a.attrelid = 'cron.monitor_skips'::regclass AND a.attname = 'reason');
 
 CREATE ROLE health_reader;
 GRANT USAGE ON SCHEMA cron TO health_reader;

@@ -150,6 +150,19 @@ SELECT * FROM cron.apply_jobs((:'JOB' || '"max_concurrency": 2}]}')::jsonb);
 SELECT * FROM cron.apply_jobs('{"jobs": [{"job_name": "b", "schedule": "61 * * * *", "command": "x"}]}');
 SELECT * FROM cron.apply_jobs('{"jobs": [{"job_name": "b", "schedule": "@daily", "url": "ftp://example.com/"}]}');
 SELECT * FROM cron.apply_jobs('{"jobs": [{"job_name": "b", "schedule": "@daily", "url": "https://example.com/", "headers": {"X": "{{secret:none}}"}}]}');
+-- Parts of values, and numbers that are none here.
+SELECT * FROM cron.apply_jobs((:'JOB' || '"jitter": "99999999999999999999 years"}]}')::jsonb);
+SELECT cron.set_job('nightly', '{"jitter": "99999999999999999999 years"}');
+SELECT * FROM cron.apply_jobs((:'JOB' || '"tags": ["x", 7]}]}')::jsonb);
+SELECT * FROM cron.apply_jobs((:'JOB' || '"only_on": ["x", " "]}]}')::jsonb);
+SELECT * FROM cron.apply_jobs((:'JOB' || '"settings": {"app.x": 1, "cron.y": 2}}]}')::jsonb);
+SELECT * FROM cron.apply_jobs((:'JOB' || '"settings": 5}]}')::jsonb);
+SELECT * FROM cron.apply_jobs((:'JOB' || '"retry_backoff": 1e400}]}')::jsonb);
+SELECT * FROM cron.apply_jobs((:'JOB' || '"settings": {"app.x": [-1e999]}}]}')::jsonb);
+SELECT * FROM cron.apply_jobs('{"jobs": [{"job_name": "b", "schedule": "CRON_TZ=Mars/Olympus @daily", "command": "x"}]}');
+SELECT * FROM cron.apply_jobs('{"jobs": [{"job_name": "b", "schedule": null, "command": "x"}]}');
+SELECT * FROM cron.apply_jobs('{"jobs": [{"job_name": "b", "schedule": "@daily", "url": "https://example.com/{{secret:none}}"}]}');
+SELECT * FROM cron.apply_jobs('{"jobs": [{"job_name": "b", "schedule": "@daily", "url": "https://example.com/", "body": {"a": "{{secret:none}}"}}]}');
 SELECT count(*) FROM cron.job WHERE jobname IN ('a', 'b');
 RESET ROLE;
 

@@ -70,16 +70,50 @@ SELECT cron.reset_stats('bobs');
 ROLLBACK;
 SELECT jobname, count(*) FROM cron.stat_reset r JOIN cron.job USING (jobid) GROUP BY jobname ORDER BY jobname;
 
--- Histograms: pure functions that never fail.
+-- Histograms: pure functions.
 SELECT cron.sketch_quantile('\x0107e8071701', 0), cron.sketch_quantile('\x0107e8071701', 0.5),
-    cron.sketch_quantile('\x0107e8071701', 1), cron.sketch_quantile('\x0107e8071701', 'NaN'),
-    cron.sketch_quantile('\x0107e8071701', 2), cron.sketch_quantile('\x0107e8071701', -0.5);
+    cron.sketch_quantile('\x0107e8071701', 1), cron.sketch_quantile('', 0.5) IS NULL AS none,
+    cron.sketch_quantile('\x0107e8071701', 1, 0.03), cron.sketch_quantile('', 0.5, 1) IS NULL AS none,
+    cron.sketch_quantile('\x0107e8071701', 1, NULL) IS NULL AS unknown;
 SELECT cron.sketch_merge('\x010701', '\x011f02'), cron.sketch_merge(NULL, '\x010701'), cron.sketch_merge('\x010701', NULL),
-    cron.sketch_merge(NULL, NULL) IS NULL AS none, cron.sketch_merge('\x010701', '\xffff'), cron.sketch_merge('', '');
-SELECT cron.sketch_quantile('\xffff', 0.5) IS NULL AS none, cron.sketch_quantile('', 0.5) IS NULL AS none;
+    cron.sketch_merge(NULL, NULL) IS NULL AS none, cron.sketch_merge('', '');
 SELECT cron.sketch_merge(s) FROM (VALUES ('\x010701'::bytea), (NULL), ('\x011f02'), ('\x010703')) v (s);
+-- Other bytes, however long, and other parts are errors.
+SELECT cron.sketch_merge('\x010701', '\xffff');
+\set VERBOSITY sqlstate
+SELECT cron.sketch_merge('\xffff', '\x010701');
+SELECT cron.sketch_merge(NULL, '\xffff');
+SELECT cron.sketch_merge('\x01', NULL);
+SELECT cron.sketch_merge(s) FROM (VALUES ('\x010701'::bytea), ('\x0107'), ('\x010703')) v (s);
+SELECT cron.sketch_merge(('\x01' || decode(repeat('0001', 10000000), 'hex'))::bytea, '');
+SELECT cron.sketch_quantile('\xffff', 0.5);
+SELECT cron.sketch_quantile('\x010700', 0.5, 1);
+SELECT cron.sketch_quantile('\x0107e8071701', 2);
+SELECT cron.sketch_quantile('\x0107e8071701', -0.5);
+SELECT cron.sketch_quantile('\x0107e8071701', 'NaN');
+UPDATE cron.job_stat SET durations = 'rubbish' WHERE jobid = :ann_id;
+\set VERBOSITY default
+-- The scheduler counts on over them.
+SELECT cron.sketch_add('\xffff', '\x010701'), cron.sketch_add('\x010701', '\xffff'), cron.sketch_add(NULL, '\xffff') AS none,
+    cron.sketch_add('\x010701', '\x011f02'), cron.sketch_add(NULL, NULL) IS NULL AS nothing;
 -- What is stored is what the functions say.
 SELECT p50_duration_ms, p95_duration_ms, p99_duration_ms, p50_start_lag_ms FROM cron.job_stat WHERE jobid = :ann_id;
+
+-- No part of the runs took longer than the longest of all: 100 ms, in a bucket whose middle is 100.352 ms.
+BEGIN;
+SELECT cron.sketch_quantile('\x01d80101', 0.99);
+UPDATE cron.job_stat SET total_runs = 1, max_ms = 100, durations = '\x01d80101' WHERE jobid = :ann_id;
+UPDATE cron.job_stat_hour SET max_ms = 100, durations = '\x01d80101' WHERE jobid = :ann_id;
+UPDATE cron.job_stat_day SET max_ms = 100, durations = '\x01d80101' WHERE jobid = :ann_id;
+SELECT p50_duration_ms, p95_duration_ms, p99_duration_ms, max_duration_ms FROM cron.job_stats WHERE jobid = :ann_id
+UNION ALL SELECT p50_duration_ms, p95_duration_ms, p99_duration_ms, max_duration_ms FROM cron.monitor_stats WHERE jobid = :ann_id
+UNION ALL SELECT p50_duration_ms, p95_duration_ms, p99_duration_ms, max_duration_ms FROM cron.job_stats_hourly WHERE jobid = :ann_id
+UNION ALL SELECT p50_duration_ms, p95_duration_ms, p99_duration_ms, max_duration_ms FROM cron.job_stats_daily WHERE jobid = :ann_id
+UNION ALL SELECT p50_duration_ms, p95_duration_ms, p99_duration_ms, max_duration_ms FROM cron.monitor_stats_hourly WHERE jobid = :ann_id
+UNION ALL SELECT p50_duration_ms, p95_duration_ms, p99_duration_ms, max_duration_ms FROM cron.monitor_stats_daily WHERE jobid = :ann_id;
+SELECT name, labels->>'quantile' AS quantile, value FROM cron.metrics
+WHERE name IN ('pg_tock_job_duration_seconds', 'pg_tock_job_duration_max_seconds') AND labels->>'jobname' = 'anns' ORDER BY 1, 2;
+ROLLBACK;
 
 -- Figures are shown as round() shows them, ties and what is no figure included.
 SELECT count(*) AS figures,

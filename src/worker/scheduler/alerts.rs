@@ -44,6 +44,9 @@ pub(super) struct Alerts {
     book: Book,
     /// What earlier schedulers left open has been read.
     loaded: bool,
+    /// A job of which an alert is open was changed, and may have another owner now: how often to try to
+    /// give the alert to him.
+    hand_over: u32,
     /// What is to be written.
     noted: VecDeque<Noted>,
     /// How often the first of these could not be.
@@ -173,7 +176,8 @@ impl Alerts {
     }
 
     fn has_work(&self) -> bool {
-        self.book.has_unknown() || self.book.has_events() || !self.loaded || !self.noted.is_empty()
+        let read = self.loaded && !self.book.has_unknown();
+        !read || self.hand_over > 0 || self.book.has_events() || !self.noted.is_empty()
     }
 
     /// When there is something to do.
@@ -211,7 +215,11 @@ impl Scheduler {
         }
         let on = watched.active && guc::launch_active_jobs();
         let terms = Terms { rules, on, since: since.unwrap_or(now), paused_until };
+        let was_open = book.has_open(id);
         book.put(id, terms, now);
+        if was_open || book.has_open(id) {
+            self.alerts.hand_over = write::TRIES;
+        }
         if rules.has(Rule::Slow) || rules.has(Rule::Stuck) {
             self.tell_currents(id);
         }
@@ -293,8 +301,9 @@ impl Scheduler {
         }
         // A locked ledger keeps nobody's alert from being written.
         let read = self.load_open_alerts() && self.read_paces(now) && self.read_pasts(now);
+        let given = self.give_alerts();
         let written = self.alerts.noted.is_empty() || self.write_some();
-        let done = self.write_runs(now) && read && written;
+        let done = self.write_runs(now) && read && given && written;
         self.alerts.retry_at = Some(now.plus(if done { REST } else { LOCK_RETRY }));
     }
 

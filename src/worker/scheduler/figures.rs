@@ -23,7 +23,7 @@ impl Scheduler {
             return Some(self.oldest_at.plus(OLDEST_PAUSE));
         }
         self.oldest_at = now;
-        figures.publish_oldest(self.engine.oldest_waiting());
+        figures.publish_oldest(self.engine.oldest_waiting(), self.engine.oldest_due());
         None
     }
 }

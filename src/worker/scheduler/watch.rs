@@ -150,10 +150,10 @@ fn watch_run(current: &mut Current, slot: &Slot, limits: Watch, now: i64) -> Opt
                 (watched.stuck, watched.sign) = (true, Some(true));
                 if slot.progress.await_beat(watch.beat) {
                     let silence = cancel::span(limits.stuck_after.unwrap_or(0));
+                    let (run, job) = (current.run, current.occurrence.job);
                     pgrx::warning!(
-                        "pg_tock: run {} of job {} is stuck: no heartbeat for {silence}",
-                        current.run,
-                        current.occurrence.job
+                        "pg_tock: run {run} of job {job} is stuck: no heartbeat for {silence}; \
+                         cron.running shows what it waits for, SELECT cron.cancel_run({run}) ends it"
                     );
                 }
             }

@@ -37,6 +37,12 @@ impl Book {
         self.jobs.contains_key(&job)
     }
 
+    /// Whether an alert of a job is open.
+    #[must_use]
+    pub fn has_open(&self, job: JobId) -> bool {
+        self.jobs.get(&job).is_some_and(|watch| watch.open_rules().next().is_some())
+    }
+
     /// The rules of a job.
     #[must_use]
     pub fn rules(&self, job: JobId) -> Option<Rules> {

@@ -205,6 +205,8 @@ pub enum Finding {
     Stuck {
         /// How long it may be silent.
         limit: i64,
+        /// The run.
+        run: Option<RunId>,
     },
     /// No run has succeeded for too long.
     Absent {

@@ -71,7 +71,7 @@ impl Finding {
                 "p95_seconds": seconds(p95),
                 "times": times,
             }),
-            Self::Stuck { limit } => json!({ "limit_seconds": seconds(limit) }),
+            Self::Stuck { limit, .. } => json!({ "limit_seconds": seconds(limit) }),
             Self::Absent { limit, last_success } => json!({
                 "limit_seconds": seconds(limit),
                 "last_success": last_success.map(rfc3339),
@@ -95,7 +95,14 @@ impl Finding {
                 "a run takes longer than {}, {times} times as long as 95 percent of the runs",
                 span(limit)
             ),
-            Self::Stuck { limit } => format!("a run has given no heartbeat for {}", span(limit)),
+            Self::Stuck { limit, run: None } => {
+                format!("a run has given no heartbeat for {} and may hang", span(limit))
+            }
+            Self::Stuck { limit, run: Some(run) } => format!(
+                "run {run} has given no heartbeat for {} and may hang: cron.running shows what it waits \
+                 for, SELECT cron.cancel_run({run}) ends it",
+                span(limit)
+            ),
             Self::Absent { limit, .. } => format!("no run has succeeded for {}", span(limit)),
             Self::SuccessRate { succeeded, limit } => format!(
                 "{succeeded} of the last {WINDOW} occurrences have succeeded, less than {limit} percent"
@@ -183,7 +190,15 @@ mod tests {
                 },
                 "a run takes longer than 00:01:30, 2.5 times as long as 95 percent of the runs",
             ),
-            (Finding::Stuck { limit }, "a run has given no heartbeat for 00:01:30"),
+            (
+                Finding::Stuck { limit, run: Some(RunId(42)) },
+                "run 42 has given no heartbeat for 00:01:30 and may hang: cron.running shows what it waits \
+                 for, SELECT cron.cancel_run(42) ends it",
+            ),
+            (
+                Finding::Stuck { limit, run: None },
+                "a run has given no heartbeat for 00:01:30 and may hang",
+            ),
             (Finding::Absent { limit, last_success: None }, "no run has succeeded for 00:01:30"),
             (
                 Finding::SuccessRate { succeeded: 18, limit: 95.0 },

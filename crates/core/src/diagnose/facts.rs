@@ -227,7 +227,18 @@ pub struct Run {
     /// Sessions it waits for.
     pub blockers: Vec<Holder>,
     /// It has given no sign of life for too long.
-    pub stuck: bool,
+    pub silence: Option<Silence>,
+}
+
+/// Of a run that is stuck: how long it has been silent. Durations are in microseconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Silence {
+    /// Since its last sign of life.
+    pub lasts: i64,
+    /// How long it may last: the job's `stuck_after`.
+    pub limit: i64,
+    /// It has called `cron.heartbeat` before.
+    pub spoke: bool,
 }
 
 /// A job another one waits for.

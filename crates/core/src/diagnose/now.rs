@@ -1,6 +1,7 @@
 //! What is in the job's way at this moment.
 
-use super::{Findings, Holder, Times, count};
+use super::{Findings, Holder, Run, Silence, Times, count};
+use crate::cancel::span;
 use crate::quote::{excerpt, literal};
 use crate::time::Timestamp;
 
@@ -76,12 +77,8 @@ impl Findings<'_> {
                     run.id, run.pid
                 );
                 self.warning("run blocked", detail, end(blocker).or(Some(cancel)));
-            } else if run.stuck {
-                let detail = format!(
-                    "Run {}, process {}, has been going on since {since}, and has called \
-                     cron.heartbeat for no longer than stuck_after allows.{waits_for}",
-                    run.id, run.pid
-                );
+            } else if let Some(silence) = run.silence {
+                let detail = self.stuck(run, silence, &waits_for);
                 self.warning("run stuck", detail, cancel);
             } else if in_the_way {
                 let detail = format!(
@@ -92,6 +89,29 @@ impl Findings<'_> {
                 self.warning("still running", detail, cancel);
             }
         }
+    }
+
+    /// What happened, for how long, and what to do.
+    fn stuck(&self, run: &Run, silence: Silence, waits_for: &str) -> String {
+        let since = self.at(run.since);
+        let (lasts, limit) = (span(seconds(silence.lasts)), span(silence.limit));
+        let (calls, advice) = match (self.facts.job.is_http, silence.spoke) {
+            (true, _) => ("waits for its answer", "if it is to take that long, raise stuck_after"),
+            (false, true) => (
+                "has not called cron.heartbeat again",
+                "if it works, have it call that more often, or raise stuck_after",
+            ),
+            (false, false) => (
+                "has never called cron.heartbeat",
+                "if it works, have it call that, or set stuck_after to 0",
+            ),
+        };
+        format!(
+            "Run {}, process {}, has given no sign of life for {lasts}, and stuck_after is {limit}: \
+             it has been going on since {since} and {calls}.{waits_for} End it with the remedy if it \
+             hangs; {advice}.",
+            run.id, run.pid
+        )
     }
 
     fn limits(&mut self) {
@@ -216,4 +236,9 @@ fn end(holder: &Holder) -> Option<String> {
 fn under_way(number: i64, thing: &str, whose: &str) -> String {
     let are = if number == 1 { "is" } else { "are" };
     format!("{}{whose} {are} under way", count(number, thing))
+}
+
+/// As many of these microseconds as are whole seconds, of one second on.
+const fn seconds(micros: i64) -> i64 {
+    if micros < Timestamp::SECOND { micros } else { micros - micros % Timestamp::SECOND }
 }

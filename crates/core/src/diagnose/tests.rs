@@ -75,7 +75,7 @@ fn run() -> Run {
         since: seconds(-60),
         waits_for: Some("IO: DataFileRead".to_owned()),
         blockers: Vec::new(),
-        stuck: false,
+        silence: None,
     }
 }
 
@@ -177,7 +177,43 @@ fn a_run_is_in_the_way_only_if_something_waits() {
         assert_eq!(found[0].remedy.as_deref(), Some(remedy));
     }
     facts.runs[0].blockers.clear();
-    facts.runs[0].stuck = true;
+    facts.runs[0].waits_for = Some("IPC: MessageQueueReceive".to_owned());
+    let mut silence = Silence { lasts: 95_400_000, limit: 90_000_000, spoke: true };
+    for (spoke, is_http, calls, advice) in [
+        (
+            true,
+            false,
+            "has not called cron.heartbeat again",
+            "have it call that more often, or raise",
+        ),
+        (
+            false,
+            false,
+            "has never called cron.heartbeat",
+            "have it call that, or set stuck_after to 0.",
+        ),
+        (false, true, "waits for its answer", "if it is to take that long, raise stuck_after."),
+    ] {
+        silence.spoke = spoke;
+        facts.job.is_http = is_http;
+        facts.runs[0].silence = Some(silence);
+        let found = find(&facts);
+        assert_eq!(found[0].finding, "run stuck");
+        let detail = &found[0].detail;
+        assert!(
+            detail.contains("no sign of life for 00:01:35, and stuck_after is 00:01:30: "),
+            "{detail}"
+        );
+        for part in [
+            calls,
+            advice,
+            "It waits for IPC: MessageQueueReceive. End it with the remedy if it hangs",
+        ] {
+            assert!(detail.contains(part), "{detail}");
+        }
+        assert_eq!(found[0].remedy.as_deref(), Some("SELECT cron.cancel_run(70)"));
+    }
+    facts.job.is_http = false;
     assert_eq!(words(&facts), ["run stuck", "next run"]);
 }
 

@@ -1,5 +1,6 @@
 //! Figures for those who want to know how the engine is doing.
 
+use super::send::Send;
 use super::state::Phase;
 use super::types::{Counts, Load};
 use super::{Engine, Totals};
@@ -18,6 +19,7 @@ impl Engine {
             starting: self.totals.starting,
             leaving: self.totals.leaving,
             oldest_waiting: self.oldest_waiting(),
+            oldest_due: self.oldest_due(),
             short_of_slots: self.is_short_of_slots(),
         }
     }
@@ -40,6 +42,19 @@ impl Engine {
     pub fn oldest_waiting(&self) -> Option<Timestamp> {
         let heads = self.keys.iter().flat_map(|key| key.jobs.keys());
         heads.map(|head| head.since).min()
+    }
+
+    /// The same, and among those that wait for the end of a run of their own job. Looks at all that
+    /// runs as well.
+    #[must_use]
+    pub fn oldest_due(&self) -> Option<Timestamp> {
+        let sent = self.sends.iter().filter_map(Send::job);
+        let run = self.executors.iter().filter_map(|executor| match executor.phase {
+            Phase::Busy(job) => job,
+            _ => None,
+        });
+        let behind = run.chain(sent).filter_map(|job| self.jobs[job].queue.ready_since());
+        behind.chain(self.oldest_waiting()).min()
     }
 
     /// Whether runs wait for a worker slot, and none was free when one was asked for last.

@@ -23,6 +23,12 @@ pub(super) struct Send {
     job: Option<u32>,
 }
 
+impl Send {
+    pub(super) const fn job(&self) -> Option<u32> {
+        self.job
+    }
+}
+
 impl Engine {
     /// A request that an earlier scheduler handed out is still under way: `job` counts as running.
     /// Ended by `run_finished` with the number that is returned. The job need not have been put yet.

@@ -273,6 +273,8 @@ pub struct Counts {
     pub leaving: u32,
     /// The earliest instant among the occurrences that wait for a run slot or an executor only.
     pub oldest_waiting: Option<Timestamp>,
+    /// The same, and among those that wait for the end of a run of their own job.
+    pub oldest_due: Option<Timestamp>,
     /// Whether the last attempt to start an executor found no free worker slot and runs still
     /// wait for one.
     pub short_of_slots: bool,

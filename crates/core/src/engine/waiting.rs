@@ -164,6 +164,12 @@ impl JobQueue {
         }
     }
 
+    /// Since when the one waits that could start first.
+    pub(super) fn ready_since(&self) -> Option<Timestamp> {
+        let heads = [self.nominal(), self.request()];
+        heads.into_iter().flatten().map(|waiting| waiting.ready_at).min()
+    }
+
     /// The forced request that is ready for longest.
     pub(super) fn forced(&self) -> Option<&Waiting> {
         match self {

@@ -39,6 +39,15 @@ impl Flaw {
         Self { path, problem: Problem::Form { problem: problem.into(), hint: hint.into() } }
     }
 
+    /// JSON that cannot be read: a number nothing here can hold, or lists in lists without end.
+    #[must_use]
+    pub fn unread(path: Path, error: &serde_json::Error) -> Self {
+        let problem = error.to_string();
+        // The path says where.
+        let problem = problem.split_once(" at line ").map_or(problem.as_str(), |(what, _)| what);
+        Self::form(path, problem, "")
+    }
+
     /// What was found there, as a sentence.
     #[must_use]
     pub fn detail(&self) -> Option<String> {

@@ -3,7 +3,9 @@
 use serde_json::Value as Json;
 
 use crate::http::document::{self, KEYS};
-use crate::options::{Document, MOST_NAME, OPTIONS, OptionError, Options, Server};
+use crate::options::{
+    Document, MOST_NAME, OPTIONS, OptionError, Options, Part, Server, wrong_part,
+};
 use crate::quote::excerpt;
 
 use super::entry::fields;
@@ -102,15 +104,25 @@ fn job(given: Json, path: &Path, server: &dyn Server, site: Site<'_>) -> Result<
     let name = name(&mut given, path)?;
     let http = request(&mut given, path)?;
     given.retain(|_, value| !value.is_null());
-    let options = Options::read(given, server).map_err(|error| Flaw {
+    let options = Options::read(given.clone(), server).map_err(|error| Flaw {
         path: match named(&error).filter(|name| keys.iter().any(|key| key == name)) {
-            Some(name) => path.member(name),
+            Some(name) => of_option(path, name, given.get(name), server),
             None => path.clone(),
         },
         problem: Problem::Option(error),
     })?;
     let entry = Entry::new(name, options.canonical(), http.as_ref(), site);
     Ok(Wanted { entry, options, http, keys })
+}
+
+/// Where an option stands, or the part of its value that is wrong.
+fn of_option(job: &Path, name: &str, given: Option<&Json>, server: &dyn Server) -> Path {
+    let path = job.member(name);
+    match given.and_then(|given| wrong_part(name, given, server)) {
+        Some(Part::Item(place)) => path.item(place),
+        Some(Part::Member(member)) => path.member(&member),
+        None => path,
+    }
 }
 
 fn is_key(key: &str) -> bool {

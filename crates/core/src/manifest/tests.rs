@@ -189,6 +189,15 @@ fn every_flaw_says_where_it_is() {
             "$.jobs[1].retry_delay: invalid value for option \"retry_delay\": \"1 month\" has months or years",
         ),
         (
+            job(json!({"tags": ["a", 7]})),
+            "$.jobs[1].tags[1]: option \"tags\" must be a list of texts",
+        ),
+        (job(json!({"tags": "a"})), "$.jobs[1].tags: option \"tags\" must be a list of texts"),
+        (
+            job(json!({"settings": {"work_mem": "1MB", "app.x": null}})),
+            "$.jobs[1].settings.\"app.x\": invalid value for option \"settings\": setting \"app.x\" is null",
+        ),
+        (
             job(json!({"on_overlap": "wait"})),
             "$.jobs[1].on_overlap: option \"on_overlap\" must be queue, skip, allow or replace",
         ),

@@ -321,6 +321,35 @@ impl Options {
     }
 }
 
+/// A part of an option's value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// An item of a list, counted from 0.
+    Item(usize),
+    /// A member of an object.
+    Member(String),
+}
+
+/// The first part of an option's value that is wrong by itself; None if there is none, or no such option.
+#[must_use]
+pub fn wrong_part(option: &str, given: &Json, server: &dyn Server) -> Option<Part> {
+    let spec = spec(option)?;
+    let fits = |value: Json| read_value(spec, &value, server).is_ok();
+    match given {
+        // A list or object that the option does not take at all has no part that is to blame.
+        Json::Array(items) if fits(Json::Array(Vec::new())) => {
+            items.iter().position(|item| !fits(Json::Array(vec![item.clone()]))).map(Part::Item)
+        }
+        Json::Object(members) if fits(Json::Object(Document::new())) => {
+            let alone = |(name, value): &(&String, &Json)| {
+                !fits(Document::from_iter([((*name).clone(), (*value).clone())]).into())
+            };
+            members.iter().find(alone).map(|(name, _)| Part::Member(name.clone()))
+        }
+        _ => None,
+    }
+}
+
 /// The option of this name.
 fn spec(name: &str) -> Option<&'static Spec> {
     OPTIONS.iter().find(|spec| spec.name == name)

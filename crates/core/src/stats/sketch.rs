@@ -180,13 +180,21 @@ fn take(bytes: &mut &[u8]) -> Option<u64> {
     }
 }
 
-/// Two stored sketches as one. Bytes that are none count as no values: nothing that somebody wrote into
-/// a table keeps others from being counted.
+/// Two stored sketches as one; None if one of them is no sketch.
 #[must_use]
-pub fn merge(one: &[u8], other: &[u8]) -> Vec<u8> {
-    let mut merged = Sketch::from_bytes(one).unwrap_or_default();
-    merged.merge(&Sketch::from_bytes(other).unwrap_or_default());
-    merged.to_bytes()
+pub fn merge(one: &[u8], other: &[u8]) -> Option<Vec<u8>> {
+    let mut merged = Sketch::from_bytes(one)?;
+    merged.merge(&Sketch::from_bytes(other)?);
+    Some(merged.to_bytes())
+}
+
+/// What was kept and what comes to it. Bytes that are no sketch count as no values: nothing that somebody
+/// wrote into a table keeps others from being counted.
+#[must_use]
+pub fn add(kept: &[u8], more: &[u8]) -> Vec<u8> {
+    let mut sum = Sketch::from_bytes(kept).unwrap_or_default();
+    sum.merge(&Sketch::from_bytes(more).unwrap_or_default());
+    sum.to_bytes()
 }
 
 #[cfg(test)]
@@ -265,7 +273,10 @@ mod tests {
         }
         let long = [&[1, 0][..], &[0xff; 9], &[3]].concat();
         assert_eq!(Sketch::from_bytes(&long), None);
-        assert_eq!(merge(&[9, 9], &[1, 5, 1]), [1, 5, 1]);
+        assert_eq!(merge(&[9, 9], &[1, 5, 1]), None);
+        assert_eq!(merge(&[1, 5, 1], &[9, 9]), None);
+        assert_eq!(add(&[9, 9], &[1, 5, 1]), [1, 5, 1]);
+        assert_eq!(add(&[1, 5, 1], &[9, 9]), [1, 5, 1]);
     }
 
     proptest! {
@@ -287,9 +298,11 @@ mod tests {
         fn merging_is_adding(one in values(), other in values(), third in values()) {
             let all = sketch(&[one.clone(), other.clone(), third.clone()].concat());
             let [one, other, third] = [one, other, third].map(|values| sketch(&values).to_bytes());
+            let merge = |one: &[u8], other: &[u8]| merge(one, other).unwrap();
             prop_assert_eq!(&merge(&merge(&one, &other), &third), &all.to_bytes());
             prop_assert_eq!(merge(&one, &merge(&other, &third)), all.to_bytes());
             prop_assert_eq!(merge(&one, &other), merge(&other, &one));
+            prop_assert_eq!(add(&one, &other), merge(&one, &other));
             prop_assert_eq!(merge(&one, &[]), one);
         }
 
@@ -303,10 +316,71 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_read_without_harm(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
-            if let Some(sketch) = Sketch::from_bytes(&bytes) {
-                prop_assert_eq!(sketch.to_bytes(), bytes);
+        fn any_bytes_are_a_sketch_or_refused(
+            bytes in prop::collection::vec(any::<u8>(), 0..60), kept in values(), part in 0.0_f64..=1.0,
+        ) {
+            no_harm(&bytes, &sketch(&kept), part)?;
+        }
+
+        // Nearly all of the others are refused for their first byte.
+        #[test]
+        fn damaged_sketches_are_sketches_or_refused(
+            values in values(),
+            damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+            cut in prop::option::of(any::<prop::sample::Index>()),
+            kept in values(),
+            part in 0.0_f64..=1.0,
+        ) {
+            let mut bytes = sketch(&values).to_bytes();
+            for (at, byte) in damage {
+                if !bytes.is_empty() {
+                    let at = at.index(bytes.len());
+                    bytes[at] = byte;
+                }
+            }
+            if let Some(cut) = cut {
+                bytes.truncate(cut.index(bytes.len() + 1));
+            }
+            no_harm(&bytes, &sketch(&kept), part)?;
+        }
+
+        // However long what is no sketch goes on, no more is kept of it than a sketch can have.
+        #[test]
+        fn what_is_read_has_a_bound(pair in any::<[u8; 2]>(), times in 0_usize..100_000) {
+            let bytes = [&[VERSION][..], &pair.repeat(times)].concat();
+            if let Some(read) = Sketch::from_bytes(&bytes) {
+                prop_assert!(read.buckets.len() <= BUCKETS && bytes.len() <= MOST_BYTES);
             }
         }
+    }
+
+    /// The most bytes of a sketch: a version, and for each bucket a step of two bytes and a count of ten.
+    const MOST_BYTES: usize = 1 + 12 * BUCKETS;
+
+    /// Bytes are either refused by all that reads them, or they are what their sketch is stored as, and
+    /// everything that is said of it fits.
+    fn no_harm(bytes: &[u8], kept: &Sketch, part: f64) -> Result<(), TestCaseError> {
+        let stored = kept.to_bytes();
+        let Some(read) = Sketch::from_bytes(bytes) else {
+            prop_assert_eq!(merge(&stored, bytes), None);
+            prop_assert_eq!(merge(bytes, &stored), None);
+            prop_assert_eq!(add(bytes, &stored), stored.clone());
+            prop_assert_eq!(add(&stored, bytes), stored);
+            return Ok(());
+        };
+        prop_assert_eq!(read.to_bytes(), bytes);
+        prop_assert!(read.buckets.windows(2).all(|pair| pair[0].0 < pair[1].0));
+        prop_assert_eq!(read.quantile(part).is_none(), bytes.is_empty());
+        if let Some(value) = read.quantile(part) {
+            #[allow(clippy::cast_precision_loss)]
+            let limit = LIMIT as f64;
+            prop_assert!((0.0..limit).contains(&value), "{value}");
+            prop_assert!(read.quantile(0.0) <= Some(value) && Some(value) <= read.quantile(1.0));
+        }
+        let merged = merge(bytes, &stored).unwrap();
+        prop_assert!(merged.len() <= MOST_BYTES);
+        let merged = Sketch::from_bytes(&merged).unwrap();
+        prop_assert_eq!(merged.count(), read.count().saturating_add(kept.count()));
+        Ok(())
     }
 }

@@ -23,7 +23,7 @@ const PACES: usize = 500;
 const AT_ONCE: usize = 32;
 
 /// How often an event that raises an ERROR is tried.
-const TRIES: u32 = 20;
+pub(super) const TRIES: u32 = 20;
 
 impl Scheduler {
     /// Reads once what earlier schedulers have raised and is not over.
@@ -35,6 +35,9 @@ impl Scheduler {
             Ok::<_, pgrx::spi::Error>((alert::open()?, alert::has_events()?))
         });
         let Some(Ok((open, unsent))) = read else { return false };
+        if !open.is_empty() {
+            self.alerts.hand_over = TRIES;
+        }
         for (job, rule, there) in open {
             self.alerts.book.was_open(job, rule, there);
         }
@@ -44,6 +47,28 @@ impl Scheduler {
             self.want_kept(Chore::Notify);
         }
         true
+    }
+
+    /// Gives what is open to those who own the jobs now, where that may have changed.
+    pub(super) fn give_alerts(&mut self) -> bool {
+        if self.alerts.hand_over == 0 {
+            return true;
+        }
+        let given = txn::run("giving alerts to the owners of their jobs", || {
+            let (Some(installed), Some(table)) = (load::installed()?, alert::table()?) else {
+                return Ok(true);
+            };
+            if !(lock::try_read_table(installed.jobs) && lock::try_lock_table(table)) {
+                return Ok(false);
+            }
+            alert::hand_over(&guc::alerts::handler()).map(|()| true)
+        });
+        match given {
+            Some(Ok::<_, pgrx::spi::Error>(true)) => self.alerts.hand_over = 0,
+            Some(Ok(false)) => {}
+            _ => self.alerts.hand_over -= 1,
+        }
+        self.alerts.hand_over == 0
     }
 
     /// Reads how long the runs of some jobs take: those whose rules go by that, once and after each time

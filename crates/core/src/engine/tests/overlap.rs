@@ -35,6 +35,23 @@ fn skip_skips_what_is_due_while_it_runs_or_waits() {
 }
 
 #[test]
+fn what_waits_behind_its_own_jobs_run_has_an_age() {
+    let mut story = Story::new(LIMITS);
+    story.up(7, 0);
+    story.put([every(1, Overlap::Queue, 1)]);
+    assert_eq!(story.tick(SEC), [run(0, 1, SEC)]);
+    assert_eq!(story.engine.oldest_due(), None);
+    story.tick(2 * SEC);
+    story.tick(9 * SEC);
+    // For a slot nothing waits.
+    assert_eq!(story.engine.oldest_waiting(), None);
+    assert_eq!(story.engine.counts().oldest_due, Some(at(2 * SEC)));
+    story.finished(0);
+    assert_eq!(story.tick(9 * SEC), [run(0, 1, 2 * SEC)]);
+    assert_eq!(story.engine.oldest_due(), Some(at(3 * SEC)));
+}
+
+#[test]
 fn allow_runs_beside_and_queues_beyond_its_number() {
     let mut story = Story::new(Limits { max_queued_per_job: 1, ..LIMITS });
     (0..4).for_each(|id| story.up(7, id));

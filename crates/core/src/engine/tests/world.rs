@@ -413,6 +413,9 @@ impl World {
     fn check(&mut self) {
         let counts = self.engine.counts();
         assert_eq!(counts.waiting, self.owed.len(), "{:?}", self.owed);
+        // Whatever waits here waits for a slot, an executor or its own job's run.
+        assert_eq!(counts.oldest_due.is_some(), !self.owed.is_empty(), "{:?}", self.owed);
+        assert!(counts.oldest_waiting.is_none() || counts.oldest_due <= counts.oldest_waiting);
         assert_eq!(counts.running as usize, self.busy());
         assert_eq!(counts.jobs, self.job_ids().len());
         let phases = |phase| self.executors.values().filter(|e| e.phase == phase).count();
