@@ -52,15 +52,16 @@ fn cron_sketch_add(kept: Option<&[u8]>, more: Option<&[u8]>) -> Option<Vec<u8>> 
 #[pg_extern(sql = false)]
 fn cron_sketch_quantile(sketch: &[u8], part: f64) -> SqlResult<Option<f32>> {
     #[allow(clippy::cast_possible_truncation, reason = "its error is greater by far")]
-    Ok(quantile(sketch, part)?.map(|ms| ms as f32))
+    Ok(quantile(sketch, part)?.map(|micros| (micros / 1_000.0) as f32))
 }
 
 #[pg_extern(sql = false)]
 fn cron_sketch_quantile_within(sketch: &[u8], part: f64, most: f64) -> SqlResult<Option<f64>> {
-    Ok(quantile(sketch, part)?.map(|ms| ms.min(most)))
+    // In whole microseconds, as it is shown: a half one would be a tie, which takes long to round.
+    Ok(quantile(sketch, part)?.map(|micros| (micros.round() / 1_000.0).min(most)))
 }
 
-/// In milliseconds.
+/// In microseconds.
 fn quantile(sketch: &[u8], part: f64) -> Result<Option<f64>, Error> {
     if !(0.0..=1.0).contains(&part) {
         return Err(Error::OutOfRange {
@@ -69,5 +70,5 @@ fn quantile(sketch: &[u8], part: f64) -> Result<Option<f64>, Error> {
         });
     }
     let sketch = Sketch::from_bytes(sketch).ok_or(Error::NotASketch)?;
-    Ok(sketch.quantile(part).map(|micros| micros / 1_000.0))
+    Ok(sketch.quantile(part))
 }
