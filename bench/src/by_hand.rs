@@ -1,9 +1,9 @@
 //! Measurements that take minutes and gigabytes, made when they are asked for by name.
 
 use crate::Measurement;
-use crate::{hostile, job_stats, prune, restart, soak};
+use crate::{hostile, job_stats, prune, restart, soak, usage};
 
-pub(crate) const BY_HAND: [Measurement; 5] = [
+pub(crate) const BY_HAND: [Measurement; 6] = [
     ("soak", "memory over 1,000,000 runs (BENCH_SOAK_RUNS)", soak::measure),
     (
         "restart",
@@ -21,4 +21,5 @@ pub(crate) const BY_HAND: [Measurement; 5] = [
         "reading cron.job_stats with 10,000 jobs and a long history (BENCH_JOB_STATS_ROWS)",
         job_stats::measure,
     ),
+    ("usage", "what it costs a run that its row says what it used", usage::measure),
 ];

@@ -28,6 +28,7 @@ mod restart;
 mod server;
 mod soak;
 mod sustained;
+mod usage;
 
 use by_hand::BY_HAND;
 use report::Report;

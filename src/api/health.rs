@@ -7,6 +7,7 @@ use pgrx::datum::Interval;
 use pgrx::prelude::*;
 
 use crate::guc;
+use crate::pg::text::for_message;
 use crate::pg::time::{monotonic, timestamptz};
 use crate::pg::{identity, process, time};
 use crate::shmem::roster;
@@ -65,7 +66,9 @@ fn cron_scheduler_figures() -> TableIterator<
         told.map(|seen| seen.short_of_slots),
         told.map(|seen| i64::from(seen.broken)),
         seen.and_then(|seen| overdue(time::now().since(seen.blind_since?))),
-        told.and_then(|seen| seen.blind_since).and_then(|_| database?.figures.why_blind()),
+        told.and_then(|seen| seen.blind_since)
+            .and_then(|_| database?.figures.why_blind())
+            .map(for_message),
         told.and_then(|seen| timestamptz(seen.oldest_due?)),
     ))
 }

@@ -58,7 +58,7 @@ impl Rests {
 
     /// Whether the machine was crowded in the last window. It is not known of one who has slept, and so
     /// has no need to rest.
-    fn is_crowded(&mut self, now: Timestamp, waited: impl FnOnce() -> Option<i64>) -> bool {
+    pub fn is_crowded(&mut self, now: Timestamp, waited: impl FnOnce() -> Option<i64>) -> bool {
         let span = now.since(self.looked_at);
         if (0..WINDOW).contains(&span) {
             return self.crowded;

@@ -69,6 +69,7 @@ use jobs::Jobs;
 use policy::Policy;
 use pool::Executor;
 use records::Records;
+use rest::{GaveWay, Piece};
 
 /// What a scheduler is to the postmaster; its argument is the oid of its database.
 pub(crate) const fn worker(database: u32) -> Worker {
@@ -150,6 +151,8 @@ struct Scheduler {
     http: http::Http,
     actions: Vec<Action>,
     rests: Rests,
+    /// Which of the pieces of work have given way when they were last about to be done.
+    gave_way: GaveWay,
     crowd: Crowd,
     /// Room for a list of executors.
     ids: Vec<ExecutorId>,
@@ -263,6 +266,7 @@ impl Scheduler {
             http: http::Http::default(),
             actions: Vec::new(),
             rests: Rests::default(),
+            gave_way: GaveWay::default(),
             crowd: Crowd::of_this_process(),
             ids: Vec::new(),
             order: Vec::new(),
@@ -314,7 +318,7 @@ impl Scheduler {
                 // Before the look: a COMMIT that comes too late for it takes this back.
                 self.database.set_absent(true);
             }
-            self.make_way();
+            self.lie_in_wait();
             self.take_news();
             if self.installed {
                 self.database.set_absent(false);
@@ -360,13 +364,17 @@ impl Scheduler {
             self.record_long_runs(now);
             self.note_moves();
             self.catch_up(now);
-            self.make_way();
+            if self.gives_way(Piece::Rows) {
+                return Some(now);
+            }
             self.records.flush(now, self.oldest_run());
             self.take_retries();
             self.look_at_alerts();
             self.look_after_keeper(now);
         }
-        self.make_way();
+        if self.gives_way(Piece::Wanted) {
+            return Some(now);
+        }
         self.write_wanted(now);
         let engine = self.engine.next_wake();
         let executors = self.executors.values().filter_map(Executor::next_look).min();

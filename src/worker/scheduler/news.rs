@@ -54,8 +54,12 @@ impl Scheduler {
             return;
         }
         self.read_at = None;
-        if !self.sweep_on() {
-            self.saw_source(Source::Jobs, false, now);
+        let sweeps = self.sweep.is_some();
+        let swept = self.sweep_on();
+        if sweeps || !swept {
+            self.saw_source(Source::Jobs, swept, now);
+        }
+        if !swept {
             self.read_at = Some(now.plus(LOCK_RETRY));
             return;
         }

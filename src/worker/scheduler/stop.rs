@@ -25,7 +25,8 @@ impl Scheduler {
         for executor in self.executors.values() {
             executor.slot.ask_to_retire();
         }
-        if shutdown::is_under_way() {
+        // Whoever drops the database does not wait for that.
+        if shutdown::is_under_way() && !self.database.must_leave() {
             self.see_runs_end(alarm);
         }
         self.look_after_http();

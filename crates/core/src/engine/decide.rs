@@ -20,7 +20,7 @@ impl Engine {
     #[must_use]
     pub fn kept_places(&self) -> u32 {
         let max = self.limits.max_running;
-        let all_active = self.totals.active_owners as usize >= self.owner_ids.len();
+        let all_active = self.totals.active_owners >= self.totals.sql_owners;
         if all_active || max < FEW_PLACES { 0 } else { (max / 8).max(1) }
     }
 

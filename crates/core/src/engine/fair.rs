@@ -23,7 +23,10 @@ impl Engine {
                 owner
             }
         };
-        self.owners[owner].keys += 1;
+        let record = &mut self.owners[owner];
+        record.keys += 1;
+        record.sql_keys += u32::from(!key.is_http());
+        self.totals.sql_owners += u32::from(!key.is_http() && record.sql_keys == 1);
         let number = self.keys.insert(Key { key, owner, ..Key::default() });
         self.key_ids.insert(key, number);
         number
@@ -41,6 +44,8 @@ impl Engine {
         self.keys.remove(number);
         let record = &mut self.owners[owner];
         record.keys = record.keys.saturating_sub(1);
+        record.sql_keys -= u32::from(!pool_key.is_http());
+        self.totals.sql_owners -= u32::from(!pool_key.is_http() && record.sql_keys == 0);
         if record.keys == 0 {
             let role = record.role;
             self.owner_ids.remove(&role);

@@ -207,6 +207,8 @@ struct Totals {
     bare_keys: u32,
     /// Owners with something running or waiting.
     active_owners: u32,
+    /// Owners of jobs that run SQL.
+    sql_owners: u32,
 }
 
 impl Engine {
@@ -346,14 +348,22 @@ impl Engine {
         heaps.filter_map(|heap| heap.peek().map(|(at, _)| at)).chain(retry).min()
     }
 
-    /// The first instant up to `until` at which something comes due for an owner with nothing running or
+    /// Whether an instant of some job has come that the last tick did not see.
+    #[must_use]
+    pub fn is_due(&self, now: Timestamp) -> bool {
+        self.agenda.peek().is_some_and(|(at, _)| at <= now)
+    }
+
+    /// The first instant up to `until` at which a run of SQL comes due for an owner with nothing running or
     /// waiting. It may be missed when very many jobs of others come due before.
     #[must_use]
     pub fn next_of_idle_owner(&self, until: Timestamp) -> Option<Timestamp> {
         let mut first = None;
         self.agenda.up_to(until, LOOKED_AT, |at, job| {
-            let owner = self.keys[self.jobs[job].key].owner;
-            if !self.owners[owner].counted && first.is_none_or(|first| at < first) {
+            let key = &self.keys[self.jobs[job].key];
+            // Requests do not count as work of their owner.
+            let idle = !key.key.is_http() && !self.owners[key.owner].counted;
+            if idle && first.is_none_or(|first| at < first) {
                 first = Some(at);
             }
         });

@@ -342,6 +342,8 @@ pub(super) struct Owner {
     pub(super) role: u32,
     /// Keys that point here.
     pub(super) keys: u32,
+    /// How many of them are for runs of SQL.
+    pub(super) sql_keys: u32,
     pub(super) running: u32,
     pub(super) starting: u32,
     /// Keys with waiting jobs.

@@ -12,9 +12,10 @@ use crate::catalog::alert::{self, Called, Calling, Uncalled, Written};
 use crate::catalog::{load, stats};
 use crate::guc;
 use crate::pg::identity::current_database;
+use crate::pg::lock;
 use crate::pg::text::{ServerText, for_message};
 use crate::pg::time::monotonic;
-use crate::pg::{lock, txn};
+use crate::pg::txn::{self, Failure};
 use crate::shmem::keeper::Chore;
 
 /// How many jobs' pasts, and how long how many jobs' runs take, is read in one turn, and how many events written: some milliseconds' worth each.
@@ -54,7 +55,7 @@ impl Scheduler {
         if self.alerts.hand_over == 0 {
             return true;
         }
-        let given = txn::run("giving alerts to the owners of their jobs", || {
+        let given = txn::attempt("giving alerts to the owners of their jobs", || {
             let (Some(installed), Some(table)) = (load::installed()?, alert::table()?) else {
                 return Ok(true);
             };
@@ -64,8 +65,8 @@ impl Scheduler {
             alert::hand_over(&guc::alerts::handler()).map(|()| true)
         });
         match given {
-            Some(Ok::<_, pgrx::spi::Error>(true)) => self.alerts.hand_over = 0,
-            Some(Ok(false)) => {}
+            Ok(Ok::<_, pgrx::spi::Error>(true)) => self.alerts.hand_over = 0,
+            Ok(Ok(false)) | Err(Failure::Locked) => {}
             _ => self.alerts.hand_over -= 1,
         }
         self.alerts.hand_over == 0

@@ -1,7 +1,8 @@
 //! Whose turn it is.
 
 use super::support::*;
-use crate::engine::{Action, Limits};
+use crate::engine::{Action, JobSpec, Limits, PoolKey};
+use crate::time::JobId;
 
 fn owners_of_runs(actions: &[Action]) -> Vec<i64> {
     let owner = |action: &Action| match action {
@@ -205,6 +206,19 @@ fn a_place_that_an_owner_has_left_is_kept_for_it() {
         assert_eq!(owners_of_runs(&story.tick(second * SEC - 500 * MS)), [0_i64; 0]);
         assert_eq!(owners_of_runs(&story.tick(second * SEC)), [8]);
     }
+}
+
+#[test]
+fn no_place_is_kept_for_who_only_sends_requests() {
+    let mut story = story(8, &[(7, 50, SEC)], 8);
+    story.put([JobSpec { key: PoolKey::http(9), ..job(900, 9, Every(SEC)) }]);
+    assert_eq!(story.engine.next_of_idle_owner(at(SEC)), Some(at(SEC)));
+    assert!(!story.engine.is_due(at(SEC - 1)) && story.engine.is_due(at(SEC)));
+    assert_eq!(owners_of_runs(&story.tick(SEC)).len(), 8);
+    // Nor is its next request waited for.
+    assert_eq!(story.engine.next_of_idle_owner(at(9 * SEC)), None);
+    story.engine.drop_job(JobId(900));
+    assert_eq!(story.engine.kept_places(), 0);
 }
 
 #[test]
