@@ -11,7 +11,7 @@
 use crate::time::Timestamp;
 
 /// How long before an instant the scheduler may stop working. In microseconds, as all spans here.
-const BEFORE: i64 = 40_000;
+pub const BEFORE: i64 = 40_000;
 
 /// How often it looks for such an instant, and so by how much a rest may be shorter than [`BEFORE`].
 const LOOK: i64 = 5_000;

@@ -69,7 +69,6 @@ use jobs::Jobs;
 use policy::Policy;
 use pool::Executor;
 use records::Records;
-use rest::{GaveWay, Piece};
 
 /// What a scheduler is to the postmaster; its argument is the oid of its database.
 pub(crate) const fn worker(database: u32) -> Worker {
@@ -151,8 +150,8 @@ struct Scheduler {
     http: http::Http,
     actions: Vec<Action>,
     rests: Rests,
-    /// Which of the pieces of work have given way when they were last about to be done.
-    gave_way: GaveWay,
+    /// What is about to be due for an owner with nothing to do, and the scheduler rests before.
+    awaited: Option<Timestamp>,
     crowd: Crowd,
     /// Room for a list of executors.
     ids: Vec<ExecutorId>,
@@ -266,7 +265,7 @@ impl Scheduler {
             http: http::Http::default(),
             actions: Vec::new(),
             rests: Rests::default(),
-            gave_way: GaveWay::default(),
+            awaited: None,
             crowd: Crowd::of_this_process(),
             ids: Vec::new(),
             order: Vec::new(),
@@ -318,8 +317,7 @@ impl Scheduler {
                 // Before the look: a COMMIT that comes too late for it takes this back.
                 self.database.set_absent(true);
             }
-            self.lie_in_wait();
-            self.take_news();
+            self.take_news_and_rest();
             if self.installed {
                 self.database.set_absent(false);
             } else if probing && self.read_at.is_none() {
@@ -364,17 +362,13 @@ impl Scheduler {
             self.record_long_runs(now);
             self.note_moves();
             self.catch_up(now);
-            if self.gives_way(Piece::Rows) {
-                return Some(now);
-            }
+            self.make_way();
             self.records.flush(now, self.oldest_run());
             self.take_retries();
             self.look_at_alerts();
             self.look_after_keeper(now);
         }
-        if self.gives_way(Piece::Wanted) {
-            return Some(now);
-        }
+        self.make_way();
         self.write_wanted(now);
         let engine = self.engine.next_wake();
         let executors = self.executors.values().filter_map(Executor::next_look).min();

@@ -2,57 +2,71 @@
 
 use std::time::Duration;
 
+use pg_tock_core::rest;
+
 use super::Scheduler;
 use crate::pg::time;
 
-/// Work of a turn that takes longer than the rest of it, and can wait.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Piece {
-    /// Rows of the ledger, and what follows from them.
-    Rows,
-    /// What somebody waits for.
-    Wanted,
-}
+/// How long before what is awaited the news is read, in microseconds: longer than that takes, as a rule.
+const NEWS: i64 = 8_000;
 
-/// Which of them have given way when they were last about to be done.
-#[derive(Debug, Default)]
-pub(super) struct GaveWay {
-    rows: bool,
-    wanted: bool,
-}
-
-impl GaveWay {
-    fn last(&mut self, piece: Piece) -> &mut bool {
-        match piece {
-            Piece::Rows => &mut self.rows,
-            Piece::Wanted => &mut self.wanted,
-        }
-    }
-}
+/// No rest is longer.
+const BEFORE: u64 = rest::BEFORE.unsigned_abs();
 
 impl Scheduler {
-    /// Whether this piece of work is left to the next turn, which begins with what is due: on a crowded
-    /// machine, if something has become due or was about to be. It does not give way twice in a row, so
-    /// it is done in the end.
-    pub(super) fn gives_way(&mut self, piece: Piece) -> bool {
-        if std::mem::take(self.gave_way.last(piece)) {
-            return false;
+    /// Before a longer piece of a turn, on a crowded machine: starts what has become due, or is about to
+    /// be. What has changed since the turn began is not known yet; it takes effect with the next one.
+    pub(super) fn make_way(&mut self) {
+        if !self.rests.is_crowded(time::now(), || self.crowd.waited()) {
+            return;
         }
-        let crowded = self.rests.is_crowded(time::now(), || self.crowd.waited());
-        let gives = crowded && (self.lie_in_wait() || self.engine.is_due(time::now()));
-        *self.gave_way.last(piece) = gives;
-        gives
+        if self.awaits_something() {
+            self.rest_until(0);
+            self.awaited = None;
+        }
+        let now = time::now();
+        if self.engine.is_due(now) {
+            self.do_due(now);
+            self.send_requests(now);
+            if self.installed {
+                // Skips are written with the cursors that have passed them.
+                self.note_moves();
+            }
+        }
     }
 
-    /// Sleeps until something is due for an owner with nothing to do now, if that is about to be, and tells
-    /// whether it was: woken by a timer this process runs at once, and in the middle of others' work it
-    /// might have to wait.
-    pub(super) fn lie_in_wait(&mut self) -> bool {
-        let due = |until| self.engine.next_of_idle_owner(until);
-        let length = self.rests.length(time::now(), || self.crowd.waited(), due);
-        if let Some(length) = length {
-            std::thread::sleep(Duration::from_micros(length.unsigned_abs()));
+    /// Whether something is about to be due for an owner with nothing to do, on a crowded machine. Then
+    /// there is a rest before it.
+    fn awaits_something(&mut self) -> bool {
+        if self.awaited.is_none() {
+            let now = time::now();
+            let due = |until| self.engine.next_of_idle_owner(until);
+            let length = self.rests.length(now, || self.crowd.waited(), due);
+            self.awaited = length.map(|length| now.plus(length));
         }
-        length.is_some()
+        self.awaited.is_some()
+    }
+
+    /// Sleeps until something is due, if it is awaited: woken by a timer this process runs at once, and in
+    /// the middle of others' work it might have to wait. What has changed is read shortly before.
+    pub(super) fn take_news_and_rest(&mut self) {
+        if self.awaits_something() {
+            self.rest_until(NEWS);
+        }
+        self.take_news();
+        if self.awaited.is_some() {
+            self.rest_until(0);
+        }
+        self.awaited = None;
+    }
+
+    /// Sleeps until so many microseconds before what is awaited.
+    fn rest_until(&self, before: i64) {
+        let Some(due) = self.awaited else { return };
+        let length = due.since(time::now()).saturating_sub(before);
+        // A clock that was set back since makes it no longer.
+        if let Ok(length @ 1..=BEFORE) = u64::try_from(length) {
+            std::thread::sleep(Duration::from_micros(length));
+        }
     }
 }
