@@ -1,13 +1,15 @@
 //! What a run uses of the server, and how its row says so.
 //!
 //! Owns two invariants: what our own writing of rows takes is not the run's; and a run costs two
-//! readings of the CPU clock for it, and no parsing of JSON.
+//! readings of the CPU clock for it, and no parsing of JSON or of numbers.
 
 use core::mem::MaybeUninit;
 
+use pg_tock_core::stats::shown::{Decimals, Numeric};
 use pg_tock_core::usage::{Figure, Usage};
 use pgrx::pg_sys::{self, Datum, JsonbPair, JsonbValue, jbvType};
 
+use crate::pg::numeric::Value;
 use crate::pg::raw;
 
 /// Bytes of a block.
@@ -44,11 +46,16 @@ fn cpu() -> i64 {
 /// # Safety
 /// Inside [`trap::catch`](crate::pg::trap::catch); allocated in the current context.
 pub(super) unsafe fn datum(usage: &Usage, row_count: Option<i64>) -> Option<Datum> {
+    let mut numbers = [const { MaybeUninit::<Value>::uninit() }; Usage::FIELDS];
     let mut pairs = [const { MaybeUninit::<JsonbPair>::uninit() }; Usage::FIELDS];
     let mut count = 0;
-    for ((key, figure), pair) in usage.figures(row_count).zip(&mut pairs) {
-        // SAFETY: promised by the caller.
-        pair.write(unsafe { pair_of(key, figure) });
+    let places = numbers.iter_mut().zip(&mut pairs);
+    for ((key, figure), (number, pair)) in usage.figures(row_count).zip(places) {
+        let numeric = match figure {
+            Figure::Whole(figure) => Numeric::new(figure, Decimals::None),
+            Figure::Thousandths(figure) => Numeric::new(figure, Decimals::Three),
+        };
+        pair.write(pair_of(key, number.write(Value::new(&numeric))));
         count += 1;
     }
     if count == 0 {
@@ -60,20 +67,13 @@ pub(super) unsafe fn datum(usage: &Usage, row_count: Option<i64>) -> Option<Datu
     };
     let mut object =
         JsonbValue { type_: jbvType::jbvObject, val: pg_sys::JsonbValue__bindgen_ty_1 { object } };
-    // SAFETY: an object of `count` pairs, in the order in which jsonb keeps keys, each once.
+    // SAFETY: an object of `count` pairs, in the order in which jsonb keeps keys, each once. It copies the numbers,
+    // which stand here until then.
     Some(Datum::from(unsafe { raw::JsonbValueToJsonb(&raw mut object) }))
 }
 
-/// # Safety
-/// As [`datum`].
-unsafe fn pair_of(key: &'static str, figure: Figure) -> JsonbPair {
-    // SAFETY: promised by the caller.
-    let numeric = unsafe {
-        match figure {
-            Figure::Whole(number) => raw::int64_to_numeric(number),
-            Figure::Thousandths(number) => raw::int64_div_fast_to_numeric(number, 3),
-        }
-    };
+/// The pair refers to the number.
+fn pair_of(key: &'static str, number: &mut Value) -> JsonbPair {
     let string = pg_sys::JsonbValue__bindgen_ty_1__bindgen_ty_1 {
         len: i32::try_from(key.len()).unwrap_or(0),
         val: key.as_ptr().cast_mut().cast(), // it is only read
@@ -85,7 +85,7 @@ unsafe fn pair_of(key: &'static str, figure: Figure) -> JsonbPair {
         },
         value: JsonbValue {
             type_: jbvType::jbvNumeric,
-            val: pg_sys::JsonbValue__bindgen_ty_1 { numeric },
+            val: pg_sys::JsonbValue__bindgen_ty_1 { numeric: number.as_numeric() },
         },
         order: 0,
     }

@@ -11,7 +11,7 @@ use core::mem::size_of_val;
 use pg_tock_core::stats::shown::{
     Decimals, Numeric, hundredths_of_percent, thousandths, thousandths_of_real,
 };
-use pgrx::pg_sys::{Datum, FunctionCallInfo, InvalidOid, NullableDatum, Pg_finfo_record};
+use pgrx::pg_sys::{self, Datum, FunctionCallInfo, InvalidOid, NullableDatum, Pg_finfo_record};
 
 use super::raw;
 
@@ -164,5 +164,34 @@ unsafe fn datum(numeric: &Numeric) -> Datum {
             words.add(size_of_val(&first)).cast::<[u16; 3]>().write_unaligned(rest);
         }
         Datum::from(value)
+    }
+}
+
+/// A numeric that stands where it is kept, and not in memory of Postgres.
+#[repr(C)]
+pub(crate) struct Value {
+    length: i32,
+    first: [u8; size_of::<u64>()],
+    rest: [u16; 3],
+}
+
+impl Value {
+    pub(crate) fn new(numeric: &Numeric) -> Self {
+        let (first, rest, used) = numeric.parts();
+        let size = size_of::<i32>() + used * size_of::<u16>();
+        let mut value = Self { length: 0, first: first.to_ne_bytes(), rest };
+        // SAFETY: the value begins with room for its length.
+        unsafe {
+            pgrx::varlena::set_varsize_4b(
+                (&raw mut value).cast(),
+                i32::try_from(size).unwrap_or_default(),
+            );
+        }
+        value
+    }
+
+    /// As Postgres takes it, for as long as it stays where it is.
+    pub(crate) const fn as_numeric(&mut self) -> pg_sys::Numeric {
+        (&raw mut *self).cast()
     }
 }

@@ -187,8 +187,6 @@ unsafe extern "C-unwind" {
     pub(crate) fn ExecDropSingleTupleTableSlot(slot: *mut TupleTableSlot);
     pub(crate) fn cstring_to_text_with_len(s: *const c_char, len: c_int) -> *mut c_void;
     pub(crate) fn JsonbValueToJsonb(value: *mut pgrx::pg_sys::JsonbValue) -> *mut c_void;
-    pub(crate) fn int64_to_numeric(value: i64) -> pgrx::pg_sys::Numeric;
-    pub(crate) fn int64_div_fast_to_numeric(value: i64, digits: c_int) -> pgrx::pg_sys::Numeric;
     pub(crate) fn jsonb_in(fcinfo: *mut pgrx::pg_sys::FunctionCallInfoBaseData) -> Datum;
     pub(crate) fn DirectFunctionCall1Coll(
         func: unsafe extern "C-unwind" fn(*mut pgrx::pg_sys::FunctionCallInfoBaseData) -> Datum,

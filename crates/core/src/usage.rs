@@ -5,6 +5,9 @@ use std::fmt::Write;
 /// CPU time below this, in microseconds, is what any run costs, and is not mentioned.
 const LEAST_CPU: i64 = 100;
 
+/// The figure that is shown in milliseconds.
+const CPU: &str = "cpu_ms";
+
 /// What a run used of the server, from its start to just before its row was written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
@@ -32,9 +35,9 @@ pub struct Usage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Figure {
     /// A whole number.
-    Whole(i64),
+    Whole(u64),
     /// A number of thousandths.
-    Thousandths(i64),
+    Thousandths(u64),
 }
 
 impl Usage {
@@ -111,18 +114,23 @@ impl Usage {
         let rows = if row_count == Some(self.rows) { 0 } else { self.rows };
         let cpu = if self.cpu_us < LEAST_CPU { 0 } else { self.cpu_us };
         let all = [
-            ("rows", Figure::Whole(rows)),
-            ("cpu_ms", Figure::Thousandths(cpu)),
-            ("wal_bytes", Figure::Whole(self.wal_bytes)),
-            ("shared_hit", Figure::Whole(self.shared_hit)),
-            ("temp_bytes", Figure::Whole(self.temp_bytes)),
-            ("shared_read", Figure::Whole(self.shared_read)),
-            ("wal_records", Figure::Whole(self.wal_records)),
-            ("shared_dirtied", Figure::Whole(self.shared_dirtied)),
-            ("shared_written", Figure::Whole(self.shared_written)),
+            ("rows", rows),
+            (CPU, cpu),
+            ("wal_bytes", self.wal_bytes),
+            ("shared_hit", self.shared_hit),
+            ("temp_bytes", self.temp_bytes),
+            ("shared_read", self.shared_read),
+            ("wal_records", self.wal_records),
+            ("shared_dirtied", self.shared_dirtied),
+            ("shared_written", self.shared_written),
         ];
-        all.into_iter()
-            .filter(|(_, figure)| !matches!(figure, Figure::Whole(0) | Figure::Thousandths(0)))
+        all.into_iter().filter_map(|(key, figure)| {
+            let figure = u64::try_from(figure).ok().filter(|&figure| figure > 0)?;
+            Some((
+                key,
+                if key == CPU { Figure::Thousandths(figure) } else { Figure::Whole(figure) },
+            ))
+        })
     }
 
     /// The figures as a JSON object; None if there are none.
@@ -135,8 +143,7 @@ impl Usage {
             let _ = match figure {
                 Figure::Whole(n) => write!(text, "\"{key}\":{n}"),
                 Figure::Thousandths(n) => {
-                    let (sign, n) = (if n < 0 { "-" } else { "" }, n.unsigned_abs());
-                    write!(text, "\"{key}\":{sign}{}.{:03}", n / 1000, n % 1000)
+                    write!(text, "\"{key}\":{}.{:03}", n / 1000, n % 1000)
                 }
             };
         }

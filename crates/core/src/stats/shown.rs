@@ -110,6 +110,8 @@ pub fn hundredths_of_percent(part: i64, all: i64) -> Option<u64> {
 /// How many decimals a figure is shown with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decimals {
+    /// Of counts.
+    None,
     /// Of percents.
     Two,
     /// Of milliseconds.
@@ -128,7 +130,7 @@ pub struct Numeric {
 }
 
 impl Numeric {
-    /// A number of thousandths or hundredths.
+    /// A number of thousandths, hundredths or whole ones.
     ///
     /// The header is the short form: two bits that say so, one for the sign, six for how many decimals are
     /// shown, seven for which power of 10,000 the first group stands for. It is what tables have on disk,
@@ -139,6 +141,7 @@ impl Numeric {
     pub fn new(value: u64, decimals: Decimals) -> Self {
         // Divisors that the compiler knows are no divisions.
         let (whole, fraction, shown) = match decimals {
+            Decimals::None => (value, 0, 0),
             Decimals::Two => (value / 100, (value % 100 * 100) as u16, 2),
             Decimals::Three => (value / 1_000, (value % 1_000 * 10) as u16, 3),
         };
@@ -327,5 +330,8 @@ mod tests {
         assert_eq!(words(5, Decimals::Three), [0x81ff, 50]);
         assert_eq!(words(10_000_000, Decimals::Three), [0x8181, 1]);
         assert_eq!(words(9_990, Decimals::Two), [0x8100, 99, 9_000]);
+        assert_eq!(words(4_711, Decimals::None), [0x8000, 4_711]);
+        assert_eq!(words(120_000, Decimals::None), [0x8001, 12]);
+        assert_eq!(words(u64::MAX, Decimals::None), [0x8004, 1_844, 6_744, 737, 955, 1_615]);
     }
 }
