@@ -88,6 +88,7 @@ COMMENT ON FUNCTION cron.flush()
     IS 'has the scheduler write statistics, skipped occurrences and cursors now; false if there is no scheduler, or if it could not within ten seconds';
 
 CREATE FUNCTION cron.running_runs(
+    of_all boolean DEFAULT false,
     OUT jobid bigint,
     OUT runid bigint,
     OUT job_pid int,
@@ -105,8 +106,8 @@ CREATE FUNCTION cron.running_runs(
 RETURNS SETOF record
 LANGUAGE C VOLATILE STRICT
 AS 'MODULE_PATHNAME', 'running_runs_wrapper';
-COMMENT ON FUNCTION cron.running_runs()
-    IS 'the runs under way now, of the jobs the caller owns; of all jobs for a superuser';
+COMMENT ON FUNCTION cron.running_runs(boolean)
+    IS 'the runs under way now, of the jobs the caller owns; of all jobs for a superuser and, if of_all, for whoever may read cron.monitor_running, without what others'' runs have noted';
 
 CREATE FUNCTION cron.next_runs(
     schedule text,

@@ -238,6 +238,7 @@ CREATE VIEW cron.dead_letters WITH (security_invoker = true, security_barrier = 
 SELECT
     run.jobid,
     run.jobname,
+    run.username,
     run.runid,
     run.scheduled_for,
     run.attempt AS attempts,
@@ -262,6 +263,7 @@ ORDER BY run.runid DESC;
 COMMENT ON VIEW cron.dead_letters IS 'occurrences that failed for good: their last attempt failed, none is to come, and nobody has resolved it; newest first';
 COMMENT ON COLUMN cron.dead_letters.jobid IS 'the job';
 COMMENT ON COLUMN cron.dead_letters.jobname IS 'its name, as it was then';
+COMMENT ON COLUMN cron.dead_letters.username IS 'the role it ran as';
 COMMENT ON COLUMN cron.dead_letters.runid IS 'the last attempt, as cron.retry_run and cron.resolve_run want it';
 COMMENT ON COLUMN cron.dead_letters.scheduled_for IS 'the occurrence: the instant it was due';
 COMMENT ON COLUMN cron.dead_letters.attempts IS 'how many attempts there were';

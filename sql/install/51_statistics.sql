@@ -85,6 +85,7 @@ CREATE VIEW cron.job_stats_hourly WITH (security_invoker = true, security_barrie
 SELECT
     stat.jobid,
     job.jobname,
+    job.username,
     stat.hour,
     stat.total_runs,
     stat.successful_runs,
@@ -111,6 +112,7 @@ JOIN cron.job AS job ON job.jobid = stat.jobid;
 COMMENT ON VIEW cron.job_stats_hourly IS 'how each job did in each hour in UTC, by the start of its runs; kept for cron.keep_hourly_stats';
 COMMENT ON COLUMN cron.job_stats_hourly.jobid IS 'the job';
 COMMENT ON COLUMN cron.job_stats_hourly.jobname IS 'its name; NULL if it has none';
+COMMENT ON COLUMN cron.job_stats_hourly.username IS 'the role it runs as';
 COMMENT ON COLUMN cron.job_stats_hourly.hour IS 'start of the hour';
 COMMENT ON COLUMN cron.job_stats_hourly.total_runs IS 'runs that started in this hour and have ended';
 COMMENT ON COLUMN cron.job_stats_hourly.successful_runs IS 'runs that succeeded';
@@ -136,6 +138,7 @@ CREATE VIEW cron.job_stats_daily WITH (security_invoker = true, security_barrier
 SELECT
     stat.jobid,
     job.jobname,
+    job.username,
     stat.day,
     stat.total_runs,
     stat.successful_runs,
@@ -162,6 +165,7 @@ JOIN cron.job AS job ON job.jobid = stat.jobid;
 COMMENT ON VIEW cron.job_stats_daily IS 'how each job did in each day in UTC, by the start of its runs; kept for cron.keep_daily_stats';
 COMMENT ON COLUMN cron.job_stats_daily.jobid IS 'the job';
 COMMENT ON COLUMN cron.job_stats_daily.jobname IS 'its name; NULL if it has none';
+COMMENT ON COLUMN cron.job_stats_daily.username IS 'the role it runs as';
 COMMENT ON COLUMN cron.job_stats_daily.day IS 'the day, in UTC';
 COMMENT ON COLUMN cron.job_stats_daily.total_runs IS 'runs that started in this day and have ended';
 COMMENT ON COLUMN cron.job_stats_daily.successful_runs IS 'runs that succeeded';

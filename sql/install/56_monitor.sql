@@ -61,29 +61,6 @@ CROSS JOIN LATERAL cron.judge_health(
     facts.stuck, keeper.pruned_at, facts.blind, facts.blind_because) AS verdict;
 
 COMMENT ON VIEW cron.monitor_health IS 'cron.health about all jobs, for whoever it is granted to';
-COMMENT ON COLUMN cron.monitor_health.status IS 'healthy, warning or critical';
-COMMENT ON COLUMN cron.monitor_health.reasons IS 'why it is not healthy, what is critical first; empty if it is';
-COMMENT ON COLUMN cron.monitor_health.preloaded IS 'whether the server has the library in shared_preload_libraries';
-COMMENT ON COLUMN cron.monitor_health.in_recovery IS 'whether the server is a standby, on which no job runs';
-COMMENT ON COLUMN cron.monitor_health.scheduler_alive IS 'whether this database has a scheduler';
-COMMENT ON COLUMN cron.monitor_health.scheduler_pid IS 'its process; NULL if there is none';
-COMMENT ON COLUMN cron.monitor_health.scheduler_started_at IS 'when it was started';
-COMMENT ON COLUMN cron.monitor_health.overdue IS 'how long it is past the instant at which it said it would wake up, or since when something is wanted of it that it has not looked at; NULL if it is not';
-COMMENT ON COLUMN cron.monitor_health.waiting IS 'occurrences that are due and have not started, those behind a run of their own job included; NULL for those who may not know';
-COMMENT ON COLUMN cron.monitor_health.waited IS 'how long the one has waited that has waited for longest, for a slot or behind a run of its own job; NULL if none does';
-COMMENT ON COLUMN cron.monitor_health.running IS 'runs under way';
-COMMENT ON COLUMN cron.monitor_health.stuck IS 'runs that have given no heartbeat for as long as their job''s stuck_after says';
-COMMENT ON COLUMN cron.monitor_health.slots IS 'worker processes that executors of this database may take';
-COMMENT ON COLUMN cron.monitor_health.slots_in_use IS 'executors there are';
-COMMENT ON COLUMN cron.monitor_health.short_of_slots IS 'whether runs wait because no worker process was to be had';
-COMMENT ON COLUMN cron.monitor_health.jobs IS 'jobs there are';
-COMMENT ON COLUMN cron.monitor_health.failing_jobs IS 'active jobs whose newest run that counts failed, with nobody having resolved it and no attempt to come';
-COMMENT ON COLUMN cron.monitor_health.broken_jobs IS 'active jobs that cannot run, for what cron.jobs says in state';
-COMMENT ON COLUMN cron.monitor_health.keeper_pid IS 'process of the keeper, which prunes the history; NULL if it has nothing to do';
-COMMENT ON COLUMN cron.monitor_health.history_pruned_at IS 'when the history was pruned last';
-COMMENT ON COLUMN cron.monitor_health.history_pruned_runs IS 'how many runs were deleted then';
-COMMENT ON COLUMN cron.monitor_health.history_runs IS 'about how many runs are in cron.job_run_details, as of its last VACUUM or ANALYZE';
-COMMENT ON COLUMN cron.monitor_health.inactive_jobs IS 'jobs that are switched off; they are in jobs as well';
 
 CREATE VIEW cron.monitor_jobs WITH (security_barrier = true) AS
 SELECT
@@ -136,20 +113,8 @@ CROSS JOIN LATERAL cron.job_next_run(
     stat.last_end) AS next (run_at);
 
 COMMENT ON VIEW cron.monitor_jobs IS 'all jobs, without what they run; for whoever it is granted to';
-COMMENT ON COLUMN cron.monitor_jobs.jobid IS 'id of the job';
-COMMENT ON COLUMN cron.monitor_jobs.jobname IS 'name of the job; NULL if it has none';
-COMMENT ON COLUMN cron.monitor_jobs.schedule IS 'when the job is due, as written';
-COMMENT ON COLUMN cron.monitor_jobs.timezone IS 'the time zone in force';
 COMMENT ON COLUMN cron.monitor_jobs.kind IS 'sql or http';
-COMMENT ON COLUMN cron.monitor_jobs.database IS 'the database it runs in';
-COMMENT ON COLUMN cron.monitor_jobs.username IS 'the owner: the role it runs as';
-COMMENT ON COLUMN cron.monitor_jobs.active IS 'false if the job is switched off';
 COMMENT ON COLUMN cron.monitor_jobs.state IS 'as in cron.jobs, but never running';
-COMMENT ON COLUMN cron.monitor_jobs.next_run_at IS 'when it starts next; NULL if it cannot run or has no coming instant';
-COMMENT ON COLUMN cron.monitor_jobs.last_run_at IS 'start of the newest run';
-COMMENT ON COLUMN cron.monitor_jobs.last_status IS 'status of the newest run';
-COMMENT ON COLUMN cron.monitor_jobs.paused_until IS 'until when it is paused, infinity for until it is resumed; NULL if it is not';
-COMMENT ON COLUMN cron.monitor_jobs.tags IS 'labels to group jobs by';
 COMMENT ON COLUMN cron.monitor_jobs.queue IS 'the queue whose limits it keeps to; NULL for none';
 COMMENT ON COLUMN cron.monitor_jobs.priority IS 'its own priority; NULL for cron.default_priority';
 COMMENT ON COLUMN cron.monitor_jobs.timeout IS 'its own timeout; NULL for cron.default_timeout';
@@ -181,22 +146,10 @@ FROM cron.job_run_details AS run;
 
 COMMENT ON VIEW cron.monitor_runs IS 'all runs, without what they ran and returned; for whoever it is granted to; ask for runid above the last one seen, which is an index scan';
 COMMENT ON COLUMN cron.monitor_runs.runid IS 'id of the run; later runs have higher ones';
-COMMENT ON COLUMN cron.monitor_runs.jobid IS 'the job';
-COMMENT ON COLUMN cron.monitor_runs.jobname IS 'its name, as it was then';
 COMMENT ON COLUMN cron.monitor_runs.job_pid IS 'process that ran it';
-COMMENT ON COLUMN cron.monitor_runs.database IS 'the database it ran in';
-COMMENT ON COLUMN cron.monitor_runs.username IS 'the role it ran as';
-COMMENT ON COLUMN cron.monitor_runs.status IS 'starting, connecting, sending, running, succeeded or failed';
-COMMENT ON COLUMN cron.monitor_runs.outcome IS 'succeeded, failed, timeout, cancelled or crashed; NULL while it is under way';
 COMMENT ON COLUMN cron.monitor_runs.sqlstate IS 'SQLSTATE of its error';
 COMMENT ON COLUMN cron.monitor_runs.http_status IS 'status code of an HTTP run';
-COMMENT ON COLUMN cron.monitor_runs.scheduled_for IS 'the occurrence: the instant it was due';
-COMMENT ON COLUMN cron.monitor_runs.start_time IS 'when it started';
-COMMENT ON COLUMN cron.monitor_runs.end_time IS 'when it ended; NULL while it is under way';
 COMMENT ON COLUMN cron.monitor_runs.start_lag IS 'how long after its instant it started, jitter and waiting for other runs included';
-COMMENT ON COLUMN cron.monitor_runs.duration IS 'how long it took';
-COMMENT ON COLUMN cron.monitor_runs.trigger IS 'why it ran: schedule, manual, retry, catch_up, backfill, startup or dependency';
-COMMENT ON COLUMN cron.monitor_runs.attempt IS 'which attempt at this occurrence, from 1';
 COMMENT ON COLUMN cron.monitor_runs.guarantee IS 'what its effects can rely on: exactly_once, at_most_once or at_least_once';
 COMMENT ON COLUMN cron.monitor_runs.row_count IS 'rows the last statement returned or changed';
 COMMENT ON COLUMN cron.monitor_runs.usage IS 'what it used: WAL bytes, buffers, CPU time';
@@ -233,29 +186,4 @@ FROM cron.job AS job
 LEFT JOIN cron.job_stat AS stat ON stat.jobid = job.jobid;
 
 COMMENT ON VIEW cron.monitor_stats IS 'cron.job_stats of all jobs, without errors; for whoever it is granted to';
-COMMENT ON COLUMN cron.monitor_stats.jobid IS 'the job';
-COMMENT ON COLUMN cron.monitor_stats.jobname IS 'its name; NULL if it has none';
 COMMENT ON COLUMN cron.monitor_stats.username IS 'the role it runs as';
-COMMENT ON COLUMN cron.monitor_stats.total_runs IS 'runs that ended';
-COMMENT ON COLUMN cron.monitor_stats.successful_runs IS 'runs that succeeded';
-COMMENT ON COLUMN cron.monitor_stats.failed_runs IS 'runs that ended otherwise';
-COMMENT ON COLUMN cron.monitor_stats.success_rate IS 'successful_runs in percent of total_runs; NULL before the first run';
-COMMENT ON COLUMN cron.monitor_stats.avg_duration_ms IS 'mean duration of a run in milliseconds';
-COMMENT ON COLUMN cron.monitor_stats.max_duration_ms IS 'longest duration of a run in milliseconds';
-COMMENT ON COLUMN cron.monitor_stats.last_run_at IS 'start of the newest run';
-COMMENT ON COLUMN cron.monitor_stats.last_status IS 'status of the newest run';
-COMMENT ON COLUMN cron.monitor_stats.skipped_runs IS 'occurrences that were due and did not run, as in cron.job_skip';
-COMMENT ON COLUMN cron.monitor_stats.timed_out_runs IS 'failed runs that took longer than they may';
-COMMENT ON COLUMN cron.monitor_stats.cancelled_runs IS 'failed runs that somebody ended';
-COMMENT ON COLUMN cron.monitor_stats.crashed_runs IS 'failed runs whose process or server died';
-COMMENT ON COLUMN cron.monitor_stats.retried_runs IS 'runs that were a further attempt at their occurrence';
-COMMENT ON COLUMN cron.monitor_stats.p50_duration_ms IS 'half of the runs took no longer than this many milliseconds; within 3.2 percent, as all of these';
-COMMENT ON COLUMN cron.monitor_stats.p95_duration_ms IS '95 percent of the runs took no longer';
-COMMENT ON COLUMN cron.monitor_stats.p99_duration_ms IS '99 percent of the runs took no longer';
-COMMENT ON COLUMN cron.monitor_stats.p50_start_lag_ms IS 'half of the runs started no later than this many milliseconds after their instant, jitter included; runs asked for count from the request, retries and runs caught up do not count';
-COMMENT ON COLUMN cron.monitor_stats.p95_start_lag_ms IS '95 percent of the runs started no later';
-COMMENT ON COLUMN cron.monitor_stats.p99_start_lag_ms IS '99 percent of the runs started no later';
-COMMENT ON COLUMN cron.monitor_stats.wal_bytes IS 'WAL all runs together have written, in bytes';
-COMMENT ON COLUMN cron.monitor_stats.rows IS 'rows the statements of all runs together have returned or changed';
-COMMENT ON COLUMN cron.monitor_stats.last_success_at IS 'latest end of a run that succeeded';
-COMMENT ON COLUMN cron.monitor_stats.consecutive_failures IS 'runs that have failed since the last one that succeeded or was resolved; those that somebody ended do not count';

@@ -1,5 +1,5 @@
-//! What runs now, read from shared memory: `cron.running_runs()` and, for those who monitor,
-//! `cron.monitored_runs()`.
+//! What runs now, read from shared memory: `cron.running_runs()`, and `cron.running_runs(true)` for those who
+//! monitor.
 //!
 //! Owns one invariant: what a run has noted goes to nobody but its job's owner and superusers.
 
@@ -32,10 +32,13 @@ struct Row {
     deadline: Option<TimestampWithTimeZone>,
 }
 
-/// The runs of this database's scheduler that the caller may see: his own, all for a superuser.
+/// The runs of this database's scheduler that the caller may see: his own, all for a superuser and, if it is asked for
+/// those of all, for whoever may read `cron.monitor_running`.
 #[pg_extern(sql = false)]
 #[allow(clippy::type_complexity, reason = "pgrx reads the columns from the type")]
-fn running_runs() -> TableIterator<
+fn running_runs(
+    of_all: bool,
+) -> TableIterator<
     'static,
     (
         name!(jobid, i64),
@@ -54,7 +57,8 @@ fn running_runs() -> TableIterator<
         name!(deadline, Option<TimestampWithTimeZone>),
     ),
 > {
-    let rows = under_way(identity::may_see).into_iter().map(|row| {
+    let all = of_all && identity::may_read(c"monitor_running");
+    let rows = under_way(all).into_iter().map(|row| {
         (
             row.jobid,
             row.runid,
@@ -75,55 +79,12 @@ fn running_runs() -> TableIterator<
     TableIterator::new(rows)
 }
 
-/// Everybody's for whoever may read `cron.monitor_running`, and his own for others; without notes.
-#[pg_extern(sql = false)]
-#[allow(clippy::type_complexity, reason = "pgrx reads the columns from the type")]
-fn cron_monitored_runs() -> TableIterator<
-    'static,
-    (
-        name!(jobid, i64),
-        name!(runid, i64),
-        name!(job_pid, i32),
-        name!(database, Option<String>),
-        name!(username, Option<String>),
-        name!(scheduled_for, Option<TimestampWithTimeZone>),
-        name!(started_at, Option<TimestampWithTimeZone>),
-        name!(trigger, &'static str),
-        name!(attempt, i32),
-        name!(progress, Option<f64>),
-        name!(heartbeat_at, Option<TimestampWithTimeZone>),
-        name!(stuck, bool),
-        name!(deadline, Option<TimestampWithTimeZone>),
-    ),
-> {
-    let all = identity::may_read(c"monitor_running");
-    let rows = under_way(|role| all || identity::may_see(role)).into_iter().map(|row| {
-        (
-            row.jobid,
-            row.runid,
-            row.job_pid,
-            row.database,
-            row.username,
-            row.scheduled_for,
-            row.started_at,
-            row.trigger,
-            row.attempt,
-            row.progress,
-            row.heartbeat_at,
-            row.stuck,
-            row.deadline,
-        )
-    });
-    TableIterator::new(rows)
-}
-
-/// The runs of this database's scheduler, of the roles that may be seen.
-fn under_way(may_see: impl Fn(u32) -> bool) -> Vec<Row> {
+/// The runs of this database's scheduler, of all roles or of those that the caller may see.
+fn under_way(all: bool) -> Vec<Row> {
     let here = process::database().to_u32();
     let now = monotonic();
-    let requests =
-        http::of_scheduler(here).filter_map(|(_, slot)| request(slot, here, now, &may_see));
-    let runs = roster::of_scheduler(here).filter_map(|(_, slot)| statement(slot, now, &may_see));
+    let requests = http::of_scheduler(here).filter_map(|(_, slot)| request(slot, here, now, all));
+    let runs = roster::of_scheduler(here).filter_map(|(_, slot)| statement(slot, now, all));
     runs.chain(requests).collect()
 }
 
@@ -132,9 +93,10 @@ fn stamp(at: Timestamp) -> Option<TimestampWithTimeZone> {
 }
 
 /// A run of SQL.
-fn statement(slot: &Slot, now: i64, may_see: impl Fn(u32) -> bool) -> Option<Row> {
+fn statement(slot: &Slot, now: i64, all: bool) -> Option<Row> {
     let run = slot.under_way()?;
-    if !may_see(slot.role()) {
+    let may_see = identity::may_see(slot.role());
+    if !all && !may_see {
         return None;
     }
     let beat = slot.progress.last();
@@ -145,7 +107,7 @@ fn statement(slot: &Slot, now: i64, may_see: impl Fn(u32) -> bool) -> Option<Row
         beat: slot.progress.heard_at(),
         ..Watch::default()
     };
-    let note = beat.as_ref().filter(|beat| !beat.note.is_empty());
+    let note = beat.as_ref().filter(|beat| may_see && !beat.note.is_empty());
     Some(Row {
         jobid: run.job.0,
         runid: run.run.0,
@@ -165,9 +127,9 @@ fn statement(slot: &Slot, now: i64, may_see: impl Fn(u32) -> bool) -> Option<Row
 }
 
 /// A run of a request.
-fn request(slot: &HttpSlot, here: u32, now: i64, may_see: impl Fn(u32) -> bool) -> Option<Row> {
+fn request(slot: &HttpSlot, here: u32, now: i64, all: bool) -> Option<Row> {
     let (run, role) = (slot.current(), slot.role());
-    if slot.phase() == http::Phase::Over || !may_see(role) {
+    if slot.phase() == http::Phase::Over || !(all || identity::may_see(role)) {
         return None;
     }
     if !slot.has_still(run.run, role) {

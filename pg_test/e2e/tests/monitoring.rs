@@ -136,9 +136,11 @@ fn those_who_monitor_see_what_became_of_everybodys_jobs() {
         [("monitor", (true, true)), ("owner", (true, false)), ("stranger", (false, false))]
     {
         let query = "select count(*) filter (where username = 'owner') > 0, \
-             count(*) filter (where username = 'postgres') > 0 from cron.monitored_runs()";
+             count(*) filter (where username = 'postgres') > 0, \
+             count(note) filter (where username <> current_user) from cron.running_runs(of_all => true)";
         let row = cluster.client_as(role).query_one(query, &[]).expect("runs");
         assert_eq!((row.get::<_, bool>(0), row.get::<_, bool>(1)), seen, "{role}");
+        assert_eq!(row.get::<_, i64>(2), 0, "{role}: notes of others");
     }
 }
 
