@@ -2,8 +2,8 @@
 //! the core's to say.
 
 use pg_tock_core::diagnose::{
-    Attempt, Database, Facts, Finding, Holder, Job, Limits, Owner, Pause, Queue, Request, Run,
-    Scheduler, Server, Silence, Skip, Times, Upstream, diagnose,
+    Attempt, Blind, Database, Facts, Finding, Holder, Job, Limits, Owner, Pause, Queue, Request,
+    Run, Scheduler, Server, Silence, Skip, Times, Upstream, diagnose,
 };
 use pg_tock_core::options::Document;
 use pg_tock_core::run::Verdict;
@@ -19,7 +19,7 @@ use crate::catalog::outlook::{self, Outlook};
 use crate::catalog::{manifest, role};
 use crate::error::Error;
 use crate::guc;
-use crate::pg::identity::{current_database, in_recovery, is_superuser};
+use crate::pg::identity::{current_database, in_recovery, is_superuser, sees_everybody};
 use crate::pg::json::{from_server, to_server};
 use crate::pg::text::{ServerText, for_message};
 use crate::pg::{process, settings, time};
@@ -29,9 +29,6 @@ use crate::shmem::{databases, http};
 
 use super::outlook::{Broken, Calendars};
 use super::rights::JobRef;
-
-/// A scheduler that should have woken up so long ago is late.
-const LATE: i64 = 10 * Instant::SECOND;
 
 type Row = (i32, &'static str, &'static str, String, Option<Vec<u8>>);
 
@@ -136,17 +133,23 @@ fn server(now: Instant) -> Result<Server, Error> {
         guc::DatabaseNames::Listed(names) => (false, names),
     };
     let here = databases::find(process::database().to_u32());
-    let scheduler = match here.map(|entry| (entry.pid(), entry.wakes_at())) {
-        Some((pid, Some(at))) if pid != 0 && now.since(at) > LATE => Scheduler::Late(at, pid),
-        Some((pid, _)) if pid != 0 => Scheduler::Running,
-        _ if all || named.contains(&database) => Scheduler::Absent,
-        _ => Scheduler::NotNamed,
+    let alive = here.filter(|entry| process::is_alive(entry.pid()));
+    let scheduler = match alive {
+        Some(entry) => Scheduler::Running(entry.pid(), entry.overslept(now)),
+        None if all || named.contains(&database) => Scheduler::Absent,
+        None => Scheduler::NotNamed,
     };
+    let blind = alive.and_then(|entry| {
+        let since = entry.figures.read().blind_since?;
+        let why = sees_everybody().then(|| entry.figures.why_blind()).flatten();
+        Some(Blind { since, why })
+    });
     Ok(Server {
         in_recovery: in_recovery(),
         launch_active_jobs: guc::launch_active_jobs(),
         superuser_jobs: guc::enable_superuser_jobs(),
         scheduler,
+        blind,
         database,
         named,
     })

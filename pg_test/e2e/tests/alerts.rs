@@ -300,6 +300,27 @@ fn the_success_rate_is_that_of_the_last_twenty() {
 }
 
 #[test]
+fn a_success_rate_sinks_and_rises_as_runs_end() {
+    let cluster = cluster();
+    let job = fated(&cluster, "rated", "alert_below_success => 95");
+    // What somebody asked for counts if it succeeds.
+    let twenty_successes = || {
+        for _ in 0..20 {
+            let _: i64 = cluster.one("select cron.run_now('rated'::text, wait => true)");
+        }
+    };
+    twenty_successes();
+    assert_eq!(alerts(&cluster, job), [""; 0]);
+    cluster.sql("update fate set fails = true");
+    wait_alerts(&cluster, job, &["success_rate open"]);
+    let succeeded: i64 = cluster.one("select (detail->>'succeeded')::bigint from cron.alerts");
+    assert_eq!(succeeded, 18, "19 of 20 are 95 percent");
+    cluster.sql("update fate set fails = false");
+    twenty_successes();
+    wait_alerts(&cluster, job, &["success_rate recovered"]);
+}
+
+#[test]
 fn an_open_alert_goes_with_its_job() {
     let cluster = cluster();
     cluster.sql(

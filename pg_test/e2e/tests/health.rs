@@ -1,4 +1,4 @@
-//! `cron.health` and `bin/pg_tock_check`, when all is well and when nothing is.
+//! `cron.health`, when all is well and when nothing is.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -150,7 +150,7 @@ fn broken_everywhere(cluster: &Cluster) -> Vec<i64> {
          union all select broken_jobs from cron.monitor_health \
          union all select value::bigint from cron.metrics where name = 'pg_tock_jobs_broken'"
     ));
-    let (_, text) = check(cluster, &[]);
+    let (_, text) = cluster.check(&[]);
     let told = text.split(" broken=").nth(1).and_then(|rest| rest.split(';').next());
     broken.extend(told.and_then(|number| number.parse::<i64>().ok()));
     broken
@@ -179,7 +179,7 @@ fn jobs_that_cannot_run_are_counted_alike_everywhere() {
     cluster.sql("alter role ann nologin");
     all_say_broken(&cluster, 1);
     becomes(&cluster, "warning", "cannot run, see cron.jobs: 1$");
-    assert_eq!(check(&cluster, &[]).0, 1);
+    assert_eq!(cluster.check(&[]).0, 1);
     cluster.sql("drop database elsewhere");
     all_say_broken(&cluster, 2);
     cluster.sql("update cron.job set nodename = 'another' where jobname = 'nodeless'");
@@ -282,6 +282,13 @@ fn without_a_scheduler_it_is_critical() {
         (status == "critical").then_some(reasons)
     });
     healthy(&cluster);
+    let text = poll_until("a check without a scheduler", PATIENCE, || {
+        cluster.sql(kill);
+        let (code, text) = cluster.check(&[]);
+        (code == 2).then_some(text)
+    });
+    assert!(text.starts_with("PG_TOCK CRITICAL - ") && text.contains("scheduler"), "{text}");
+    healthy(&cluster);
 }
 
 #[test]
@@ -300,7 +307,7 @@ fn a_scheduler_that_takes_no_news_is_overdue() {
         cluster.sql(wanted);
         cluster.wait_for("(select overdue > '0 seconds' from cron.health)");
         becomes(&cluster, "warning", "past its announced wake-up");
-        assert_eq!(check(&cluster, &[]).0, 1);
+        assert_eq!(cluster.check(&[]).0, 1);
         signal(scheduler, "CONT");
         cluster.wait_for("(select overdue is null from cron.health)");
         healthy(&cluster);
@@ -331,6 +338,10 @@ fn a_server_without_the_library_says_so() {
     }
     let (status, _) = health(&mut cluster.client(), "monitor_health");
     assert_eq!(status, "critical");
+    for connection in ["user=postgres", "user=ann"] {
+        let (code, text) = cluster.check(&[connection]);
+        assert!(code == 2 && text.contains("shared_preload_libraries"), "{code} {text}");
+    }
     assert!(!cluster.one::<bool>("select preloaded from cron.health"));
 }
 
@@ -343,90 +354,11 @@ fn a_standby_says_so() {
     let (status, reasons) = health(&mut standby.client(), "health");
     assert_eq!(status, "critical");
     assert_eq!(reasons, ["this server is a standby: jobs run on its primary"]);
-    let out = check(&standby, &[]);
+    let out = standby.check(&[]);
     assert_eq!(out.0, 2, "{}", out.1);
     primary.stop();
     standby.promote();
     healthy(&standby);
-}
-
-/// Exit code and output of `bin/pg_tock_check`.
-fn check(cluster: &Cluster, arguments: &[&str]) -> (i32, String) {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../bin/pg_tock_check");
-    let path = std::env::var("PATH").unwrap_or_default();
-    let output = std::process::Command::new("sh")
-        .arg(script)
-        .args(arguments)
-        .env("PATH", format!("{}:{path}", cluster.bindir().display()))
-        .env("PGHOST", cluster.dir())
-        .env("PGPORT", cluster.port().to_string())
-        .env("PGUSER", "postgres")
-        .env("PGDATABASE", "postgres")
-        .output()
-        .expect("sh");
-    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert_eq!(text.lines().count(), 1, "{text}");
-    (output.status.code().unwrap_or(-1), text)
-}
-
-#[test]
-fn the_check_speaks_as_a_plugin_does() {
-    let cluster = Cluster::start();
-    cluster.role("ann");
-    cluster.role("monitor");
-    cluster.sql("create role stranger login");
-    healthy(&cluster);
-    let (code, text) = check(&cluster, &[]);
-    assert_eq!(code, 0, "{text}");
-    assert!(
-        text.starts_with("PG_TOCK OK - 0 jobs, 0 running | jobs=0;;;0 failing=0;0;;0 "),
-        "{text}"
-    );
-    let failing = cluster.schedule_as("ann", "bad | name", "1 second", "select 1/0");
-    becomes(&cluster, "warning", "bad");
-    let (code, text) = check(&cluster, &["dbname=postgres connect_timeout=5"]);
-    assert_eq!(code, 1, "{text}");
-    assert!(
-        text.starts_with("PG_TOCK WARNING - jobs whose last run failed: 1 (bad / name) | "),
-        "{text}"
-    );
-    // It is about the jobs of the role, or about all.
-    assert_eq!(check(&cluster, &["user=ann"]).0, 1);
-    assert_eq!(check(&cluster, &["user=monitor"]).0, 0);
-    cluster.sql("grant select on cron.monitor_health to monitor");
-    assert_eq!(check(&cluster, &["user=monitor"]).0, 1);
-    cluster.unschedule(failing);
-    for (arguments, words) in [
-        (&["user=stranger"][..], "permission denied for schema cron"),
-        (&["template1"], "does not have the extension"),
-        (&["-t", "x"], "no number of seconds"),
-        (&["-t", "0"], "no number of seconds"),
-        (&["--nonsense"], "unknown option"),
-        (&["one", "two"], "usage"),
-    ] {
-        let (code, text) = check(&cluster, arguments);
-        assert!(
-            code == 3 && text.starts_with("PG_TOCK UNKNOWN - ") && text.contains(words),
-            "{code} {text}"
-        );
-    }
-    // Somebody who has the table makes it wait, not for ever.
-    let mut other = cluster.client();
-    let mut transaction = other.transaction().expect("begin");
-    transaction.batch_execute("lock table cron.job in access exclusive mode").expect("lock");
-    let (code, text) = check(&cluster, &["-t", "1"]);
-    assert!(code == 2 && text.contains("no answer within 1 s"), "{code} {text}");
-    drop(transaction);
-    for (connection, words) in [("dbname=nowhere", "does not exist"), ("port=1", "no connection")] {
-        let (code, text) = check(&cluster, &[connection]);
-        assert!(
-            code == 2
-                && text.starts_with("PG_TOCK CRITICAL - no connection")
-                && text.contains(words),
-            "{text}"
-        );
-    }
 }
 
 #[test]

@@ -5,7 +5,7 @@
 
 #![allow(clippy::panic, reason = "helpers of tests, which are not tests to clippy")]
 
-use pg_tock_test::{Cluster, PATIENCE, poll_until};
+use pg_tock_test::{Cluster, PATIENCE, documented_answer, poll_until};
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 
@@ -90,6 +90,22 @@ fn the_migration_script_moves_everything_from_debians_pg_cron() {
     let extensions =
         "select array_agg(extname::text order by 1) from pg_extension where extname like 'pg\\_%'";
     assert_eq!(cluster.one::<Vec<String>>(extensions), ["pg_tock"]);
+
+    // What pg_cron has left are runs for no occurrence: none of them has run twice.
+    let twice = documented_answer("Has anything run twice?");
+    let seen = || cluster.rows(twice, &[]).len();
+    assert_eq!(seen(), 0);
+    let plan: Vec<String> = cluster.column(&format!("explain {twice}"));
+    let plan = plan.join("\n");
+    assert!(!plan.contains("Seq Scan on job_run_details"), "{plan}");
+    cluster.sql(
+        "insert into cron.job_run_details (jobid, username, status, outcome, scheduled_for, attempt) \
+         select jobid, 'postgres', 'succeeded', 'succeeded', date_trunc('minute', now()), attempt \
+         from cron.job, generate_series(1, 2) attempt \
+         where attempt = 1 or jobid = (select max(jobid) from cron.job)",
+    );
+    assert_eq!(seen(), 1, "one that has");
+    cluster.sql("delete from cron.job_run_details where attempt is not null");
 
     // Moved jobs are scheduled, and new ones run.
     cluster.wait_scheduler();

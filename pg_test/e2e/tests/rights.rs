@@ -2,14 +2,23 @@
 
 use pg_tock_test::{Cluster, sqlstate};
 
-/// Everything a role may read, with the column that says whose row it is.
-const READABLE: [(&str, &str); 6] = [
+/// Whose row it is that has a job and no role.
+const OWNER: &str = "(select job.username from cron.job where job.jobid = its.jobid)";
+
+/// Everything a role may read, with what says whose row it is.
+const READABLE: [(&str, &str); 12] = [
     ("cron.job", "username"),
     ("cron.job_run_details", "username"),
     ("cron.jobs", "username"),
     ("cron.running", "username"),
     ("cron.recent_runs", "username"),
     ("cron.failed_runs", "username"),
+    ("cron.upcoming", "username"),
+    ("cron.alerts", "username"),
+    ("cron.dead_letters", OWNER),
+    ("cron.job_skip", OWNER),
+    ("cron.job_stats_hourly", OWNER),
+    ("cron.job_stats_daily", OWNER),
 ];
 
 fn two_owners() -> (Cluster, [i64; 2]) {
@@ -20,11 +29,15 @@ fn two_owners() -> (Cluster, [i64; 2]) {
         cluster.schedule_as(owner, "failing", "1 second", "select 1/0");
         cluster.schedule_as(owner, "mine", "1 second", "select 1")
     });
+    cluster.sql(
+        "select cron.set_job(jobid, case jobname when 'nap' then '{\"on_overlap\": \"skip\"}'::jsonb \
+          else '{\"alert_after_failures\": 1}' end) from cron.job where jobname in ('nap', 'failing')",
+    );
     for job in jobs {
         let _ = cluster.finished_runs(job, 2);
     }
     for (relation, column) in READABLE {
-        cluster.wait_for(&format!("(select count(distinct {column}) = 2 from {relation})"));
+        cluster.wait_for(&format!("(select count(distinct {column}) = 2 from {relation} as its)"));
     }
     (cluster, jobs)
 }
@@ -35,10 +48,10 @@ fn roles_see_only_their_own_rows() {
     for owner in ["ann", "bob"] {
         let mut client = cluster.client_as(owner);
         for (relation, column) in READABLE {
-            let query = format!("select distinct {column}::text from {relation}");
-            let seen: Vec<String> =
+            let query = format!("select distinct {column}::text from {relation} as its");
+            let seen: Vec<Option<String>> =
                 client.query(&query, &[]).unwrap().iter().map(|row| row.get(0)).collect();
-            assert_eq!(seen, [owner], "{relation} as {owner}");
+            assert_eq!(seen, [Some(owner.to_owned())], "{relation} as {owner}");
         }
         let names = "select array_agg(jobname order by jobname) from cron.job_stats";
         let seen: Vec<String> = client.query_one(names, &[]).unwrap().get(0);

@@ -1,19 +1,28 @@
 //! The server log: a line for each run that did not succeed, with fields that tools can read.
 
-use pg_tock_test::{Cluster, PATIENCE, poll_until};
+mod web;
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::routing::any;
+use pg_tock_test::{Builder, Cluster, PATIENCE, poll_until};
 use serde_json::Value;
+use web::Servers;
 
 /// A cluster that logs as JSON, and into a file.
 fn cluster(settings: &[(&str, &str)]) -> Cluster {
+    logging(Cluster::builder(), settings)
+}
+
+fn logging(builder: Builder, settings: &[(&str, &str)]) -> Cluster {
     let json = [
         ("logging_collector", "on"),
         ("log_destination", "jsonlog"),
         ("log_directory", "log"),
         ("log_filename", "server.log"),
     ];
-    let with =
-        |builder: pg_tock_test::Builder, (name, value): &(&str, &str)| builder.conf(name, value);
-    json.iter().chain(settings).fold(Cluster::builder(), with).start()
+    let with = |builder: Builder, (name, value): &(&str, &str)| builder.conf(name, value);
+    json.iter().chain(settings).fold(builder, with).start()
 }
 
 /// The lines of the log whose message contains a text.
@@ -87,6 +96,55 @@ fn runs_that_cannot_tell_are_logged_by_the_scheduler() {
         (&"57P01".into(), &"pg_tock scheduler".into())
     );
     assert_eq!(lines(&cluster, "starting: ").len(), 0, "cron.log_statement is off");
+}
+
+#[test]
+fn a_request_that_fails_is_one_line() {
+    let servers = Servers::new();
+    let burns = || async { (StatusCode::INTERNAL_SERVER_ERROR, "on fire") };
+    let address = servers.http(Router::new().fallback(any(burns)));
+    let cluster = logging(web::builder(), &[]);
+    let create = "select cron.create_http_job($1, '@yearly', $2, method => 'GET')";
+    // An answer is no error of the server, and has no SQLSTATE; that there is none has one.
+    for (name, url, code, words) in [
+        ("burns", format!("http://{address}/"), Value::Null, "HTTP 500"),
+        ("gone", "http://127.0.0.1:1/".to_owned(), "08001".into(), "SQLSTATE 08001: "),
+    ] {
+        let job: i64 = cluster.one_with(create, &[&name, &url]);
+        let _: i64 = cluster.one_with("select cron.run_now($1::bigint)", &[&job]);
+        let run = cluster.finished_run(job);
+        let begins = format!("cron job {job} failed: run {} of \"{name}\"", run.runid);
+        let said = line(&cluster, &begins);
+        assert!(said["message"].as_str().unwrap().contains(words), "{said}");
+        assert_eq!((&said["state_code"], &said["error_severity"]), (&code, &"LOG".into()));
+        assert_eq!(said["backend_type"], "pg_tock scheduler", "{said}");
+        assert_eq!(lines(&cluster, &begins).len(), 1);
+    }
+}
+
+#[test]
+fn what_the_scheduler_says_follows_a_setting_of_its_own() {
+    let cluster = cluster(&[("cron.log_min_messages", "fatal")]);
+    // Nobody but the scheduler can tell that these fail; the others tell it themselves.
+    let lost: i64 = cluster.one(
+        "insert into cron.job (nodeport, jobname, schedule, command, database) \
+         values (1, 'lost', '1 second', 'select 1', 'nowhere') returning jobid",
+    );
+    let broken = cluster.schedule("broken", "1 second", "select 1/0");
+    let _ = cluster.finished_runs(lost, 2);
+    let said = line(&cluster, &format!("cron job {broken} failed: run "));
+    assert_eq!(said["backend_type"], "pg_tock executor", "{said}");
+    let silent = |cluster: &Cluster| {
+        let lost = lines(cluster, &format!("cron job {lost} failed"));
+        (lost, lines(cluster, "pg_tock launcher started"))
+    };
+    assert_eq!(silent(&cluster), (vec![], vec![]));
+    cluster.conf("cron.log_min_messages", "warning");
+    cluster.reload();
+    let said = line(&cluster, &format!("cron job {lost} failed: run "));
+    assert_eq!(said["backend_type"], "pg_tock scheduler", "{said}");
+    cluster.restart();
+    let _ = line(&cluster, "pg_tock launcher started");
 }
 
 #[test]

@@ -28,6 +28,18 @@ pub fn documented_audit() -> &'static str {
         .expect("the audit in docs/reliability.md")
 }
 
+/// The query that answers a question of the runbook in docs/operations.md.
+///
+/// # Panics
+/// When the page has no such question, or no query behind it.
+#[must_use]
+pub fn documented_answer(question: &str) -> &'static str {
+    let page = include_str!("../../../docs/operations.md");
+    let answer = page.split_once(&format!("**{question}**")).expect("a question of the runbook").1;
+    let query = answer.split_once("```sql\n").and_then(|(_, block)| block.split_once(";\n```"));
+    query.expect("a query in docs/operations.md").0
+}
+
 impl Cluster {
     /// `cron.create_job(options)` as superuser: the job's id.
     #[track_caller]

@@ -27,6 +27,7 @@
 mod accounts;
 mod backends;
 mod builder;
+mod check;
 mod clock;
 mod cluster;
 mod harm;
@@ -38,7 +39,7 @@ mod runs;
 mod server;
 mod standby;
 
-pub use accounts::documented_audit;
+pub use accounts::{documented_answer, documented_audit};
 pub use builder::Builder;
 pub use clock::utc;
 pub use cluster::{Cluster, explain, sqlstate};

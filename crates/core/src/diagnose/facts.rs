@@ -50,6 +50,8 @@ pub struct Server {
     pub superuser_jobs: bool,
     /// The scheduler of the database that is asked.
     pub scheduler: Scheduler,
+    /// It cannot read its tables.
+    pub blind: Option<Blind>,
     /// The name of that database.
     pub database: String,
     /// The databases that setting `cron.database_name` lists.
@@ -59,14 +61,22 @@ pub struct Server {
 /// How a scheduler is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheduler {
-    /// It is there and on time.
-    Running,
-    /// It should have woken up at that instant; its process.
-    Late(Timestamp, i32),
+    /// It is there: its process, and for how long it has left what it should have looked at, in
+    /// microseconds.
+    Running(i32, i64),
     /// There is none.
     Absent,
     /// There is to be none: setting `cron.database_name` does not name the database.
     NotNamed,
+}
+
+/// A scheduler that cannot read its tables, or some of them.
+#[derive(Clone, Debug)]
+pub struct Blind {
+    /// Since when.
+    pub since: Timestamp,
+    /// Why, if who asks may know.
+    pub why: Option<String>,
 }
 
 /// The job.

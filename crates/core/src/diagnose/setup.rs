@@ -3,11 +3,35 @@
 
 use serde_json::json;
 
-use super::{Findings, Owner, Scheduler, Severity, Times};
+use super::{Findings, Owner, Scheduler, Severity, Times, sentence};
 use crate::quote::{excerpt, ident, literal};
 use crate::run::SkipReason;
+use crate::time::Timestamp;
+
+/// From so long on it is worth a word that a scheduler is late or blind: from here on `cron.health` has
+/// a warning.
+const PATIENCE: i64 = 5 * Timestamp::SECOND;
+/// One that has slept for so long does not wake up by itself: from here on it is critical there.
+const TOO_LATE: i64 = 30 * Timestamp::SECOND;
 
 impl Findings<'_> {
+    pub(super) fn blind(&mut self) {
+        let Some(blind) = &self.facts.server.blind else { return };
+        if self.facts.now.since(blind.since) < PATIENCE {
+            return;
+        }
+        let mut detail = format!(
+            "The scheduler has not been able to read its tables since {}; what was changed since \
+             does not count yet",
+            self.at(blind.since)
+        );
+        match &blind.why {
+            Some(why) => detail.push_str(&format!(": {}", sentence(why))),
+            None => detail.push('.'),
+        }
+        self.warning("scheduler blind", detail, None);
+    }
+
     pub(super) fn server(&mut self) {
         let server = &self.facts.server;
         if server.in_recovery {
@@ -16,7 +40,10 @@ impl Findings<'_> {
             return;
         }
         match server.scheduler {
-            Scheduler::Running => {}
+            Scheduler::Running(pid, overslept) if overslept >= PATIENCE => {
+                self.late(pid, overslept);
+            }
+            Scheduler::Running(..) => {}
             Scheduler::NotNamed => {
                 let database = excerpt(&server.database);
                 let detail = format!(
@@ -34,15 +61,6 @@ impl Findings<'_> {
                               again and again; the server log says why it does not stay.";
                 self.error("no scheduler", detail, None);
             }
-            Scheduler::Late(since, pid) => {
-                let detail = format!(
-                    "The scheduler, process {pid}, wanted to wake up at {} and has not.",
-                    self.at(since)
-                );
-                // The launcher starts another one, which takes over all runs.
-                let remedy = format!("SELECT pg_terminate_backend({pid})");
-                self.error("scheduler late", detail, self.if_superuser(remedy));
-            }
         }
         if !server.launch_active_jobs {
             let detail = "Setting cron.launch_active_jobs is off, so no job runs. A change takes \
@@ -50,6 +68,19 @@ impl Findings<'_> {
             let remedy = "ALTER SYSTEM SET cron.launch_active_jobs = on";
             self.error("jobs switched off", detail, self.if_superuser(remedy));
         }
+    }
+
+    fn late(&mut self, pid: i32, overslept: i64) {
+        let detail = format!(
+            "The scheduler, process {pid}, has had something to look at since {} and has not.",
+            self.at(self.facts.now.plus(-overslept))
+        );
+        if overslept < TOO_LATE {
+            return self.warning("scheduler late", detail, None);
+        }
+        // The launcher starts another one, which takes over all runs.
+        let remedy = format!("SELECT pg_terminate_backend({pid})");
+        self.error("scheduler late", detail, self.if_superuser(remedy));
     }
 
     pub(super) fn job(&mut self) {

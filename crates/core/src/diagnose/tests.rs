@@ -12,7 +12,8 @@ fn healthy() -> Facts {
             in_recovery: false,
             launch_active_jobs: true,
             superuser_jobs: true,
-            scheduler: Scheduler::Running,
+            scheduler: Scheduler::Running(9, 0),
+            blind: None,
             database: "postgres".to_owned(),
             named: vec!["postgres".to_owned()],
         },
@@ -122,7 +123,7 @@ fn a_healthy_job_has_one_finding() {
 #[test]
 fn what_keeps_all_jobs_from_running_comes_first() {
     let mut facts = healthy();
-    facts.server.scheduler = Scheduler::Late(seconds(-20), 9);
+    facts.server.scheduler = Scheduler::Running(9, 40 * Timestamp::SECOND);
     facts.server.launch_active_jobs = false;
     facts.job.other_node = Some("far".to_owned());
     facts.job.active = false;
@@ -151,6 +152,50 @@ fn what_keeps_all_jobs_from_running_comes_first() {
     facts.server.in_recovery = true;
     assert_eq!(words(&facts)[0], "standby");
     assert!(!words(&facts).contains(&"scheduler late"), "there is to be none");
+}
+
+/// At the limits of `cron.health`.
+#[test]
+fn a_scheduler_is_late_from_the_same_moment_on_as_in_health() {
+    let mut facts = healthy();
+    for (overslept, severity, remedy) in [
+        (4_999_999, None, None),
+        (5_000_000, Some(Severity::Warning), None),
+        (29_999_999, Some(Severity::Warning), None),
+        (30_000_000, Some(Severity::Error), Some("SELECT pg_terminate_backend(9)")),
+    ] {
+        facts.server.scheduler = Scheduler::Running(9, overslept);
+        let late = find(&facts).into_iter().find(|found| found.finding == "scheduler late");
+        assert_eq!(late.as_ref().map(|late| late.severity), severity, "{overslept}");
+        assert_eq!(late.and_then(|late| late.remedy).as_deref(), remedy, "{overslept}");
+    }
+    assert!(find(&facts)[0].detail.contains("process 9, has had something to look at since T-30 "));
+    facts.superuser = false;
+    assert_eq!(find(&facts)[0].remedy, None);
+}
+
+#[test]
+fn a_scheduler_that_cannot_read_its_tables_runs_what_it_knows() {
+    let mut facts = healthy();
+    let why = Some("column q.max does not exist\nLINE 1".to_owned());
+    facts.server.blind = Some(Blind { since: seconds(-4), why: why.clone() });
+    assert_eq!(words(&facts), ["nothing wrong"]);
+    facts.server.blind = Some(Blind { since: seconds(-5), why });
+    assert_eq!(words(&facts), ["scheduler blind", "next run"]);
+    let found = find(&facts).remove(0);
+    assert_eq!((found.severity, found.remedy), (Severity::Warning, None));
+    assert!(found.detail.contains("tables since T-5; "), "{}", found.detail);
+    assert!(found.detail.ends_with("yet: column q.max does not exist."), "{}", found.detail);
+    // What waits has its own reason.
+    facts.times = at(Some(3_600), Some(30));
+    facts.limits.running = 32;
+    assert_eq!(words(&facts), ["scheduler blind", "cap reached", "next run"]);
+    // Who may not know why is told that it is so.
+    facts.server.blind = Some(Blind { since: seconds(-60), why: None });
+    assert!(find(&facts)[0].detail.ends_with("does not count yet."));
+    facts.server.scheduler = Scheduler::Absent;
+    facts.server.blind = None;
+    assert_eq!(words(&facts)[0], "no scheduler");
 }
 
 #[test]

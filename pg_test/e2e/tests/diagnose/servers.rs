@@ -3,7 +3,7 @@
 use pg_tock_test::{Cluster, signal};
 use rustix::process::Signal;
 
-use super::{ask, daily, first, remedied, well};
+use super::{ask, daily, first, remedied, some, until, well};
 
 #[test]
 fn a_server_without_a_scheduler() {
@@ -13,7 +13,14 @@ fn a_server_without_a_scheduler() {
     cluster.wait_known();
     let scheduler = cluster.wait_scheduler();
     signal(scheduler, Signal::STOP);
+    // As severe as cron.health has it, and nobody is to be ended who may wake up by himself.
     let found = first(&cluster, "job", "scheduler late");
+    assert_eq!((found.severity.as_str(), found.remedy), ("warning", None));
+    assert_eq!(cluster.one::<String>("select status from cron.health"), "warning");
+    let found = until(&cluster, "job", "too late", |_, found| {
+        found.get("scheduler late").filter(|late| late.severity == "error").cloned()
+    });
+    assert_eq!(cluster.one::<String>("select status from cron.health"), "critical");
     assert_eq!(found.remedy, Some(format!("SELECT pg_terminate_backend({scheduler})")));
     // Nobody starts another one for a while.
     let launcher = cluster.pid_of("pg_tock launcher");
@@ -28,6 +35,27 @@ fn a_server_without_a_scheduler() {
     let found = remedied(&cluster, "job", "no scheduler", "error");
     assert!(found.detail.contains("cron.database_name does not name"), "{found:?}");
     cluster.restart();
+    let _ = well(&cluster, "job");
+}
+
+#[test]
+fn a_scheduler_that_cannot_read_its_tables() {
+    let cluster = Cluster::start();
+    cluster.role("ann");
+    let _ = daily(&cluster, "job");
+    cluster.schedule_as("ann", "hers", "@daily", "select 1");
+    let _ = well(&cluster, "job");
+    // As if the tables were another release's.
+    cluster.sql("alter table cron.queue rename column max_start_rate to rate; create role news");
+    let found = some(&cluster, "job", "scheduler blind");
+    assert_eq!((found.severity.as_str(), &found.remedy), ("warning", &None));
+    assert!(found.detail.contains("max_start_rate"), "{found:?}");
+    // Who sees only his own is told that it is so, and not what the server says.
+    let (words, found) = ask(&mut cluster.client_as("ann"), "hers");
+    assert_eq!(words[0], "scheduler blind");
+    let detail = &found["scheduler blind"].detail;
+    assert!(!detail.contains("max_start_rate"), "{detail}");
+    cluster.sql("alter table cron.queue rename column rate to max_start_rate");
     let _ = well(&cluster, "job");
 }
 
