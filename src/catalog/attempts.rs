@@ -1,18 +1,19 @@
 //! Attempts at occurrences: which failed ones nobody has looked at, and asking for the next one.
 //!
 //! Owns one invariant: an attempt has one follower at most, and none if its occurrence has
-//! succeeded. The unique keys of ledger and requests keep it; statements here make sure that they
-//! are not met as errors.
+//! succeeded or the attempt was resolved. The unique keys of ledger and requests keep the first part;
+//! statements here make sure that they are not met as errors.
 
 use pg_tock_core::cancel::MISPLACED;
 use pg_tock_core::retry::Ended;
-use pg_tock_core::run::{Guarantee, Outcome};
+use pg_tock_core::run::{Guarantee, Origin, Outcome};
 use pg_tock_core::time::{JobId, RunId, Timestamp};
 use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
 use pgrx::spi::{self, SpiHeapTupleData};
 
 use super::kept;
+use super::origin::{self, telling_triggers};
 use super::request::Place;
 use crate::pg::text::ServerText;
 use crate::pg::time::{from_pg, to_pg};
@@ -25,11 +26,9 @@ macro_rules! unfollowed {
     ($from:literal) => {
         concat!(
             "SELECT d.jobid, d.scheduled_for, d.attempt, d.outcome, d.sqlstate, d.guarantee, \
-              d.end_time, EXISTS (SELECT FROM cron.job_run_details o \
-               WHERE o.jobid OPERATOR(pg_catalog.=) d.jobid \
-                AND o.scheduled_for OPERATOR(pg_catalog.=) d.scheduled_for \
-                AND o.trigger OPERATOR(pg_catalog.=) ANY (ARRAY['manual', 'backfill', 'alert']) OFFSET 0), \
-              d.http OPERATOR(pg_catalog.->) 'transient' OPERATOR(pg_catalog.=) 'true'::pg_catalog.jsonb, \
+              d.end_time, ",
+            telling_triggers!("d"),
+            ", d.http OPERATOR(pg_catalog.->) 'transient' OPERATOR(pg_catalog.=) 'true'::pg_catalog.jsonb, \
               d.runid, pg_catalog.convert_to(d.username, pg_catalog.getdatabaseencoding()), \
               pg_catalog.convert_to(d.database, pg_catalog.getdatabaseencoding()) ",
             $from,
@@ -68,9 +67,19 @@ const ASK: &str = "INSERT INTO cron.run_request \
        WHERE q.runid OPERATOR(pg_catalog.=) $5), $6, $7 FROM cron.job j \
      WHERE j.jobid OPERATOR(pg_catalog.=) $1 AND NOT EXISTS (SELECT FROM cron.job_run_details d \
        WHERE d.jobid OPERATOR(pg_catalog.=) $1 AND d.scheduled_for OPERATOR(pg_catalog.=) $2 \
-        AND (d.attempt OPERATOR(pg_catalog.>=) $3 OR d.status OPERATOR(pg_catalog.=) 'succeeded') \
+        AND (d.attempt OPERATOR(pg_catalog.>=) $3 OR d.status OPERATOR(pg_catalog.=) 'succeeded' \
+         OR d.runid OPERATOR(pg_catalog.=) $5 AND pg_catalog.starts_with(d.reason, 'resolved as ')) \
        OFFSET 0) \
      ON CONFLICT ON CONSTRAINT run_request_occurrence DO NOTHING RETURNING runid";
+
+// Why there was nothing to ask for: another attempt comes or is under way; or the occurrence is over.
+const WHY_NOT: &str = "SELECT EXISTS (SELECT FROM cron.run_request r \
+       WHERE r.jobid OPERATOR(pg_catalog.=) $1 AND r.scheduled_for OPERATOR(pg_catalog.=) $2 \
+        AND r.attempt OPERATOR(pg_catalog.>=) $3) OR EXISTS (SELECT FROM cron.job_run_details d \
+       WHERE d.jobid OPERATOR(pg_catalog.=) $1 AND d.scheduled_for OPERATOR(pg_catalog.=) $2 \
+        AND d.attempt OPERATOR(pg_catalog.>=) $3), \
+      EXISTS (SELECT FROM cron.job_run_details d WHERE d.runid OPERATOR(pg_catalog.=) $4 \
+       AND pg_catalog.starts_with(d.reason, 'resolved as succeeded '))";
 
 /// The next attempt at an occurrence.
 #[derive(Clone, Debug)]
@@ -82,8 +91,8 @@ pub(crate) struct Retry {
     pub(crate) attempt: u32,
     /// When it is due.
     pub(crate) at: Timestamp,
-    /// The occurrence is none of the job's schedule: somebody asked for it.
-    pub(crate) by_hand: bool,
+    /// What the occurrence is to the job.
+    pub(crate) origin: Origin,
     /// The attempt before it crashed.
     pub(crate) after_crash: bool,
     /// As what and where the attempt before it ran.
@@ -98,7 +107,8 @@ pub(crate) struct Unfollowed {
     pub(crate) scheduled_for: Timestamp,
     pub(crate) ended: Ended,
     pub(crate) ended_at: Timestamp,
-    pub(crate) by_hand: bool,
+    /// What the occurrence is to the job.
+    pub(crate) origin: Origin,
     /// As what and where it ran.
     pub(crate) place: Place,
 }
@@ -138,16 +148,27 @@ fn read(row: &SpiHeapTupleData<'_>) -> Result<Option<Unfollowed>, spi::Error> {
         retry_after: None,
     };
     let job = JobId(row.get(1)?.unwrap_or_default());
-    let by_hand = row.get(8)?.unwrap_or(false);
+    let origin = origin::read(row, 8)?;
     let run = RunId(row.get(10)?.unwrap_or_default());
     // A row without names is none of ours.
     let Some(place) = Place::read(row.get(11)?, row.get(12)?) else { return Ok(None) };
-    Ok(Some(Unfollowed { job, run, scheduled_for, ended, ended_at, by_hand, place }))
+    Ok(Some(Unfollowed { job, run, scheduled_for, ended, ended_at, origin, place }))
 }
 
-/// Asks for a retry; None if the attempt has a follower, its occurrence has succeeded, or its job
-/// is gone. Otherwise the id of its run.
-pub(crate) fn ask(retry: &Retry) -> Result<Option<RunId>, spi::Error> {
+/// What came of asking for a retry.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Answer {
+    /// It is to run, with this id.
+    Asked(RunId),
+    /// Somebody else has asked for the next attempt.
+    Follows,
+    /// There will be none: the attempt was resolved, as succeeded or as failed, or its job is gone.
+    Over { succeeded: bool },
+}
+
+/// Asks for a retry, unless the attempt has a follower or was resolved, its occurrence has succeeded,
+/// or its job is gone.
+pub(crate) fn ask(retry: &Retry) -> Result<Answer, spi::Error> {
     let stamp = |at: Timestamp| TimestampWithTimeZone::try_from(to_pg(at)).ok();
     let args: [DatumWithOid<'_>; 7] = [
         retry.job.0.into(),
@@ -158,8 +179,21 @@ pub(crate) fn ask(retry: &Retry) -> Result<Option<RunId>, spi::Error> {
         ServerText::new(retry.place.username.to_bytes()).param(),
         ServerText::new(retry.place.database.to_bytes()).param(),
     ];
-    Spi::connect_mut(|client| {
+    let asked = Spi::connect_mut(|client| {
         let rows = kept::update(client, ASK, &args)?;
-        if rows.is_empty() { Ok(None) } else { Ok(rows.first().get_one::<i64>()?.map(RunId)) }
+        if rows.is_empty() { Ok(None) } else { rows.first().get_one::<i64>() }
+    })?;
+    if let Some(run) = asked {
+        return Ok(Answer::Asked(RunId(run)));
+    }
+    let [job, at, attempt, _, after, ..] = args;
+    Spi::connect_mut(|client| {
+        // As what was just not written, this goes by what is committed by now.
+        let rows = kept::update(client, WHY_NOT, &[job, at, attempt, after])?;
+        let (follows, succeeded) = rows.first().get_two::<bool, bool>()?;
+        Ok(match follows {
+            Some(true) => Answer::Follows,
+            _ => Answer::Over { succeeded: succeeded.unwrap_or(false) },
+        })
     })
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use pg_tock_test::{Cluster, poll_until, stays_true};
+use pg_tock_test::{Cluster, poll_until, stays_true, utc};
 use serde_json::json;
 
 const PATIENCE: Duration = Duration::from_secs(45);
@@ -158,4 +158,153 @@ fn a_job_waits_for_whoever_has_the_name_now() {
     cluster.sql("select cron.set_job('second', '{\"run_after\": null}')");
     runs_again();
     cluster.audit();
+}
+
+const UP_TO_DATE: &str = "exists (select from cron.job_run_details where jobname = 'minute' \
+    and status = 'succeeded' and scheduled_for = date_trunc('minute', now()))";
+
+/// A server before eleven, with a job `first` that is due each hour and has these options, and one
+/// that waits for it at a quarter to the next: the ids of both.
+fn hours(minute: i64, first: serde_json::Value) -> (Cluster, i64, i64) {
+    let cluster = Cluster::builder()
+        .clock(utc(2026, 6, 1, 10, minute, 0))
+        .conf("timezone", "UTC")
+        .conf("cron.timezone", "UTC")
+        .start();
+    cluster.sql("create sequence tries; create table seen (low timestamptz, high timestamptz)");
+    let mut options = json!({
+        "job_name": "first", "schedule": "0 * * * *", "retry_on": "any", "retry_delay": "3 seconds",
+    });
+    options.as_object_mut().unwrap().extend(first.as_object().unwrap().clone());
+    let first = cluster.create_job(&options);
+    let second = cluster.create_job(&json!({
+        "job_name": "second", "schedule": "45 * * * *", "command": "select 1", "run_after": ["first"],
+    }));
+    cluster.schedule("minute", "* * * * *", "select 1");
+    cluster.wait_known();
+    (cluster, first, second)
+}
+
+/// Lets the clock go on to 11:45, when the second job is due.
+fn until_the_second_is_due(cluster: &Cluster) {
+    cluster.advance_clock(utc(2026, 6, 1, 11, 45, 10), UP_TO_DATE);
+}
+
+#[test]
+fn a_backfill_that_is_tried_again_lets_those_go_on_who_wait() {
+    let fails_once = json!({"command": "select 1 / (nextval('tries') - 1)", "max_attempts": 2});
+    let (cluster, first, second) = hours(50, fails_once);
+    cluster.step_clock(40 * 60);
+    cluster.wait_for(UP_TO_DATE);
+    assert_eq!(cluster.skipped(first), ["missed 11:00 to 11:00: 1"]);
+    cluster.sql("select cron.backfill('first', '2026-06-01 11:00', '2026-06-01 11:00')");
+    cluster.wait_story(first, &["11:00 backfill failed", "11:00 retry"]);
+    until_the_second_is_due(&cluster);
+    cluster.wait_story(second, &["11:45 dependency"]);
+    cluster.audit();
+}
+
+#[test]
+fn a_success_by_backfill_is_known_to_the_next_scheduler() {
+    let (cluster, first, second) = hours(50, json!({"command": "select 1"}));
+    cluster.step_clock(40 * 60);
+    cluster.wait_for(UP_TO_DATE);
+    cluster.sql("select cron.backfill('first', '2026-06-01 11:00', '2026-06-01 11:00')");
+    cluster.wait_story(first, &["11:00 backfill"]);
+    // What it was asked for by is seen to before the server stops; whatever was not is when it starts.
+    cluster.restart();
+    until_the_second_is_due(&cluster);
+    cluster.wait_story(second, &["11:45 dependency"]);
+    cluster.audit();
+}
+
+#[test]
+fn a_success_by_retry_is_known_after_a_crash() {
+    let command = "do $$ begin if nextval('tries') = 1 then raise 'no'; end if; \
+        perform pg_advisory_xact_lock_shared(7); \
+        insert into seen select window_start, window_end from cron.current_run(); end $$";
+    // Whether the scheduler had time to hear of the success.
+    for heard in [true, false] {
+        let (cluster, first, second) = hours(59, json!({"command": command, "max_attempts": 2}));
+        let mut gate = cluster.client();
+        gate.batch_execute("select pg_advisory_lock(7)").unwrap();
+        cluster.step_clock(60);
+        cluster.wait_story(first, &["11:00 schedule failed"]);
+        // The occurrence is accounted for before it succeeds.
+        cluster.wait_for(&format!(
+            "(select cursor >= '2026-06-01 11:00' from cron.job_state where jobid = {first}) \
+             and cron.flush()"
+        ));
+        let _ = cluster.executor_of(first);
+        if !heard {
+            pg_tock_test::signal(cluster.wait_scheduler(), rustix::process::Signal::STOP);
+        }
+        drop(gate);
+        cluster.wait_for("exists (select from seen)");
+        cluster.crash();
+        let _ = cluster.wait_scheduler();
+        cluster.advance_clock(utc(2026, 6, 1, 12, 0, 10), UP_TO_DATE);
+        cluster.wait_story(first, &["11:00 schedule failed", "11:00 retry", "12:00 schedule"]);
+        let windows: Vec<String> = cluster.column(
+            "select format('%s to %s', low::time(0), high::time(0)) from seen order by high",
+        );
+        assert_eq!(windows[1..], ["11:00:00 to 12:00:00"], "{windows:?}, heard: {heard}");
+        cluster.wait_story(second, &["11:45 dependency"]);
+        cluster.audit();
+    }
+}
+
+/// Waits until the first job's occurrence at eleven has failed for good, and resolves it.
+fn resolve(cluster: &Cluster, first: i64) {
+    cluster.wait_story(first, &["11:00 schedule failed"]);
+    cluster.wait_for("exists (select from cron.dead_letters)");
+    cluster.sql("select cron.resolve_run(runid, 'succeeded') from cron.dead_letters");
+}
+
+#[test]
+fn what_was_resolved_as_succeeded_keeps_nobody_from_running() {
+    for restarted in [false, true] {
+        let (cluster, first, second) = hours(59, json!({"command": "select 1 / 0"}));
+        cluster.step_clock(60);
+        resolve(&cluster, first);
+        if restarted {
+            cluster.restart();
+        }
+        until_the_second_is_due(&cluster);
+        cluster.wait_story(second, &["11:45 dependency"]);
+        cluster.audit();
+    }
+}
+
+#[test]
+fn what_was_resolved_before_its_retry_was_written_keeps_nobody_waiting() {
+    for (outcome, story) in [("succeeded", &["11:45 dependency"] as &[&str]), ("failed", &[])] {
+        let fails_at_eleven = json!({
+            "command": "select 1 / (current_setting('cron.scheduled_for') < '2026-06-01 10')::int",
+            "max_attempts": 2,
+        });
+        let (cluster, first, second) = hours(59, fails_at_eleven);
+        // Who asks for runs of the job keeps its retries waiting.
+        let mut client = cluster.client();
+        client
+            .batch_execute(
+                "begin; select cron.backfill('first', '2026-06-01 09:00', '2026-06-01 09:00')",
+            )
+            .unwrap();
+        cluster.step_clock(60);
+        cluster.wait_story(first, &["11:00 schedule failed"]);
+        client
+            .batch_execute(&format!(
+                "select cron.resolve_run(runid, '{outcome}') from cron.job_run_details \
+                 where trigger = 'schedule' and jobname = 'first'; commit"
+            ))
+            .unwrap();
+        until_the_second_is_due(&cluster);
+        if story.is_empty() {
+            assert_eq!(cluster.skipped(second), ["upstream 11:45 to 11:45: 1"]);
+        }
+        cluster.wait_story(second, story);
+        assert_eq!(cluster.story(first), ["09:00 backfill", "11:00 schedule failed"]);
+        cluster.audit();
+    }
 }

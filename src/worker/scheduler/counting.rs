@@ -18,6 +18,7 @@ use super::pool::Current;
 use super::records::{COUNT_DELAY, Progress, Records};
 use super::runs::End;
 use super::{LOCK_RETRY, Scheduler};
+use crate::catalog::resets;
 use crate::catalog::state::{self, Reached};
 use crate::catalog::stats::{self, Tally, Uncounted};
 use crate::pg::{lock, time, txn};
@@ -112,9 +113,9 @@ impl Records {
                     }
                     cursor => cursor,
                 },
-                window_start: progress.window_start,
+                ..progress.succeeded(*job)
             })
-            .filter(|job| job.cursor.is_some() || job.window_start.is_some())
+            .filter(|job| job.cursor.is_some() || job.has_succeeded())
             .collect();
         let outside: Vec<i64> =
             taken.iter().filter(|(_, progress)| progress.outside).map(|(job, _)| job.0).collect();
@@ -126,7 +127,7 @@ impl Records {
             }
             stats::count(&tallies, below)?;
             if !resets.is_empty() {
-                stats::reset(resets)?;
+                resets::carry_out(resets)?;
             }
             state::set_outside(&outside)?;
             state::set_reached(&reached)
@@ -145,6 +146,7 @@ impl Records {
                 let back = self.progress.entry(job).or_default();
                 back.skips = progress.skips;
                 (back.window_start, back.outside) = (progress.window_start, progress.outside);
+                back.made_good = progress.made_good;
             }
             if let Some(tally) = progress.tally {
                 self.progress.entry(job).or_default().tally = Some(tally);
@@ -186,7 +188,7 @@ impl Records {
         if self.catch_up.is_some() {
             return;
         }
-        let Some(Ok(jobs)) = txn::run("looking for statistics to reset", stats::resets) else {
+        let Some(Ok(jobs)) = txn::run("looking for statistics to reset", resets::jobs) else {
             self.retry_at = Some(time::now().plus(LOCK_RETRY));
             return;
         };
@@ -235,7 +237,14 @@ impl Progress {
         !self.skips.is_empty()
             || self.cursor.is_some()
             || self.window_start.is_some()
+            || self.made_good.is_some()
             || self.outside
+    }
+
+    /// How far successes have brought the job.
+    pub(super) const fn succeeded(&self, job: JobId) -> Reached {
+        let Self { window_start, made_good, .. } = *self;
+        Reached { job, cursor: None, window_start, made_good }
     }
 
     const fn is_empty(&self) -> bool {

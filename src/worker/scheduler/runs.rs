@@ -20,7 +20,7 @@ use super::rows::Claim;
 use super::watch::{self, Watched};
 use crate::catalog::http::HttpAnswer;
 use crate::catalog::run::RunRow;
-use crate::catalog::state::Skip;
+use crate::catalog::state::{Skip, Success};
 use crate::guc;
 use crate::pg::text::{ServerText, for_message};
 use crate::pg::{log, time};
@@ -160,11 +160,10 @@ impl Scheduler {
             return; // the ledger this run belongs to has been dropped
         }
         let retry = self.next_attempt(current, &end);
-        let by_hand =
-            current.occurrence.trigger.is_asked_for() || self.retries.is_by_hand(current.run);
         let last = current.occurrence;
+        let origin = self.retries.origin(current.run, &last);
         let over = match last.trigger {
-            Trigger::Retry => !by_hand && self.engine.next_due(last.job).is_none(),
+            Trigger::Retry => origin.moves_window() && self.engine.next_due(last.job).is_none(),
             _ => last.is_nominal(),
         };
         let will_retry = retry.is_some();
@@ -173,17 +172,14 @@ impl Scheduler {
         } else if over {
             self.note_if_over(last.job);
         }
-        if end.outcome == Outcome::Succeeded && !by_hand {
-            let Occurrence { job, scheduled_for, .. } = current.occurrence;
-            if self.jobs.get(job).is_some() && self.jobs.cover(job, scheduled_for) {
-                self.records.covered(job, scheduled_for, now);
-            }
+        if end.outcome == Outcome::Succeeded {
+            self.note_success(Success { job: last.job, at: last.scheduled_for, origin }, now);
         }
-        self.note_end(current, &end, will_retry, by_hand, now);
+        self.note_end(current, &end, will_retry, !origin.moves_window(), now);
         self.asked.forget(current);
         if self.requests.remove(current.occurrence.job, current.run) {
             self.retries.forget(current.run);
-            self.records.answered(current.run);
+            self.records.answered(last.job, current.run);
         } else if current.occurrence.trigger == Trigger::Manual {
             // Its row was there before its request was read: nothing else will be said of it.
             self.tell_waiters(current.run);
@@ -197,9 +193,7 @@ impl Scheduler {
             (false, true) => Settled::WillRetry,
             (false, false) => Settled::FailedForGood,
         };
-        if last.trigger != Trigger::Retry || !by_hand {
-            settle(&mut self.engine, &last, how);
-        }
+        settle(&mut self.engine, &last, origin, how);
         if self.jobs.get(current.occurrence.job).is_some() {
             if end.reaches_outside && self.outside.insert(current.occurrence.job) {
                 self.records.outside(current.occurrence.job, now);
