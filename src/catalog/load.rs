@@ -279,8 +279,8 @@ const UPSTREAM_OF: &str = upstream!("AND j.jobid OPERATOR(pg_catalog.=) ANY ($1)
 pub(crate) fn upstream(of: Option<&[i64]>) -> Result<Vec<(i64, Vec<i64>)>, spi::Error> {
     Spi::connect(|client| {
         let rows = match of {
-            Some(ids) => client.select(UPSTREAM_OF, None, &[ids.to_vec().into()])?,
-            None => client.select(UPSTREAM, None, &[])?,
+            Some(ids) => kept::select(client, UPSTREAM_OF, &[ids.to_vec().into()])?,
+            None => kept::select(client, UPSTREAM, &[])?,
         };
         rows.map(|row| Ok((row.get(1)?.unwrap_or_default(), row.get(2)?.unwrap_or_default())))
             .collect()

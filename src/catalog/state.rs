@@ -290,7 +290,7 @@ pub(crate) fn recorded(since: &[(JobId, Timestamp)]) -> Result<Vec<Recorded>, sp
     Spi::connect(|client| {
         let ids: Vec<i64> = since.iter().map(|(job, _)| job.0).collect();
         let at = stamps(since.iter().map(|(_, at)| *at));
-        let rows = client.select(RECORDED, None, &[ids.into(), at])?;
+        let rows = kept::select(client, RECORDED, &[ids.into(), at])?;
         rows.map(|row| {
             let job = JobId(row.get(1)?.unwrap_or_default());
             let at = row.get::<TimestampWithTimeZone>(2)?;
@@ -308,7 +308,7 @@ pub(crate) fn skipped(
     Spi::connect(|client| {
         let ids: Vec<i64> = since.iter().map(|(job, _)| job.0).collect();
         let at = stamps(since.iter().map(|(_, at)| *at));
-        let rows = client.select(SKIPPED, None, &[ids.into(), at])?;
+        let rows = kept::select(client, SKIPPED, &[ids.into(), at])?;
         let stamp = |at: Option<TimestampWithTimeZone>| {
             at.map_or(Timestamp(i64::MIN), |at| from_pg(at.into_inner()))
         };
