@@ -164,21 +164,16 @@ WITH reader AS MATERIALIZED (
     FROM cron.runid_seq AS seq,
         LATERAL (SELECT pg_catalog.row_security_active('cron.job_run_details'::pg_catalog.regclass) AS only) AS own
 ), newest AS MATERIALIZED (
-    SELECT
-        run.runid, run.jobid, run.jobname, run.status, run.outcome, run.scheduled_for, run.start_time, run.end_time,
-        run.trigger, run.attempt, run.return_message, run.database, run.username, run.command
+    SELECT run.*
     FROM cron.job_run_details AS run
     WHERE run.runid > (SELECT reader.after FROM reader)
     ORDER BY run.runid DESC
     LIMIT 1000
 ), older AS MATERIALIZED (
-    SELECT
-        run.runid, run.jobid, run.jobname, run.status, run.outcome, run.scheduled_for, run.start_time, run.end_time,
-        run.trigger, run.attempt, run.return_message, run.database, run.username, run.command
+    SELECT run.*
     FROM cron.job AS job
     CROSS JOIN LATERAL (
-        SELECT past.runid, past.jobid, past.jobname, past.status, past.outcome, past.scheduled_for, past.start_time, past.end_time,
-            past.trigger, past.attempt, past.return_message, past.database, past.username, past.command
+        SELECT past.*
         FROM cron.job_run_details AS past
         WHERE past.jobid = job.jobid
             AND past.scheduled_for IS NOT NULL
