@@ -6,13 +6,14 @@
 
 use pg_tock_core::cancel::MISPLACED;
 use pg_tock_core::retry::Ended;
-use pg_tock_core::run::{Guarantee, Outcome};
+use pg_tock_core::run::{Guarantee, Origin, Outcome};
 use pg_tock_core::time::{JobId, RunId, Timestamp};
 use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
 use pgrx::spi::{self, SpiHeapTupleData};
 
 use super::kept;
+use super::origin::{self, telling_triggers};
 use super::request::Place;
 use crate::pg::text::ServerText;
 use crate::pg::time::{from_pg, to_pg};
@@ -25,11 +26,9 @@ macro_rules! unfollowed {
     ($from:literal) => {
         concat!(
             "SELECT d.jobid, d.scheduled_for, d.attempt, d.outcome, d.sqlstate, d.guarantee, \
-              d.end_time, EXISTS (SELECT FROM cron.job_run_details o \
-               WHERE o.jobid OPERATOR(pg_catalog.=) d.jobid \
-                AND o.scheduled_for OPERATOR(pg_catalog.=) d.scheduled_for \
-                AND o.trigger OPERATOR(pg_catalog.=) ANY (ARRAY['manual', 'backfill', 'alert']) OFFSET 0), \
-              d.http OPERATOR(pg_catalog.->) 'transient' OPERATOR(pg_catalog.=) 'true'::pg_catalog.jsonb, \
+              d.end_time, ",
+            telling_triggers!("d"),
+            ", d.http OPERATOR(pg_catalog.->) 'transient' OPERATOR(pg_catalog.=) 'true'::pg_catalog.jsonb, \
               d.runid, pg_catalog.convert_to(d.username, pg_catalog.getdatabaseencoding()), \
               pg_catalog.convert_to(d.database, pg_catalog.getdatabaseencoding()) ",
             $from,
@@ -82,8 +81,8 @@ pub(crate) struct Retry {
     pub(crate) attempt: u32,
     /// When it is due.
     pub(crate) at: Timestamp,
-    /// The occurrence is none of the job's schedule: somebody asked for it.
-    pub(crate) by_hand: bool,
+    /// What the occurrence is to the job.
+    pub(crate) origin: Origin,
     /// The attempt before it crashed.
     pub(crate) after_crash: bool,
     /// As what and where the attempt before it ran.
@@ -98,7 +97,8 @@ pub(crate) struct Unfollowed {
     pub(crate) scheduled_for: Timestamp,
     pub(crate) ended: Ended,
     pub(crate) ended_at: Timestamp,
-    pub(crate) by_hand: bool,
+    /// What the occurrence is to the job.
+    pub(crate) origin: Origin,
     /// As what and where it ran.
     pub(crate) place: Place,
 }
@@ -138,11 +138,11 @@ fn read(row: &SpiHeapTupleData<'_>) -> Result<Option<Unfollowed>, spi::Error> {
         retry_after: None,
     };
     let job = JobId(row.get(1)?.unwrap_or_default());
-    let by_hand = row.get(8)?.unwrap_or(false);
+    let origin = origin::read(row, 8)?;
     let run = RunId(row.get(10)?.unwrap_or_default());
     // A row without names is none of ours.
     let Some(place) = Place::read(row.get(11)?, row.get(12)?) else { return Ok(None) };
-    Ok(Some(Unfollowed { job, run, scheduled_for, ended, ended_at, by_hand, place }))
+    Ok(Some(Unfollowed { job, run, scheduled_for, ended, ended_at, origin, place }))
 }
 
 /// Asks for a retry; None if the attempt has a follower, its occurrence has succeeded, or its job

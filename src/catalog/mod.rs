@@ -21,6 +21,7 @@ pub(crate) mod lookup;
 pub(crate) mod manifest;
 pub(crate) mod metrics;
 pub(crate) mod options;
+mod origin;
 pub(crate) mod outlook;
 pub(crate) mod pause;
 pub(crate) mod prune;

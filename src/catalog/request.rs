@@ -7,12 +7,13 @@ use std::ffi::{CStr, CString};
 use std::rc::Rc;
 
 use pg_tock_core::engine::Occurrence;
-use pg_tock_core::run::Trigger;
+use pg_tock_core::run::{Origin, Trigger};
 use pg_tock_core::time::{JobId, RunId, Timestamp};
 use pgrx::prelude::*;
 use pgrx::spi::{self, SpiHeapTupleData};
 
 use super::kept;
+use super::origin::{self, telling_triggers};
 use crate::pg::time::from_pg;
 
 // OFFSET keeps each EXISTS what it is, a look into an index: a join could read the whole ledger.
@@ -22,12 +23,9 @@ macro_rules! requests {
             "SELECT r.runid, r.jobid, r.scheduled_for, r.attempt, r.trigger, r.not_before, \
               pg_catalog.convert_to(r.requested_by, pg_catalog.getdatabaseencoding()), \
               pg_catalog.convert_to(r.command, pg_catalog.getdatabaseencoding()), \
-              r.trigger OPERATOR(pg_catalog.=) 'retry' AND EXISTS ( \
-               SELECT FROM cron.job_run_details d \
-               WHERE d.jobid OPERATOR(pg_catalog.=) r.jobid \
-                AND d.scheduled_for OPERATOR(pg_catalog.=) r.scheduled_for \
-                AND d.trigger OPERATOR(pg_catalog.=) ANY (ARRAY['manual', 'backfill', 'alert']) OFFSET 0), \
-              r.attempt OPERATOR(pg_catalog.>) 1 AND EXISTS ( \
+              CASE WHEN r.trigger OPERATOR(pg_catalog.=) 'retry' THEN ",
+            telling_triggers!("r"),
+            " END, r.attempt OPERATOR(pg_catalog.>) 1 AND EXISTS ( \
                SELECT FROM cron.job_run_details d \
                WHERE d.jobid OPERATOR(pg_catalog.=) r.jobid \
                 AND d.scheduled_for OPERATOR(pg_catalog.=) r.scheduled_for \
@@ -84,8 +82,8 @@ pub(crate) struct Request {
     pub(crate) command: Option<CString>,
     /// The request to send, as JSON, where that is not the job's.
     pub(crate) http: Option<String>,
-    /// A retry of what somebody had asked for.
-    pub(crate) by_hand: bool,
+    /// What the occurrence is to the job.
+    pub(crate) origin: Origin,
     /// An earlier attempt crashed.
     pub(crate) after_crash: bool,
     /// Somebody has taken it back: who and why, as its row is to say.
@@ -150,6 +148,10 @@ fn read(row: &SpiHeapTupleData<'_>) -> Result<Request, spi::Error> {
         attempt: attempt.unwrap_or(1),
         run: row.get::<i64>(1)?.map(RunId),
     };
+    let origin = match occurrence.trigger.origin() {
+        Some(origin) => origin,
+        None => origin::read(row, 9)?,
+    };
     // text cannot hold a NUL byte
     let text = |bytes: Vec<u8>| CString::new(bytes).unwrap_or_default();
     Ok(Request {
@@ -157,7 +159,7 @@ fn read(row: &SpiHeapTupleData<'_>) -> Result<Request, spi::Error> {
         not_before: stamp(row.get(6)?),
         by: row.get(7)?.map(text),
         command: row.get(8)?.map(text),
-        by_hand: row.get(9)?.unwrap_or(false),
+        origin,
         after_crash: row.get(10)?.unwrap_or(false),
         taken_back: row.get::<Vec<u8>>(11)?,
         http: row.get::<Vec<u8>>(12)?.map(|json| String::from_utf8_lossy(&json).into_owned()),

@@ -97,10 +97,50 @@ impl Trigger {
         matches!(self, Self::Schedule | Self::CatchUp | Self::Dependency)
     }
 
-    /// Whether the run was asked for, apart from the schedule.
+    /// What an occurrence with a run of this trigger is; `None` for a retry, which says nothing of it.
     #[must_use]
-    pub const fn is_asked_for(self) -> bool {
-        matches!(self, Self::Manual | Self::Backfill | Self::Alert)
+    pub const fn origin(self) -> Option<Origin> {
+        match self {
+            Self::Schedule | Self::CatchUp | Self::Dependency => Some(Origin::Schedule),
+            Self::Startup => Some(Origin::Start),
+            Self::Backfill => Some(Origin::Backfill),
+            Self::Manual | Self::Alert => Some(Origin::Asked),
+            Self::Retry => None,
+        }
+    }
+}
+
+/// What an occurrence is to its job, whichever of its attempts is looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Origin {
+    /// An instant of the schedule that came.
+    #[default]
+    Schedule,
+    /// A start of the server.
+    Start,
+    /// An instant of the schedule that somebody asked for once more.
+    Backfill,
+    /// None of the schedule: somebody, or an alert, asked for a run.
+    Asked,
+}
+
+impl Origin {
+    /// What an occurrence is whose attempts have these triggers.
+    #[must_use]
+    pub fn of(triggers: impl IntoIterator<Item = Trigger>) -> Self {
+        triggers.into_iter().filter_map(Trigger::origin).max().unwrap_or_default()
+    }
+
+    /// Whether its success moves the job's window of data.
+    #[must_use]
+    pub const fn moves_window(self) -> bool {
+        matches!(self, Self::Schedule | Self::Start)
+    }
+
+    /// Whether it is an instant of the job's schedule, which other jobs may wait for.
+    #[must_use]
+    pub const fn is_instant(self) -> bool {
+        matches!(self, Self::Schedule | Self::Backfill)
     }
 }
 
@@ -255,6 +295,25 @@ mod tests {
         for &value in Guarantee::ALL {
             assert_eq!(Guarantee::parse(value.as_str()), Some(value));
             assert_eq!(Guarantee::try_from(u8::from(value)), Ok(value));
+        }
+    }
+
+    #[test]
+    fn a_retry_is_for_what_the_attempts_before_it_were_for() {
+        let of = |words: &[&str]| Origin::of(words.iter().filter_map(|word| Trigger::parse(word)));
+        for (attempts, moves_window, is_instant) in [
+            (&["schedule", "retry"] as &[&str], true, true),
+            (&["dependency"], true, true),
+            (&["catch_up", "retry", "retry"], true, true),
+            (&["retry"], true, true),
+            (&["startup", "retry"], true, false),
+            (&["schedule", "retry", "backfill", "retry"], false, true),
+            (&["backfill", "retry"], false, true),
+            (&["manual", "retry"], false, false),
+            (&["alert"], false, false),
+        ] {
+            let origin = of(attempts);
+            assert_eq!((origin.moves_window(), origin.is_instant()), (moves_window, is_instant));
         }
     }
 

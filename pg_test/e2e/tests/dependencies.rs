@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use pg_tock_test::{Cluster, poll_until, stays_true};
+use pg_tock_test::{Cluster, poll_until, stays_true, utc};
 use serde_json::json;
 
 const PATIENCE: Duration = Duration::from_secs(45);
@@ -157,5 +157,49 @@ fn a_job_waits_for_whoever_has_the_name_now() {
     skipped_again();
     cluster.sql("select cron.set_job('second', '{\"run_after\": null}')");
     runs_again();
+    cluster.audit();
+}
+
+const UP_TO_DATE: &str = "exists (select from cron.job_run_details where jobname = 'minute' \
+    and status = 'succeeded' and scheduled_for = date_trunc('minute', now()))";
+
+/// A server before eleven, with a job `first` that is due each hour and has these options, and one
+/// that waits for it at a quarter to the next: the ids of both.
+fn hours(minute: i64, first: serde_json::Value) -> (Cluster, i64, i64) {
+    let cluster = Cluster::builder()
+        .clock(utc(2026, 6, 1, 10, minute, 0))
+        .conf("timezone", "UTC")
+        .conf("cron.timezone", "UTC")
+        .start();
+    cluster.sql("create sequence tries; create table seen (low timestamptz, high timestamptz)");
+    let mut options = json!({
+        "job_name": "first", "schedule": "0 * * * *", "retry_on": "any", "retry_delay": "3 seconds",
+    });
+    options.as_object_mut().unwrap().extend(first.as_object().unwrap().clone());
+    let first = cluster.create_job(&options);
+    let second = cluster.create_job(&json!({
+        "job_name": "second", "schedule": "45 * * * *", "command": "select 1", "run_after": ["first"],
+    }));
+    cluster.schedule("minute", "* * * * *", "select 1");
+    cluster.wait_known();
+    (cluster, first, second)
+}
+
+/// Lets the clock go on to 11:45, when the second job is due.
+fn until_the_second_is_due(cluster: &Cluster) {
+    cluster.advance_clock(utc(2026, 6, 1, 11, 45, 10), UP_TO_DATE);
+}
+
+#[test]
+fn a_backfill_that_is_tried_again_lets_those_go_on_who_wait() {
+    let fails_once = json!({"command": "select 1 / (nextval('tries') - 1)", "max_attempts": 2});
+    let (cluster, first, second) = hours(50, fails_once);
+    cluster.step_clock(40 * 60);
+    cluster.wait_for(UP_TO_DATE);
+    assert_eq!(cluster.skipped(first), ["missed 11:00 to 11:00: 1"]);
+    cluster.sql("select cron.backfill('first', '2026-06-01 11:00', '2026-06-01 11:00')");
+    cluster.wait_story(first, &["11:00 backfill failed", "11:00 retry"]);
+    until_the_second_is_due(&cluster);
+    cluster.wait_story(second, &["11:45 dependency"]);
     cluster.audit();
 }

@@ -241,6 +241,7 @@ impl Scheduler {
         if !current.local && guc::log_run() {
             self.records.take_back(current.run);
         }
+        let origin = self.retries.origin(current.run, &current.occurrence);
         self.asked.by.remove(&current.run);
         self.alerts.not_run(&current);
         if self.requests.remove(job, current.run) {
@@ -248,7 +249,7 @@ impl Scheduler {
             self.records.answered(current.run);
         }
         if current.occurrence.attempt > 1 {
-            settle(&mut self.engine, &current.occurrence, Settled::FailedForGood);
+            settle(&mut self.engine, &current.occurrence, origin, Settled::FailedForGood);
             if self.engine.next_due(job).is_none() {
                 self.note_if_over(job);
             }
@@ -258,7 +259,7 @@ impl Scheduler {
             return;
         }
         let extends = self.asked.unmet.insert(job, at).filter(|&last| last < at);
-        settle(&mut self.engine, &current.occurrence, Settled::FailedForGood);
+        settle(&mut self.engine, &current.occurrence, origin, Settled::FailedForGood);
         let reason = SkipReason::Condition;
         self.records.skip(job, Skip { reason, first: at, last: at, count: 1, extends }, now);
         if current.occurrence.is_nominal() {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use pg_tock_core::engine::{Engine, Occurrence, QueueId, QueueSpec, Settled};
-use pg_tock_core::run::Trigger;
+use pg_tock_core::run::Origin;
 use pg_tock_core::time::{JobId, Timestamp};
 
 use super::jobs::Job;
@@ -228,9 +228,8 @@ impl Scheduler {
 }
 
 /// Lets jobs go on that wait for a run: what is not tried again has failed for good.
-pub(super) fn settle(engine: &mut Engine, run: &Occurrence, how: Settled) {
-    // A run by hand is for no instant of the schedule.
-    if !matches!(run.trigger, Trigger::Manual | Trigger::Startup | Trigger::Alert) {
+pub(super) fn settle(engine: &mut Engine, run: &Occurrence, origin: Origin, how: Settled) {
+    if origin.is_instant() {
         engine.settled(run.job, run.scheduled_for, how);
     }
 }

@@ -12,7 +12,7 @@ use std::rc::Rc;
 
 use pg_tock_core::engine::{Occurrence, Settled};
 use pg_tock_core::retry::{Ended, spread};
-use pg_tock_core::run::{Outcome, Trigger};
+use pg_tock_core::run::{Origin, Outcome, Trigger};
 use pg_tock_core::time::{JobId, RunId, Timestamp};
 
 use super::Scheduler;
@@ -36,8 +36,8 @@ pub(super) struct Special {
     http: Option<Box<HttpJob>>,
     /// The role and the database it was asked for.
     place: Option<Place>,
-    /// Its occurrence is none of the schedule.
-    pub(super) by_hand: bool,
+    /// What its occurrence is to its job.
+    origin: Origin,
     /// It is claimed before it begins: an attempt before it crashed.
     pub(super) claim: bool,
 }
@@ -55,9 +55,10 @@ impl Retries {
         self.waiting.first_key_value().map(|((at, _), _)| *at)
     }
 
-    /// Whether a run is a retry of what somebody had asked for.
-    pub(super) fn is_by_hand(&self, run: RunId) -> bool {
-        self.special.get(&run).is_some_and(|special| special.by_hand)
+    /// What the occurrence of a run is to its job.
+    pub(super) fn origin(&self, run: RunId, occurrence: &Occurrence) -> Origin {
+        let asked = || self.special.get(&run).map(|special| special.origin);
+        occurrence.trigger.origin().or_else(asked).unwrap_or_default()
     }
 
     /// Whether a run has to be claimed before it begins.
@@ -88,12 +89,12 @@ impl Retries {
 
     /// Notes what is special about a run that was asked for.
     fn note(&mut self, run: RunId, request: &Request) {
-        let (by_hand, claim) = (request.by_hand, request.after_crash);
+        let (origin, claim) = (request.origin, request.after_crash);
         let command = request.command.clone();
         // It was a request when its run was claimed.
         let http = request.http.as_deref().and_then(|json| HttpJob::read(json).ok()).map(Box::new);
         let place = request.place.clone();
-        self.special.insert(run, Special { command, http, place, by_hand, claim });
+        self.special.insert(run, Special { command, http, place, origin, claim });
     }
 
     /// A run is over.
@@ -141,13 +142,13 @@ impl Scheduler {
             scheduled_for: last.scheduled_for,
             ended,
             ended_at: end.ended_at,
-            by_hand: last.trigger.is_asked_for() || self.retries.is_by_hand(run),
+            origin: self.retries.origin(run, last),
             place,
         })
     }
 
     fn decide(&self, failed: Unfollowed) -> Option<Retry> {
-        let Unfollowed { job, run, scheduled_for, ended, ended_at, by_hand, place } = failed;
+        let Unfollowed { job, run, scheduled_for, ended, ended_at, origin, place } = failed;
         let random = spread(job, scheduled_for, ended.attempt);
         let delay = self.jobs.get(job)?.policy.retry.next_attempt(ended, random)?;
         Some(Retry {
@@ -156,7 +157,7 @@ impl Scheduler {
             scheduled_for,
             attempt: ended.attempt.saturating_add(1),
             at: ended_at.plus(delay),
-            by_hand,
+            origin,
             after_crash: ended.outcome == Outcome::Crashed,
             place,
         })
@@ -201,7 +202,7 @@ impl Scheduler {
                 by: None,
                 command: None,
                 http: None,
-                by_hand: retry.by_hand,
+                origin: retry.origin,
                 after_crash: retry.after_crash,
                 taken_back: None,
                 force: false,
@@ -261,8 +262,8 @@ impl Scheduler {
             None => self.engine.enqueue(occurrence),
         };
         if taken {
-            if occurrence.trigger == Trigger::Retry && !request.by_hand {
-                settle(&mut self.engine, &occurrence, Settled::WillRetry);
+            if occurrence.trigger == Trigger::Retry {
+                settle(&mut self.engine, &occurrence, request.origin, Settled::WillRetry);
             }
             self.asked.note(run, request.by);
             self.requests.insert(job, run);

@@ -160,11 +160,10 @@ impl Scheduler {
             return; // the ledger this run belongs to has been dropped
         }
         let retry = self.next_attempt(current, &end);
-        let by_hand =
-            current.occurrence.trigger.is_asked_for() || self.retries.is_by_hand(current.run);
         let last = current.occurrence;
+        let origin = self.retries.origin(current.run, &last);
         let over = match last.trigger {
-            Trigger::Retry => !by_hand && self.engine.next_due(last.job).is_none(),
+            Trigger::Retry => origin.moves_window() && self.engine.next_due(last.job).is_none(),
             _ => last.is_nominal(),
         };
         let will_retry = retry.is_some();
@@ -173,13 +172,13 @@ impl Scheduler {
         } else if over {
             self.note_if_over(last.job);
         }
-        if end.outcome == Outcome::Succeeded && !by_hand {
+        if end.outcome == Outcome::Succeeded && origin.moves_window() {
             let Occurrence { job, scheduled_for, .. } = current.occurrence;
             if self.jobs.get(job).is_some() && self.jobs.cover(job, scheduled_for) {
                 self.records.covered(job, scheduled_for, now);
             }
         }
-        self.note_end(current, &end, will_retry, by_hand, now);
+        self.note_end(current, &end, will_retry, !origin.moves_window(), now);
         self.asked.forget(current);
         if self.requests.remove(current.occurrence.job, current.run) {
             self.retries.forget(current.run);
@@ -197,9 +196,7 @@ impl Scheduler {
             (false, true) => Settled::WillRetry,
             (false, false) => Settled::FailedForGood,
         };
-        if last.trigger != Trigger::Retry || !by_hand {
-            settle(&mut self.engine, &last, how);
-        }
+        settle(&mut self.engine, &last, origin, how);
         if self.jobs.get(current.occurrence.job).is_some() {
             if end.reaches_outside && self.outside.insert(current.occurrence.job) {
                 self.records.outside(current.occurrence.job, now);
