@@ -42,6 +42,8 @@ pub(crate) struct JobRow {
     pub(crate) cursor: Option<Timestamp>,
     /// Up to where its successful runs have covered time.
     pub(crate) window_start: Option<Timestamp>,
+    /// The latest instant for which a backfill has succeeded.
+    pub(crate) made_good: Option<Timestamp>,
     /// A run of it has had effects that a rollback does not undo.
     pub(crate) reaches_outside: bool,
     /// Its options, a [`Stored`](pg_tock_core::options::Stored) as JSON; None if it has none.
@@ -99,14 +101,14 @@ const JOBS: &str = concat!(
     utf8!("j.settings::pg_catalog.text"),
     ", s.window_start, ",
     utf8!("j.http::pg_catalog.text"),
-    ", r.rolcanlogin FROM cron.job j ",
+    ", r.rolcanlogin, s.made_good FROM cron.job j ",
     "LEFT JOIN pg_catalog.pg_database d ",
     "ON d.datname::pg_catalog.text OPERATOR(pg_catalog.=) j.database ",
     "LEFT JOIN pg_catalog.pg_roles r ",
     "ON r.rolname::pg_catalog.text OPERATOR(pg_catalog.=) j.username ",
     // One by one: a plan made when there were few jobs must not read all that is known of many.
     "LEFT JOIN LATERAL (SELECT k.effective_from, k.definition, k.cursor, k.reaches_outside, ",
-    "k.window_start FROM cron.job_state k WHERE k.jobid OPERATOR(pg_catalog.=) j.jobid OFFSET 0) s ",
+    "k.window_start, k.made_good FROM cron.job_state k WHERE k.jobid OPERATOR(pg_catalog.=) j.jobid OFFSET 0) s ",
     "ON true ",
 );
 
@@ -314,5 +316,6 @@ fn read(row: &SpiHeapTupleData<'_>) -> Result<JobRow, spi::Error> {
         window_start: row.get::<TimestampWithTimeZone>(19)?.map(|at| from_pg(at.into_inner())),
         http: optional(20)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
         can_log_in: row.get(21)?.unwrap_or(false),
+        made_good: row.get::<TimestampWithTimeZone>(22)?.map(|at| from_pg(at.into_inner())),
     })
 }

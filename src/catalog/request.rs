@@ -1,7 +1,8 @@
 //! `cron.run_request`: runs that were asked for, beside those the schedules bring.
 //!
 //! A request is there until the run it asks for has a final row of its own in the ledger and what
-//! follows from it is written, so that it survives whatever happens in between.
+//! follows from it is written (the next attempt, or how far its success has brought the job), so that
+//! all of it survives whatever happens in between.
 
 use std::ffi::{CStr, CString};
 use std::rc::Rc;
@@ -14,6 +15,7 @@ use pgrx::spi::{self, SpiHeapTupleData};
 
 use super::kept;
 use super::origin::{self, telling_triggers};
+use super::state::{self, Reached, Success};
 use crate::pg::time::from_pg;
 
 // OFFSET keeps each EXISTS what it is, a look into an index: a join could read the whole ledger.
@@ -57,9 +59,15 @@ const FORGET: [&str; 2] = [
 ];
 
 // Those whose run is over, but for $1.
-const FORGET_OVER: &str = "DELETE FROM cron.run_request r USING cron.job_run_details d \
+const FORGET_OVER: &str = concat!(
+    "DELETE FROM cron.run_request r USING cron.job_run_details d \
       WHERE d.runid OPERATOR(pg_catalog.=) r.runid AND d.end_time IS NOT NULL \
-       AND r.runid OPERATOR(pg_catalog.<>) ALL ($1)";
+       AND r.runid OPERATOR(pg_catalog.<>) ALL ($1) \
+      RETURNING r.jobid, r.scheduled_for, d.status OPERATOR(pg_catalog.=) 'succeeded', \
+       CASE WHEN d.status OPERATOR(pg_catalog.=) 'succeeded' THEN ",
+    telling_triggers!("r"),
+    " END"
+);
 
 // Those of jobs that are gone; what was taken back and is not there.
 const FORGET_STRAY: [&str; 2] = [
@@ -170,8 +178,9 @@ fn read(row: &SpiHeapTupleData<'_>) -> Result<Request, spi::Error> {
     })
 }
 
-/// Forgets requests.
-pub(crate) fn forget(runs: &[i64]) -> Result<(), spi::Error> {
+/// Forgets requests, and writes how far their runs have brought their jobs.
+pub(crate) fn forget(runs: &[i64], reached: &[Reached]) -> Result<(), spi::Error> {
+    state::set_reached(reached)?;
     Spi::connect_mut(|client| {
         for statement in FORGET {
             kept::update(client, statement, &[runs.to_vec().into()])?;
@@ -180,14 +189,25 @@ pub(crate) fn forget(runs: &[i64]) -> Result<(), spi::Error> {
     })
 }
 
-/// Forgets the requests that need nothing any more. Those for `kept` stay: what follows from the end
-/// of these runs is not written yet.
-pub(crate) fn forget_answered(kept: Vec<i64>) -> Result<(), spi::Error> {
-    Spi::connect_mut(|client| {
-        client.update(FORGET_OVER, None, &[kept.into()])?;
+/// Forgets the requests that need nothing any more, and writes how far their runs have brought their
+/// jobs, which may be news to this scheduler. Those for `kept` stay: what follows from the end of these
+/// runs is not written yet.
+pub(crate) fn forget_answered(kept: Vec<i64>) -> Result<Vec<Success>, spi::Error> {
+    let successes = Spi::connect_mut(|client| {
+        let mut successes = Vec::new();
+        for row in client.update(FORGET_OVER, None, &[kept.into()])? {
+            let at = row.get::<TimestampWithTimeZone>(2)?;
+            if let Some(at) = at.filter(|_| matches!(row.get(3), Ok(Some(true)))) {
+                let job = JobId(row.get(1)?.unwrap_or_default());
+                let (at, origin) = (from_pg(at.into_inner()), origin::read(&row, 4)?);
+                successes.push(Success { job, at, origin });
+            }
+        }
         for statement in FORGET_STRAY {
             client.update(statement, None, &[])?;
         }
-        Ok(())
-    })
+        Ok::<_, spi::Error>(successes)
+    })?;
+    state::set_reached(&state::reached_by(&successes))?;
+    Ok(successes)
 }

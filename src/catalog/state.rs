@@ -1,6 +1,8 @@
 //! What the scheduler remembers: `cron.engine_state`, `cron.job_state`, `cron.job_skip`.
 
-use pg_tock_core::run::SkipReason;
+use std::collections::HashMap;
+
+use pg_tock_core::run::{Origin, SkipReason};
 use pg_tock_core::time::{JobId, Timestamp};
 use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
@@ -29,10 +31,13 @@ const SKIP: &str = "WITH longer AS (UPDATE cron.job_skip SET last_at = $4, \
      INSERT INTO cron.job_skip (jobid, reason, first_at, last_at, count) \
      SELECT $1, $2, $3, $4, $5 WHERE NOT EXISTS (SELECT FROM longer)";
 
+// Cursors go back when the clock does; what has succeeded has.
 const CURSOR: &str = "UPDATE cron.job_state s SET cursor = coalesce(u.cursor, s.cursor), \
-      window_start = coalesce(u.window_start, s.window_start) FROM \
+      window_start = greatest(u.window_start, s.window_start), \
+      made_good = greatest(u.made_good, s.made_good) FROM \
       ROWS FROM (pg_catalog.unnest($1::bigint[]), pg_catalog.unnest($2::timestamptz[]), \
-       pg_catalog.unnest($3::timestamptz[])) AS u (jobid, cursor, window_start) \
+       pg_catalog.unnest($3::timestamptz[]), pg_catalog.unnest($4::timestamptz[])) \
+       AS u (jobid, cursor, window_start, made_good) \
      WHERE s.jobid OPERATOR(pg_catalog.=) u.jobid";
 
 const OUTSIDE: &str = "UPDATE cron.job_state SET reaches_outside = true \
@@ -179,7 +184,7 @@ pub(crate) fn skip(job: JobId, skip: &Skip) -> Result<(), spi::Error> {
     })
 }
 
-/// How far a job has come.
+/// How far a job has come, as far as that is news.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reached {
     pub(crate) job: JobId,
@@ -187,6 +192,38 @@ pub(crate) struct Reached {
     pub(crate) cursor: Option<Timestamp>,
     /// Up to where its successful runs have covered time.
     pub(crate) window_start: Option<Timestamp>,
+    /// The latest instant for which a backfill has succeeded.
+    pub(crate) made_good: Option<Timestamp>,
+}
+
+impl Reached {
+    /// Whether a run has succeeded.
+    pub(crate) const fn has_succeeded(&self) -> bool {
+        self.window_start.is_some() || self.made_good.is_some()
+    }
+}
+
+/// A run that succeeded, of those that were asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Success {
+    pub(crate) job: JobId,
+    pub(crate) at: Timestamp,
+    pub(crate) origin: Origin,
+}
+
+/// How far these have brought their jobs.
+pub(crate) fn reached_by(successes: &[Success]) -> Vec<Reached> {
+    let mut reached: HashMap<JobId, Reached> = HashMap::new();
+    for &Success { job, at, origin } in successes {
+        let none = Reached { job, cursor: None, window_start: None, made_good: None };
+        let reached = reached.entry(job).or_insert(none);
+        if origin.moves_window() {
+            reached.window_start = reached.window_start.max(Some(at));
+        } else if origin.is_instant() {
+            reached.made_good = reached.made_good.max(Some(at));
+        }
+    }
+    reached.into_values().collect()
 }
 
 /// Stores how far jobs have come.
@@ -199,7 +236,12 @@ pub(crate) fn set_reached(jobs: &[Reached]) -> Result<(), spi::Error> {
     };
     Spi::connect_mut(|client| {
         let ids: Vec<i64> = jobs.iter().map(|job| job.job.0).collect();
-        let args = [ids.into(), list(|job| job.cursor), list(|job| job.window_start)];
+        let args = [
+            ids.into(),
+            list(|job| job.cursor),
+            list(|job| job.window_start),
+            list(|job| job.made_good),
+        ];
         kept::update(client, CURSOR, &args)?;
         Ok(())
     })

@@ -203,3 +203,53 @@ fn a_backfill_that_is_tried_again_lets_those_go_on_who_wait() {
     cluster.wait_story(second, &["11:45 dependency"]);
     cluster.audit();
 }
+
+#[test]
+fn a_success_by_backfill_is_known_to_the_next_scheduler() {
+    let (cluster, first, second) = hours(50, json!({"command": "select 1"}));
+    cluster.step_clock(40 * 60);
+    cluster.wait_for(UP_TO_DATE);
+    cluster.sql("select cron.backfill('first', '2026-06-01 11:00', '2026-06-01 11:00')");
+    cluster.wait_story(first, &["11:00 backfill"]);
+    // What it was asked for by is seen to before the server stops; whatever was not is when it starts.
+    cluster.restart();
+    until_the_second_is_due(&cluster);
+    cluster.wait_story(second, &["11:45 dependency"]);
+    cluster.audit();
+}
+
+#[test]
+fn a_success_by_retry_is_known_after_a_crash() {
+    let command = "do $$ begin if nextval('tries') = 1 then raise 'no'; end if; \
+        perform pg_advisory_xact_lock_shared(7); \
+        insert into seen select window_start, window_end from cron.current_run(); end $$";
+    // Whether the scheduler had time to hear of the success.
+    for heard in [true, false] {
+        let (cluster, first, second) = hours(59, json!({"command": command, "max_attempts": 2}));
+        let mut gate = cluster.client();
+        gate.batch_execute("select pg_advisory_lock(7)").unwrap();
+        cluster.step_clock(60);
+        cluster.wait_story(first, &["11:00 schedule failed"]);
+        // The occurrence is accounted for before it succeeds.
+        cluster.wait_for(&format!(
+            "(select cursor >= '2026-06-01 11:00' from cron.job_state where jobid = {first}) \
+             and cron.flush()"
+        ));
+        let _ = cluster.executor_of(first);
+        if !heard {
+            pg_tock_test::signal(cluster.wait_scheduler(), rustix::process::Signal::STOP);
+        }
+        drop(gate);
+        cluster.wait_for("exists (select from seen)");
+        cluster.crash();
+        let _ = cluster.wait_scheduler();
+        cluster.advance_clock(utc(2026, 6, 1, 12, 0, 10), UP_TO_DATE);
+        cluster.wait_story(first, &["11:00 schedule failed", "11:00 retry", "12:00 schedule"]);
+        let windows: Vec<String> = cluster.column(
+            "select format('%s to %s', low::time(0), high::time(0)) from seen order by high",
+        );
+        assert_eq!(windows[1..], ["11:00:00 to 12:00:00"], "{windows:?}, heard: {heard}");
+        cluster.wait_story(second, &["11:45 dependency"]);
+        cluster.audit();
+    }
+}

@@ -246,7 +246,7 @@ impl Scheduler {
         self.alerts.not_run(&current);
         if self.requests.remove(job, current.run) {
             self.retries.forget(current.run);
-            self.records.answered(current.run);
+            self.records.answered(job, current.run);
         }
         if current.occurrence.attempt > 1 {
             settle(&mut self.engine, &current.occurrence, origin, Settled::FailedForGood);

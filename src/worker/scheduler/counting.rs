@@ -112,9 +112,9 @@ impl Records {
                     }
                     cursor => cursor,
                 },
-                window_start: progress.window_start,
+                ..progress.succeeded(*job)
             })
-            .filter(|job| job.cursor.is_some() || job.window_start.is_some())
+            .filter(|job| job.cursor.is_some() || job.has_succeeded())
             .collect();
         let outside: Vec<i64> =
             taken.iter().filter(|(_, progress)| progress.outside).map(|(job, _)| job.0).collect();
@@ -145,6 +145,7 @@ impl Records {
                 let back = self.progress.entry(job).or_default();
                 back.skips = progress.skips;
                 (back.window_start, back.outside) = (progress.window_start, progress.outside);
+                back.made_good = progress.made_good;
             }
             if let Some(tally) = progress.tally {
                 self.progress.entry(job).or_default().tally = Some(tally);
@@ -235,7 +236,14 @@ impl Progress {
         !self.skips.is_empty()
             || self.cursor.is_some()
             || self.window_start.is_some()
+            || self.made_good.is_some()
             || self.outside
+    }
+
+    /// How far successes have brought the job.
+    pub(super) const fn succeeded(&self, job: JobId) -> Reached {
+        let Self { window_start, made_good, .. } = *self;
+        Reached { job, cursor: None, window_start, made_good }
     }
 
     const fn is_empty(&self) -> bool {

@@ -31,7 +31,7 @@ pub(super) struct Decided {
     /// Those among these whose own requests are to go once their followers are written.
     kept: HashSet<RunId>,
     /// Those that were among them, and may go now.
-    freed: Vec<RunId>,
+    freed: Vec<(RunId, JobId)>,
     /// Those with one the engine does not know of.
     written: Vec<(Retry, RunId)>,
     /// When to write those without.
@@ -123,7 +123,7 @@ impl Decided {
         for retry in self.unwritten.remove(&job).unwrap_or_default().into_values() {
             self.followed.remove(&retry.after);
             if self.kept.remove(&retry.after) {
-                self.freed.push(retry.after);
+                self.freed.push((retry.after, job));
             }
         }
     }
@@ -154,7 +154,7 @@ impl Decided {
     }
 
     /// The requests that need not wait any longer.
-    pub(super) fn take_freed(&mut self) -> Vec<RunId> {
+    pub(super) fn take_freed(&mut self) -> Vec<(RunId, JobId)> {
         std::mem::take(&mut self.freed)
     }
 

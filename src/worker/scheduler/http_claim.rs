@@ -8,7 +8,7 @@ use pg_tock_core::http::wire::SealedSecret;
 use pgrx::pg_sys;
 
 use crate::catalog::run::{self, RunRow};
-use crate::catalog::state::{self, Reached};
+use crate::catalog::state::Reached;
 use crate::catalog::{http, request};
 use crate::guc;
 use crate::pg::{lock, txn};
@@ -53,7 +53,7 @@ pub(super) fn claim_all<'a>(
                 Some(run) if !occurrence.is_nominal() => answered.push(run.0),
                 _ => {
                     let cursor = Some(scheduled_for);
-                    reached.push(Reached { job, cursor, window_start: None });
+                    reached.push(Reached { job, cursor, window_start: None, made_good: None });
                 }
             }
             rows.push(row);
@@ -61,8 +61,7 @@ pub(super) fn claim_all<'a>(
         if recorded {
             run::write(rows.into_iter())?;
         }
-        request::forget(&answered)?;
-        state::set_reached(&reached)?;
+        request::forget(&answered, &reached)?;
         Ok(true)
     });
     if !matches!(done, Some(Ok::<bool, pgrx::spi::Error>(true))) {

@@ -22,6 +22,7 @@ use super::company::Company;
 use super::place::key_of;
 use super::policy::Policy;
 use super::shared::Shared;
+use super::successes::Successes;
 
 /// A job as far as handing out its runs is concerned.
 #[derive(Clone, Debug)]
@@ -122,8 +123,8 @@ pub(crate) struct Jobs {
     made_with: MadeWith,
     /// How the runs of jobs without options are treated.
     common: Option<Rc<Policy>>,
-    /// Up to where the successful runs of jobs have covered time.
-    covered: HashMap<JobId, Timestamp>,
+    /// How far they have come with success.
+    pub(super) successes: Successes,
     /// Queues and who waits for whom.
     pub(super) company: Company,
     /// What was complained about, so that nothing is said twice.
@@ -143,23 +144,8 @@ impl Jobs {
     /// The time a run of a job is for: from the end of what successful runs have covered, or from
     /// when the job took effect, up to its own instant. `None` if that lies in the past already.
     pub(crate) fn window(&self, id: JobId, until: Timestamp) -> Option<(Timestamp, Timestamp)> {
-        let begin = self.covered.get(&id).copied().or_else(|| Some(self.jobs.get(&id)?.since))?;
+        let begin = self.successes.covered(id).or_else(|| Some(self.jobs.get(&id)?.since))?;
         (begin < until).then_some((begin, until))
-    }
-
-    /// A run has covered the time up to `until`. False if that had been before.
-    pub(crate) fn cover(&mut self, id: JobId, until: Timestamp) -> bool {
-        let before = self.covered.insert(id, until);
-        if let Some(before) = before.filter(|&before| before >= until) {
-            self.covered.insert(id, before);
-            return false;
-        }
-        true
-    }
-
-    /// Up to where a job's successful runs have covered time.
-    pub(crate) fn covered(&self, id: JobId) -> Option<Timestamp> {
-        self.covered.get(&id).copied()
     }
 
     /// Looks whether a row that is to be taken changes who waits for whom.
@@ -181,7 +167,7 @@ impl Jobs {
     /// Forgets a job; tells whether there was one.
     pub(crate) fn remove(&mut self, id: JobId) -> bool {
         self.forgive(id);
-        self.covered.remove(&id);
+        self.successes.forget(id);
         self.jobs.remove(&id).is_some()
     }
 
@@ -234,7 +220,10 @@ impl Jobs {
             None => self.times(&row, &options, since, definition)?,
         };
         if let Some(covered) = row.window_start {
-            self.cover(id, covered);
+            self.successes.cover(id, covered);
+        }
+        if let Some(at) = row.made_good {
+            self.successes.make_good(id, at);
         }
         let key = key_of(&row, options.run_if.is_some())?;
         let policy = if row.options.is_none() {
@@ -262,7 +251,7 @@ impl Jobs {
             paused_until: options.paused_until.map(Timestamp),
             done: Arc::from([]),
             last_end: None,
-            last_success: self.covered.get(&id).copied(),
+            last_success: self.successes.last(id),
             effective_from: Some(since),
             rules: Rules {
                 queue: policy.queue.as_deref().map(|name| self.company.queue(name)),

@@ -39,6 +39,7 @@ mod shared;
 mod sight;
 mod start;
 mod stop;
+mod successes;
 mod sweep;
 mod wanted;
 mod watch;

@@ -14,7 +14,7 @@ use super::decided::Decided;
 use super::rows::Waiting;
 use super::wanted::Wanted;
 use crate::catalog::run::{self, RunRow};
-use crate::catalog::state::{self, Effective, Skip};
+use crate::catalog::state::{self, Effective, Reached, Skip};
 use crate::catalog::stats::Tally;
 use crate::catalog::{load, request};
 use crate::guc;
@@ -40,6 +40,8 @@ pub(super) struct Progress {
     pub(super) cursor: Option<Timestamp>,
     /// Up to where its successful runs have covered time.
     pub(super) window_start: Option<Timestamp>,
+    /// The latest instant for which a backfill has succeeded.
+    pub(super) made_good: Option<Timestamp>,
     /// A run has had effects that a rollback does not undo.
     pub(super) outside: bool,
 }
@@ -64,8 +66,8 @@ pub(crate) struct Records {
     over: HashMap<JobId, Vec<u8>>,
     /// When to do that.
     pub(super) over_at: Option<Timestamp>,
-    /// Requests whose runs have their rows.
-    answered: HashSet<i64>,
+    /// Requests whose runs have their rows, and the jobs.
+    answered: HashMap<i64, JobId>,
     /// Runs whose rows are to go: they did not begin.
     taken_back: Vec<i64>,
     /// What follows attempts that failed.
@@ -137,6 +139,11 @@ impl Records {
         self.progress(job, now).window_start = Some(at);
     }
 
+    /// A backfill of an instant of a job has succeeded.
+    pub(crate) fn made_good(&mut self, job: JobId, at: Timestamp, now: Timestamp) {
+        self.progress(job, now).made_good = Some(at);
+    }
+
     /// A run of this job has had effects that a rollback does not undo.
     pub(crate) fn outside(&mut self, job: JobId, now: Timestamp) {
         self.progress(job, now).outside = true;
@@ -191,12 +198,12 @@ impl Records {
 
     /// Whether a request is about to be deleted.
     pub(crate) fn is_answered(&self, run: RunId) -> bool {
-        self.answered.contains(&run.0) || self.decided.is_kept(run)
+        self.answered.contains_key(&run.0) || self.decided.is_kept(run)
     }
 
-    /// The run somebody asked for has ended.
-    pub(crate) fn answered(&mut self, run: RunId) {
-        self.answered.insert(run.0);
+    /// The run somebody asked for of a job has ended.
+    pub(crate) fn answered(&mut self, job: JobId, run: RunId) {
+        self.answered.insert(run.0, job);
     }
 
     /// What waits to be counted is counted as soon as others are.
@@ -267,7 +274,7 @@ impl Records {
     /// The runs that were asked for and have ended, but for those whose rows are in the way of others.
     fn answered_runs(&self) -> Vec<i64> {
         let stuck: HashSet<i64> = self.stuck.iter().map(|row| row.row.run.0).collect();
-        self.answered.difference(&stuck).copied().collect()
+        self.answered.keys().filter(|&run| !stuck.contains(run)).copied().collect()
     }
 
     /// Makes sure that `needed` run ids are there; draws more at once the more are needed in short
@@ -390,20 +397,26 @@ impl Records {
         done
     }
 
-    /// Deletes the requests whose runs have ended.
+    /// Deletes the requests whose runs have ended. Only they tell the next scheduler of successes of
+    /// occurrences its cursors have passed, so what those come to is written with it.
     fn write_answers(&mut self) -> bool {
         let decided = &mut self.decided;
-        self.answered.extend(decided.take_freed().into_iter().map(|run| run.0));
-        self.answered.retain(|&run| !decided.keeps(RunId(run)));
+        self.answered.extend(decided.take_freed().into_iter().map(|(run, job)| (run.0, job)));
+        self.answered.retain(|&run, _| !decided.keeps(RunId(run)));
         let over = self.answered_runs();
         if over.is_empty() {
             return true;
         }
-        let done = txn::run("answering requests", || request::forget(&over));
+        let jobs: HashSet<JobId> =
+            over.iter().filter_map(|run| self.answered.get(run)).copied().collect();
+        let reached = |&job: &JobId| Some(self.progress.get(&job)?.succeeded(job));
+        let reached = jobs.iter().filter_map(reached).filter(Reached::has_succeeded);
+        let reached: Vec<Reached> = reached.collect();
+        let done = txn::run("answering requests", || request::forget(&over, &reached));
         let done = matches!(done, Some(Ok::<(), pgrx::spi::Error>(())));
         if done {
             let over: HashSet<i64> = over.into_iter().collect();
-            self.answered.retain(|run| !over.contains(run));
+            self.answered.retain(|run, _| !over.contains(run));
             let database = process::database().to_u32();
             asks::tell(database, State::Ended, |ask| {
                 ask.run().is_some_and(|run| over.contains(&run.0))

@@ -160,7 +160,7 @@ impl Scheduler {
         }
         for Recorded { job, at, covered } in rows {
             done.entry(job).or_default().push(at);
-            if covered && self.jobs.cover(job, at) {
+            if covered && self.jobs.successes.cover(job, at) {
                 self.records.covered(job, at, now);
             }
         }
@@ -180,7 +180,7 @@ impl Scheduler {
             if !instants.is_empty() {
                 job.spec.done = Arc::from(instants);
             }
-            job.spec.last_success = self.jobs.covered(id);
+            job.spec.last_success = self.jobs.successes.last(id);
             if job.spec.times.after_completion().is_some() {
                 let end = txn::run("looking when a job ended", || state::last_end(id));
                 // A clock that was set back since makes it lie ahead.

@@ -179,8 +179,12 @@ impl Scheduler {
         }
         let kept = self.records.decided().keep_all();
         let done = txn::run("answering requests", || request::forget_answered(kept));
-        if !matches!(done, Some(Ok(()))) {
-            return false;
+        let Some(Ok(successes)) = done else { return false };
+        for success in successes {
+            self.note_success(success, time::now());
+            if success.origin.is_instant() {
+                self.engine.settled(success.job, success.at, Settled::Succeeded);
+            }
         }
         self.begin_to_catch_up();
         true
@@ -270,7 +274,7 @@ impl Scheduler {
         } else {
             pgrx::log!("pg_tock: run {run} of job {job} is not needed any more");
             self.retries.forget(run);
-            self.records.answered(run);
+            self.records.answered(job, run);
         }
     }
 
@@ -317,7 +321,7 @@ impl Scheduler {
             } else if !self.engine.enqueue(occurrence) {
                 self.requests.remove(occurrence.job, run);
                 self.retries.forget(run);
-                self.records.answered(run);
+                self.records.answered(occurrence.job, run);
             }
         }
     }

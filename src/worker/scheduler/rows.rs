@@ -170,10 +170,11 @@ impl Records {
     /// is ordered: effects of the run are not on disk before this is. False if it could not be written.
     pub(crate) fn pass(occurrence: Occurrence) -> bool {
         let Occurrence { job, scheduled_for, run, .. } = occurrence;
-        let reached = [Reached { job, cursor: Some(scheduled_for), window_start: None }];
+        let cursor = Some(scheduled_for);
+        let reached = [Reached { job, cursor, window_start: None, made_good: None }];
         let written =
             txn::run("moving a cursor", || match run.filter(|_| !occurrence.is_nominal()) {
-                Some(run) => request::forget(&[run.0]),
+                Some(run) => request::forget(&[run.0], &[]),
                 None => state::set_reached(&reached),
             });
         matches!(written, Some(Ok::<(), pgrx::spi::Error>(())))

@@ -20,7 +20,7 @@ use super::rows::Claim;
 use super::watch::{self, Watched};
 use crate::catalog::http::HttpAnswer;
 use crate::catalog::run::RunRow;
-use crate::catalog::state::Skip;
+use crate::catalog::state::{Skip, Success};
 use crate::guc;
 use crate::pg::text::{ServerText, for_message};
 use crate::pg::{log, time};
@@ -172,17 +172,14 @@ impl Scheduler {
         } else if over {
             self.note_if_over(last.job);
         }
-        if end.outcome == Outcome::Succeeded && origin.moves_window() {
-            let Occurrence { job, scheduled_for, .. } = current.occurrence;
-            if self.jobs.get(job).is_some() && self.jobs.cover(job, scheduled_for) {
-                self.records.covered(job, scheduled_for, now);
-            }
+        if end.outcome == Outcome::Succeeded {
+            self.note_success(Success { job: last.job, at: last.scheduled_for, origin }, now);
         }
         self.note_end(current, &end, will_retry, !origin.moves_window(), now);
         self.asked.forget(current);
         if self.requests.remove(current.occurrence.job, current.run) {
             self.retries.forget(current.run);
-            self.records.answered(current.run);
+            self.records.answered(last.job, current.run);
         } else if current.occurrence.trigger == Trigger::Manual {
             // Its row was there before its request was read: nothing else will be said of it.
             self.tell_waiters(current.run);

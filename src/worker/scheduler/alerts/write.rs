@@ -117,7 +117,7 @@ impl Scheduler {
                 ended.will_retry |= self.records.decided().follows(ended.run);
             }
             // What was pruned has been covered, and that is kept.
-            past.last_success = self.jobs.covered(job);
+            past.last_success = self.jobs.successes.covered(job);
             self.alerts.book.remember(job, &past, now, steady);
         }
         true
