@@ -1,8 +1,8 @@
 //! Attempts at occurrences: which failed ones nobody has looked at, and asking for the next one.
 //!
 //! Owns one invariant: an attempt has one follower at most, and none if its occurrence has
-//! succeeded. The unique keys of ledger and requests keep it; statements here make sure that they
-//! are not met as errors.
+//! succeeded or the attempt was resolved. The unique keys of ledger and requests keep the first part;
+//! statements here make sure that they are not met as errors.
 
 use pg_tock_core::cancel::MISPLACED;
 use pg_tock_core::retry::Ended;
@@ -67,9 +67,19 @@ const ASK: &str = "INSERT INTO cron.run_request \
        WHERE q.runid OPERATOR(pg_catalog.=) $5), $6, $7 FROM cron.job j \
      WHERE j.jobid OPERATOR(pg_catalog.=) $1 AND NOT EXISTS (SELECT FROM cron.job_run_details d \
        WHERE d.jobid OPERATOR(pg_catalog.=) $1 AND d.scheduled_for OPERATOR(pg_catalog.=) $2 \
-        AND (d.attempt OPERATOR(pg_catalog.>=) $3 OR d.status OPERATOR(pg_catalog.=) 'succeeded') \
+        AND (d.attempt OPERATOR(pg_catalog.>=) $3 OR d.status OPERATOR(pg_catalog.=) 'succeeded' \
+         OR d.runid OPERATOR(pg_catalog.=) $5 AND pg_catalog.starts_with(d.reason, 'resolved as ')) \
        OFFSET 0) \
      ON CONFLICT ON CONSTRAINT run_request_occurrence DO NOTHING RETURNING runid";
+
+// Why there was nothing to ask for: another attempt comes or is under way; or the occurrence is over.
+const WHY_NOT: &str = "SELECT EXISTS (SELECT FROM cron.run_request r \
+       WHERE r.jobid OPERATOR(pg_catalog.=) $1 AND r.scheduled_for OPERATOR(pg_catalog.=) $2 \
+        AND r.attempt OPERATOR(pg_catalog.>=) $3) OR EXISTS (SELECT FROM cron.job_run_details d \
+       WHERE d.jobid OPERATOR(pg_catalog.=) $1 AND d.scheduled_for OPERATOR(pg_catalog.=) $2 \
+        AND d.attempt OPERATOR(pg_catalog.>=) $3), \
+      EXISTS (SELECT FROM cron.job_run_details d WHERE d.runid OPERATOR(pg_catalog.=) $4 \
+       AND pg_catalog.starts_with(d.reason, 'resolved as succeeded '))";
 
 /// The next attempt at an occurrence.
 #[derive(Clone, Debug)]
@@ -145,9 +155,20 @@ fn read(row: &SpiHeapTupleData<'_>) -> Result<Option<Unfollowed>, spi::Error> {
     Ok(Some(Unfollowed { job, run, scheduled_for, ended, ended_at, origin, place }))
 }
 
-/// Asks for a retry; None if the attempt has a follower, its occurrence has succeeded, or its job
-/// is gone. Otherwise the id of its run.
-pub(crate) fn ask(retry: &Retry) -> Result<Option<RunId>, spi::Error> {
+/// What came of asking for a retry.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Answer {
+    /// It is to run, with this id.
+    Asked(RunId),
+    /// Somebody else has asked for the next attempt.
+    Follows,
+    /// There will be none: the attempt was resolved, as succeeded or as failed, or its job is gone.
+    Over { succeeded: bool },
+}
+
+/// Asks for a retry, unless the attempt has a follower or was resolved, its occurrence has succeeded,
+/// or its job is gone.
+pub(crate) fn ask(retry: &Retry) -> Result<Answer, spi::Error> {
     let stamp = |at: Timestamp| TimestampWithTimeZone::try_from(to_pg(at)).ok();
     let args: [DatumWithOid<'_>; 7] = [
         retry.job.0.into(),
@@ -158,8 +179,21 @@ pub(crate) fn ask(retry: &Retry) -> Result<Option<RunId>, spi::Error> {
         ServerText::new(retry.place.username.to_bytes()).param(),
         ServerText::new(retry.place.database.to_bytes()).param(),
     ];
-    Spi::connect_mut(|client| {
+    let asked = Spi::connect_mut(|client| {
         let rows = kept::update(client, ASK, &args)?;
-        if rows.is_empty() { Ok(None) } else { Ok(rows.first().get_one::<i64>()?.map(RunId)) }
+        if rows.is_empty() { Ok(None) } else { rows.first().get_one::<i64>() }
+    })?;
+    if let Some(run) = asked {
+        return Ok(Answer::Asked(RunId(run)));
+    }
+    let [job, at, attempt, _, after, ..] = args;
+    Spi::connect_mut(|client| {
+        // As what was just not written, this goes by what is committed by now.
+        let rows = kept::update(client, WHY_NOT, &[job, at, attempt, after])?;
+        let (follows, succeeded) = rows.first().get_two::<bool, bool>()?;
+        Ok(match follows {
+            Some(true) => Answer::Follows,
+            _ => Answer::Over { succeeded: succeeded.unwrap_or(false) },
+        })
     })
 }

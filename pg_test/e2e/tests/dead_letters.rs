@@ -1,6 +1,9 @@
 //! `cron.dead_letters`, `cron.retry_run` and `cron.resolve_run`: what is left for people to do.
 
+use std::time::SystemTime;
+
 use pg_tock_test::{Cluster, PATIENCE, Run, poll_until, sqlstate};
+use serde_json::json;
 
 /// The error of a statement, in a session of its own: SQLSTATE, message, hint.
 #[track_caller]
@@ -307,4 +310,42 @@ fn a_role_sees_its_own_dead_letters_and_a_long_ledger_is_not_read() {
         let scans = plan.iter().filter(|line| line.contains("Seq Scan on job_run_details"));
         assert_eq!(scans.count(), 0, "{query}\n{}", plan.join("\n"));
     }
+}
+
+#[test]
+fn what_was_resolved_before_its_retry_was_written_is_not_tried_again() {
+    let cluster = Cluster::start();
+    let job = cluster.create_job(&json!({
+        "job_name": "job", "schedule": "seconds: * * * * * *", "command": "select 1 / 0",
+        "max_attempts": 2, "retry_on": "any", "retry_delay": "0 seconds",
+    }));
+    cluster.wait_known();
+    // Who asks for runs of the job keeps its retries waiting.
+    let mut client = cluster.client();
+    client.batch_execute("begin; select cron.backfill('job', '2001-01-01', '2001-01-01')").unwrap();
+    let since: SystemTime =
+        client.query_one("select clock_timestamp()", &[]).map(|row| row.get(0)).unwrap();
+    let runs = poll_until("two runs that failed", PATIENCE, || {
+        let mut runs = cluster.finished_runs_of(job);
+        runs.retain(|run| run.attempt == 1 && run.start_time > Some(since));
+        (runs.len() >= 2).then_some(runs)
+    });
+    let (resolved, later) = (&runs[0], &runs[1]);
+    client
+        .batch_execute(&format!("select cron.resolve_run({}, 'failed'); commit", resolved.runid))
+        .unwrap();
+    // All that waited is written at once.
+    let attempts = |of: &Run| {
+        let mut runs = cluster.runs_of(job);
+        runs.retain(|run| run.scheduled_for == of.scheduled_for);
+        runs.len()
+    };
+    poll_until("the retry of the later one", PATIENCE, || (attempts(later) == 2).then_some(()));
+    cluster.stop_all_jobs();
+    let asked: i64 = cluster.one_with(
+        "select count(*) from cron.run_request r join cron.job_run_details d \
+         using (jobid, scheduled_for) where d.runid = $1",
+        &[&resolved.runid],
+    );
+    assert_eq!((attempts(resolved), asked), (1, 0));
 }

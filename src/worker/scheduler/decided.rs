@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use pg_tock_core::time::{JobId, RunId, Timestamp};
 
 use super::LOCK_RETRY;
-use crate::catalog::attempts::{self, Retry};
+use crate::catalog::attempts::{self, Answer, Retry};
 use crate::pg::job_lock::JobLock;
 use crate::pg::{time, txn};
 
@@ -34,6 +34,9 @@ pub(super) struct Decided {
     freed: Vec<(RunId, JobId)>,
     /// Those with one the engine does not know of.
     written: Vec<(Retry, RunId)>,
+    /// Those that are not to be, which the engine does not know of, and whether their occurrences count
+    /// as succeeded.
+    over: Vec<(Retry, bool)>,
     /// When to write those without.
     next: Option<Timestamp>,
 }
@@ -47,6 +50,7 @@ impl Decided {
             pgrx::log!(
                 "pg_tock: requests of job {job} have been locked for so long that a retry was given up"
             );
+            self.over.push((retry, false));
             return;
         }
         self.followed.insert(retry.after);
@@ -82,8 +86,8 @@ impl Decided {
     /// Writes requests. Those of a job wait that somebody asks for runs of in a transaction that is
     /// still open, and those of jobs that are `behind`. False after an ERROR.
     pub(super) fn write(&mut self, scheduler: u32, behind: &HashSet<JobId>) -> bool {
-        let (unwritten, written) = (&self.unwritten, &mut self.written);
-        let before = written.len();
+        let (unwritten, written, over) = (&self.unwritten, &mut self.written, &mut self.over);
+        let before = (written.len(), over.len());
         let done = txn::run("asking for retries", || {
             let mut done = Vec::new();
             for (&job, retries) in unwritten {
@@ -97,14 +101,19 @@ impl Decided {
                     continue;
                 }
                 for retry in retries.values() {
-                    written.extend(attempts::ask(retry)?.map(|run| (retry.clone(), run)));
+                    match attempts::ask(retry)? {
+                        Answer::Asked(run) => written.push((retry.clone(), run)),
+                        Answer::Over { succeeded } => over.push((retry.clone(), succeeded)),
+                        Answer::Follows => {}
+                    }
                 }
                 done.push(job);
             }
             Ok::<_, pgrx::spi::Error>(done)
         });
         let Some(Ok(done)) = done else {
-            self.written.truncate(before);
+            self.written.truncate(before.0);
+            self.over.truncate(before.1);
             return false;
         };
         let more = done.len() >= AT_ONCE;
@@ -161,6 +170,12 @@ impl Decided {
     /// Those that have requests the engine does not know of.
     pub(super) fn take_written(&mut self) -> Vec<(Retry, RunId)> {
         std::mem::take(&mut self.written)
+    }
+
+    /// Those that are not to be, which the engine does not know of, and whether their occurrences count
+    /// as succeeded.
+    pub(super) fn take_over(&mut self) -> Vec<(Retry, bool)> {
+        std::mem::take(&mut self.over)
     }
 
     /// An earlier scheduler may have left requests of runs that are over. Those are returned that have

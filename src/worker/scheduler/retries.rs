@@ -190,8 +190,18 @@ impl Scheduler {
         true
     }
 
-    /// Makes retries known to the engine that have been written since.
+    /// Makes known to the engine which retries have been written since, and which are not to be: nobody
+    /// waits for those any longer.
     pub(super) fn take_retries(&mut self) {
+        for (retry, succeeded) in self.records.decided().take_over() {
+            if retry.origin.is_instant() {
+                let how = if succeeded { Settled::Succeeded } else { Settled::FailedForGood };
+                self.engine.settled(retry.job, retry.scheduled_for, how);
+            }
+            if retry.origin.moves_window() && self.engine.next_due(retry.job).is_none() {
+                self.note_if_over(retry.job);
+            }
+        }
         for (retry, run) in self.records.decided().take_written() {
             let occurrence = Occurrence {
                 job: retry.job,
