@@ -3,13 +3,12 @@
 //! A session that wants to see the end of a run cannot commit its request first: it is in the middle
 //! of a statement. So it asks the scheduler here, in an entry of its own, and sleeps on its latch.
 //!
-//! `Free → Filling → Asked → Taken → Waiting → Ended | Gone | Refused → Free`. The session takes and
-//! frees an entry; from `Asked` on the scheduler moves it. A session that gives up sets `Withdrawn`
-//! where the scheduler has to hear of it, and the scheduler frees the entry. A scheduler that dies
-//! leaves everything here to the next one.
+//! How far an entry is says [`Stage`]. A scheduler that dies leaves everything here to the next one.
 
 use core::sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU32, Ordering};
 
+use pg_tock_core::ask::Stage;
+pub(crate) use pg_tock_core::ask::State;
 use pg_tock_core::time::{JobId, RunId, Timestamp};
 use pgrx::pg_sys;
 
@@ -19,7 +18,7 @@ use super::{databases, layout};
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub(crate) struct Ask {
-    state: AtomicU32,
+    stage: Stage,
     /// The database of the scheduler that is asked.
     scheduler: AtomicU32,
     /// Who asks.
@@ -36,28 +35,6 @@ pub(crate) struct Ask {
     force: AtomicBool,
     dry: AtomicBool,
     latch: AtomicPtr<pg_sys::Latch>,
-}
-
-/// How far an entry is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub(crate) enum State {
-    Free = 0,
-    Filling = 1,
-    /// The scheduler is to look.
-    Asked = 2,
-    /// It looks.
-    Taken = 3,
-    /// The run is on its way.
-    Waiting = 4,
-    /// The run is over.
-    Ended = 5,
-    /// The job has been dropped.
-    Gone = 6,
-    /// The request could not be written.
-    Refused = 7,
-    /// Nobody waits any more.
-    Withdrawn = 8,
 }
 
 /// What a session asks for.
@@ -119,7 +96,7 @@ pub(crate) fn ask(
     ask.scheduled_for.store(wanted.scheduled_for.0, Ordering::Relaxed);
     ask.force.store(wanted.force, Ordering::Relaxed);
     ask.latch.store(latch, Ordering::Relaxed);
-    ask.state.store(State::Asked as u32, Ordering::Release);
+    ask.advance(State::Filling, State::Asked);
     if let Some(database) = databases::find(database) {
         database.somebody_asks();
     }
@@ -129,42 +106,33 @@ pub(crate) fn ask(
 impl Ask {
     /// How far it is.
     pub(crate) fn state(&self) -> State {
-        match self.state.load(Ordering::Acquire) {
-            1 => State::Filling,
-            2 => State::Asked,
-            3 => State::Taken,
-            4 => State::Waiting,
-            5 => State::Ended,
-            6 => State::Gone,
-            7 => State::Refused,
-            8 => State::Withdrawn,
-            _ => State::Free,
-        }
+        self.stage.state()
     }
 
     /// Moves it on if it is where the caller thinks; tells whether it did.
     pub(crate) fn advance(&self, from: State, to: State) -> bool {
-        self.state
-            .compare_exchange(from as u32, to as u32, Ordering::AcqRel, Ordering::Acquire)
-            .is_ok()
+        self.stage.advance(from, to)
     }
 
     /// The session that asked has its answer.
     pub(crate) fn free(&self) {
-        self.latch.store(core::ptr::null_mut(), Ordering::Relaxed);
-        self.state.store(State::Free as u32, Ordering::Release);
+        self.stage.free();
     }
 
     /// The session that asked does not wait any longer, for whatever reason.
     pub(crate) fn give_up(&self) {
-        let heard = self.advance(State::Taken, State::Withdrawn)
-            || self.advance(State::Waiting, State::Withdrawn);
-        if !heard {
-            return self.free();
-        }
-        if let Some(database) = databases::find(self.scheduler.load(Ordering::Relaxed)) {
+        // It may be another session's behind that.
+        let scheduler = self.scheduler.load(Ordering::Relaxed);
+        if self.stage.give_up()
+            && let Some(database) = databases::find(scheduler)
+        {
             database.somebody_asks();
         }
+    }
+
+    /// The scheduler has heard that nobody waits any more.
+    pub(crate) fn release(&self) {
+        self.stage.release();
     }
 
     /// What is wanted.

@@ -3,6 +3,7 @@
 
 pub mod advise;
 pub mod alert;
+pub mod ask;
 pub mod cancel;
 pub mod diagnose;
 pub mod engine;

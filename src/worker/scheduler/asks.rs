@@ -133,7 +133,7 @@ impl Scheduler {
             }
             self.http.want_end(run, &[]);
         }
-        ask.free();
+        ask.release();
     }
 
     /// A run is over, and its row is written.
