@@ -194,7 +194,7 @@ pub(crate) enum Error {
     /// No run of this id.
     #[error("run {0} does not exist")]
     NoSuchRun(i64),
-    /// A run in a state in which what is asked for makes no sense; `hint` is a sentence.
+    /// A run, or its job, in a state in which what is asked for makes no sense; `hint` is a sentence.
     #[error("{problem}")]
     RunState { problem: String, hint: String },
     /// The job of a run is gone.

@@ -11,6 +11,7 @@ use pg_tock_core::time::RunId;
 use pgrx::pg_sys;
 
 use crate::error::Error;
+use crate::pg::job_lock::{JobLock, Mode};
 use crate::pg::process;
 use crate::shmem::asks::{self, Ask, State, Wanted};
 use crate::shmem::{databases, mine};
@@ -45,6 +46,13 @@ pub(super) fn refuse_here(function: &'static str) -> Result<(), Error> {
 /// Has the scheduler make a run, and waits for its end. Returns the run's id.
 pub(super) fn wait(wanted: &Wanted) -> Result<RunId, Error> {
     let here = process::database().to_u32();
+    let job = wanted.job;
+    if JobLock::new(here, job, Mode::Alone).is_mine() {
+        // The run would wait for this session, which sleeps where no deadlock is found.
+        let problem = format!("job {job} is held by this session");
+        let hint = format!("Release it first: SELECT cron.release({job});");
+        return Err(Error::RunState { problem, hint });
+    }
     if databases::find(here).is_none() {
         return Err(Error::NoScheduler);
     }

@@ -105,6 +105,23 @@ fn it_is_refused_where_it_could_wait_for_itself() {
     assert_eq!(cluster.runs_of(id).len(), 1);
     let run = cluster.run_once("select cron.run_now('rare', wait => true)");
     let _ = run.must_have_failed_with("25001");
+    // The session keeps the job from running itself.
+    client.batch_execute("set statement_timeout = '30s'; select cron.hold('rare')").unwrap();
+    for refused in
+        ["select cron.run_now('rare', wait => true)", "select * from cron.dry_run('rare')"]
+    {
+        let error = client.batch_execute(refused).unwrap_err();
+        assert_eq!(sqlstate(&error), "55000", "{refused}: {error}");
+        let hint = error.as_db_error().and_then(postgres::error::DbError::hint);
+        assert_eq!(hint, Some(format!("Release it first: SELECT cron.release({id});").as_str()));
+    }
+    let other = job(&cluster, "other", "select 1");
+    let _ = client.query_one(CALL, &[&other]).unwrap();
+    client.batch_execute("select cron.release('rare')").unwrap();
+    let _ = client.query_one(CALL, &[&id]).unwrap();
+    // A hold that was lost is none.
+    client.batch_execute("select cron.hold('rare'); select pg_advisory_unlock_all()").unwrap();
+    let _ = client.query_one(CALL, &[&id]).unwrap();
 }
 
 #[test]
