@@ -153,7 +153,7 @@ COMMENT ON COLUMN cron.job_state.definition IS 'the schedule, time zone and acti
 COMMENT ON COLUMN cron.job_state.cursor IS 'every occurrence up to this instant has run, been skipped, or is in the ledger; moved lazily';
 COMMENT ON COLUMN cron.job_state.window_start IS 'occurrence of the last run that succeeded and was not asked for by hand; the next run sees it as cron.window_start';
 COMMENT ON COLUMN cron.job_state.reaches_outside IS 'a run has had effects that a rollback does not undo, through dblink or a language for instance: its runs are claimed before they begin';
-COMMENT ON COLUMN cron.job_state.made_good IS 'latest occurrence for which a backfill has succeeded; jobs that wait for this one go by it and by window_start';
+COMMENT ON COLUMN cron.job_state.made_good IS 'latest occurrence that a backfill has made good, or somebody has resolved as succeeded; jobs that wait for this one go by it and by window_start';
 COMMENT ON CONSTRAINT job_state_pkey ON cron.job_state IS 'one row for each job';
 
 CREATE TABLE cron.engine_state (

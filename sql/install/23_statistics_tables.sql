@@ -89,7 +89,9 @@ CREATE TABLE cron.stat_reset (
     jobid bigint NOT NULL,
     runid bigint
 );
+CREATE INDEX stat_reset_resolved ON cron.stat_reset (jobid) WHERE runid IS NOT NULL;
 ALTER TABLE cron.stat_reset ENABLE ROW LEVEL SECURITY;
 COMMENT ON TABLE cron.stat_reset IS 'jobs whose statistics are to begin anew, or whose failures were resolved, until the scheduler has seen to it; not dumped';
 COMMENT ON COLUMN cron.stat_reset.jobid IS 'the job';
 COMMENT ON COLUMN cron.stat_reset.runid IS 'the run that was resolved, which ends its row of failures; NULL if all is to begin anew';
+COMMENT ON INDEX cron.stat_reset_resolved IS 'finds what was resolved among many whose statistics are to begin anew';

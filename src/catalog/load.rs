@@ -42,7 +42,7 @@ pub(crate) struct JobRow {
     pub(crate) cursor: Option<Timestamp>,
     /// Up to where its successful runs have covered time.
     pub(crate) window_start: Option<Timestamp>,
-    /// The latest instant for which a backfill has succeeded.
+    /// The latest instant that was made good, by a backfill or by whoever resolved its run.
     pub(crate) made_good: Option<Timestamp>,
     /// A run of it has had effects that a rollback does not undo.
     pub(crate) reaches_outside: bool,

@@ -28,6 +28,7 @@ pub(crate) mod prune;
 pub(crate) mod queue;
 pub(crate) mod report;
 pub(crate) mod request;
+pub(crate) mod resets;
 pub(crate) mod resolve;
 pub(crate) mod role;
 pub(crate) mod roll_up;

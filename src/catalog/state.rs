@@ -192,7 +192,7 @@ pub(crate) struct Reached {
     pub(crate) cursor: Option<Timestamp>,
     /// Up to where its successful runs have covered time.
     pub(crate) window_start: Option<Timestamp>,
-    /// The latest instant for which a backfill has succeeded.
+    /// The latest instant that was made good, by a backfill or by whoever resolved its run.
     pub(crate) made_good: Option<Timestamp>,
 }
 

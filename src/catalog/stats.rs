@@ -187,23 +187,6 @@ const MARK_CAUGHT_UP: &str = "UPDATE cron.engine_state SET counted_below = coale
 const PACES: &str = "SELECT s.jobid, s.total_runs, s.p95_duration_ms::pg_catalog.float8 \
      FROM cron.job_stat s WHERE s.jobid OPERATOR(pg_catalog.=) ANY ($1)";
 
-const RESETS: &str = "SELECT DISTINCT r.jobid FROM cron.stat_reset r";
-
-// What is known of the newest run stays: the scheduler goes by it. A run that was resolved ends the row of
-// failures, if none has failed since.
-const RESET: &str = "WITH gone AS (DELETE FROM cron.stat_reset g WHERE g.jobid OPERATOR(pg_catalog.=) ANY ($1) \
-      RETURNING g.jobid, g.runid), \
-     wanted AS MATERIALIZED (SELECT g.jobid, pg_catalog.bool_or(g.runid IS NULL) AS anew, \
-      pg_catalog.max(g.runid) AS runid FROM gone g GROUP BY g.jobid), \
-     resolved AS (UPDATE cron.job_stat s SET consecutive_failures = 0 FROM wanted w \
-      WHERE s.jobid OPERATOR(pg_catalog.=) w.jobid AND NOT w.anew \
-       AND s.last_failed_runid OPERATOR(pg_catalog.<=) w.runid) \
-     UPDATE cron.job_stat s SET total_runs = 0, successful_runs = 0, failed_runs = 0, total_ms = 0, \
-      max_ms = 0, skipped_runs = 0, timed_out_runs = 0, cancelled_runs = 0, crashed_runs = 0, \
-      retried_runs = 0, wal_bytes = 0, rows = 0, consecutive_failures = 0, \
-      counted_since = pg_catalog.clock_timestamp(), durations = NULL, start_lags = NULL \
-     FROM wanted w WHERE s.jobid OPERATOR(pg_catalog.=) w.jobid AND w.anew";
-
 /// What some runs of a job, and occurrences of it that did not run, add to its statistics.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tally {
@@ -439,21 +422,5 @@ pub(crate) fn paces(jobs: &[JobId]) -> Result<HashMap<JobId, Pace>, spi::Error> 
             paces.insert(JobId(row.get(1)?.unwrap_or_default()), pace);
         }
         Ok(paces)
-    })
-}
-
-/// The jobs whose statistics are to begin anew, or whose failures were resolved.
-pub(crate) fn resets() -> Result<Vec<i64>, spi::Error> {
-    Spi::connect(|client| {
-        let rows = kept::select(client, RESETS, &[])?;
-        rows.map(|row| row.get::<i64>(1).map(Option::unwrap_or_default)).collect()
-    })
-}
-
-/// Has the statistics of these jobs begin anew, or their rows of failures end, as somebody wants.
-pub(crate) fn reset(jobs: &[i64]) -> Result<(), spi::Error> {
-    Spi::connect_mut(|client| {
-        client.update(RESET, None, &[jobs.to_vec().into()])?;
-        Ok(())
     })
 }

@@ -253,3 +253,58 @@ fn a_success_by_retry_is_known_after_a_crash() {
         cluster.audit();
     }
 }
+
+/// Waits until the first job's occurrence at eleven has failed for good, and resolves it.
+fn resolve(cluster: &Cluster, first: i64) {
+    cluster.wait_story(first, &["11:00 schedule failed"]);
+    cluster.wait_for("exists (select from cron.dead_letters)");
+    cluster.sql("select cron.resolve_run(runid, 'succeeded') from cron.dead_letters");
+}
+
+#[test]
+fn what_was_resolved_as_succeeded_keeps_nobody_from_running() {
+    for restarted in [false, true] {
+        let (cluster, first, second) = hours(59, json!({"command": "select 1 / 0"}));
+        cluster.step_clock(60);
+        resolve(&cluster, first);
+        if restarted {
+            cluster.restart();
+        }
+        until_the_second_is_due(&cluster);
+        cluster.wait_story(second, &["11:45 dependency"]);
+        cluster.audit();
+    }
+}
+
+#[test]
+fn what_was_resolved_before_its_retry_was_written_keeps_nobody_waiting() {
+    for (outcome, story) in [("succeeded", &["11:45 dependency"] as &[&str]), ("failed", &[])] {
+        let fails_at_eleven = json!({
+            "command": "select 1 / (current_setting('cron.scheduled_for') < '2026-06-01 10')::int",
+            "max_attempts": 2,
+        });
+        let (cluster, first, second) = hours(59, fails_at_eleven);
+        // Who asks for runs of the job keeps its retries waiting.
+        let mut client = cluster.client();
+        client
+            .batch_execute(
+                "begin; select cron.backfill('first', '2026-06-01 09:00', '2026-06-01 09:00')",
+            )
+            .unwrap();
+        cluster.step_clock(60);
+        cluster.wait_story(first, &["11:00 schedule failed"]);
+        client
+            .batch_execute(&format!(
+                "select cron.resolve_run(runid, '{outcome}') from cron.job_run_details \
+                 where trigger = 'schedule' and jobname = 'first'; commit"
+            ))
+            .unwrap();
+        until_the_second_is_due(&cluster);
+        if story.is_empty() {
+            assert_eq!(cluster.skipped(second), ["upstream 11:45 to 11:45: 1"]);
+        }
+        cluster.wait_story(second, story);
+        assert_eq!(cluster.story(first), ["09:00 backfill", "11:00 schedule failed"]);
+        cluster.audit();
+    }
+}

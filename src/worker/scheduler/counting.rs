@@ -18,6 +18,7 @@ use super::pool::Current;
 use super::records::{COUNT_DELAY, Progress, Records};
 use super::runs::End;
 use super::{LOCK_RETRY, Scheduler};
+use crate::catalog::resets;
 use crate::catalog::state::{self, Reached};
 use crate::catalog::stats::{self, Tally, Uncounted};
 use crate::pg::{lock, time, txn};
@@ -126,7 +127,7 @@ impl Records {
             }
             stats::count(&tallies, below)?;
             if !resets.is_empty() {
-                stats::reset(resets)?;
+                resets::carry_out(resets)?;
             }
             state::set_outside(&outside)?;
             state::set_reached(&reached)
@@ -187,7 +188,7 @@ impl Records {
         if self.catch_up.is_some() {
             return;
         }
-        let Some(Ok(jobs)) = txn::run("looking for statistics to reset", stats::resets) else {
+        let Some(Ok(jobs)) = txn::run("looking for statistics to reset", resets::jobs) else {
             self.retry_at = Some(time::now().plus(LOCK_RETRY));
             return;
         };

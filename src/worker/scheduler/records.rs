@@ -40,7 +40,7 @@ pub(super) struct Progress {
     pub(super) cursor: Option<Timestamp>,
     /// Up to where its successful runs have covered time.
     pub(super) window_start: Option<Timestamp>,
-    /// The latest instant for which a backfill has succeeded.
+    /// The latest instant that was made good, by a backfill or by whoever resolved its run.
     pub(super) made_good: Option<Timestamp>,
     /// A run has had effects that a rollback does not undo.
     pub(super) outside: bool,

@@ -16,8 +16,8 @@ use super::alerts::Watched;
 use super::jobs::Taken;
 use super::sight::Source;
 use crate::catalog::load::JobRow;
-use crate::catalog::request;
 use crate::catalog::state::{self, Recorded};
+use crate::catalog::{request, resets};
 use crate::pg::{lock, time, txn};
 
 /// So many jobs at a time are looked up in the ledger whether or not anything of them is due: the
@@ -204,14 +204,20 @@ impl Scheduler {
         self.read_at = Some(now.plus(LOCK_RETRY));
     }
 
-    /// Takes the runs that were asked for, of these jobs or of all, and says which those are. None if
-    /// they could not be read.
+    /// Takes the runs that were asked for, of these jobs or of all, and says which those are; and what
+    /// has been resolved. None if that could not be read.
     pub(super) fn take_requests(&mut self, jobs: Option<&[i64]>) -> Option<HashSet<RunId>> {
-        let requests = txn::run("reading requests", || match jobs {
-            Some(ids) => request::of_jobs(ids),
-            None => request::all(),
+        let read = txn::run("reading requests", || {
+            let requests = match jobs {
+                Some(ids) => request::of_jobs(ids)?,
+                None => request::all()?,
+            };
+            Ok::<_, pgrx::spi::Error>((requests, resets::made_good(jobs)?))
         });
-        let Some(Ok(requests)) = requests else { return None };
+        let Some(Ok((requests, made_good))) = read else { return None };
+        for (job, at) in made_good {
+            self.make_good(job, at);
+        }
         let there = requests.iter().filter_map(|request| request.occurrence.run).collect();
         for request in requests {
             self.take_request(request);

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 
+use pg_tock_core::engine::Settled;
 use pg_tock_core::time::{JobId, Timestamp};
 
 use super::Scheduler;
@@ -16,7 +17,8 @@ use crate::catalog::state::Success;
 pub(crate) struct Successes {
     /// Up to where the successful runs of jobs have covered time.
     covered: HashMap<JobId, Timestamp>,
-    /// Instants that backfills have made up for, where those are later.
+    /// Instants that backfills have made good, or somebody has resolved as succeeded, where those are
+    /// later.
     made_good: HashMap<JobId, Timestamp>,
 }
 
@@ -31,7 +33,7 @@ impl Successes {
         self.covered.get(&id).copied()
     }
 
-    /// A backfill of an instant has succeeded. False if it or a later one had before.
+    /// An instant was made good. False if it or a later one had succeeded before.
     pub(super) fn make_good(&mut self, id: JobId, at: Timestamp) -> bool {
         self.last(id) < Some(at) && raise(&mut self.made_good, id, at)
     }
@@ -57,6 +59,14 @@ fn raise(known: &mut HashMap<JobId, Timestamp>, id: JobId, at: Timestamp) -> boo
 }
 
 impl Scheduler {
+    /// Somebody has resolved a run for an instant of a job as succeeded.
+    pub(super) fn make_good(&mut self, job: JobId, at: Timestamp) {
+        if self.jobs.get(job).is_some() {
+            self.jobs.successes.make_good(job, at);
+            self.engine.settled(job, at, Settled::Succeeded);
+        }
+    }
+
     /// An occurrence of a job has succeeded.
     pub(super) fn note_success(&mut self, success: Success, now: Timestamp) {
         let Success { job, at, origin } = success;
