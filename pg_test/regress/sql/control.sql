@@ -21,9 +21,13 @@ SELECT timeout, max_attempts, retry_delay, retry_backoff, retry_max_delay, retry
 -- null is back to default
 SELECT cron.set_job('full', '{"on_overlap": null, "max_concurrency": null, "settings": null, "run_after": [], "timeout": null}');
 SELECT timeout, on_overlap, max_concurrency, settings, run_after, max_attempts FROM cron.job WHERE jobname = 'full';
+-- The default may be to let runs overlap.
+SELECT cron.set_job('full', '{"max_concurrency": 2}');
+SELECT cron.set_job('full', '{"on_overlap": "queue"}');
+SELECT cron.set_job('full', '{"max_concurrency": null}');
 -- Checked together, and nothing is stored.
 SELECT cron.set_job('full', '{"retry_delay": "2 minutes"}');
-SELECT cron.set_job('full', '{"max_concurrency": 2}');
+SELECT cron.set_job('full', '{"on_overlap": "skip", "max_concurrency": 2}');
 SELECT cron.set_job('full', '{"retry_backoff": 0}');
 SELECT cron.set_job('full', '{"max_attempts": 0}');
 SELECT cron.set_job('full', '{"timeout": "-1 second"}');

@@ -146,7 +146,7 @@ SELECT * FROM cron.apply_jobs((:'JOB' || '"run_window": "mon-fry"}]}')::jsonb);
 \set VERBOSITY terse
 SELECT * FROM cron.apply_jobs((:'JOB' || '"scedule": "@daily"}]}')::jsonb);
 \set VERBOSITY default
-SELECT * FROM cron.apply_jobs((:'JOB' || '"max_concurrency": 2}]}')::jsonb);
+SELECT * FROM cron.apply_jobs((:'JOB' || '"on_overlap": "skip", "max_concurrency": 2}]}')::jsonb);
 SELECT * FROM cron.apply_jobs('{"jobs": [{"job_name": "b", "schedule": "61 * * * *", "command": "x"}]}');
 SELECT * FROM cron.apply_jobs('{"jobs": [{"job_name": "b", "schedule": "@daily", "url": "ftp://example.com/"}]}');
 SELECT * FROM cron.apply_jobs('{"jobs": [{"job_name": "b", "schedule": "@daily", "url": "https://example.com/", "headers": {"X": "{{secret:none}}"}}]}');

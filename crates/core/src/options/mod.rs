@@ -309,12 +309,14 @@ impl Options {
                 hint: "Raise retry_max_delay, or lower retry_delay.",
             });
         }
-        if self.count("max_concurrency").is_some() && self.text("on_overlap") != Some("allow") {
+        // A job that does not say has the default, which may be changed at any time.
+        let overlap = self.text("on_overlap");
+        if self.count("max_concurrency").is_some() && overlap.is_some_and(|word| word != "allow") {
             return Err(OptionError::Conflict {
                 first: "max_concurrency",
                 second: "on_overlap",
                 problem: "only jobs whose runs may overlap can have several at once".to_owned(),
-                hint: "Set on_overlap to \"allow\" as well.",
+                hint: "Set on_overlap to \"allow\", or take max_concurrency out.",
             });
         }
         Ok(())

@@ -216,8 +216,11 @@ fn options_are_checked_together() {
         "options \"retry_delay\" and \"retry_max_delay\" do not go together: the longest delay is \
          shorter than the first"
     );
-    assert!(read(json!({"max_concurrency": 2, "on_overlap": "allow"})).is_ok());
-    for overlap in [json!("skip"), json!(null)] {
+    for overlap in [json!("allow"), json!(null)] {
+        assert!(read(json!({"max_concurrency": 2, "on_overlap": overlap})).is_ok());
+    }
+    assert!(read(json!({"max_concurrency": 2})).is_ok());
+    for overlap in [json!("skip"), json!("queue"), json!("replace")] {
         let error = read(json!({"max_concurrency": 2, "on_overlap": overlap})).unwrap_err();
         assert!(error.to_string().contains("\"max_concurrency\" and \"on_overlap\""), "{error}");
     }
