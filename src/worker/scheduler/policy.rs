@@ -10,7 +10,6 @@ use crate::guc::{alerts, defaults};
 
 /// How a job's runs are to be treated. Durations are in microseconds.
 #[derive(Clone, Debug, PartialEq)]
-#[allow(dead_code, reason = "the parts of issue C read them as they land")]
 pub(crate) struct Policy {
     /// The longest a run may take.
     pub(crate) timeout: Option<i64>,
@@ -26,8 +25,6 @@ pub(crate) struct Policy {
     pub(crate) priority: i32,
     /// The queue whose limits its runs keep to.
     pub(crate) queue: Option<String>,
-    /// Names of jobs of the same owner that have to succeed first.
-    pub(crate) run_after: Vec<String>,
     /// A boolean expression; occurrences for which it is not true are skipped.
     pub(crate) run_if: Option<String>,
     /// Each run wants a session of its own.
@@ -60,7 +57,6 @@ impl Policy {
                 i32::try_from(priority.clamp(-100, 100)).unwrap_or(0)
             }),
             queue: options.queue.clone(),
-            run_after: options.run_after.clone(),
             run_if: options.run_if.clone(),
             fresh: options
                 .session
