@@ -8,7 +8,7 @@ use pg_tock_test::Cluster;
 const EXECUTIONS: usize = 15;
 
 /// What is read, and how that is called.
-const READINGS: [(&str, &str); 10] = [
+const READINGS: [(&str, &str); 11] = [
     ("all columns of all", "SELECT * FROM cron.job_stats"),
     ("all columns of one", "SELECT * FROM cron.job_stats WHERE jobid = 5"),
     ("all columns of one, by name", "SELECT * FROM cron.job_stats WHERE jobname = 'job 4711'"),
@@ -25,6 +25,11 @@ const READINGS: [(&str, &str); 10] = [
     (
         "counts of all",
         "SELECT jobname, total_runs, failed_runs, last_status, last_run_at FROM cron.job_stats",
+    ),
+    // What a machine takes for that, to compare the others with.
+    (
+        "jobs and statistics joined, and nothing else",
+        "SELECT j.jobname, s.total_runs FROM cron.job j LEFT JOIN cron.job_stat s ON s.jobid = j.jobid",
     ),
     ("next runs of all", "SELECT jobid, next_run_at FROM cron.job_stats"),
     ("the same from cron.jobs", "SELECT jobid, next_run_at FROM cron.jobs"),
