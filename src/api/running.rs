@@ -138,13 +138,7 @@ fn statement(slot: &Slot, now: i64, may_see: impl Fn(u32) -> bool) -> Option<Row
         return None;
     }
     let beat = slot.progress.last();
-    let lasting = run.lasting;
-    let watch = Watch {
-        began: lasting.began,
-        stuck_after: lasting.stuck_after,
-        beat: slot.progress.heard_at(),
-        ..Watch::default()
-    };
+    let watch = Watch { beat: slot.progress.heard_at(), ..run.lasting.watch() };
     let note = beat.as_ref().filter(|beat| !beat.note.is_empty());
     Some(Row {
         jobid: run.job.0,
@@ -160,7 +154,7 @@ fn statement(slot: &Slot, now: i64, may_see: impl Fn(u32) -> bool) -> Option<Row
         note: note.map(|beat| ServerText::new(&beat.note).readable().into_owned()),
         heartbeat_at: beat.as_ref().and_then(|beat| stamp(beat.at)),
         stuck: watch.is_stuck(now),
-        deadline: lasting.timeout.and_then(|limit| stamp(run.started_at.plus(limit))),
+        deadline: watch.timeout.and_then(|limit| stamp(run.started_at.plus(limit))),
     })
 }
 
@@ -173,9 +167,7 @@ fn request(slot: &HttpSlot, here: u32, now: i64, may_see: impl Fn(u32) -> bool) 
     if !slot.has_still(run.run, role) {
         return None; // it is over, and the slot somebody else's
     }
-    let lasting = run.lasting;
-    let watch =
-        Watch { began: lasting.began, stuck_after: lasting.stuck_after, ..Watch::default() };
+    let watch = run.lasting.watch();
     Some(Row {
         jobid: run.job.0,
         runid: run.run.0,
@@ -190,6 +182,6 @@ fn request(slot: &HttpSlot, here: u32, now: i64, may_see: impl Fn(u32) -> bool) 
         note: None,
         heartbeat_at: None,
         stuck: watch.is_stuck(now),
-        deadline: lasting.timeout.and_then(|limit| stamp(run.started_at.plus(limit))),
+        deadline: watch.silent_limit().and_then(|(limit, _)| stamp(run.started_at.plus(limit))),
     })
 }
