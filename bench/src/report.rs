@@ -14,8 +14,7 @@ pub(crate) struct Report {
 
 impl Report {
     pub(crate) fn new() -> Self {
-        let cores = std::thread::available_parallelism().map_or(0, usize::from);
-        Self { rows: Vec::new(), about: format!("{cores} cores, fsync on, medians") }
+        Self { rows: Vec::new(), about: format!("{}, fsync on, medians", machine()) }
     }
 
     /// Adds a figure: what it is, in which unit, and whose.
@@ -24,7 +23,7 @@ impl Report {
         self.rows.push((figure.to_owned(), unit.to_owned(), whose.to_owned(), value));
     }
 
-    /// Says how many cores and what the server was.
+    /// Says what the server was, before what the machine was.
     pub(crate) fn about(&mut self, server: &str) {
         if !self.about.contains(server) {
             self.about = format!("{server}; {}", self.about);
@@ -75,6 +74,30 @@ impl Report {
         fs::write(path, text + "\n").expect("the report is written");
         println!("\nalso in {path}");
     }
+}
+
+/// What is measured on, as far as it can be read: cores and their model, memory, kernel.
+fn machine() -> String {
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let model = value_of("/proc/cpuinfo", "model name");
+    let model = model.map_or_else(String::new, |model| format!(" of {model}"));
+    let memory = value_of("/proc/meminfo", "MemTotal");
+    let kilobytes: Option<f64> =
+        memory.and_then(|memory| memory.split_whitespace().next()?.parse().ok());
+    let memory = kilobytes.map_or_else(String::new, |kilobytes| {
+        format!(", {:.1} GiB of memory", kilobytes / 1024.0 / 1024.0)
+    });
+    let kernel = rustix::system::uname();
+    let (system, release) = (kernel.sysname().to_string_lossy(), kernel.release());
+    format!("{cores} cores{model}{memory}, {system} {}", release.to_string_lossy())
+}
+
+/// What the first line with this name says, in a file of lines such as `name : value`.
+fn value_of(path: &str, name: &str) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?;
+    let mut lines = text.lines().filter_map(|line| line.split_once(':'));
+    let (_, value) = lines.find(|(key, _)| key.trim() == name)?;
+    Some(value.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
 /// A figure with as many digits as it deserves.

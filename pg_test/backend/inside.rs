@@ -10,7 +10,8 @@ mod tests {
 
     use crate::pg::job_lock::{JobLock, Mode};
     use crate::pg_test::backend::{Taken, assignment};
-    use crate::shmem::slots::{CurrentRun, Lasting, Slot};
+    use crate::shmem::lasting::Lasting;
+    use crate::shmem::slots::{CurrentRun, Slot};
     use crate::shmem::{databases, mine};
 
     /// A run, begun in a slot of this database's scheduler.

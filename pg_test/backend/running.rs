@@ -9,7 +9,8 @@ mod tests {
     use pgrx::prelude::*;
 
     use crate::pg_test::backend::{Taken, assignment, oid_of_role};
-    use crate::shmem::slots::{CurrentRun, Lasting};
+    use crate::shmem::lasting::Lasting;
+    use crate::shmem::slots::CurrentRun;
 
     const SEEN: &str = "SELECT string_agg(format('%s %s %s %s %s %s %s %s %s', jobid, runid, \
          job_pid, database, username, extract(epoch FROM scheduled_for), \

@@ -8,8 +8,9 @@ use pgrx::prelude::*;
 
 use super::Taken;
 use crate::shmem::cancel::{Asked, REASON};
+use crate::shmem::lasting::Lasting;
 use crate::shmem::left::Left;
-use crate::shmem::slots::{Assignment, CurrentRun, Lasting};
+use crate::shmem::slots::{Assignment, CurrentRun};
 
 /// A database no server has: its slots are nobody's but the test's.
 const NOWHERE: u32 = u32::MAX - 1;
@@ -32,6 +33,7 @@ fn run(n: u32) -> CurrentRun {
             began: wide + 6,
             timeout: n.is_multiple_of(2).then_some(wide + 7),
             stuck_after: (!n.is_multiple_of(5)).then_some(wide + 8),
+            ends_stuck: n.is_multiple_of(2),
         },
         window: (!n.is_multiple_of(3)).then_some((Timestamp(wide + 4), Timestamp(wide + 5))),
     }

@@ -6,13 +6,15 @@ ALTER TABLE cron.job
     ADD COLUMN alert_if_absent interval,
     ADD COLUMN alert_below_success double precision,
     ADD COLUMN alert_job text,
-    ADD COLUMN alert_if_times_slower double precision;
+    ADD COLUMN alert_if_times_slower double precision,
+    ADD COLUMN on_stuck text;
 COMMENT ON COLUMN cron.job.alert_after_failures IS 'so many occurrences in a row that failed for good are an alert; 0 for never, NULL for cron.default_alert_after_failures';
 COMMENT ON COLUMN cron.job.alert_if_slower IS 'a run that takes this long is an alert; 0 for never, NULL for cron.default_alert_if_slower';
 COMMENT ON COLUMN cron.job.alert_if_absent IS 'no successful run for this long is an alert; 0 for never, NULL for cron.default_alert_if_absent';
 COMMENT ON COLUMN cron.job.alert_below_success IS 'fewer successes than this, in percent of the last 20 occurrences, are an alert; 0 for never, NULL for cron.default_alert_below_success';
 COMMENT ON COLUMN cron.job.alert_job IS 'name of the job of the same owner that is run for each alert and each recovery; NULL for cron.default_alert_job';
 COMMENT ON COLUMN cron.job.alert_if_times_slower IS 'a run that takes so many times as long as 95 percent of the job''s runs is an alert; 0 for never, NULL for cron.default_alert_if_times_slower';
+COMMENT ON COLUMN cron.job.on_stuck IS 'what becomes of a run that counts as stuck, beside the alert: alert leaves it alone, cancel ends it as at its timeout; NULL for cron.default_on_stuck';
 -- Tells which jobs are handlers.
 CREATE INDEX job_alert_job ON cron.job (username, alert_job) WHERE alert_job IS NOT NULL;
 COMMENT ON INDEX cron.job_alert_job IS 'finds the jobs that name a handler';

@@ -52,7 +52,8 @@ CREATE FUNCTION cron.create_http_job(
     alert_if_absent interval DEFAULT NULL,
     alert_below_success double precision DEFAULT NULL,
     alert_job text DEFAULT NULL,
-    alert_if_times_slower double precision DEFAULT NULL)
+    alert_if_times_slower double precision DEFAULT NULL,
+    on_stuck text DEFAULT NULL)
 RETURNS bigint
 LANGUAGE sql
 RETURN cron.create_job(pg_catalog.jsonb_build_object(
@@ -100,12 +101,13 @@ RETURN cron.create_job(pg_catalog.jsonb_build_object(
     'alert_if_absent', alert_if_absent,
     'alert_below_success', alert_below_success,
     'alert_job', alert_job,
-    'alert_if_times_slower', alert_if_times_slower));
-COMMENT ON FUNCTION cron.create_http_job(text, text, text, text, jsonb, text, text, boolean, text, text, boolean, text, interval, int, interval, double precision, interval, text, boolean, text, int, text, interval, text, interval, text, text[], text[], text, text[], int, text, jsonb, text[], text, text, interval, int, int, int, interval, interval, double precision, text, double precision)
+    'alert_if_times_slower', alert_if_times_slower,
+    'on_stuck', on_stuck));
+COMMENT ON FUNCTION cron.create_http_job(text, text, text, text, jsonb, text, text, boolean, text, text, boolean, text, interval, int, interval, double precision, interval, text, boolean, text, int, text, interval, text, interval, text, text[], text[], text, text[], int, text, jsonb, text[], text, text, interval, int, int, int, interval, interval, double precision, text, double precision, text)
     IS 'create a job that calls a URL, or replace the owner''s job of that name; NULL is an option''s default; returns the job''s id';
 -- It makes the server send requests: an administrator decides for whom. The right is asked for
 -- whatever way a request takes into cron.job.
-REVOKE ALL ON FUNCTION cron.create_http_job(text, text, text, text, jsonb, text, text, boolean, text, text, boolean, text, interval, int, interval, double precision, interval, text, boolean, text, int, text, interval, text, interval, text, text[], text[], text, text[], int, text, jsonb, text[], text, text, interval, int, int, int, interval, interval, double precision, text, double precision) FROM PUBLIC;
+REVOKE ALL ON FUNCTION cron.create_http_job(text, text, text, text, jsonb, text, text, boolean, text, text, boolean, text, interval, int, interval, double precision, interval, text, boolean, text, int, text, interval, text, interval, text, text[], text[], text, text[], int, text, jsonb, text[], text, text, interval, int, int, int, interval, interval, double precision, text, double precision, text) FROM PUBLIC;
 
 CREATE FUNCTION cron.check_http_job()
 RETURNS trigger

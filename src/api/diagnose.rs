@@ -248,10 +248,9 @@ fn under_way() -> Vec<UnderWay> {
     let here = process::database().to_u32();
     let monotonic = time::monotonic();
     let silence = |run: &CurrentRun, beat: Option<i64>| {
-        let (began, stuck_after) = (run.lasting.began, run.lasting.stuck_after);
-        let watch = Watch { began, stuck_after, beat, ..Watch::default() };
+        let watch = Watch { beat, ..run.lasting.watch() };
         let lasts = monotonic.saturating_sub(watch.last_sign());
-        let limit = stuck_after.filter(|_| watch.is_stuck(monotonic))?;
+        let limit = watch.stuck_after.filter(|_| watch.is_stuck(monotonic))?;
         Some(Silence { lasts, limit, spoke: beat.is_some() })
     };
     let requests = http::of_scheduler(here).filter_map(|(_, slot)| {

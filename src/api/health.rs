@@ -92,8 +92,7 @@ fn runs(here: u32, all: bool) -> (i64, i64) {
         may_see(slot.role()).then(|| (run.lasting, slot.progress.heard_at()))
     });
     requests.chain(runs).fold((0, 0), |(running, stuck), (lasting, beat)| {
-        let (began, stuck_after) = (lasting.began, lasting.stuck_after);
-        let watch = Watch { began, stuck_after, beat, ..Watch::default() };
+        let watch = Watch { beat, ..lasting.watch() };
         (running + 1, stuck + i64::from(watch.is_stuck(now)))
     })
 }

@@ -100,13 +100,7 @@ fn statement(slot: &Slot, now: i64, all: bool) -> Option<Row> {
         return None;
     }
     let beat = slot.progress.last();
-    let lasting = run.lasting;
-    let watch = Watch {
-        began: lasting.began,
-        stuck_after: lasting.stuck_after,
-        beat: slot.progress.heard_at(),
-        ..Watch::default()
-    };
+    let watch = Watch { beat: slot.progress.heard_at(), ..run.lasting.watch() };
     let note = beat.as_ref().filter(|beat| may_see && !beat.note.is_empty());
     Some(Row {
         jobid: run.job.0,
@@ -122,7 +116,7 @@ fn statement(slot: &Slot, now: i64, all: bool) -> Option<Row> {
         note: note.map(|beat| ServerText::new(&beat.note).readable().into_owned()),
         heartbeat_at: beat.as_ref().and_then(|beat| stamp(beat.at)),
         stuck: watch.is_stuck(now),
-        deadline: lasting.timeout.and_then(|limit| stamp(run.started_at.plus(limit))),
+        deadline: watch.timeout.and_then(|limit| stamp(run.started_at.plus(limit))),
     })
 }
 
@@ -135,9 +129,7 @@ fn request(slot: &HttpSlot, here: u32, now: i64, all: bool) -> Option<Row> {
     if !slot.has_still(run.run, role) {
         return None; // it is over, and the slot somebody else's
     }
-    let lasting = run.lasting;
-    let watch =
-        Watch { began: lasting.began, stuck_after: lasting.stuck_after, ..Watch::default() };
+    let watch = run.lasting.watch();
     Some(Row {
         jobid: run.job.0,
         runid: run.run.0,
@@ -152,6 +144,6 @@ fn request(slot: &HttpSlot, here: u32, now: i64, all: bool) -> Option<Row> {
         note: None,
         heartbeat_at: None,
         stuck: watch.is_stuck(now),
-        deadline: lasting.timeout.and_then(|limit| stamp(run.started_at.plus(limit))),
+        deadline: watch.silent_limit().and_then(|(limit, _)| stamp(run.started_at.plus(limit))),
     })
 }

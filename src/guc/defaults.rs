@@ -3,7 +3,7 @@
 use core::ffi::CStr;
 
 use pg_tock_core::retry::{RetryOn, RetryPolicy};
-use pg_tock_core::run::{MissedPolicy, Overlap};
+use pg_tock_core::run::{self, MissedPolicy, Overlap};
 use pg_tock_core::schedule::DstPolicy;
 use pg_tock_core::time::Timestamp;
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
@@ -16,6 +16,7 @@ static DST_POLICY: GucSetting<ClockRule> = GucSetting::<ClockRule>::new(ClockRul
 static JITTER: GucSetting<i32> = GucSetting::<i32>::new(0);
 static TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(0);
 static STUCK_AFTER: GucSetting<i32> = GucSetting::<i32>::new(0);
+static ON_STUCK: GucSetting<OnStuck> = GucSetting::<OnStuck>::new(OnStuck::Alert);
 static MAX_ATTEMPTS: GucSetting<i32> = GucSetting::<i32>::new(1);
 static RETRY_DELAY: GucSetting<i32> = GucSetting::<i32>::new(10_000);
 static RETRY_BACKOFF: GucSetting<f64> = GucSetting::<f64>::new(2.0);
@@ -67,6 +68,15 @@ enum OnOverlap {
     Allow,
     #[name = c"replace"]
     Replace,
+}
+
+/// `cron.default_on_stuck`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PostgresGucEnum)]
+enum OnStuck {
+    #[name = c"alert"]
+    Alert,
+    #[name = c"cancel"]
+    Cancel,
 }
 
 /// `cron.default_session`.
@@ -211,6 +221,12 @@ fn init_control() {
         GucFlags::UNIT_MS,
     );
     choice(
+        c"cron.default_on_stuck",
+        c"What becomes of a run that counts as stuck.",
+        c"alert leaves it alone, cancel ends it as at its timeout. It holds for jobs without on_stuck.",
+        &ON_STUCK,
+    );
+    choice(
         c"cron.default_on_overlap",
         c"What becomes of an occurrence that is due while its job runs.",
         c"queue lets it wait, skip records it, allow starts it as well, replace cancels the run under way. It holds for jobs without on_overlap.",
@@ -291,6 +307,14 @@ pub(crate) fn timeout() -> i64 {
 /// The longest a run may go on without a heartbeat in microseconds; 0 is no limit.
 pub(crate) fn stuck_after() -> i64 {
     micros(&STUCK_AFTER)
+}
+
+/// What becomes of a run that counts as stuck.
+pub(crate) fn on_stuck() -> run::OnStuck {
+    match ON_STUCK.get() {
+        OnStuck::Alert => run::OnStuck::Alert,
+        OnStuck::Cancel => run::OnStuck::Cancel,
+    }
 }
 
 /// What becomes of an occurrence that is due while its job runs.

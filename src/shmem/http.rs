@@ -26,7 +26,8 @@ use pg_tock_core::time::{JobId, RunId, Timestamp};
 use pgrx::pg_sys;
 
 use super::cancel::{Asked, Cancel};
-use super::slots::{CurrentRun, Lasting};
+use super::lasting::Limits;
+use super::slots::CurrentRun;
 use super::{databases, layout};
 use crate::pg::{process, time};
 
@@ -100,11 +101,8 @@ pub(crate) struct HttpSlot {
     http_status: AtomicU16,
     sqlstate: [AtomicU8; 5],
     ended_at: AtomicI64,
-    /// When it was handed over, then when the worker took it, on the monotonic clock.
-    began: AtomicI64,
-    /// Its limits, in microseconds; 0 = none.
-    timeout: AtomicI64,
-    stuck_after: AtomicI64,
+    /// It begins when it is handed over, and anew when the worker takes it.
+    limits: Limits,
     /// That it is to end, and why.
     pub(crate) cancel: Cancel,
 }
@@ -268,9 +266,7 @@ impl HttpSlot {
         self.trigger.store(run.trigger.as_u8(), Ordering::Relaxed);
         self.retries.store(handed.retries, Ordering::Relaxed);
         self.dry.store(handed.dry, Ordering::Relaxed);
-        self.began.store(run.lasting.began, Ordering::Relaxed);
-        self.timeout.store(run.lasting.timeout.unwrap_or(0), Ordering::Relaxed);
-        self.stuck_after.store(run.lasting.stuck_after.unwrap_or(0), Ordering::Relaxed);
+        self.limits.set(&run.lasting);
         self.at_work.store(false, Ordering::Relaxed);
         self.cancel.open(run.run);
         self.outcome.store(0, Ordering::Relaxed);
@@ -321,16 +317,7 @@ impl HttpSlot {
             trigger: Trigger::from_u8(self.trigger.load(Ordering::Relaxed))
                 .unwrap_or(Trigger::Schedule),
             window: None,
-            lasting: self.lasting(),
-        }
-    }
-
-    fn lasting(&self) -> Lasting {
-        let limit = |limit: &AtomicI64| Some(limit.load(Ordering::Relaxed)).filter(|&l| l > 0);
-        Lasting {
-            began: self.began.load(Ordering::Relaxed),
-            timeout: limit(&self.timeout),
-            stuck_after: limit(&self.stuck_after),
+            lasting: self.limits.get(),
         }
     }
 
@@ -368,7 +355,7 @@ impl HttpSlot {
             return false;
         }
         self.started_at.store(started_at, Ordering::Relaxed);
-        self.began.store(time::monotonic(), Ordering::Relaxed);
+        self.limits.begin(time::monotonic());
         self.life.store(life(), Ordering::Release);
         true
     }

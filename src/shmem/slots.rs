@@ -30,6 +30,7 @@ use pgrx::pg_sys;
 
 use super::alert::Alert;
 use super::cancel::{Asked, Cancel};
+use super::lasting::{Lasting, Limits};
 use super::layout;
 use super::left::{Leaving, Left};
 use super::progress::Progress;
@@ -79,10 +80,7 @@ pub(crate) struct Slot {
     pub(crate) alert: Alert,
     /// What the run says about itself.
     pub(crate) progress: Progress,
-    /// When the run began on the monotonic clock, and its limits; 0 = none.
-    began: AtomicI64,
-    timeout: AtomicI64,
-    stuck_after: AtomicI64,
+    limits: Limits,
     /// Whether somebody wants the run to end, and why.
     pub(crate) cancel: Cancel,
     /// The run's last transaction has been committed.
@@ -152,14 +150,6 @@ pub(crate) struct CurrentRun {
     /// The data it is for: what is later than the first instant, up to the second.
     pub(crate) window: Option<(Timestamp, Timestamp)>,
     pub(crate) lasting: Lasting,
-}
-
-/// How long a run has been going on, and may. Microseconds; the beginning on the monotonic clock.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Lasting {
-    pub(crate) began: i64,
-    pub(crate) timeout: Option<i64>,
-    pub(crate) stuck_after: Option<i64>,
 }
 
 /// What an executor is for.
@@ -332,9 +322,7 @@ impl Slot {
         self.window_start.store(start.0, Ordering::Relaxed);
         self.window_end.store(end.0, Ordering::Relaxed);
         self.again.store(false, Ordering::Relaxed);
-        self.began.store(run.lasting.began, Ordering::Relaxed);
-        self.timeout.store(run.lasting.timeout.unwrap_or(0), Ordering::Relaxed);
-        self.stuck_after.store(run.lasting.stuck_after.unwrap_or(0), Ordering::Relaxed);
+        self.limits.set(&run.lasting);
         self.progress.reset();
         self.cancel.open(run.run);
         self.committed.store(false, Ordering::Relaxed);
@@ -420,11 +408,7 @@ impl Slot {
                     let load = |at: &AtomicI64| Timestamp(at.load(Ordering::Relaxed));
                     (load(&self.window_start), load(&self.window_end))
                 }),
-                lasting: Lasting {
-                    began: self.began.load(Ordering::Relaxed),
-                    timeout: limit(&self.timeout),
-                    stuck_after: limit(&self.stuck_after),
-                },
+                lasting: self.limits.get(),
             };
             core::sync::atomic::fence(Ordering::Acquire);
             if self.version.load(Ordering::Relaxed) == version {
@@ -492,9 +476,4 @@ impl Slot {
     pub(crate) fn last_words(&self) -> Option<([u8; 5], String)> {
         self.words.get()
     }
-}
-
-/// A limit as it is kept.
-fn limit(kept: &AtomicI64) -> Option<i64> {
-    Some(kept.load(Ordering::Relaxed)).filter(|&micros| micros != 0)
 }

@@ -19,8 +19,9 @@ use crate::guc;
 use crate::pg::bgw::Worker;
 use crate::pg::mq::{Receiver, Sender};
 use crate::pg::{process, time, trap};
+use crate::shmem::lasting::Lasting;
 use crate::shmem::roster;
-use crate::shmem::slots::{CurrentRun, Lasting, Slot};
+use crate::shmem::slots::{CurrentRun, Slot};
 use crate::shmem::{databases, mine};
 
 /// Bytes of each of the two queues in an executor's segment.
@@ -231,6 +232,7 @@ fn obey(session: &Session, order: &RunOrder<'_>) -> Option<Ended> {
             began: time::monotonic(),
             timeout: order.timeout,
             stuck_after: order.stuck_after,
+            ends_stuck: order.ends_stuck,
         },
     });
     if !begun {

@@ -20,6 +20,8 @@ words! {
         Requested = 3 "requested",
         /// It took longer than its job's `timeout`.
         Timeout = 4 "timeout",
+        /// It gave no heartbeat for its job's `stuck_after` (`on_stuck = 'cancel'`).
+        Stuck = 5 "stuck",
     }
 }
 
@@ -28,7 +30,7 @@ impl Cause {
     #[must_use]
     pub const fn outcome(self) -> Outcome {
         match self {
-            Self::Timeout => Outcome::Timeout,
+            Self::Timeout | Self::Stuck => Outcome::Timeout,
             Self::Dropped | Self::Replaced | Self::Requested => Outcome::Cancelled,
         }
     }
@@ -48,6 +50,7 @@ impl Cause {
             Self::Replaced => c"canceling statement due to a newer run of the job",
             Self::Requested => c"canceling statement due to cron.cancel_run",
             Self::Timeout => c"canceling statement due to timeout of the job",
+            Self::Stuck => c"canceling statement due to missing heartbeats of the job",
         }
     }
 
@@ -72,6 +75,12 @@ pub const MISPLACED: &str = "role or database changed";
 #[must_use]
 pub fn timeout_reason(limit: i64) -> String {
     format!("timeout of {}", span(limit))
+}
+
+/// The column `reason` of a run that was silent for too long; the limit in microseconds.
+#[must_use]
+pub fn stuck_reason(limit: i64) -> String {
+    format!("no heartbeat for {}", span(limit))
 }
 
 /// The column `reason` of a run that was cancelled on request: who asked and why, both in the
@@ -121,14 +130,16 @@ mod tests {
             assert_eq!(Cause::try_from(u8::from(cause)).ok(), Some(cause));
             assert_ne!(u8::from(cause), 0, "0 is no cause");
         }
-        assert!(Cause::from_u8(0).is_none() && Cause::from_u8(5).is_none());
+        assert!(Cause::from_u8(0).is_none() && Cause::from_u8(6).is_none());
     }
 
     #[test]
     fn outcomes_follow_the_cause() {
         for &cause in Cause::ALL {
-            let wanted =
-                if cause == Cause::Timeout { Outcome::Timeout } else { Outcome::Cancelled };
+            let wanted = match cause {
+                Cause::Timeout | Cause::Stuck => Outcome::Timeout,
+                _ => Outcome::Cancelled,
+            };
             assert_eq!(cause.outcome(), wanted, "{cause}");
             assert!(!cause.message().is_empty());
             assert_eq!(cause.stands_alone(), cause == Cause::Dropped);
@@ -157,6 +168,7 @@ mod tests {
             assert_eq!(span(micros), text);
         }
         assert_eq!(timeout_reason(90_000_000), "timeout of 00:01:30");
+        assert_eq!(stuck_reason(90_000_000), "no heartbeat for 00:01:30");
         assert!(terminated_detail(10_000_000).contains("for 00:00:10 after"));
     }
 }

@@ -236,6 +236,16 @@ words! {
     }
 }
 
+words! {
+    /// What becomes of a run that gives no heartbeat for too long (the option `on_stuck`).
+    OnStuck {
+        /// It is shown, and an alert is raised.
+        Alert = 0 "alert",
+        /// It is ended as well, as at its timeout.
+        Cancel = 1 "cancel",
+    }
+}
+
 /// What the shape of a job's schedule (its window, its calendars, its jitter) says of one nominal
 /// instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -91,6 +91,8 @@ pub struct RunOrder<'a> {
     pub timeout: Option<i64>,
     /// After how many microseconds without a heartbeat it counts as stuck.
     pub stuck_after: Option<i64>,
+    /// Whether it is ended then (`on_stuck = 'cancel'`).
+    pub ends_stuck: bool,
     /// What to set before the command, as a JSON object of names and values.
     pub settings: Option<&'a str>,
     /// The job's name, if it has one.
@@ -145,6 +147,7 @@ impl<'a> RunOrder<'a> {
                 out.extend_from_slice(&micros.to_le_bytes());
             }
         }
+        out.push(u8::from(self.ends_stuck));
         put_optional_text(out, self.settings.map(str::as_bytes), settings_len);
         put_optional_text(out, self.job_name.map(CStr::to_bytes), name_len);
         put_text(out, self.command.to_bytes(), command_len);
@@ -181,6 +184,7 @@ impl<'a> RunOrder<'a> {
             run_if: reader.optional_text("run_if")?,
             timeout: if reader.flag("timeout")? { Some(reader.i64()?) } else { None },
             stuck_after: if reader.flag("stuck_after")? { Some(reader.i64()?) } else { None },
+            ends_stuck: reader.flag("ends_stuck")?,
             settings: reader.optional_text("settings")?,
             job_name: reader.optional_c_text("job_name")?,
             command: reader.c_text("command")?,

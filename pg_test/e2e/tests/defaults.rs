@@ -150,3 +150,24 @@ fn the_priority_of_the_cluster_is_that_of_jobs_that_do_not_say() {
         cluster.column("select jobname from cron.job_run_details order by start_time");
     assert_eq!(order, ["blocker", "high", "low"]);
 }
+
+#[test]
+fn stuck_runs_are_cancelled_by_default_if_the_cluster_says_so() {
+    let cluster = Cluster::builder()
+        .conf("cron.default_stuck_after", "300ms")
+        .conf("cron.default_on_stuck", "cancel")
+        .start();
+    let left = cluster.create_job(&json!({
+        "job_name": "left", "schedule": "1 second", "command": "select pg_sleep(3600)",
+        "on_stuck": "alert",
+    }));
+    let run = cluster.run_once("select pg_sleep(3600)");
+    assert_eq!(run.outcome.as_deref(), Some("timeout"), "{run:#?}");
+    assert_eq!(run.reason.as_deref(), Some("no heartbeat for 00:00:00.3"), "{run:#?}");
+    // What a job says goes before.
+    cluster.wait_for(&format!(
+        "exists (select from cron.running where jobid = {left} and stuck \
+         and elapsed > interval '2 seconds')"
+    ));
+    assert!(cluster.finished_runs_of(left).is_empty());
+}

@@ -286,6 +286,17 @@ fn runs_that_are_ended_say_who_and_why() {
     assert_eq!(run.outcome.as_deref(), Some("timeout"));
     assert_eq!(run.reason.as_deref(), Some("timeout of 00:00:02"), "{run:#?}");
 
+    // By its silence, if its job says so: a request cannot give heartbeats.
+    let limits = ", timeout => '1 hour', stuck_after => '300 ms', on_stuck => 'cancel'";
+    let mute = create(&cluster, "mute", &url, limits);
+    let run = run_now(&cluster, "mute");
+    let run = over(&cluster, mute, run).must_have_failed_with("57014");
+    assert_eq!(run.outcome.as_deref(), Some("timeout"));
+    assert_eq!(run.reason.as_deref(), Some("no heartbeat for 00:00:00.3"), "{run:#?}");
+    cluster.wait_for(&format!(
+        "exists (select from cron.alerts where jobid = {mute} and rule = 'stuck')"
+    ));
+
     // By a newer one.
     let further = (", on_overlap", ", 'replace'");
     let replaced = job_with(&cluster, "replaced", "1 second", &get(&url), further);

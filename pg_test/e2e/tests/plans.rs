@@ -98,6 +98,9 @@ impl Dice {
         if !job["retry_delay"].is_null() {
             job["retry_max_delay"] = Value::Null;
         }
+        if job["stuck_after"] == "0" {
+            job["on_stuck"] = Value::Null;
+        }
         if self.roll(3) == 0 {
             job["url"] = "https://example.com/{{secret:token}}/x?job={{job_name}}".into();
             job["method"] = [json!("POST"), json!("put"), Value::Null][self.roll(3)].clone();

@@ -25,16 +25,26 @@ fn timed(cluster: &Cluster, timeout: &str, command: &str) -> Run {
 }
 
 #[track_caller]
-fn assert_timed_out(run: &Run, limit: &str) {
+fn assert_ended(run: &Run, words: &str, reason: &str) {
     assert_eq!(
         (run.status.as_str(), run.outcome.as_deref()),
         ("failed", Some("timeout")),
         "{run:#?}"
     );
-    let words = "ERROR:  canceling statement due to timeout of the job\n";
-    assert!(run.return_message.starts_with(words), "{run:#?}");
-    assert_eq!(run.reason.as_deref(), Some(format!("timeout of {limit}").as_str()), "{run:#?}");
+    let words = format!("ERROR:  canceling statement due to {words} of the job\n");
+    assert!(run.return_message.starts_with(&words), "{run:#?}");
+    assert_eq!(run.reason.as_deref(), Some(reason), "{run:#?}");
     assert!(run.end_time >= run.start_time && run.sqlstate.is_some(), "{run:#?}");
+}
+
+#[track_caller]
+fn assert_timed_out(run: &Run, limit: &str) {
+    assert_ended(run, "timeout", &format!("timeout of {limit}"));
+}
+
+#[track_caller]
+fn assert_ended_as_stuck(run: &Run, limit: &str) {
+    assert_ended(run, "missing heartbeats", &format!("no heartbeat for {limit}"));
 }
 
 #[test]
@@ -191,11 +201,16 @@ fn the_next_scheduler_goes_on_with_the_deadline() {
     let cluster = impatient();
     let stubborn = "do $$ begin loop begin perform pg_sleep(3600); \
          exception when query_canceled then null; end; end loop; end $$";
-    for (name, command, state) in
-        [("sleeps", "select pg_sleep(3600)", "57014"), ("catches", stubborn, "57P01")]
-    {
+    let (timeout, silence) =
+        ("timeout => '3 seconds'", "stuck_after => '3 seconds', on_stuck => 'cancel'");
+    for (name, command, limit, state) in [
+        ("sleeps", "select pg_sleep(3600)", timeout, "57014"),
+        ("catches", stubborn, timeout, "57P01"),
+        ("is silent", "select pg_sleep(3600)", silence, "57014"),
+        ("is silent and catches", stubborn, silence, "57P01"),
+    ] {
         let job: i64 = cluster.one_with(
-            "select cron.create_job($1, '1 second', $2, timeout => '3 seconds')",
+            &format!("select cron.create_job($1, '1 second', $2, {limit})"),
             &[&name, &command],
         );
         let under_way = cluster.run_in_status(job, "running");
@@ -203,7 +218,11 @@ fn the_next_scheduler_goes_on_with_the_deadline() {
         let run = cluster.finished_run(job);
         assert_eq!(run.runid, under_way.runid);
         cluster.unschedule(job);
-        assert_timed_out(&run, "00:00:03");
+        if limit == timeout {
+            assert_timed_out(&run, "00:00:03");
+        } else {
+            assert_ended_as_stuck(&run, "00:00:03");
+        }
         assert_eq!(run.sqlstate.as_deref(), Some(state), "{run:#?}");
     }
 }
@@ -226,9 +245,10 @@ fn a_run_shows_when_it_has_to_be_over() {
     assert!(still);
 }
 
-/// How often the server log says that a run of the job is stuck.
-fn complaints(cluster: &Cluster, run: i64, job: i64) -> usize {
-    let line = format!("pg_tock: run {run} of job {job} is stuck: no heartbeat for 00:00:00.5");
+/// How often the server log says that a run of the job is stuck, and what of it.
+fn complaints(cluster: &Cluster, run: i64, job: i64, what: &str) -> usize {
+    let line =
+        format!("pg_tock: run {run} of job {job} is stuck{what}: no heartbeat for 00:00:00.5");
     cluster.log().lines().filter(|text| text.contains(&line) && text.contains("WARNING:")).count()
 }
 
@@ -252,7 +272,7 @@ fn a_run_without_heartbeats_is_stuck_until_the_next_one() {
     };
     let said = |run: i64, times: usize| {
         poll_until(&format!("{times} lines in the log"), PATIENCE, || {
-            (complaints(&cluster, run, job) >= times).then_some(())
+            (complaints(&cluster, run, job, "") >= times).then_some(())
         });
     };
     let run = shown(None);
@@ -265,5 +285,83 @@ fn a_run_without_heartbeats_is_stuck_until_the_next_one() {
     assert!(cluster.one_with::<bool>("select cron.cancel_run($1, 'stuck')", &[&run]));
     let ended = cluster.finished_run(job);
     assert_eq!(ended.reason.as_deref(), Some("cancelled by postgres: stuck"), "{ended:#?}");
-    assert_eq!(complaints(&cluster, run, job), 2);
+    assert_eq!(complaints(&cluster, run, job, ""), 2);
+}
+
+#[test]
+fn a_stuck_run_is_cancelled_if_its_job_says_so_and_tried_again() {
+    let cluster = Cluster::start();
+    cluster.sql(
+        "create table effect (n int);
+         create procedure batches() language plpgsql as $$
+         declare n int := coalesce((cron.last_checkpoint() ->> 'n')::int, 0);
+         begin
+             for i in n + 1 .. n + 2 loop
+                 perform cron.heartbeat(note => 'batch ' || i);
+                 insert into effect values (i);
+                 perform cron.checkpoint(jsonb_build_object('n', i));
+                 commit;
+             end loop;
+             if current_setting('cron.attempt') = '1' then
+                 insert into effect values (-1);
+                 perform pg_sleep(3600);
+             end if;
+         end $$",
+    );
+    let job: i64 = cluster.one(
+        "select cron.create_job('silent', '1 second', 'call batches()', stuck_after => '500ms', \
+         on_stuck => 'cancel', max_attempts => 2, retry_on => 'any', retry_delay => '100ms')",
+    );
+    let runs = cluster.finished_runs(job, 2);
+    cluster.unschedule(job);
+    let [first, second] = runs.get(..2).unwrap() else { panic!("{runs:#?}") };
+    assert_ended_as_stuck(first, "00:00:00.5");
+    assert_eq!((first.attempt, first.sqlstate.as_deref()), (1, Some("57014")), "{first:#?}");
+    assert_eq!(second.attempt, 2, "{second:#?}");
+    assert_eq!(second.scheduled_for, first.scheduled_for);
+    assert_eq!(second.outcome.as_deref(), Some("succeeded"), "{second:#?}");
+    // What it had committed stays, and the next attempt goes on from there.
+    let kept = cluster.column::<i32>("select n from effect order by n");
+    assert!(kept.starts_with(&[1, 2, 3, 4]), "{kept:?}");
+    // It is said as well, and counted as a timeout.
+    assert_eq!(complaints(&cluster, first.runid, job, " and is cancelled"), 1);
+    let message =
+        format!("run {} has given no heartbeat for 00:00:00.5 and is cancelled", first.runid);
+    cluster.wait_for(&format!(
+        "exists (select from cron.alerts where jobid = {job} and rule = 'stuck' \
+         and message = '{message}' and recovered_at is not null)"
+    ));
+}
+
+#[test]
+fn a_run_that_gives_heartbeats_is_not_cancelled() {
+    let cluster = Cluster::start();
+    let beating = "do $$ declare began timestamptz := clock_timestamp(); begin \
+         while clock_timestamp() < began + interval '7 seconds' loop \
+         perform cron.heartbeat(); perform pg_sleep(0.05); end loop; end $$";
+    let job: i64 = cluster.one_with(
+        "select cron.create_job('beats', '1 second', $1, stuck_after => '3 seconds', \
+         on_stuck => 'cancel')",
+        &[&beating],
+    );
+    let run = cluster.finished_run(job).must_have_succeeded();
+    assert_eq!(run.reason, None, "{run:#?}");
+    assert!(!cluster.log().contains("is stuck"));
+}
+
+#[test]
+fn a_stuck_run_that_catches_the_cancel_is_terminated() {
+    let cluster = impatient();
+    let stubborn = "do $$ begin loop begin perform pg_sleep(3600); \
+         exception when query_canceled then perform cron.heartbeat(); end; end loop; end $$";
+    let job: i64 = cluster.one_with(
+        "select cron.create_job('stubborn', '1 second', $1, timeout => '1 hour', \
+         stuck_after => '300ms', on_stuck => 'cancel')",
+        &[&stubborn],
+    );
+    let run = cluster.finished_run(job);
+    cluster.unschedule(job);
+    // It gives a heartbeat again, and is ended all the same.
+    assert_ended_as_stuck(&run, "00:00:00.3");
+    assert_eq!(run.sqlstate.as_deref(), Some("57P01"), "{run:#?}");
 }

@@ -12,11 +12,11 @@ GRANT USAGE ON SCHEMA cron TO regress_tock_ann, regress_tock_bob, regress_tock_t
 -- pg_cron's way is the default.
 SELECT name, setting, unit FROM pg_settings WHERE name LIKE 'cron.default_%' OR name = 'cron.max_running_jobs_per_role' ORDER BY name;
 SELECT cron.create_job('plain', '0 3 * * *', 'select 1') AS plain \gset
-SELECT num_nulls(timeout, max_attempts, retry_delay, retry_backoff, retry_max_delay, retry_on, retry_on_crash, on_overlap, max_concurrency, run_if, run_after, priority, queue, settings, session, stuck_after) FROM cron.job;
+SELECT num_nulls(timeout, max_attempts, retry_delay, retry_backoff, retry_max_delay, retry_on, retry_on_crash, on_overlap, max_concurrency, run_if, run_after, priority, queue, settings, session, stuck_after, on_stuck) FROM cron.job;
 SELECT cron.create_job('full', '0 3 * * *', 'select 1', timeout => '5 minutes', max_attempts => 5, retry_delay => '1 second', retry_backoff => 1.5, retry_max_delay => '1 minute',
     retry_on => 'any', retry_on_crash => true, on_overlap => 'allow', max_concurrency => 4, run_if => 'now() > ''2000-01-01''', priority => 10, settings => '{"work_mem": "64MB", "app.tenant": 7}',
-    session => 'fresh', stuck_after => '10 minutes', run_after => '{plain}') AS "full" \gset
-SELECT timeout, max_attempts, retry_delay, retry_backoff, retry_max_delay, retry_on, retry_on_crash, on_overlap, max_concurrency, run_if, run_after, priority, settings, session, stuck_after
+    session => 'fresh', stuck_after => '10 minutes', on_stuck => 'cancel', run_after => '{plain}') AS "full" \gset
+SELECT timeout, max_attempts, retry_delay, retry_backoff, retry_max_delay, retry_on, retry_on_crash, on_overlap, max_concurrency, run_if, run_after, priority, settings, session, stuck_after, on_stuck
     FROM cron.job WHERE jobname = 'full';
 -- null is back to default
 SELECT cron.set_job('full', '{"on_overlap": null, "max_concurrency": null, "settings": null, "run_after": [], "timeout": null}');
@@ -28,6 +28,8 @@ SELECT cron.set_job('full', '{"max_concurrency": null}');
 -- Checked together, and nothing is stored.
 SELECT cron.set_job('full', '{"retry_delay": "2 minutes"}');
 SELECT cron.set_job('full', '{"on_overlap": "skip", "max_concurrency": 2}');
+SELECT cron.set_job('full', '{"stuck_after": "0"}');
+SELECT cron.set_job('full', '{"on_stuck": "retry"}');
 SELECT cron.set_job('full', '{"retry_backoff": 0}');
 SELECT cron.set_job('full', '{"max_attempts": 0}');
 SELECT cron.set_job('full', '{"timeout": "-1 second"}');
@@ -67,7 +69,13 @@ SELECT cron.apply_jobs(jsonb_build_object('version', 1, 'jobs', jsonb_build_arra
 \set VERBOSITY default
 SELECT cron.unschedule(cron.schedule(repeat('x', 1000), '@daily', 'select 1'));
 SELECT cron.set_job('full', '{"retry_delais": "1 second"}');
-SELECT retry_delay, max_concurrency FROM cron.job WHERE jobname = 'full';
+SELECT retry_delay, max_concurrency, stuck_after, on_stuck FROM cron.job WHERE jobname = 'full';
+-- A default of the cluster may say when a run is stuck.
+SELECT cron.set_job('full', '{"stuck_after": null}');
+SELECT stuck_after, on_stuck FROM cron.job WHERE jobname = 'full';
+SELECT job -> 'on_stuck' AS on_stuck FROM jsonb_array_elements(cron.export_jobs() -> 'jobs') AS job WHERE job ->> 'job_name' = 'full';
+SELECT cron.set_job('full', '{"stuck_after": "0", "on_stuck": null}');
+SELECT stuck_after, on_stuck FROM cron.job WHERE jobname = 'full';
 -- Queues
 SET ROLE regress_tock_ann;
 SELECT cron.create_queue('heavy', max_running => 2, max_start_rate => 0.5, description => 'one at a time, more or less');

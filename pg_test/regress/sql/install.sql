@@ -41,6 +41,10 @@ SELECT extname, extnamespace::regnamespace, extrelocatable FROM pg_extension WHE
 \d cron.failed_runs
 \d cron.job_stats
 
+-- What is in a table outlives a crash of the server, but for what was to be sent to sessions that end with it.
+SELECT relname AS not_logged FROM pg_class
+WHERE relnamespace = 'cron'::regnamespace AND relkind IN ('r', 'p', 'm') AND relpersistence <> 'p';
+
 -- The views run with the reader's rights.
 SELECT relname, reloptions FROM pg_class
 WHERE relnamespace = 'cron'::regnamespace AND relkind = 'v' ORDER BY relname COLLATE "C";

@@ -9,6 +9,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 
 use pg_tock_core::alert::{Book, Ended, Rule, Terms};
+use pg_tock_core::cancel::Cause;
 use pg_tock_core::engine::Occurrence;
 use pg_tock_core::options::Stored;
 use pg_tock_core::time::{JobId, RunId, Timestamp};
@@ -273,6 +274,10 @@ impl Scheduler {
                 by_hand: by_hand && !handles || asker(),
                 lasted: end.ended_at.since(end.started_at),
             };
+            // A request is ended when the book would look, which may be later.
+            if end.http.is_some() && end.cause == Some(Cause::Stuck) {
+                self.alerts.book.stuck(job, current.run, now);
+            }
             self.alerts.book.ended(job, &ended, now);
         }
         if guc::alerts::notify_runs() {

@@ -17,7 +17,7 @@ use pg_tock_core::time::{RunId, Timestamp};
 use super::http_claim::{Secrets, claim_all};
 use super::http_end::{end_of, guarantee, last_will};
 use super::http_link::HttpLink;
-use super::http_order::{Order, timeout};
+use super::http_order::{Order, lasting};
 use super::pool::Current;
 use super::records::Records;
 use super::rows::Written;
@@ -29,7 +29,7 @@ use crate::catalog::run::RunRow;
 use crate::guc;
 use crate::pg::time;
 use crate::shmem::http::{self, Handed, HttpSlot, Phase};
-use crate::shmem::slots::{CurrentRun, Lasting};
+use crate::shmem::slots::CurrentRun;
 
 /// Most claims in one transaction.
 const BATCH: usize = 256;
@@ -304,11 +304,6 @@ impl Scheduler {
                 continue;
             };
             let retries = job.retries();
-            let lasting = Lasting {
-                began: time::monotonic(),
-                timeout: i64::try_from(timeout(&job)).ok(),
-                stuck_after: job.policy.stuck_after,
-            };
             let handed = Handed {
                 run: CurrentRun {
                     job: job.id,
@@ -318,7 +313,7 @@ impl Scheduler {
                     attempt: occurrence.attempt,
                     trigger: occurrence.trigger,
                     window: None,
-                    lasting,
+                    lasting: lasting(&job),
                 },
                 scheduler: self.oid,
                 role: job.key.role,

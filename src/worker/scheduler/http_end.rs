@@ -3,7 +3,7 @@
 //! Owns the rule what the column `reason` says of them: who ended a run and why, the limit it came
 //! to, or what held its request back.
 
-use pg_tock_core::cancel;
+use pg_tock_core::cancel::Cause;
 use pg_tock_core::http::wire::HttpReport;
 use pg_tock_core::run::{Condition, Guarantee, Outcome};
 use pg_tock_core::time::Timestamp;
@@ -63,8 +63,9 @@ fn last_words(run: &HttpRun, now: Timestamp) -> End {
 
 /// A report as an end.
 pub(super) fn end_of(report: HttpReport, run: &HttpRun) -> End {
-    let cause = run.slot.cause().filter(|_| report.outcome == Outcome::Cancelled);
-    let reason = reason(&report, run);
+    let asked = run.slot.cause().filter(|_| report.outcome == Outcome::Cancelled);
+    let cause = asked.or_else(|| expired(&report, run));
+    let reason = reason(&report, run, cause);
     let end = End {
         outcome: report.outcome,
         guarantee: report.guarantee,
@@ -94,19 +95,29 @@ pub(super) fn end_of(report: HttpReport, run: &HttpRun) -> End {
     if end.outcome == Outcome::Crashed { end.unless_stopped() } else { end }
 }
 
+/// The word for what held a request back until it was given up.
+fn held_by(report: &HttpReport) -> Option<&str> {
+    report.details.get("held_by").and_then(serde_json::Value::as_str)
+}
+
+/// Which limit on how long it takes a run has come to. Making a connection has one of its own, and the
+/// message says so.
+fn expired(report: &HttpReport, run: &HttpRun) -> Option<Cause> {
+    if report.outcome != Outcome::Timeout || held_by(report).is_some() {
+        return None;
+    }
+    let (limit, cause) = run.slot.current().lasting.watch().silent_limit()?;
+    (report.ended_at.saturating_sub(report.started_at) >= limit).then_some(cause)
+}
+
 /// What the row of a run says of why it ended, where it was made to.
-fn reason(report: &HttpReport, run: &HttpRun) -> Option<Vec<u8>> {
-    let text = |key: &str| report.details.get(key).and_then(serde_json::Value::as_str);
-    match report.outcome {
-        Outcome::Cancelled => run.slot.reason(),
-        Outcome::Crashed => Some(ENDED.as_bytes().to_vec()),
-        _ if text("held_by").is_some() => text("held_by").map(|word| word.as_bytes().to_vec()),
-        // Making a connection has a limit of its own, and the message says so.
-        Outcome::Timeout => {
-            let limit = run.slot.current().lasting.timeout?;
-            let lasted = report.ended_at.saturating_sub(report.started_at);
-            (lasted >= limit).then(|| cancel::timeout_reason(limit).into_bytes())
+fn reason(report: &HttpReport, run: &HttpRun, cause: Option<Cause>) -> Option<Vec<u8>> {
+    match (report.outcome, cause) {
+        (Outcome::Cancelled, _) => run.slot.reason(),
+        (Outcome::Crashed, _) => Some(ENDED.as_bytes().to_vec()),
+        (Outcome::Timeout, Some(cause)) => {
+            Some(run.slot.current().lasting.watch().reason(cause).into_bytes())
         }
-        _ => None,
+        _ => held_by(report).map(|word| word.as_bytes().to_vec()),
     }
 }

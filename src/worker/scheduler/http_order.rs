@@ -4,14 +4,17 @@ use std::rc::Rc;
 
 use pg_tock_core::http::wire::{HttpOrder, SealedSecret};
 use pg_tock_core::run::Overlap;
+use pg_tock_core::watch::Watch;
 use pgrx::pg_sys;
 
 use super::jobs::Job;
 use super::pool::Current;
 use crate::guc;
 use crate::pg::text::ServerText;
+use crate::pg::time;
+use crate::shmem::lasting::Lasting;
 
-/// How long a request without a timeout of its own may wait for its turn, in microseconds.
+/// How long a request without a limit of its own may wait for its turn, in microseconds.
 const MAX_WAIT: u64 = 3_600_000_000;
 
 /// What the order of a run says beside what its job does.
@@ -27,10 +30,20 @@ pub(super) struct Order<'a> {
     pub(super) secrets: Vec<SealedSecret>,
 }
 
-/// How long the request of a job may take, in microseconds.
-pub(super) fn timeout(job: &Job) -> u64 {
-    let own = job.policy.timeout.and_then(|timeout| u64::try_from(timeout).ok());
-    own.unwrap_or_else(|| u64::try_from(guc::http::timeout().as_micros()).unwrap_or(u64::MAX))
+/// When a request of a job begins that is handed over now, and how long it may take.
+pub(super) fn lasting(job: &Job) -> Lasting {
+    let usual = || i64::try_from(guc::http::timeout().as_micros()).ok();
+    Lasting {
+        began: time::monotonic(),
+        timeout: job.policy.timeout.or_else(usual),
+        stuck_after: job.policy.stuck_after,
+        ends_stuck: job.policy.ends_stuck,
+    }
+}
+
+/// How long a request that cannot give a heartbeat may take, in microseconds.
+fn limit(watch: &Watch) -> Option<u64> {
+    watch.silent_limit().and_then(|(limit, _)| u64::try_from(limit).ok())
 }
 
 impl Order<'_> {
@@ -40,7 +53,8 @@ impl Order<'_> {
         let job = &current.job;
         let http = job.http.as_deref()?;
         let name = job.name.as_deref().unwrap_or_default();
-        let own = job.policy.timeout.and_then(|timeout| u64::try_from(timeout).ok());
+        let watch = lasting(job).watch();
+        let own = Watch { timeout: job.policy.timeout, ..watch };
         let order = HttpOrder {
             slot,
             run: current.run.0,
@@ -62,8 +76,8 @@ impl Order<'_> {
             follow_redirects: http.follow_redirects,
             alert: alert.as_deref().map(str::to_owned),
             secrets,
-            timeout: timeout(job),
-            max_wait: own.unwrap_or(MAX_WAIT),
+            timeout: limit(&watch).unwrap_or(u64::MAX),
+            max_wait: limit(&own).unwrap_or(MAX_WAIT),
             retry_max_delay: u64::try_from(job.policy.retry.max_delay).unwrap_or(u64::MAX),
             dry: current.dry,
         };

@@ -4,7 +4,7 @@ use pg_tock_core::alert;
 use pg_tock_core::engine::Rules;
 use pg_tock_core::options::Stored;
 use pg_tock_core::retry::{RetryOn, RetryPolicy};
-use pg_tock_core::run::Overlap;
+use pg_tock_core::run::{OnStuck, Overlap};
 
 use crate::guc::{alerts, defaults};
 
@@ -15,6 +15,8 @@ pub(crate) struct Policy {
     pub(crate) timeout: Option<i64>,
     /// The longest a run may go on without a heartbeat before it counts as stuck.
     pub(crate) stuck_after: Option<i64>,
+    /// It is ended then.
+    pub(crate) ends_stuck: bool,
     /// What is done about attempts that fail.
     pub(crate) retry: RetryPolicy,
     /// What becomes of an occurrence that is due while the job runs.
@@ -46,6 +48,7 @@ impl Policy {
         Self {
             timeout: limit(options.timeout, defaults::timeout()),
             stuck_after: limit(options.stuck_after, defaults::stuck_after()),
+            ends_stuck: ends_stuck(options),
             retry: retry(options),
             overlap,
             max_concurrency: match (overlap, concurrency) {
@@ -75,6 +78,11 @@ impl Policy {
     }
 }
 
+fn ends_stuck(options: &Stored) -> bool {
+    let own = options.on_stuck.as_deref().and_then(OnStuck::parse);
+    own.unwrap_or_else(defaults::on_stuck) == OnStuck::Cancel
+}
+
 fn retry(options: &Stored) -> RetryPolicy {
     let default = defaults::retry();
     let delay = options.retry_delay.map_or(default.delay, |delay| delay.max(0));
@@ -99,6 +107,7 @@ pub(super) fn alert_rules(options: &Stored) -> alert::Rules {
         after_failures: count(failures.min(most)),
         slower: limit(options.alert_if_slower, alerts::if_slower()),
         stuck: limit(options.stuck_after, defaults::stuck_after()),
+        ends_stuck: ends_stuck(options),
         absent: limit(options.alert_if_absent, alerts::if_absent()),
         below_success: options.alert_below_success.unwrap_or_else(alerts::below_success),
         times_slower: if times > 0.0 { times.clamp(1.0, alert::MOST_TIMES) } else { 0.0 },

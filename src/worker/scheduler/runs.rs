@@ -385,6 +385,7 @@ impl Scheduler {
             run_if: job.policy.run_if.as_deref(),
             timeout: job.policy.timeout,
             stuck_after: job.policy.stuck_after,
+            ends_stuck: job.policy.ends_stuck,
             settings: job.settings.as_deref(),
             job_name: job.name.as_deref(),
             command: &job.command,

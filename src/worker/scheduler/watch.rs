@@ -98,13 +98,7 @@ pub(super) fn look(current: &mut Current, slot: &Slot) {
     }
     current.watched.look_at = match slot.current() {
         Some(run) if run.run == current.run && slot.phase() != Phase::Reported => {
-            let watch = Watch {
-                began: run.lasting.began,
-                timeout: run.lasting.timeout,
-                stuck_after: run.lasting.stuck_after,
-                ..Watch::default()
-            };
-            watch_run(current, slot, watch, now)
+            watch_run(current, slot, run.lasting.watch(), now)
         }
         // It is over, and its report on the way; or the order is.
         _ if slot.last_begun() == current.run => None,
@@ -129,9 +123,9 @@ fn watch_run(current: &mut Current, slot: &Slot, limits: Watch, now: i64) -> Opt
         };
         match watch.step(now, guc::cancel_grace()) {
             Step::Wait(next) => return next,
-            Step::Expire => {
-                let reason = cancel::timeout_reason(limits.timeout.unwrap_or(0));
-                let asked = slot.want_end(current.run, Cause::Timeout, now, reason.as_bytes());
+            Step::Expire(cause) => {
+                let reason = limits.reason(cause);
+                let asked = slot.want_end(current.run, cause, now, reason.as_bytes());
                 if asked != Asked::Noted && slot.cancel.asked_at(current.run).is_none() {
                     // Somebody is about to note another cause.
                     return Some(now.saturating_add(NOT_BEGUN));
@@ -149,15 +143,24 @@ fn watch_run(current: &mut Current, slot: &Slot, limits: Watch, now: i64) -> Opt
                 watched.stuck_since = Some(sign);
                 (watched.stuck, watched.sign) = (true, Some(true));
                 if slot.progress.await_beat(watch.beat) {
-                    let silence = cancel::span(limits.stuck_after.unwrap_or(0));
-                    let (run, job) = (current.run, current.occurrence.job);
-                    pgrx::warning!(
-                        "pg_tock: run {run} of job {job} is stuck: no heartbeat for {silence}; \
-                         cron.running shows what it waits for, SELECT cron.cancel_run({run}) ends it"
-                    );
+                    say_stuck(current, &limits);
                 }
             }
         }
+    }
+}
+
+/// A line in the server log for a run that is stuck.
+fn say_stuck(current: &Current, limits: &Watch) {
+    let (run, job) = (current.run, current.occurrence.job);
+    let silence = limits.reason(Cause::Stuck);
+    if limits.ends_stuck {
+        pgrx::warning!("pg_tock: run {run} of job {job} is stuck and is cancelled: {silence}");
+    } else {
+        pgrx::warning!(
+            "pg_tock: run {run} of job {job} is stuck: {silence}; cron.running shows what it waits \
+             for, SELECT cron.cancel_run({run}) ends it"
+        );
     }
 }
 

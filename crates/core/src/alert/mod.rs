@@ -68,6 +68,8 @@ pub struct Rules {
     pub slower: i64,
     /// A run without a heartbeat for this long is an alert.
     pub stuck: i64,
+    /// Such a run is ended.
+    pub ends_stuck: bool,
     /// No success for this long is an alert.
     pub absent: i64,
     /// Fewer successes than this, in percent of the last [`WINDOW`] occurrences, are an alert.
@@ -207,6 +209,8 @@ pub enum Finding {
         limit: i64,
         /// The run.
         run: Option<RunId>,
+        /// It is ended.
+        ends: bool,
     },
     /// No run has succeeded for too long.
     Absent {

@@ -74,7 +74,15 @@ mod tests {
     const TEN: Pace = Pace { runs: ENOUGH_RUNS, p95: 10 * SECOND };
 
     const fn rules(slower: i64, times_slower: f64) -> Rules {
-        Rules { after_failures: 0, slower, stuck: 0, absent: 0, below_success: 0.0, times_slower }
+        Rules {
+            after_failures: 0,
+            slower,
+            stuck: 0,
+            ends_stuck: false,
+            absent: 0,
+            below_success: 0.0,
+            times_slower,
+        }
     }
 
     fn put(book: &mut Book, rules: Rules) {

@@ -283,7 +283,9 @@ impl Watch {
                     self.slow_limit().unwrap_or(SlowLimit { micros: 0, usual: None });
                 Finding::Slow { limit, elapsed: self.slowest.max(limit), usual }
             }
-            Rule::Stuck => Finding::Stuck { limit: rules.stuck, run: self.last.0 },
+            Rule::Stuck => {
+                Finding::Stuck { limit: rules.stuck, run: self.last.0, ends: rules.ends_stuck }
+            }
             Rule::Absent => {
                 Finding::Absent { limit: rules.absent, last_success: self.last_success }
             }

@@ -95,10 +95,14 @@ impl Finding {
                 "a run takes longer than {}, {times} times as long as 95 percent of the runs",
                 span(limit)
             ),
-            Self::Stuck { limit, run: None } => {
+            Self::Stuck { limit, run, ends: true } => {
+                let run = run.map_or_else(|| "a run".to_owned(), |run| format!("run {run}"));
+                format!("{run} has given no heartbeat for {} and is cancelled", span(limit))
+            }
+            Self::Stuck { limit, run: None, .. } => {
                 format!("a run has given no heartbeat for {} and may hang", span(limit))
             }
-            Self::Stuck { limit, run: Some(run) } => format!(
+            Self::Stuck { limit, run: Some(run), .. } => format!(
                 "run {run} has given no heartbeat for {} and may hang: cron.running shows what it waits \
                  for, SELECT cron.cancel_run({run}) ends it",
                 span(limit)
@@ -191,13 +195,17 @@ mod tests {
                 "a run takes longer than 00:01:30, 2.5 times as long as 95 percent of the runs",
             ),
             (
-                Finding::Stuck { limit, run: Some(RunId(42)) },
+                Finding::Stuck { limit, run: Some(RunId(42)), ends: false },
                 "run 42 has given no heartbeat for 00:01:30 and may hang: cron.running shows what it waits \
                  for, SELECT cron.cancel_run(42) ends it",
             ),
             (
-                Finding::Stuck { limit, run: None },
+                Finding::Stuck { limit, run: None, ends: false },
                 "a run has given no heartbeat for 00:01:30 and may hang",
+            ),
+            (
+                Finding::Stuck { limit, run: Some(RunId(42)), ends: true },
+                "run 42 has given no heartbeat for 00:01:30 and is cancelled",
             ),
             (Finding::Absent { limit, last_success: None }, "no run has succeeded for 00:01:30"),
             (

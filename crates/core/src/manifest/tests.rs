@@ -412,6 +412,9 @@ mod property {
             if job["skip_on"] != Json::Null {
                 job["only_on"] = Json::Null;
             }
+            if job["stuck_after"] == "0.000000 seconds" {
+                job["on_stuck"] = Json::Null;
+            }
             if let Some((put, body)) = request {
                 job["command"] = Json::Null;
                 job["url"] = "https://h/{{secret:x}}".into();

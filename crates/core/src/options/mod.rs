@@ -128,6 +128,7 @@ pub const OPTIONS: &[Spec] = &[
     option("alert_below_success", Kind::Factor(0.0, 100.0)),
     option("alert_job", Kind::Text),
     option("alert_if_times_slower", Kind::Times(MOST_TIMES)),
+    option("on_stuck", Kind::Word(&["alert", "cancel"])),
 ];
 
 /// What only the server can say about a value.
@@ -317,6 +318,15 @@ impl Options {
                 second: "on_overlap",
                 problem: "only jobs whose runs may overlap can have several at once".to_owned(),
                 hint: "Set on_overlap to \"allow\", or take max_concurrency out.",
+            });
+        }
+        // Without stuck_after there may be a default, now or later.
+        if self.text("on_stuck") == Some("cancel") && self.span("stuck_after") == Some(0) {
+            return Err(OptionError::Conflict {
+                first: "on_stuck",
+                second: "stuck_after",
+                problem: "with 0 no run ever counts as stuck".to_owned(),
+                hint: "Set stuck_after to how long a run may be silent, or leave on_stuck out.",
             });
         }
         Ok(())

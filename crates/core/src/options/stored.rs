@@ -36,6 +36,7 @@ pub struct Stored {
     pub alert_if_absent: Option<i64>,
     pub alert_below_success: Option<f64>,
     pub alert_if_times_slower: Option<f64>,
+    pub on_stuck: Option<String>,
     /// Not an option: until when the job is paused, `i64::MAX` for ever.
     pub paused_until: Option<i64>,
 }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::quote::SHOWN;
 use crate::retry::RetryOn;
-use crate::run::{MissedPolicy, Overlap};
+use crate::run::{MissedPolicy, OnStuck, Overlap};
 use serde_json::json;
 
 /// A server that knows Berlin, and reads `N seconds`, `N days` and `N months`.
@@ -78,6 +78,8 @@ fn words_are_those_of_the_core() {
     assert_eq!(words("on_missed"), policies);
     let overlaps: Vec<&str> = Overlap::ALL.iter().map(|overlap| overlap.as_str()).collect();
     assert_eq!(words("on_overlap"), overlaps);
+    let on_stuck: Vec<&str> = OnStuck::ALL.iter().map(|word| word.as_str()).collect();
+    assert_eq!(words("on_stuck"), on_stuck);
     for word in words("retry_on") {
         assert!(RetryOn::parse(word).is_some(), "{word}");
     }
@@ -224,6 +226,15 @@ fn options_are_checked_together() {
         let error = read(json!({"max_concurrency": 2, "on_overlap": overlap})).unwrap_err();
         assert!(error.to_string().contains("\"max_concurrency\" and \"on_overlap\""), "{error}");
     }
+    // A default of the cluster may say when a run is stuck; 0 says never.
+    assert!(read(json!({"on_stuck": "cancel"})).is_ok());
+    assert!(read(json!({"on_stuck": "cancel", "stuck_after": "1 seconds"})).is_ok());
+    assert!(read(json!({"on_stuck": "alert", "stuck_after": "0 seconds"})).is_ok());
+    let error = read(json!({"on_stuck": "cancel", "stuck_after": "0 seconds"})).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "options \"on_stuck\" and \"stuck_after\" do not go together: with 0 no run ever counts as stuck"
+    );
 }
 
 #[test]

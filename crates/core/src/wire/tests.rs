@@ -10,7 +10,7 @@ prop_compose! {
     fn heads()(run: i64, job: i64, at: i64, attempt: u32, trigger in 0u8..8, local: bool,
                flush_lsn: u64, shares_lock: bool, fresh: bool,
                window: Option<(i64, i64)>, timeout: Option<i64>,
-               stuck_after: Option<i64>) -> RunOrder<'static> {
+               stuck_after: Option<i64>, ends_stuck: bool) -> RunOrder<'static> {
         RunOrder {
             run: RunId(run),
             job: JobId(job),
@@ -31,6 +31,7 @@ prop_compose! {
             run_if: None,
             timeout,
             stuck_after,
+            ends_stuck,
             settings: None,
             job_name: None,
             command: c"",
@@ -64,6 +65,7 @@ fn order_bytes(command: &CStr) -> Vec<u8> {
         run_if: Some("true"),
         timeout: Some(4),
         stuck_after: None,
+        ends_stuck: true,
         settings: Some("{}"),
         job_name: Some(c"nightly"),
         command,
