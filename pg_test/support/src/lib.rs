@@ -29,6 +29,7 @@ mod backends;
 mod builder;
 mod clock;
 mod cluster;
+mod disk;
 mod harm;
 mod hostile;
 pub mod page;
