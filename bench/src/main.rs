@@ -14,6 +14,7 @@
 mod by_hand;
 mod crates;
 mod drain;
+mod failover;
 mod history;
 mod hostile;
 mod http;

@@ -1,6 +1,9 @@
 //! What deleting old history costs the runs beside it: start lag of jobs that are due each second,
 //! before and while millions of rows are deleted. `BENCH_PRUNE_ROWS` says how many rows there are
 //! (10,000,000), `BENCH_PRUNE_SECONDS` for how long the deleting is looked at (180, or until it is over).
+//!
+//! `BENCH_PRUNE_SLOW_DISK=1` looks at both with a disk that does one thing at a time: a page in 2 ms, an
+//! fsync in 20 ms, whether the kernel has it in its cache or not.
 
 use crate::report::{PG_TOCK, Report};
 use crate::{history, server};
@@ -21,20 +24,24 @@ fn number(name: &str, default: i64) -> i64 {
 pub(crate) fn measure(report: &mut Report) {
     let rows = number("BENCH_PRUNE_ROWS", 10_000_000);
     let most = Duration::from_secs(number("BENCH_PRUNE_SECONDS", 180).unsigned_abs());
-    let cluster = server::pg_tock();
+    let slow = std::env::var_os("BENCH_PRUNE_SLOW_DISK").is_some();
+    let cluster = if slow { server::pg_tock_on_slow_disk() } else { server::pg_tock() };
     cluster.conf("max_wal_size", "1GB");
     cluster.reload();
     report.about(&cluster.one::<String>("select split_part(version(), ' on ', 1)"));
     server::add_jobs(&cluster, JOBS - DUE, "0 0 1 1 *", "select 1");
     server::add_jobs(&cluster, DUE, "seconds: * * * * * *", "select 1");
     history::fill(&cluster, JOBS, rows, "100 days");
+    let count = "select count(*) from cron.job_run_details where runid < 0";
+    let before: i64 = cluster.one(count);
+    if slow {
+        cluster.make_disk_slow(true);
+    }
     wait(WARM_UP);
     let quiet: String = cluster.one("select clock_timestamp()::text");
     wait(BEFORE);
     let began: String = cluster.one("select clock_timestamp()::text");
     let wal: String = cluster.one("select pg_current_wal_lsn()::text");
-    let count = "select count(*) from cron.job_run_details where runid < 0";
-    let before: i64 = cluster.one(count);
     cluster.sql("select cron.prune()");
     let since = Instant::now();
     let over = format!("select exists (select from cron.keeper_state where pruned_at > '{began}')");
@@ -43,15 +50,19 @@ pub(crate) fn measure(report: &mut Report) {
     }
     let (took, until) =
         (since.elapsed().as_secs_f64(), cluster.one::<String>("select clock_timestamp()::text"));
+    if slow {
+        cluster.make_disk_slow(false);
+    }
     #[allow(clippy::cast_precision_loss, reason = "millions")]
     let pruned = (before - cluster.one::<i64>(count)) as f64;
     println!("    {pruned} of {rows} rows deleted in {took:.0} s");
-    report.add("rows of history deleted per second", "1/s", PG_TOCK, pruned / took);
+    let disk = if slow { ", slow disk" } else { "" };
+    report.add(&format!("rows of history deleted per second{disk}"), "1/s", PG_TOCK, pruned / took);
     let bytes: f64 =
         cluster.one_with("select (pg_current_wal_lsn() - $1::text::pg_lsn)::float8", &[&wal]);
     report.add("WAL, rows of history deleted", "bytes per row", PG_TOCK, bytes / pruned.max(1.0));
-    lag(report, &cluster, "before", &quiet, &began);
-    lag(report, &cluster, "while rows are deleted", &began, &until);
+    lag(report, &cluster, &format!("before{disk}"), &quiet, &began);
+    lag(report, &cluster, &format!("while rows are deleted{disk}"), &began, &until);
 }
 
 fn wait(seconds: u64) {

@@ -25,9 +25,17 @@ pub(crate) fn pg_tock() -> Cluster {
 
 /// A server with pg_tock and these settings.
 pub(crate) fn pg_tock_with(settings: &[(&str, &str)]) -> Cluster {
-    let builder = common("pg_tock");
     let with = |builder: Builder, (name, value): &(&str, &str)| builder.conf(name, value);
-    let cluster = settings.iter().fold(builder, with).start();
+    begin(settings.iter().fold(common("pg_tock"), with))
+}
+
+/// A server with pg_tock and a disk that can be made slow.
+pub(crate) fn pg_tock_on_slow_disk() -> Cluster {
+    begin(common("pg_tock").slow_disk())
+}
+
+fn begin(builder: Builder) -> Cluster {
+    let cluster = builder.start();
     cluster.sql("create extension pg_tock");
     cluster.wait_scheduler();
     cluster

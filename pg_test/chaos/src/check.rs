@@ -1,7 +1,9 @@
 //! What must hold afterwards.
 
+use crate::harm;
 use crate::world::{STEADY, World};
 use pg_tock_test::{PATIENCE, poll_until};
+use std::collections::BTreeSet;
 
 /// Verdicts, in the form that ci/test.sh counts.
 #[derive(Debug, Default)]
@@ -104,16 +106,24 @@ fn audit(world: &World) -> Vec<String> {
             .sql(&format!("insert into repeated values ('[{from},{to}]') on conflict do nothing"));
     }
     world.cluster.flush();
-    let checked: i64 = world.cluster.one(
-        "select count(*) from cron.job join cron.job_state using (jobid), \
-         cron.occurrences(jobid, effective_from, cursor) where active",
-    );
-    println!("    the audit looks at {checked} occurrences");
     world.cluster.column(&format!(
         "select row_to_json(found)::text from ({}) found where not (rows + skipped > 0 and succeeded <= 1 and under_way = 0 and exists \
            (select from repeated where span @> extract(epoch from run_at)::bigint))",
         pg_tock_test::documented_audit()
     ))
+}
+
+/// Kinds of jobs the audit says nothing about, because it looks at no occurrence of theirs.
+fn unaudited(world: &World) -> Vec<String> {
+    let looked_at = "from owes join cron.job using (jobid) join cron.job_state using (jobid) \
+         left join lateral cron.occurrences(jobid, effective_from, cursor) due (run_at) on true \
+         where active and schedule !~ '@reboot|after completion'";
+    let seen: i64 = world.cluster.one(&format!("select count(run_at) {looked_at}"));
+    println!("    the audit looks at {seen} occurrences");
+    if seen == 0 {
+        return vec!["it looks at none at all".to_owned()];
+    }
+    world.cluster.column(&format!("select kind {looked_at} group by kind having count(run_at) = 0"))
 }
 
 /// Effects that runs had in the other database, in a table beside those in this one.
@@ -209,30 +219,35 @@ pub(crate) fn judge(world: &World, verdicts: &mut Verdicts) {
     );
     verdicts.none("chaos: no request is sent without a row", &column(UNKNOWN_REQUESTS));
     verdicts.none("chaos: failures leave no effects", &column(NOTHING));
+    verdicts.none("chaos: the audit looks at jobs of every kind", &unaudited(world));
     verdicts.none("chaos: the audit finds nothing", &audit(world));
     verdicts.none("chaos: nobody panicked", &alarming(world));
-    verdicts.none("chaos: the scheduler's memory is flat", &memory(world));
+    verdicts.none("chaos: the memory of our processes is flat", &memory(world));
+    verdicts.none("chaos: each harm that has to be was done", &harm::missing(world));
 }
 
-/// How much more than the first scheduler after its start one may have, whatever happened to it.
+/// How much more memory than the smallest of its kind a process may have, whatever happened to it.
 const LEAKED: u64 = 48 << 20;
 
-/// Schedulers that have grown as only a leak lets them.
+/// Processes that have grown as only a leak lets them.
 fn memory(world: &World) -> Vec<String> {
-    let most = world.memory.values().map(|seen| seen.1).max().unwrap_or(0);
-    let least = world.memory.values().map(|seen| seen.0).min().unwrap_or(0);
-    println!(
-        "    memory of the scheduler: {} to {} kB, {} of them",
-        least / 1024,
-        most / 1024,
-        world.memory.len()
-    );
-    world
-        .memory
-        .iter()
-        .filter(|(_, (_, last))| *last > least + LEAKED)
-        .map(|(pid, (first, last))| {
-            format!("scheduler {pid}: {} kB, then {} kB", first / 1024, last / 1024)
-        })
-        .collect()
+    let mut grown = Vec::new();
+    let kinds: BTreeSet<&String> = world.memory.keys().map(|(kind, _)| kind).collect();
+    for kind in kinds {
+        let of_kind = || world.memory.iter().filter(|((other, _), _)| other == kind);
+        let least = of_kind().map(|(_, seen)| seen.0).min().unwrap_or(0);
+        let most = of_kind().map(|(_, seen)| seen.1).max().unwrap_or(0);
+        println!(
+            "    memory, {kind}: {} to {} kB, {} of them",
+            least / 1024,
+            most / 1024,
+            of_kind().count()
+        );
+        grown.extend(of_kind().filter(|(_, (_, last))| *last > least + LEAKED).map(
+            |((_, pid), (first, last))| {
+                format!("{kind} {pid}: {} kB, then {} kB", first / 1024, last / 1024)
+            },
+        ));
+    }
+    grown
 }

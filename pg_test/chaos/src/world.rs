@@ -21,8 +21,9 @@ pub(crate) struct World {
     pub(crate) small: Option<PathBuf>,
     /// Stretches of time, in seconds since 1970, that the clock went through more than once.
     pub(crate) repeated: Vec<(i64, i64)>,
-    /// Scheduler processes seen, with their memory when first and when last looked at, in bytes.
-    pub(crate) memory: BTreeMap<i32, (u64, u64)>,
+    /// Our processes seen, by what they are, with their memory when first and when last looked at, in
+    /// bytes.
+    pub(crate) memory: BTreeMap<(String, i32), (u64, u64)>,
     /// How often each kind of harm was done.
     pub(crate) done: BTreeMap<&'static str, u32>,
     /// Names given to jobs that come and go.
@@ -67,11 +68,16 @@ impl World {
         self.look_at_memory();
     }
 
-    /// Notes how much memory the scheduler has.
+    /// Notes how much memory our processes have.
     pub(crate) fn look_at_memory(&mut self) {
-        for pid in self.cluster.pids_of("pg_tock scheduler") {
+        let ours = self.cluster.rows(
+            "select backend_type, pid from pg_stat_activity where backend_type ~ '^pg_tock'",
+            &[],
+        );
+        for process in ours {
+            let (kind, pid): (String, i32) = (process.get(0), process.get(1));
             if let Some(now) = anonymous_memory(pid) {
-                self.memory.entry(pid).or_insert((now, now)).1 = now;
+                self.memory.entry((kind, pid)).or_insert((now, now)).1 = now;
             }
         }
     }

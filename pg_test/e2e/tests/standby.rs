@@ -4,7 +4,7 @@
 
 use pg_tock_test::{Cluster, stays_true};
 use serde_json::{Value, json};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Ids of the jobs that tell the story.
 struct Jobs {
@@ -55,25 +55,21 @@ fn ours(cluster: &Cluster) -> i64 {
     cluster.one("select count(*) from pg_stat_activity where backend_type ~ '^pg_tock (scheduler|executor)'")
 }
 
-/// Promotes once the gap is some seconds long. Returns how long it took until the first run started.
-fn promote_after_a_gap(standby: &Cluster) -> Duration {
+/// Promotes once the gap is some seconds long, and sees jobs go on; `bench/run.sh failover` measures how
+/// soon they do.
+fn promote_after_a_gap(standby: &Cluster) {
     let died: String = standby.one("select max(start_time)::text from cron.job_run_details");
     standby.wait_for(&format!("clock_timestamp() > timestamptz '{died}' + interval '4 seconds'"));
-    let started = Instant::now();
-    let promoted: String = standby.one("select clock_timestamp()::text");
+    let called: String = standby.one("select clock_timestamp()::text");
     standby.promote();
-    let until_first_run: String = format!(
+    let promoted: String = standby.one("select clock_timestamp()::text");
+    let until_first_run = format!(
         "select extract(epoch from min(start_time) - '{promoted}')::float8 \
-         from cron.job_run_details where start_time > '{promoted}'"
+         from cron.job_run_details where start_time > '{called}'"
     );
     standby.wait_for(&format!("({until_first_run}) is not null"));
     let seconds: f64 = standby.one(&until_first_run);
-    eprintln!(
-        "first run {:.0} ms after pg_promote() was called (seen after {:?})",
-        seconds * 1000.0,
-        started.elapsed()
-    );
-    Duration::from_secs_f64(seconds)
+    eprintln!("first run {:.0} ms after pg_promote() has returned", seconds * 1000.0);
 }
 
 /// What each policy makes of the gap, and that effects and rows agree.
@@ -145,7 +141,7 @@ fn a_failover_goes_on_by_each_jobs_policy() {
     stays_true("nothing of ours on a standby", Duration::from_secs(2), || ours(&standby) == 0);
     // The old primary is gone for good, in the middle of everything.
     primary.kill_postmaster();
-    let _ = promote_after_a_gap(&standby);
+    promote_after_a_gap(&standby);
     goes_on(&standby, &jobs, "server crashed");
 }
 
@@ -156,7 +152,7 @@ fn a_switchover_goes_on_by_each_jobs_policy() {
     standby.catch_up_with(&primary);
     // A fast stop sends all there is to the standby before it ends.
     primary.stop();
-    let _ = promote_after_a_gap(&standby);
+    promote_after_a_gap(&standby);
     goes_on(&standby, &jobs, "missed");
 }
 

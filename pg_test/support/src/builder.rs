@@ -11,6 +11,7 @@ pub struct Builder {
     pub(crate) bindir: Option<PathBuf>,
     pub(crate) clock: Option<i64>,
     pub(crate) environment: Vec<(String, String)>,
+    pub(crate) slow_disk: bool,
 }
 
 impl Builder {
@@ -21,6 +22,7 @@ impl Builder {
             bindir: None,
             clock: None,
             environment: Vec::new(),
+            slow_disk: false,
         };
         for (name, value) in [
             ("listen_addresses", ""),
@@ -71,6 +73,13 @@ impl Builder {
     #[must_use]
     pub fn environment(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Gives the server a disk that [`Cluster::make_disk_slow`] makes slow. Not with a clock of its own.
+    #[must_use]
+    pub fn slow_disk(mut self) -> Self {
+        self.slow_disk = true;
         self
     }
 

@@ -37,7 +37,8 @@ impl Clock {
         let real = i64::try_from(real.as_secs()).expect("a time before the year 292 billion");
         let clock = Self {
             library: library(),
-            waits: waits(dir),
+            // Has to stand before libfaketime; its source says why.
+            waits: server::library(dir, "waits", include_str!("waits.c")),
             file: dir.join(FILE),
             offset: AtomicI64::new(start - real),
         };
@@ -88,16 +89,6 @@ fn library() -> PathBuf {
         .filter_map(|entry| Some(entry.ok()?.path().join("faketime/libfaketime.so.1")))
         .find(|library| library.exists())
         .expect("libfaketime: install the Debian package faketime, or run ci/setup.sh")
-}
-
-/// Compiles what has to stand before libfaketime; its source says why.
-fn waits(dir: &Path) -> PathBuf {
-    let source = dir.join("waits.c");
-    let library = dir.join("waits.so");
-    fs::write(&source, include_str!("waits.c")).expect("waits.c is written");
-    let mut compile = Command::new("cc");
-    server::output(compile.args(["-O2", "-shared", "-fPIC", "-o"]).arg(&library).arg(&source));
-    library
 }
 
 /// Seconds since 1970 of an instant in UTC.

@@ -2,6 +2,7 @@
 
 use crate::builder::Builder;
 use crate::clock::{self, Clock};
+use crate::disk;
 use crate::poll::{PATIENCE, poll_until};
 use crate::process::{is_alive, kill9, signal};
 use crate::server;
@@ -71,6 +72,9 @@ impl Cluster {
         let mut cluster = Self::empty(bindir);
         cluster.clock = builder.clock.map(|start| Clock::new(cluster.dir.path(), start));
         cluster.environment.clone_from(&builder.environment);
+        if builder.slow_disk {
+            cluster.environment.extend(disk::environment(cluster.dir.path()));
+        }
         let template = server::template(&cluster.bindir);
         server::output(Command::new("cp").arg("-a").arg(template).arg(cluster.data()));
         cluster.conf("unix_socket_directories", &cluster.dir.path().display().to_string());

@@ -30,6 +30,7 @@ mod builder;
 mod check;
 mod clock;
 mod cluster;
+mod disk;
 mod harm;
 mod hostile;
 pub mod page;

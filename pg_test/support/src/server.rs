@@ -60,6 +60,15 @@ pub(crate) fn as_server(program: &Path) -> Command {
     command
 }
 
+/// Compiles a library for servers from its C source, into `dir`.
+pub(crate) fn library(dir: &Path, name: &str, source: &str) -> PathBuf {
+    let (file, library) = (dir.join(format!("{name}.c")), dir.join(format!("{name}.so")));
+    fs::write(&file, source).expect("the source is written");
+    let mut compile = Command::new("cc");
+    output(compile.args(["-O2", "-shared", "-fPIC", "-o"]).arg(&library).arg(&file));
+    library
+}
+
 /// Gives a path to the server's user.
 pub(crate) fn give_to_server(path: &Path) {
     let (user, group) = server_ids();

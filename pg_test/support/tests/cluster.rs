@@ -3,7 +3,7 @@
 use pg_tock_test::{
     Cluster, PATIENCE, cpu_time, is_alive, poll_until, sqlstate, stays_true, voluntary_switches,
 };
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 fn plain() -> Cluster {
     Cluster::builder().conf("shared_preload_libraries", "").without_extension().start()
@@ -35,6 +35,26 @@ fn data_survives_restart_crash_and_power_failure() {
         }
     }
     assert_eq!(cluster.column::<i32>("select n from t order by n"), [1, 2, 3]);
+}
+
+#[test]
+fn a_disk_is_slow_once_it_is_said_to_be() {
+    let cluster = Cluster::builder()
+        .conf("shared_preload_libraries", "")
+        .conf("fsync", "on")
+        .slow_disk()
+        .without_extension()
+        .start();
+    cluster.sql("create table t (n int)");
+    cluster.make_disk_slow(true);
+    let began = Instant::now();
+    for _ in 0..10 {
+        cluster.sql("insert into t values (1)");
+    }
+    assert!(began.elapsed() >= Duration::from_millis(200), "an fsync for each, 20 ms each");
+    cluster.sql("checkpoint");
+    cluster.make_disk_slow(false);
+    assert_eq!(cluster.one::<i64>("select count(*) from t"), 10);
 }
 
 #[test]

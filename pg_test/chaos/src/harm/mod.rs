@@ -8,7 +8,8 @@ mod resources;
 
 use crate::world::World;
 
-/// Name, how likely beside the others, and the deed. A deed that finds nothing to be done to says so.
+/// Name, how likely beside the others, and the deed, which says whether it was felt: one that finds
+/// nothing to be done to does not count.
 type Harm = (&'static str, u32, fn(&mut World) -> bool);
 
 const HARMS: &[Harm] = &[
@@ -28,7 +29,7 @@ const HARMS: &[Harm] = &[
     ("killed while it recovers", 2, processes::kill_twice),
     ("connections run out", 2, resources::connections),
     ("worker slots run out", 2, resources::worker_slots),
-    ("disk full", 3, resources::disk_full),
+    (DISK_FULL, 3, resources::disk_full),
     ("ledger locked", 2, resources::lock_ledger),
     ("job table locked", 2, resources::lock_jobs),
     ("clock set forward a little", 2, clock::forward_a_little),
@@ -51,18 +52,95 @@ const HARMS: &[Harm] = &[
     ("settings read again", 1, people::reload),
 ];
 
-/// Does one harm, chosen at random, and tells it.
-pub(crate) fn one(world: &mut World) {
+/// What every chaos sees at least once, before chance takes over.
+const EACH: [&str; 12] = [
+    "busy executor killed",
+    "scheduler killed",
+    "launcher killed",
+    "immediate stop",
+    "postmaster killed",
+    "role dropped",
+    "database dropped",
+    "connections run out",
+    "worker slots run out",
+    DISK_FULL,
+    "clock set forward",
+    "clock set back",
+];
+const DISK_FULL: &str = "disk full";
+
+/// How often a harm that finds nothing to be done to is tried.
+const TRIES: usize = 10;
+
+/// Why a harm cannot be done here.
+pub(crate) fn excuse(world: &World, name: &str) -> Option<&'static str> {
+    (name == DISK_FULL && world.small.is_none())
+        .then_some("the ledger has no file system of its own; mounting one takes root")
+}
+
+/// Does each of those at least once, in random order.
+pub(crate) fn each(world: &mut World) {
+    let mut left = EACH.to_vec();
+    while let Some(name) = world.rng.of(&left) {
+        left.retain(|other| *other != name);
+        if excuse(world, name).is_some() {
+            continue;
+        }
+        let harm = HARMS.iter().find(|harm| harm.0 == name).expect("a harm of that name");
+        for _ in 0..TRIES {
+            work_on(world);
+            if perform(world, harm) {
+                break;
+            }
+        }
+    }
+}
+
+/// Those of them that were not done although they could have been.
+pub(crate) fn missing(world: &World) -> Vec<String> {
+    let mut missing = Vec::new();
+    for name in EACH.into_iter().filter(|name| !world.done.contains_key(name)) {
+        match excuse(world, name) {
+            Some(why) => println!("    not done: {name}: {why}"),
+            None => missing.push(name.to_owned()),
+        }
+    }
+    missing
+}
+
+/// Lets jobs work for a moment, then does a harm or two, chosen at random.
+pub(crate) fn some(world: &mut World) {
+    work_on(world);
+    one(world);
+    // Misfortunes seldom come singly.
+    if world.rng.within(0, 3) == 0 {
+        one(world);
+    }
+}
+
+fn work_on(world: &mut World) {
+    let more = world.rng.within(10, 80);
+    world.work_on(more);
+}
+
+fn one(world: &mut World) {
     let all: u32 = HARMS.iter().map(|harm| harm.1).sum();
     let mut drawn = u32::try_from(world.rng.within(0, i64::from(all))).expect("a small number");
-    for (name, weight, deed) in HARMS {
-        if drawn < *weight {
-            println!("    {name}");
-            if deed(world) {
-                *world.done.entry(name).or_default() += 1;
-            }
+    for harm in HARMS {
+        if drawn < harm.1 {
+            let _ = perform(world, harm);
             return;
         }
-        drawn -= weight;
+        drawn -= harm.1;
     }
+}
+
+/// Does a harm and tells it. Says whether there was anything to be done to.
+fn perform(world: &mut World, (name, _, deed): &Harm) -> bool {
+    println!("    {name}");
+    let done = deed(world);
+    if done {
+        *world.done.entry(*name).or_default() += 1;
+    }
+    done
 }

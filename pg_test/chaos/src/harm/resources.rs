@@ -1,34 +1,50 @@
 //! What runs out, and what somebody else has got.
 
 use crate::world::World;
-use pg_tock_test::stays_true;
+use pg_tock_test::{PATIENCE, poll_until, stays_true};
 use postgres::NoTls;
+use postgres::error::SqlState;
 use std::fs::{self, File};
-use std::io::Write;
-use std::time::Duration;
+use std::io::{ErrorKind, Write};
+use std::time::{Duration, Instant};
+
+/// How long a disk may be full without anybody noticing: rows find room where others were deleted.
+const UNNOTICED: Duration = Duration::from_secs(5);
 
 /// How long such a thing lasts.
 fn a_while(world: &mut World) -> Duration {
     Duration::from_millis(u64::try_from(world.rng.within(200, 2500)).expect("a positive number"))
 }
 
-/// Lets it last; the server has to stay up meanwhile.
-fn lasts(world: &mut World) {
+/// Lets it last; the server has to stay up meanwhile. Says whether `felt`, an SQL condition, was seen
+/// to be true.
+fn lasts(world: &mut World, felt: &str) -> bool {
     let span = a_while(world);
-    stays_true("the server answers", span, || world.cluster.one::<i32>("select 1") == 1);
+    let (look, mut seen) = (format!("select {felt}"), false);
+    stays_true("the server answers", span, || {
+        seen |= world.cluster.one::<bool>(&look);
+        true
+    });
+    seen
 }
+
+/// Nobody can have another background worker.
+const NO_SLOT_LEFT: &str = "(select count(*) >= current_setting('max_worker_processes')::int \
+     from pg_stat_activity where backend_type ~ '^pg_tock|^parallel worker|^logical replication')";
 
 /// All connections are taken but that of the scenario itself.
 pub(super) fn connections(world: &mut World) -> bool {
     let config = world.cluster.config("postgres", "postgres");
     let mut taken = Vec::new();
-    while let Ok(client) = config.connect(NoTls) {
-        taken.push(client);
-    }
+    let refused = loop {
+        match config.connect(NoTls) {
+            Ok(client) => taken.push(client),
+            Err(refused) => break refused,
+        }
+    };
     // The last one goes to the scenario, should it need a new one.
     taken.pop();
-    lasts(world);
-    !taken.is_empty()
+    lasts(world, "true") && refused.code() == Some(&SqlState::TOO_MANY_CONNECTIONS)
 }
 
 /// Parallel queries take the slots of background workers.
@@ -49,23 +65,35 @@ pub(super) fn worker_slots(world: &mut World) -> bool {
             ));
         }));
     }
-    lasts(world);
+    let out = lasts(world, NO_SLOT_LEFT);
     greedy.into_iter().for_each(|thread| drop(thread.join()));
     world.cluster.sql("drop table if exists greedy");
-    true
+    out
 }
 
-/// The file system with the ledger is full for a while.
+/// The file system with the ledger is full for a while, and until somebody has noticed.
 pub(super) fn disk_full(world: &mut World) -> bool {
     let Some(path) = world.small.as_ref().map(|small| small.join("filler")) else { return false };
+    let heard = world.cluster.log().len();
     let mut file = File::create(&path).expect("a file on the small file system");
+    let mut full = false;
     for size in [1 << 20, 1 << 12, 1] {
         let block = vec![0_u8; size];
-        while file.write_all(&block).is_ok() {}
+        full = loop {
+            if let Err(error) = file.write_all(&block) {
+                break error.kind() == ErrorKind::StorageFull;
+            }
+        };
     }
-    lasts(world);
+    let _ = lasts(world, "true");
+    let (cluster, since) = (&world.cluster, Instant::now());
+    let felt = poll_until("the full disk is felt", PATIENCE, || {
+        let log = cluster.log();
+        let felt = log.get(heard..).is_some_and(|log| log.contains("No space left on device"));
+        (felt || since.elapsed() > UNNOTICED).then_some(felt)
+    });
     fs::remove_file(&path).expect("the filler goes");
-    true
+    full && felt
 }
 
 fn locked(world: &mut World, table: &str) -> bool {
@@ -74,7 +102,7 @@ fn locked(world: &mut World, table: &str) -> bool {
         format!("begin; set lock_timeout = '5s'; lock table {table} in access exclusive mode");
     // Runs that write it can be in the way for longer.
     let got = locker.batch_execute(&lock).is_ok();
-    lasts(world);
+    let _ = lasts(world, "true");
     drop(locker);
     got
 }
