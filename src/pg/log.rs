@@ -3,21 +3,16 @@
 use core::ffi::{CStr, c_int};
 use std::ffi::CString;
 
+use pg_tock_core::sqlstate;
 use pgrx::pg_sys;
 
 use super::{raw, trap};
-
-/// `MAKE_SQLSTATE` of elog.h: six bits for each character.
-fn code(sqlstate: [u8; 5]) -> c_int {
-    let bits = |byte: u8| c_int::from(byte.wrapping_sub(b'0') & 0x3f);
-    sqlstate.iter().rev().fold(0, |code, &byte| code << 6 | bits(byte))
-}
 
 /// A LOG line with this SQLSTATE, without the statement behind it. From a process that executes runs,
 /// outside a transaction; a line that cannot be logged is dropped.
 pub(crate) fn from_executor(sqlstate: [u8; 5], text: &str) {
     let Ok(text) = CString::new(text) else { return };
-    let (code, text) = (code(sqlstate), text.as_c_str());
+    let (code, text) = (sqlstate::encode(sqlstate), text.as_c_str());
     // SAFETY: the closure borrows.
     let _ = unsafe { trap::catch(|| line(code, text)) };
 }
@@ -25,7 +20,7 @@ pub(crate) fn from_executor(sqlstate: [u8; 5], text: &str) {
 /// The same from any other process.
 pub(crate) fn from_worker(sqlstate: [u8; 5], text: &str) {
     let Ok(text) = CString::new(text) else { return };
-    let (code, text) = (code(sqlstate), text.as_c_str());
+    let (code, text) = (sqlstate::encode(sqlstate), text.as_c_str());
     // SAFETY: the closure borrows; what it raises becomes a panic, as in every call of pgrx.
     unsafe { pg_sys::ffi::pg_guard_ffi_boundary(|| line(code, text)) };
 }

@@ -1,12 +1,15 @@
 //! Transactions of our own in a background worker.
 
 use std::cell::RefCell;
+use std::ffi::c_int;
 use std::panic::AssertUnwindSafe;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use pg_tock_core::repeat::Repeats;
+use pg_tock_core::retry::is_transient;
+use pg_tock_core::sqlstate;
 use pgrx::{PgTryBuilder, pg_sys};
 
 /// What failures are timed from.
@@ -36,11 +39,6 @@ pub(crate) fn ran() -> bool {
     RAN.swap(false, Ordering::Relaxed)
 }
 
-/// `ERRCODE_TO_CATEGORY` of elog.h: the first two characters of an SQLSTATE, six bits each.
-const CATEGORY: i32 = (1 << 12) - 1;
-/// Class 22 in it.
-const DATA: i32 = 2 + (2 << 6);
-
 /// Why a transaction came to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
@@ -48,8 +46,21 @@ pub(crate) enum Failure {
     Data,
     /// Somebody has locked what was wanted.
     Locked,
+    /// It is likely to pass by itself: no space left on a disk, for instance.
+    Passing,
     /// Anything else.
     Other,
+}
+
+impl Failure {
+    fn of(code: c_int) -> Self {
+        match &sqlstate::decode(code) {
+            b"55P03" => Self::Locked,
+            [b'2', b'2', ..] => Self::Data,
+            passing if is_transient(passing) => Self::Passing,
+            _ => Self::Other,
+        }
+    }
 }
 
 /// Runs `body` in a transaction with a snapshot and commits. An ERROR, also one at COMMIT, aborts
@@ -86,14 +97,15 @@ pub(crate) fn attempt<T>(what: &str, body: impl FnOnce() -> T) -> Result<T, Fail
         let (message, code) = (report.message().to_owned(), report.sql_error_code() as i32);
         // SAFETY: PgTryBuilder has taken the error off Postgres's error stack.
         unsafe { pg_sys::AbortCurrentTransaction() };
-        if code == pg_sys::errcodes::PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE as i32 {
+        let failure = Failure::of(code);
+        if failure == Failure::Locked {
             // Whoever asked comes again.
             pgrx::debug1!("pg_tock: {what} has to wait: {message}");
-            return Err(Failure::Locked);
+        } else {
+            say(format!("pg_tock: {what} failed: {message}"));
+            FAILURE.set(Some(message));
         }
-        say(format!("pg_tock: {what} failed: {message}"));
-        FAILURE.set(Some(message));
-        Err(if code & CATEGORY == DATA { Failure::Data } else { Failure::Other })
+        Err(failure)
     })
     .execute();
     // SAFETY: transactions may leave another context current.

@@ -22,6 +22,7 @@ pub mod retry;
 pub mod run;
 pub mod schedule;
 pub mod secret;
+pub mod sqlstate;
 pub mod stats;
 pub mod time;
 pub mod usage;

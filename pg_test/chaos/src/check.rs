@@ -54,7 +54,7 @@ where class = 'CLASS' and (n > e.parts or (n is not null and d.runid is null) or
 const NOTHING: &str = "select format('%s: job %s run %s', kind, jobid, runid) \
      from effect join owes using (jobid) where class = 'nothing'";
 
-const UNENDED: &str = "select format('job %s run %s at %s: %s', jobid, runid, scheduled_for, status) \
+const UNENDED: &str = "select format('job %s run %s at %s: %s', jobid, runid, scheduled_for, concat_ws(' ', trigger, status, attempt, start_time, job_pid)) \
      from cron.job_run_details where end_time is null or outcome is null";
 
 const SUCCEEDED_TWICE: &str = "select format('job %s at %s: runs %s', jobid, scheduled_for, string_agg(runid::text, ',')) \
@@ -82,15 +82,19 @@ pub(crate) fn all_run_on(world: &World) {
 #[track_caller]
 pub(crate) fn quiet(world: &World) {
     world.cluster.sql("select cron.pause(jobid) from cron.job where active");
-    poll_until("what waits and runs has ended", PATIENCE * 2, || {
-        world
-            .cluster
-            .one::<bool>(
-                "select not exists (select from pg_stat_activity where backend_type = 'pg_tock executor' and state <> 'idle') \
-                 and not exists (select from cron.job_run_details where end_time is null)",
-            )
-            .then_some(())
+    let mut left: Vec<String> = Vec::new();
+    let started = std::time::Instant::now();
+    poll_until("what waits and runs has ended", PATIENCE * 3, || {
+        left = world.cluster.column(&format!(
+            "{UNENDED} union all select format('executor %s is %s', pid, state) from pg_stat_activity \
+             where backend_type = 'pg_tock executor' and state <> 'idle'"
+        ));
+        (left.is_empty() || started.elapsed() > PATIENCE * 2).then_some(())
     });
+    if !left.is_empty() {
+        tell_the_log(world);
+    }
+    assert!(left.is_empty(), "these do not come to an end: {left:#?}");
     world.cluster.flush();
 }
 
@@ -106,11 +110,42 @@ fn audit(world: &World) -> Vec<String> {
             .sql(&format!("insert into repeated values ('[{from},{to}]') on conflict do nothing"));
     }
     world.cluster.flush();
-    world.cluster.column(&format!(
-        "select row_to_json(found)::text from ({}) found where not (rows + skipped > 0 and succeeded <= 1 and under_way = 0 and exists \
+    world.cluster.sql(&format!(
+        "create table found as select * from ({}) found where not (rows + skipped > 0 and succeeded <= 1 and under_way = 0 and exists \
            (select from repeated where span @> extract(epoch from run_at)::bigint))",
         pg_tock_test::documented_audit()
-    ))
+    ));
+    let found = world.cluster.column("select row_to_json(found)::text from found");
+    if !found.is_empty() {
+        tell_about_found(world);
+    }
+    found
+}
+
+/// What the books and the server's log say of the time around the first occurrences found.
+fn tell_about_found(world: &World) {
+    let near = "from (select * from found order by run_at limit 6) f join cron.job using (jobname) \
+         join K using (jobid) where K.FIRST <= run_at + interval '5 seconds' and K.LAST >= run_at - interval '5 seconds'";
+    let near = |table: &str, first: &str, last: &str| {
+        near.replace('K', table).replace("FIRST", first).replace("LAST", last)
+    };
+    let rows = format!(
+        "select concat_ws(' ', jobname, run_at, 'run', runid, scheduled_for, trigger, attempt, outcome, reason, start_time, end_time) {} \
+         union all \
+         select concat_ws(' ', jobname, run_at, 'skip', cron.job_skip.reason, first_at, last_at, count) {} order by 1",
+        near("cron.job_run_details", "scheduled_for", "scheduled_for"),
+        near("cron.job_skip", "first_at", "last_at"),
+    );
+    world.cluster.column::<String>(&rows).iter().for_each(|line| println!("    : {line}"));
+    tell_the_log(world);
+}
+
+/// What the server's log says of the server, the launcher and the scheduler.
+fn tell_the_log(world: &World) {
+    let of_server = ["pg_tock: ", "database system", "was terminated"];
+    let log = world.cluster.log();
+    let said = log.lines().filter(|line| of_server.iter().any(|words| line.contains(words)));
+    said.for_each(|line| println!("    : {line}"));
 }
 
 /// Kinds of jobs the audit says nothing about, because it looks at no occurrence of theirs.

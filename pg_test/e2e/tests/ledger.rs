@@ -165,6 +165,37 @@ fn a_ledger_locked_while_a_scheduler_starts_makes_it_forget_nothing() {
 }
 
 #[test]
+fn rows_that_found_no_room_are_written_once_there_is_some() {
+    let cluster = Cluster::start();
+    // What a full disk says, for as long as `full` has a row; how often anybody has tried is kept.
+    cluster.sql(
+        "create table full_disk (); create sequence tried; \
+         create function no_room() returns trigger language plpgsql as $$ begin \
+           perform nextval('public.tried'); \
+           if exists (select from public.full_disk) then \
+             raise exception 'could not extend file' using errcode = 'disk_full'; \
+           end if; \
+           return new; end $$; \
+         create trigger no_room before insert or update on cron.job_run_details \
+           for each row execute function no_room(); \
+         insert into full_disk default values",
+    );
+    for n in 0..8 {
+        let _ = cluster.schedule(&format!("job {n}"), "0 0 1 1 *", "select 1");
+    }
+    cluster.sql("select cron.run_now(jobid) from cron.job");
+    // Each of them has been tried more often than one that is up to its own values would be.
+    cluster.wait_for("(select last_value >= 200 from tried)");
+    assert_eq!(cluster.one::<i64>("select count(*) from cron.job_run_details"), 0);
+    cluster.sql("delete from full_disk");
+    cluster.wait_for("(select count(*) = 8 from cron.job_run_details where sqlstate = '53100')");
+    let others: i64 =
+        cluster.one("select count(*) from cron.job_run_details where sqlstate <> '53100'");
+    assert_eq!(others, 0);
+    assert!(!cluster.log().contains("given up"));
+}
+
+#[test]
 fn the_mark_of_counted_runs_never_goes_back() {
     let cluster = Cluster::start();
     let job = cluster.schedule("tick", "1 second", "select 1 / 0");

@@ -3,7 +3,10 @@
 //! Owns the rule what the column `reason` says of them: who ended a run and why, the limit it came
 //! to, or what held its request back.
 
+use std::time::Duration;
+
 use pg_tock_core::cancel::Cause;
+use pg_tock_core::http::outcome::Failure;
 use pg_tock_core::http::wire::HttpReport;
 use pg_tock_core::run::{Condition, Guarantee, Outcome};
 use pg_tock_core::time::Timestamp;
@@ -95,19 +98,22 @@ pub(super) fn end_of(report: HttpReport, run: &HttpRun) -> End {
     if end.outcome == Outcome::Crashed { end.unless_stopped() } else { end }
 }
 
-/// The word for what held a request back until it was given up.
+/// The word for what held a request back until it was given up. One that was sent may have waited, too.
 fn held_by(report: &HttpReport) -> Option<&str> {
-    report.details.get("held_by").and_then(serde_json::Value::as_str)
+    let text = |key: &str| report.details.get(key).and_then(serde_json::Value::as_str);
+    text("held_by").filter(|_| text("kind") == Some(Failure::HeldBack.as_str()))
 }
 
-/// Which limit on how long it takes a run has come to. Making a connection has one of its own, and the
-/// message says so.
+/// Which limit on how long it takes a request has come to, from when it was sent. Making a connection has
+/// one of its own, and the message says so.
 fn expired(report: &HttpReport, run: &HttpRun) -> Option<Cause> {
     if report.outcome != Outcome::Timeout || held_by(report).is_some() {
         return None;
     }
     let (limit, cause) = run.slot.current().lasting.watch().silent_limit()?;
-    (report.ended_at.saturating_sub(report.started_at) >= limit).then_some(cause)
+    let limit = Duration::from_micros(u64::try_from(limit).ok()?);
+    let took = report.details.pointer("/times_ms/total").and_then(serde_json::Value::as_f64)?;
+    Duration::try_from_secs_f64(took / 1000.0).is_ok_and(|took| took >= limit).then_some(cause)
 }
 
 /// What the row of a run says of why it ended, where it was made to.

@@ -14,7 +14,7 @@ use crate::pg::text::ServerText;
 use crate::pg::time;
 use crate::shmem::lasting::Lasting;
 
-/// How long a request without a limit of its own may wait for its turn, in microseconds.
+/// How long a request without a timeout of its own may wait for its turn, in microseconds.
 const MAX_WAIT: u64 = 3_600_000_000;
 
 /// What the order of a run says beside what its job does.
@@ -53,8 +53,7 @@ impl Order<'_> {
         let job = &current.job;
         let http = job.http.as_deref()?;
         let name = job.name.as_deref().unwrap_or_default();
-        let watch = lasting(job).watch();
-        let own = Watch { timeout: job.policy.timeout, ..watch };
+        let own = job.policy.timeout.and_then(|timeout| u64::try_from(timeout).ok());
         let order = HttpOrder {
             slot,
             run: current.run.0,
@@ -76,8 +75,8 @@ impl Order<'_> {
             follow_redirects: http.follow_redirects,
             alert: alert.as_deref().map(str::to_owned),
             secrets,
-            timeout: limit(&watch).unwrap_or(u64::MAX),
-            max_wait: limit(&own).unwrap_or(MAX_WAIT),
+            timeout: limit(&lasting(job).watch()).unwrap_or(u64::MAX),
+            max_wait: own.unwrap_or(MAX_WAIT),
             retry_max_delay: u64::try_from(job.policy.retry.max_delay).unwrap_or(u64::MAX),
             dry: current.dry,
         };

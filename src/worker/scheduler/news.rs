@@ -11,6 +11,7 @@ use pgrx::pg_sys;
 use super::resume::Puts;
 use super::retries::Retries;
 use super::sight::Source;
+use super::successes::Successes;
 use super::sweep::Page;
 use super::{LOCK_RETRY, Scheduler, start};
 use crate::catalog::load::{self, JobRow};
@@ -269,7 +270,7 @@ impl Scheduler {
     ) -> Option<Vec<JobRow>> {
         match txn::attempt("reading jobs", || load::some(ids)) {
             Ok(rows) => rows.ok(),
-            Err(Failure::Locked | Failure::Other) => None,
+            Err(Failure::Locked | Failure::Passing | Failure::Other) => None,
             Err(Failure::Data) => {
                 let (left, right) = ids.split_at(ids.len() / 2);
                 if left.is_empty() {
@@ -309,6 +310,7 @@ impl Scheduler {
         }
         self.jobs.forgive_all();
         self.jobs.company.all_gone();
+        self.jobs.successes = Successes::default();
         self.engine.retire_where(|_| true);
         self.records.clear();
         self.alerts.clear();

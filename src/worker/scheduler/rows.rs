@@ -1,8 +1,8 @@
 //! Writing the ledger's rows that are the scheduler's to write.
 //!
 //! Owns two invariants: a row that cannot be written keeps no other from being written, and waits for as
-//! long as somebody has locked it; and however many wait, a turn writes few of them, so that decisions
-//! are never far off.
+//! long as somebody has locked it or the disk is full; and however many wait, a turn writes few of them, so
+//! that decisions are never far off.
 
 use std::time::Instant;
 
@@ -42,8 +42,8 @@ pub(super) enum Written {
     Done,
     /// Somebody has locked the ledger.
     LedgerLocked,
-    /// Somebody has locked one of the rows.
-    RowLocked,
+    /// One of the rows cannot be written now: somebody has locked it, or there is no space left for it.
+    RowDelayed,
     /// One of them raises an ERROR.
     Failed,
 }
@@ -96,11 +96,11 @@ impl Records {
                 parts.push(part);
                 return false;
             }
-            Written::RowLocked | Written::Failed if part.len() > 1 => {
+            Written::RowDelayed | Written::Failed if part.len() > 1 => {
                 let second = part.split_off(part.len() / 2);
                 parts.extend([second, part]);
             }
-            written @ (Written::RowLocked | Written::Failed) => {
+            written @ (Written::RowDelayed | Written::Failed) => {
                 part.into_iter().for_each(|row| self.set_aside(row, written));
             }
         }
@@ -114,14 +114,17 @@ impl Records {
         }
         let mut failed = 0;
         for _ in 0..self.stuck.len().min(self.portion.size()) {
-            let Some(row) = self.stuck.pop_front().filter(|_| failed < RETRIED) else { break };
+            if failed == RETRIED {
+                break;
+            }
+            let Some(row) = self.stuck.pop_front() else { break };
             match Self::write_some(core::iter::once(&row.row)) {
                 Written::Done => {}
                 Written::LedgerLocked => {
                     self.stuck.push_front(row);
                     break;
                 }
-                written @ (Written::RowLocked | Written::Failed) => {
+                written @ (Written::RowDelayed | Written::Failed) => {
                     failed += 1;
                     self.set_aside(row, written);
                 }
@@ -161,7 +164,7 @@ impl Records {
         match written {
             Ok(Ok::<bool, pgrx::spi::Error>(true)) => Written::Done,
             Ok(Ok(false)) => Written::LedgerLocked,
-            Err(Failure::Locked) => Written::RowLocked,
+            Err(Failure::Locked | Failure::Passing) => Written::RowDelayed,
             Ok(Err(_)) | Err(Failure::Data | Failure::Other) => Written::Failed,
         }
     }

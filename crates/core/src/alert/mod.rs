@@ -91,6 +91,13 @@ impl Rules {
         }
     }
 
+    /// Whether a run that cannot give a heartbeat is an alert while it goes on. One that is ended for
+    /// that is it at its end, which counts from when its request was sent.
+    #[must_use]
+    pub const fn says_silent(&self) -> bool {
+        self.stuck > 0 && !self.ends_stuck
+    }
+
     /// Whether there is any rule.
     #[must_use]
     pub fn any(&self) -> bool {

@@ -125,6 +125,18 @@ fn a_stuck_run_is_one_alert_until_none_is() {
 }
 
 #[test]
+fn a_run_that_cannot_speak_and_is_ended_is_stuck_when_it_has_ended() {
+    let mut book = book(Rules { stuck: SECOND, ends_stuck: true, ..Rules::default() });
+    book.began(JOB, RunId(1), 0, true);
+    assert_eq!(book.next_wake(), (None, None));
+    book.pass(at(9), 9 * SECOND);
+    assert_eq!(heard(&mut book), [], "it may have waited before it was sent");
+    book.stuck(JOB, RunId(1), at(10));
+    book.ended(JOB, &ended(1, 10, Outcome::Timeout), at(10));
+    assert_eq!(heard(&mut book), [(Rule::Stuck, true), (Rule::Stuck, false)]);
+}
+
+#[test]
 fn a_run_that_is_slow_can_be_stuck_as_well() {
     for (slower, stuck) in [(SECOND, 2 * SECOND), (2 * SECOND, SECOND)] {
         let mut book = book(Rules { slower, stuck, ..Rules::default() });

@@ -203,7 +203,7 @@ impl Watch {
                 running.slow = true;
                 self.last = (Some(running.run), None);
             }
-            let silent = running.silent && rules.stuck > 0 && elapsed >= rules.stuck;
+            let silent = running.silent && rules.says_silent() && elapsed >= rules.stuck;
             if silent && !self.stuck.contains(&running.run) {
                 self.stuck.push(running.run);
                 self.last = (Some(running.run), None);
@@ -215,7 +215,8 @@ impl Watch {
     pub(super) fn next_look(&self, running: &Running) -> Option<i64> {
         let slow = self.slow_limit().filter(|_| !running.slow).map(|limit| limit.micros);
         let quiet = running.silent && !self.stuck.contains(&running.run);
-        let stuck = Some(self.terms.rules.stuck).filter(|&limit| limit > 0 && quiet);
+        let rules = &self.terms.rules;
+        let stuck = Some(rules.stuck).filter(|_| quiet && rules.says_silent());
         let limits = [slow, stuck].into_iter().flatten();
         limits.map(|limit| running.began.saturating_add(limit)).min()
     }

@@ -103,7 +103,7 @@ impl Findings<'_> {
             ),
             (false, false) => (
                 "has never called cron.heartbeat",
-                "if it works, have it call that, or set stuck_after to 0",
+                "if it works, have it call that, or raise stuck_after",
             ),
         };
         format!(

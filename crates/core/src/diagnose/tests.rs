@@ -235,7 +235,7 @@ fn a_run_is_in_the_way_only_if_something_waits() {
             false,
             false,
             "has never called cron.heartbeat",
-            "have it call that, or set stuck_after to 0.",
+            "have it call that, or raise stuck_after.",
         ),
         (false, true, "waits for its answer", "if it is to take that long, raise stuck_after."),
     ] {

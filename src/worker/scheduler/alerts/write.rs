@@ -66,7 +66,7 @@ impl Scheduler {
         });
         match given {
             Ok(Ok::<_, pgrx::spi::Error>(true)) => self.alerts.hand_over = 0,
-            Ok(Ok(false)) | Err(Failure::Locked) => {}
+            Ok(Ok(false)) | Err(Failure::Locked | Failure::Passing) => {}
             _ => self.alerts.hand_over -= 1,
         }
         self.alerts.hand_over == 0
@@ -128,7 +128,7 @@ impl Scheduler {
         // One that raises an ERROR is found by going on alone.
         let most = if self.alerts.tries > 0 { 1 } else { AT_ONCE };
         let some: Vec<Noted> = self.alerts.noted.iter().take(most).copied().collect();
-        let written = txn::run("writing alerts", || {
+        let written = txn::attempt("writing alerts", || {
             let (Some(installed), Some(table)) = (load::installed()?, alert::table()?) else {
                 return Ok(Some(Vec::new()));
             };
@@ -143,7 +143,7 @@ impl Scheduler {
             alert::write(&some, &calling).map(Some)
         });
         match written {
-            Some(Ok::<_, pgrx::spi::Error>(Some(written))) => {
+            Ok(Ok::<_, pgrx::spi::Error>(Some(written))) => {
                 self.alerts.noted.drain(..some.len());
                 self.alerts.tries = 0;
                 if !written.is_empty() {
@@ -155,7 +155,7 @@ impl Scheduler {
                 }
                 true
             }
-            Some(Ok(None)) => false,
+            Ok(Ok(None)) | Err(Failure::Locked | Failure::Passing) => false,
             _ => {
                 self.alerts.tries += 1;
                 if self.alerts.tries > TRIES {
