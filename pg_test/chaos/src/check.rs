@@ -75,7 +75,21 @@ pub(crate) fn all_run_on(world: &World) {
         ));
         (silent.is_empty() || started.elapsed() > PATIENCE * 2).then_some(())
     });
+    if !silent.is_empty() {
+        tell_about_silent(world, &silent);
+    }
     assert!(silent.is_empty(), "these jobs do not run any more: {silent:#?}");
+}
+
+/// What is to be found about jobs that do not run.
+fn tell_about_silent(world: &World, silent: &[String]) {
+    tell_the_log(world);
+    let found = world.cluster.column::<String>(&format!(
+        "select concat_ws(' ', jobname, on_overlap, diagnosed) from cron.job, cron.diagnose(jobid) diagnosed \
+         where format('%s (job %s)', jobname, jobid) in ({})",
+        silent.iter().take(4).map(|job| format!("'{job}'")).collect::<Vec<_>>().join(", ")
+    ));
+    found.iter().for_each(|line| println!("    : {line}"));
 }
 
 /// Pauses every job, so that nothing is due any more, and waits until all that was has ended.
@@ -124,15 +138,17 @@ fn audit(world: &World) -> Vec<String> {
 
 /// What the books and the server's log say of the time around the first occurrences found.
 fn tell_about_found(world: &World) {
-    let near = "from (select * from found order by run_at limit 6) f join cron.job using (jobname) \
-         join K using (jobid) where K.FIRST <= run_at + interval '5 seconds' and K.LAST >= run_at - interval '5 seconds'";
     let near = |table: &str, first: &str, last: &str| {
-        near.replace('K', table).replace("FIRST", first).replace("LAST", last)
+        format!(
+            "from (select jobid, f.* from found f join cron.job using (jobname) order by run_at limit 6) f \
+             join {table} t using (jobid) \
+             where t.{first} <= run_at + interval '5 seconds' and t.{last} >= run_at - interval '5 seconds'"
+        )
     };
     let rows = format!(
-        "select concat_ws(' ', jobname, run_at, 'run', runid, scheduled_for, trigger, attempt, outcome, reason, start_time, end_time) {} \
+        "select concat_ws(' ', f.jobname, run_at, 'run', runid, t.scheduled_for, trigger, attempt, outcome, reason, start_time, end_time) {} \
          union all \
-         select concat_ws(' ', jobname, run_at, 'skip', cron.job_skip.reason, first_at, last_at, count) {} order by 1",
+         select concat_ws(' ', f.jobname, run_at, 'skip', t.reason, t.first_at, t.last_at, t.count) {} order by 1",
         near("cron.job_run_details", "scheduled_for", "scheduled_for"),
         near("cron.job_skip", "first_at", "last_at"),
     );
@@ -144,7 +160,9 @@ fn tell_about_found(world: &World) {
 fn tell_the_log(world: &World) {
     let of_server = ["pg_tock: ", "database system", "was terminated"];
     let log = world.cluster.log();
-    let said = log.lines().filter(|line| of_server.iter().any(|words| line.contains(words)));
+    let said = log.lines().filter(|line| {
+        of_server.iter().any(|words| line.contains(words)) && !line.contains("could not record run")
+    });
     said.for_each(|line| println!("    : {line}"));
 }
 
@@ -152,7 +170,7 @@ fn tell_the_log(world: &World) {
 fn unaudited(world: &World) -> Vec<String> {
     let looked_at = "from owes join cron.job using (jobid) join cron.job_state using (jobid) \
          left join lateral cron.occurrences(jobid, effective_from, cursor) due (run_at) on true \
-         where active and schedule !~ '@reboot|after completion'";
+         where active and schedule ~ 'second' and schedule !~ 'after completion'";
     let seen: i64 = world.cluster.one(&format!("select count(run_at) {looked_at}"));
     println!("    the audit looks at {seen} occurrences");
     if seen == 0 {

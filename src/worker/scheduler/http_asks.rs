@@ -26,11 +26,11 @@ impl Scheduler {
         claim: bool,
         now: Timestamp,
     ) {
-        if let Some(job) = self.jobs.get(occurrence.job) {
-            let send = self.engine.adopt_send(PoolKey::http(job.key.role), job.id, now);
-            self.http.decided(send, occurrence, claim);
+        let key = self.jobs.get(occurrence.job).map(|job| PoolKey::http(job.key.role));
+        match key.and_then(|key| self.engine.send_instead(id, key, now)) {
+            Some(send) => self.http.decided(send, occurrence, claim),
+            None => self.engine.run_finished(id, now),
         }
-        self.engine.run_finished(id, now);
     }
 
     /// The condition of an HTTP job was met, if that is what this end says. False if it is not.

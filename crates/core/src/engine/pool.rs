@@ -200,7 +200,7 @@ impl Engine {
     }
 
     /// After a run or its start an executor waits for work, or leaves.
-    fn rest(&mut self, id: u32) {
+    pub(super) fn rest(&mut self, id: u32) {
         self.end_run(id);
         let record = &self.executors[id];
         let old = self.limits.max_age > 0 && self.now.since(record.born) >= self.limits.max_age;
@@ -237,10 +237,15 @@ impl Engine {
     /// Frees the job of a busy executor, which stays busy until its phase changes.
     fn end_run(&mut self, id: u32) {
         let Phase::Busy(Some(job)) = self.executors[id].phase else { return };
+        self.leave_run(id);
+        self.run_over(job, id);
+    }
+
+    /// A busy executor has no run any more.
+    pub(super) fn leave_run(&mut self, id: u32) {
         let owner = self.keys[self.executors[id].key].owner;
         self.owners[owner].served_at = Some(self.now);
         self.become_phase(id, Phase::Busy(None));
-        self.run_over(job, id);
     }
 
     /// A run of a job is over.

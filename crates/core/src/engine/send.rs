@@ -6,7 +6,7 @@
 //! those the one that has waited longest.
 
 use super::Engine;
-use super::state::{Rank, Run};
+use super::state::{Phase, Rank, Run};
 use super::types::{Action, ExecutorId, PoolKey};
 use crate::time::{JobId, Timestamp};
 
@@ -45,6 +45,29 @@ impl Engine {
         self.count_start(number);
         self.inbox.push(number);
         ExecutorId(id)
+    }
+
+    /// The run of an executor goes on as a request, now that its condition is met: it stays the run it
+    /// is, and may still have to wait again. The executor takes the next one. `None` if it has no run.
+    pub fn send_instead(
+        &mut self,
+        id: ExecutorId,
+        key: PoolKey,
+        now: Timestamp,
+    ) -> Option<ExecutorId> {
+        self.hear(now);
+        let Some(Phase::Busy(Some(job))) = self.executors.lookup(id.0).map(|record| record.phase)
+        else {
+            return None;
+        };
+        let key = self.key_for(key);
+        let send = self.open_send(key, job);
+        if let Some(run) = self.jobs[job].runs.of(id.0) {
+            run.executor = send;
+        }
+        self.leave_run(id.0);
+        self.rest(id.0);
+        Some(ExecutorId(send))
     }
 
     /// Hands out requests while there are places for them.

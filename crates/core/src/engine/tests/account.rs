@@ -64,6 +64,8 @@ enum Turn {
     Unbegun(bool),
     /// Its job's condition is not met.
     Unmet,
+    /// Its job's condition is met, and the run goes on as a request.
+    Sends,
 }
 
 /// What an executor has.
@@ -236,6 +238,7 @@ fn the_random_histories_are_varied() {
         "retry",
         "schedule",
         "send",
+        "sent instead",
         "server crashed",
         "upstream",
         "window",

@@ -78,3 +78,27 @@ fn a_request_of_an_earlier_scheduler_keeps_its_job_and_its_place() {
     story.engine.run_finished(adopted, at(SEC));
     assert_eq!(sent(&story.tick(SEC)).len(), 1);
 }
+
+#[test]
+fn a_run_that_goes_on_as_a_request_is_not_accounted_for_before_it_is_over() {
+    let mut story = Story::new(Limits { http_max_requests: 1, ..LIMITS });
+    story.up(7, 0);
+    story.put([job(1, 7, Every(SEC))]);
+    assert_eq!(story.tick(SEC), [run(0, 1, SEC)]);
+    let before = Some(at(SEC - 1));
+    assert_eq!(story.engine.cursor(JobId(1)), before);
+    let send = story.engine.send_instead(ExecutorId(0), PoolKey::http(7), at(SEC)).expect("a run");
+    assert_eq!(story.engine.running(JobId(1)), Some(send));
+    assert_eq!(story.engine.cursor(JobId(1)), before);
+    let counts = story.engine.counts();
+    assert_eq!((counts.running, counts.sending), (0, 1));
+    assert_eq!(story.engine.send_instead(ExecutorId(0), PoolKey::http(7), at(SEC)), None);
+    // Its claim cannot be written: the same occurrence is next.
+    assert!(story.engine.put_back(due(1, SEC), false));
+    story.engine.run_finished(send, at(SEC));
+    assert_eq!(story.tick(2 * SEC), [run(0, 1, SEC)]);
+    let send = story.engine.send_instead(ExecutorId(0), PoolKey::http(7), at(SEC)).expect("a run");
+    story.engine.run_finished(send, at(2 * SEC));
+    assert_eq!(story.tick(2 * SEC), [run(0, 1, 2 * SEC)]);
+    assert_eq!(story.engine.counts().sending, 0);
+}

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::super::shaped::Shaped;
 use super::super::support::*;
-use super::{Job, Ledger, done, engine};
+use super::{Fate, Job, Ledger, Turn, done, engine};
 use crate::engine::{LATE, Occurrence, Occurrences};
 use crate::run::{SkipReason, Trigger};
 use crate::time::{RunId, Timestamp};
@@ -167,7 +167,14 @@ impl Ledger {
             self.jobs.iter().map(|job| self.engine.cursor(job.spec.id).unwrap()).collect();
         self.now += self.dice.up_to(3_000 * SEC);
         self.engine = engine(self.now);
-        self.busy.clear();
+        for busy in std::mem::take(&mut self.busy).into_values() {
+            // What has not begun is as if it had never been handed out.
+            if let (Turn::Unbegun(_) | Turn::Sends, None) = (busy.turn, busy.occurrence.run) {
+                let (job, nominal) = (&mut self.jobs[busy.job], busy.occurrence.scheduled_for);
+                assert_eq!(job.fates.remove(&nominal), Some(Fate::Ran));
+                job.checked = job.checked.min(nominal.plus(-1));
+            }
+        }
         self.crashed = self.dice.roll(2) == 0;
         self.dead_until = self.now;
         self.engine.set_missed_before(at(self.now));

@@ -6,7 +6,7 @@ use super::super::support::*;
 use super::{Busy, Fate, Job, LIMITS_HERE, Ledger, PLACES, Turn, done};
 use crate::cancel::Cause;
 use crate::engine::after::VAIN_PER_TICK;
-use crate::engine::{Action, ExecutorId, JobSpec, LATE, Occurrence, Occurrences, Settled};
+use crate::engine::{Action, ExecutorId, JobSpec, LATE, Occurrence, Occurrences, PoolKey, Settled};
 use crate::run::{MissedPolicy, Overlap, SkipReason, Trigger};
 use crate::time::{JobId, Timestamp};
 
@@ -128,6 +128,7 @@ impl Ledger {
             0 => Turn::Unbegun(true),
             1 => Turn::Unbegun(false),
             2 => Turn::Unmet,
+            3 if executor <= ExecutorId::MAX => Turn::Sends,
             _ => Turn::Runs,
         };
         let cancelled = false;
@@ -168,11 +169,11 @@ impl Ledger {
 
     /// An executor has nothing to do any more. It may not have begun.
     fn end(&mut self, id: u32) {
-        let Some(Busy { job: index, occurrence, claim, turn, cancelled, .. }) =
-            self.busy.remove(&id)
-        else {
-            return;
-        };
+        let Some(busy) = self.busy.remove(&id) else { return };
+        let Busy { job: index, occurrence, claim, turn, cancelled, .. } = busy;
+        if let Turn::Sends = turn {
+            return self.send_instead(id, busy);
+        }
         let job = &mut self.jobs[index];
         job.running -= 1;
         let (now, run, nominal) = (at(self.now), ExecutorId(id), occurrence.scheduled_for);
@@ -204,6 +205,16 @@ impl Ledger {
             self.engine.settled(occurrence.job, nominal, how);
         }
         self.engine.run_finished(run, now);
+    }
+
+    /// A run has only asked for its condition, and is to be sent.
+    fn send_instead(&mut self, id: u32, busy: Busy) {
+        *self.seen.entry("sent instead".to_owned()).or_default() += 1;
+        let send = self.engine.send_instead(ExecutorId(id), PoolKey::http(7), at(self.now));
+        let ends = self.now + self.dice.up_to(self.longest_run);
+        let turn = self.pick(&[Turn::Runs, Turn::Runs, Turn::Unbegun(true), Turn::Unbegun(false)]);
+        let before = self.busy.insert(send.expect("a run").0, Busy { ends, turn, ..busy });
+        assert!(before.is_none(), "two runs under one number");
     }
 
     pub(super) fn skip(
