@@ -164,7 +164,8 @@ CREATE TABLE cron.engine_state (
     server_start timestamptz,
     timeline int,
     counted_below bigint NOT NULL DEFAULT 1,
-    left_at timestamptz
+    left_at timestamptz,
+    ahead_until timestamptz
 );
 CREATE UNIQUE INDEX engine_state_single_row ON cron.engine_state ((true));
 -- Jobs for the start of the server are for starts to come.
@@ -174,6 +175,7 @@ COMMENT ON COLUMN cron.engine_state.server_start IS 'server start the scheduler 
 COMMENT ON COLUMN cron.engine_state.timeline IS 'timeline of that start, so that a promotion counts as one';
 COMMENT ON COLUMN cron.engine_state.counted_below IS 'runs with a lower id are in the statistics';
 COMMENT ON COLUMN cron.engine_state.left_at IS 'when the last scheduler left in good order, having written all it knew; NULL while one is there, or if it did not';
+COMMENT ON COLUMN cron.engine_state.ahead_until IS 'what the clock had shown before it was set back: until it shows that again, any job may have rows ahead of it';
 COMMENT ON INDEX cron.engine_state_single_row IS 'keeps the table at one row';
 
 CREATE TABLE cron.job_stat (

@@ -46,6 +46,14 @@ const OUTSIDE: &str = "UPDATE cron.job_state SET reaches_outside = true \
 const TAKE_LEFT_AT: &str = "UPDATE cron.engine_state e SET left_at = NULL \
      FROM (SELECT b.left_at FROM cron.engine_state b) AS before RETURNING before.left_at";
 
+// The newest runs tell what the clock showed then, whoever set it back meanwhile.
+const AHEAD: &str = "WITH newest AS (SELECT d.scheduled_for, d.start_time \
+      FROM cron.job_run_details d ORDER BY d.runid DESC LIMIT 1000) \
+     UPDATE cron.engine_state e SET ahead_until = u.until FROM (SELECT greatest(b.ahead_until, \
+       (SELECT greatest(pg_catalog.max(n.scheduled_for), pg_catalog.max(n.start_time)) FROM newest n)) \
+       AS until FROM cron.engine_state b) AS u \
+     WHERE u.until OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp() RETURNING u.until";
+
 const LEAVE: &str = "UPDATE cron.engine_state SET left_at = $1";
 
 // Once per occurrence, however many attempts it had.
@@ -262,6 +270,17 @@ pub(crate) fn set_outside(jobs: &[i64]) -> Result<(), spi::Error> {
 pub(crate) fn take_left_at() -> Result<Option<Timestamp>, spi::Error> {
     Spi::connect_mut(|client| {
         let rows = client.update(TAKE_LEFT_AT, None, &[])?;
+        let at =
+            if rows.is_empty() { None } else { rows.first().get_one::<TimestampWithTimeZone>()? };
+        Ok(at.map(|at| from_pg(at.into_inner())))
+    })
+}
+
+/// Up to where rows of jobs may lie ahead of the clock, because it was set back since they were written;
+/// None if it shows what it has never shown before. That is kept for schedulers to come.
+pub(crate) fn ahead_until() -> Result<Option<Timestamp>, spi::Error> {
+    Spi::connect_mut(|client| {
+        let rows = client.update(AHEAD, None, &[])?;
         let at =
             if rows.is_empty() { None } else { rows.first().get_one::<TimestampWithTimeZone>()? };
         Ok(at.map(|at| from_pg(at.into_inner())))

@@ -46,6 +46,8 @@ pub(crate) enum Failure {
     Data,
     /// Somebody has locked what was wanted.
     Locked,
+    /// A row with the same key is there already.
+    Duplicate,
     /// It is likely to pass by itself: no space left on a disk, for instance.
     Passing,
     /// Anything else.
@@ -56,6 +58,7 @@ impl Failure {
     fn of(code: c_int) -> Self {
         match &sqlstate::decode(code) {
             b"55P03" => Self::Locked,
+            b"23505" => Self::Duplicate,
             [b'2', b'2', ..] => Self::Data,
             passing if is_transient(passing) => Self::Passing,
             _ => Self::Other,

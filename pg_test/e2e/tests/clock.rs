@@ -71,6 +71,56 @@ fn set_back_by_two_hours_while_the_server_is_down() {
     );
 }
 
+/// Sets the clock back by far and on to shortly before where it was, and lets each of many jobs go on.
+fn many_jobs_go_on(set_back: impl FnOnce(&Cluster, i64)) {
+    let (cluster, _) = server();
+    cluster.sql("create database elsewhere");
+    // So many that not all of them are looked up in the ledger.
+    cluster.sql(
+        "select cron.create_job('elsewhere ' || n, '* * * * *', 'select 1', database => 'elsewhere') \
+         from generate_series(1, 150) n",
+    );
+    cluster.wait_known();
+    let all_at = |minute: i64| {
+        format!(
+            "(select count(*) = 151 from cron.job_run_details where status = 'succeeded' \
+             and scheduled_for = '2026-06-01 10:{minute:02}')"
+        )
+    };
+    for minute in 3..=6 {
+        cluster.advance_clock(at(10, minute), &all_at(minute));
+    }
+    set_back(&cluster, at(9, 30) - cluster.now());
+    cluster.flush();
+    // The minutes that have been come again.
+    cluster.step_clock(at(10, 4) - cluster.now());
+    cluster.flush();
+    for minute in 5..=8 {
+        cluster.advance_clock(at(10, minute), &all_at(minute));
+    }
+    let log = cluster.log();
+    let found: Vec<&str> = log
+        .lines()
+        .filter(|line| line.contains("duplicate key") || line.contains("another row"))
+        .collect();
+    assert!(found.is_empty(), "what had run was handed over again: {found:#?}");
+}
+
+#[test]
+fn set_back_with_many_jobs() {
+    many_jobs_go_on(|cluster, seconds| cluster.step_clock(seconds));
+}
+
+#[test]
+fn set_back_with_many_jobs_while_the_server_is_down() {
+    many_jobs_go_on(|cluster, seconds| {
+        cluster.stop();
+        cluster.step_clock(seconds);
+        cluster.boot();
+        cluster.wait_scheduler();
+    });
+}
+
 #[test]
 fn set_back_by_a_little_is_waited_out() {
     let (cluster, job) = server();

@@ -4,11 +4,12 @@
 //! the end of a hold raises that number and wakes the scheduler, which then tries everything again.
 //! A hold that ended in between is noticed by the number. What waits meanwhile waits in the engine.
 
-use pg_tock_core::engine::{ExecutorId, Occurrence};
+use pg_tock_core::engine::{ExecutorId, Occurrence, Settled};
 use pg_tock_core::time::{JobId, Timestamp};
 
 use super::Scheduler;
 use super::asked::not_begun;
+use super::company::settle;
 use super::pool::Current;
 use crate::pg::job_lock::{JobLock, Mode};
 use crate::pg::time;
@@ -79,6 +80,17 @@ impl Scheduler {
     ) {
         self.rest(occurrence.job, now);
         self.not_begun(id, occurrence, claim, now);
+    }
+
+    /// It turns out that an occurrence has a row already, of another run: it is over.
+    pub(super) fn ran_already(&mut self, id: ExecutorId, current: &Current, now: Timestamp) {
+        let (run, job) = (current.run, current.occurrence.job);
+        pgrx::log!(
+            "pg_tock: run {run} of job {job} does not begin, its occurrence has another row"
+        );
+        let origin = self.retries.origin(run, &current.occurrence);
+        settle(&mut self.engine, &current.occurrence, origin, Settled::FailedForGood);
+        self.engine.run_finished(id, now);
     }
 
     /// Nothing of a job starts for a while.

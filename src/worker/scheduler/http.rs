@@ -28,6 +28,7 @@ use crate::catalog::http::HttpAnswer;
 use crate::catalog::run::RunRow;
 use crate::guc;
 use crate::pg::time;
+use crate::pg::txn::Failure;
 use crate::shmem::http::{self, Handed, HttpSlot, Phase};
 use crate::shmem::slots::CurrentRun;
 
@@ -352,13 +353,28 @@ impl Scheduler {
 
     /// Writes the claims, reads the secrets, and sends the orders. False if that has to wait.
     fn claim(&mut self, mut claims: Vec<Claim>, now: Timestamp) -> bool {
-        let Some(flush_lsn) = claim_all(&mut claims.iter_mut().map(Claim::parts)) else {
-            self.http.retry_at = Some(now.plus(LOCK_RETRY));
-            for Claim { id, current, slot, .. } in claims.into_iter().rev() {
-                slot.free();
-                self.http.due.push_front((id, current.occurrence, current.claim));
+        let flush_lsn = match claim_all(&mut claims.iter_mut().map(Claim::parts)) {
+            Ok(flush_lsn) => flush_lsn,
+            Err(Failure::Duplicate) if claims.len() > 1 => {
+                let rest = claims.split_off(claims.len() / 2);
+                let claimed = self.claim(claims, now);
+                return self.claim(rest, now) && claimed;
             }
-            return false;
+            Err(Failure::Duplicate) => {
+                for Claim { id, current, slot, .. } in claims {
+                    slot.free();
+                    self.ran_already(id, &current, now);
+                }
+                return true;
+            }
+            Err(_) => {
+                self.http.retry_at = Some(now.plus(LOCK_RETRY));
+                for Claim { id, current, slot, .. } in claims.into_iter().rev() {
+                    slot.free();
+                    self.http.due.push_front((id, current.occurrence, current.claim));
+                }
+                return false;
+            }
         };
         for claim in claims {
             let Claim { id, current, index, slot, retries, secrets, .. } = claim;

@@ -11,7 +11,8 @@ use crate::catalog::run::{self, RunRow};
 use crate::catalog::state::Reached;
 use crate::catalog::{http, request};
 use crate::guc;
-use crate::pg::{lock, txn};
+use crate::pg::lock;
+use crate::pg::txn::{self, Failure};
 
 /// Secrets to be read.
 pub(super) struct Secrets<'a> {
@@ -30,13 +31,13 @@ impl Secrets<'_> {
 }
 
 /// Writes the claims of HTTP runs and reads the secrets of their jobs, in one transaction, and
-/// says up to where WAL has to be on disk before a request leaves. None if that has to wait. A dry
-/// run has no row.
+/// says up to where WAL has to be on disk before a request leaves. Otherwise that has to wait, or an
+/// occurrence has a row already. A dry run has no row.
 pub(super) fn claim_all<'a>(
     claims: &mut dyn Iterator<Item = (Option<&'a RunRow>, Occurrence, Secrets<'a>)>,
-) -> Option<u64> {
+) -> Result<u64, Failure> {
     let recorded = guc::log_run();
-    let done = txn::run("claiming HTTP runs", || {
+    let done = txn::attempt("claiming HTTP runs", || {
         let Some(ledger) = run::ledger()? else { return Ok(false) };
         if recorded && !lock::try_lock_table(ledger) {
             return Ok(false);
@@ -64,9 +65,10 @@ pub(super) fn claim_all<'a>(
         request::forget(&answered, &reached)?;
         Ok(true)
     });
-    if !matches!(done, Some(Ok::<bool, pgrx::spi::Error>(true))) {
-        return None;
+    match done? {
+        // SAFETY: this process's own variable, set by the commit just made.
+        Ok::<bool, pgrx::spi::Error>(true) => Ok(unsafe { pg_sys::XactLastCommitEnd }),
+        Ok(false) => Err(Failure::Locked),
+        Err(_) => Err(Failure::Other),
     }
-    // SAFETY: this process's own variable, set by the commit just made.
-    Some(unsafe { pg_sys::XactLastCommitEnd })
 }

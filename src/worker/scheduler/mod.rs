@@ -177,6 +177,8 @@ struct Scheduler {
     started_at: Timestamp,
     /// The time before this scheduler has been judged.
     looked_back: bool,
+    /// Until the clock shows this, jobs may have rows ahead of it.
+    ahead_until: Timestamp,
     /// The extension was not there, and that is being looked at a second time.
     looked_again: bool,
     /// Settings as the jobs were read with them.
@@ -282,6 +284,7 @@ impl Scheduler {
             roles: None,
             started_at: time::now(),
             looked_back: false,
+            ahead_until: Timestamp(i64::MIN),
             looked_again: false,
             rules: Rules::now(),
             stats_pending: false,

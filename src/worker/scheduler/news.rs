@@ -270,7 +270,6 @@ impl Scheduler {
     ) -> Option<Vec<JobRow>> {
         match txn::attempt("reading jobs", || load::some(ids)) {
             Ok(rows) => rows.ok(),
-            Err(Failure::Locked | Failure::Passing | Failure::Other) => None,
             Err(Failure::Data) => {
                 let (left, right) = ids.split_at(ids.len() / 2);
                 if left.is_empty() {
@@ -286,6 +285,7 @@ impl Scheduler {
                 rows.extend(self.read_halves(right, there)?);
                 Some(rows)
             }
+            Err(_) => None,
         }
     }
 

@@ -20,8 +20,8 @@ use crate::catalog::state::{self, Recorded};
 use crate::catalog::{request, resets};
 use crate::pg::{lock, time, txn};
 
-/// So many jobs at a time are looked up in the ledger whether or not anything of them is due: the
-/// clock may have been set back.
+/// So many jobs at a time are looked up in the ledger whether or not anything of them is due. More only
+/// while the clock shows what it has shown before.
 const FEW: usize = 100;
 
 /// Most instants of one skipped stretch that are looked at; its cursor is never far behind.
@@ -56,6 +56,7 @@ impl Scheduler {
         if std::mem::replace(&mut self.looked_back, true) {
             return;
         }
+        self.look_ahead();
         let left_at = txn::run("looking when the last scheduler left", state::take_left_at);
         if self.database.had_scheduler() {
             return; // what fell due since is late, and nothing more
@@ -64,6 +65,16 @@ impl Scheduler {
         self.engine.set_missed_before(self.started_at);
         let reason = if left_well { SkipReason::Missed } else { SkipReason::ServerCrashed };
         self.engine.set_gap_reason(reason);
+    }
+
+    /// Finds out up to when there may be rows ahead of the clock. Where that is not to be had, there may be
+    /// some.
+    fn look_ahead(&mut self) {
+        let until = txn::run("looking whether the clock was set back", state::ahead_until);
+        self.ahead_until = match until {
+            Some(Ok(until)) => until.unwrap_or(Timestamp(i64::MIN)),
+            _ => Timestamp(i64::MAX),
+        };
     }
 
     /// Takes rows of `cron.job` as they are now, to be put afterwards.
@@ -118,7 +129,7 @@ impl Scheduler {
     /// Finds what is recorded of jobs beyond their cursors. Where that is not to be had, those are left
     /// out of which something may have run since: they are read again soon.
     fn find(&mut self, fresh: &mut Vec<Fresh>, now: Timestamp) -> Option<Found> {
-        let few = fresh.len() <= FEW;
+        let few = fresh.len() <= FEW || self.ahead_until > now;
         let due = |Fresh { spec, after }: &Fresh| {
             let counts_from_runs = spec.times.after_completion().is_some();
             counts_from_runs || spec.times.next_after(*after).is_some_and(|at| at <= now)
@@ -258,6 +269,7 @@ impl Scheduler {
         self.retries
             .set_back(|job| to.plus(jobs.get(job).map_or(0, |job| job.policy.retry.max_delay)));
         self.jobs.forget_instants();
+        self.look_ahead();
         self.database.changes.push_everything();
         self.read_all_at = Timestamp(0);
         self.requests_at = self.requests_at.map(|_| to);

@@ -44,6 +44,8 @@ pub(super) enum Written {
     LedgerLocked,
     /// One of the rows cannot be written now: somebody has locked it, or there is no space left for it.
     RowDelayed,
+    /// The occurrence of one of them has a row already, of another run.
+    Duplicate,
     /// One of them raises an ERROR.
     Failed,
 }
@@ -55,6 +57,8 @@ pub(super) enum Claim {
     Written(u64),
     /// Somebody has locked the ledger: the run begins all the same, and its row comes later.
     Locked,
+    /// The occurrence has a row already, of another run: it does not run again.
+    Duplicate,
     /// It could not be written, because there is no space left for instance: the run has to wait.
     Failed,
 }
@@ -96,11 +100,11 @@ impl Records {
                 parts.push(part);
                 return false;
             }
-            Written::RowDelayed | Written::Failed if part.len() > 1 => {
+            _ if part.len() > 1 => {
                 let second = part.split_off(part.len() / 2);
                 parts.extend([second, part]);
             }
-            written @ (Written::RowDelayed | Written::Failed) => {
+            written => {
                 part.into_iter().for_each(|row| self.set_aside(row, written));
             }
         }
@@ -124,7 +128,7 @@ impl Records {
                     self.stuck.push_front(row);
                     break;
                 }
-                written @ (Written::RowDelayed | Written::Failed) => {
+                written => {
                     failed += 1;
                     self.set_aside(row, written);
                 }
@@ -136,7 +140,7 @@ impl Records {
     /// A row that is in the way of others waits by itself.
     fn set_aside(&mut self, row: Waiting, written: Written) {
         let tries = row.tries + u32::from(written == Written::Failed);
-        if tries > MOST_TRIES {
+        if tries > MOST_TRIES || written == Written::Duplicate {
             let run = row.row.run;
             pgrx::log!("pg_tock: the row of run {run} cannot be written and is given up");
             return;
@@ -165,6 +169,7 @@ impl Records {
             Ok(Ok::<bool, pgrx::spi::Error>(true)) => Written::Done,
             Ok(Ok(false)) => Written::LedgerLocked,
             Err(Failure::Locked | Failure::Passing) => Written::RowDelayed,
+            Err(Failure::Duplicate) => Written::Duplicate,
             Ok(Err(_)) | Err(Failure::Data | Failure::Other) => Written::Failed,
         }
     }
@@ -185,7 +190,7 @@ impl Records {
 
     /// Writes the row of a run that is about to begin.
     pub(super) fn claim(row: &RunRow) -> Claim {
-        let written = txn::run("claiming a run", || {
+        let written = txn::attempt("claiming a run", || {
             let Some(ledger) = run::ledger()? else { return Ok(Claim::Failed) };
             if !lock::try_lock_table(ledger) {
                 return Ok(Claim::Locked);
@@ -193,11 +198,12 @@ impl Records {
             run::write(core::iter::once(row)).map(|()| Claim::Written(0))
         });
         match written {
-            Some(Ok::<_, pgrx::spi::Error>(Claim::Written(_))) => {
+            Ok(Ok::<_, pgrx::spi::Error>(Claim::Written(_))) => {
                 // SAFETY: this process's own variable, set by the commit just made.
                 Claim::Written(unsafe { pgrx::pg_sys::XactLastCommitEnd })
             }
-            Some(Ok(claim)) => claim,
+            Ok(Ok(claim)) => claim,
+            Err(Failure::Duplicate) => Claim::Duplicate,
             _ => Claim::Failed,
         }
     }

@@ -359,6 +359,7 @@ impl Scheduler {
                 Claim::Written(lsn) => lsn,
                 Claim::Locked => 0,
                 Claim::Failed => return self.not_now(id, occurrence, claim, now),
+                Claim::Duplicate => return self.ran_already(id, &current, now),
             }
         };
         // Runs that overlap are for no window of data of their own.
