@@ -1,6 +1,8 @@
 //! Processes that end before their time.
 
 use crate::world::World;
+use pg_tock_test::{PATIENCE, poll_until};
+use std::time::{Duration, Instant};
 
 const EXECUTOR: &str = "backend_type = 'pg_tock executor'";
 const BUSY: &str = "backend_type = 'pg_tock executor' and state = 'active'";
@@ -16,8 +18,15 @@ fn kill_one(world: &mut World, of: &str) -> bool {
     killed
 }
 
+/// How long to wait for an executor that is busy: most runs are over in no time.
+const BUSY_SOON: Duration = Duration::from_secs(10);
+
 pub(super) fn kill_busy_executor(world: &mut World) -> bool {
-    kill_one(world, BUSY)
+    let since = Instant::now();
+    poll_until("a busy executor killed", PATIENCE, || {
+        let killed = kill_one(world, BUSY);
+        (killed || since.elapsed() > BUSY_SOON).then_some(killed)
+    })
 }
 
 pub(super) fn kill_executor(world: &mut World) -> bool {
