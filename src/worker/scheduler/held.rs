@@ -82,13 +82,19 @@ impl Scheduler {
         self.not_begun(id, occurrence, claim, now);
     }
 
-    /// It turns out that an occurrence has a row already, of another run: it is over.
+    /// It turns out that an occurrence has a row already, of another run: it is over, and who has asked
+    /// for it is told so.
     pub(super) fn ran_already(&mut self, id: ExecutorId, current: &Current, now: Timestamp) {
         let (run, job) = (current.run, current.occurrence.job);
         pgrx::log!(
             "pg_tock: run {run} of job {job} does not begin, its occurrence has another row"
         );
         let origin = self.retries.origin(run, &current.occurrence);
+        if self.requests.remove(job, run) {
+            self.asked.forget_who(run);
+            self.retries.forget(run);
+            self.records.answered(job, run);
+        }
         settle(&mut self.engine, &current.occurrence, origin, Settled::FailedForGood);
         self.engine.run_finished(id, now);
     }
