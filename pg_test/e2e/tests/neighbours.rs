@@ -256,5 +256,7 @@ fn a_row_somebody_keeps_locked_is_written_in_the_end_and_nobody_else_waits_for_i
     ));
     assert_eq!(cluster.run_in_status(job, "running").runid, run.runid, "its row is locked");
     locker.batch_execute("commit").unwrap();
-    let _ = cluster.finished_run(job).must_have_failed_with("22012");
+    // Ended by its own error, or because the job was switched off: whichever came first.
+    let ended = cluster.finished_run(job);
+    assert!(matches!(ended.sqlstate.as_deref(), Some("22012" | "57P01")), "{ended:#?}");
 }

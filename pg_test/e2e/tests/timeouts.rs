@@ -308,7 +308,7 @@ fn a_stuck_run_is_cancelled_if_its_job_says_so_and_tried_again() {
          end $$",
     );
     let job: i64 = cluster.one(
-        "select cron.create_job('silent', '1 second', 'call batches()', stuck_after => '3 s', \
+        "select cron.create_job('silent', '10 seconds', 'call batches()', stuck_after => '3 s', \
          on_stuck => 'cancel', max_attempts => 2, retry_on => 'any', retry_delay => '100ms')",
     );
     let runs = cluster.finished_runs(job, 2);
