@@ -266,25 +266,25 @@ pub(crate) fn set_outside(jobs: &[i64]) -> Result<(), spi::Error> {
     })
 }
 
-/// When the last scheduler left in good order, which is forgotten; None if it did not.
-pub(crate) fn take_left_at() -> Result<Option<Timestamp>, spi::Error> {
+/// The instant that a change of the one row of `cron.engine_state` returns, if it changes it.
+fn returned_instant(change: &str) -> Result<Option<Timestamp>, spi::Error> {
     Spi::connect_mut(|client| {
-        let rows = client.update(TAKE_LEFT_AT, None, &[])?;
+        let rows = client.update(change, None, &[])?;
         let at =
             if rows.is_empty() { None } else { rows.first().get_one::<TimestampWithTimeZone>()? };
         Ok(at.map(|at| from_pg(at.into_inner())))
     })
 }
 
+/// When the last scheduler left in good order, which is forgotten; None if it did not.
+pub(crate) fn take_left_at() -> Result<Option<Timestamp>, spi::Error> {
+    returned_instant(TAKE_LEFT_AT)
+}
+
 /// Up to where rows of jobs may lie ahead of the clock, because it was set back since they were written;
 /// None if it shows what it has never shown before. That is kept for schedulers to come.
 pub(crate) fn ahead_until() -> Result<Option<Timestamp>, spi::Error> {
-    Spi::connect_mut(|client| {
-        let rows = client.update(AHEAD, None, &[])?;
-        let at =
-            if rows.is_empty() { None } else { rows.first().get_one::<TimestampWithTimeZone>()? };
-        Ok(at.map(|at| from_pg(at.into_inner())))
-    })
+    returned_instant(AHEAD)
 }
 
 /// Notes that the scheduler leaves, having written all it had to.
