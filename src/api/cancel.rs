@@ -2,7 +2,8 @@
 //!
 //! Owns one invariant: who ended a run and why is noted before anything happens to it. A run under
 //! way is ended at once, whatever becomes of the caller's transaction; a request is taken back when that
-//! commits. It waits until its run sets to work: what only tries its job's lock may have to wait again.
+//! commits, and nothing that comes after the commit lets its run begin. It waits until its run sets to
+//! work: what only tries its job's lock may have to wait again.
 
 use pg_tock_core::cancel::{Cause, request_reason};
 use pg_tock_core::time::{JobId, RunId};
@@ -14,6 +15,7 @@ use crate::pg::identity::current_user;
 use crate::pg::text::clip;
 use crate::pg::{process, time};
 use crate::shmem::cancel::{Asked, REASON};
+use crate::shmem::changes;
 use crate::shmem::databases;
 use crate::shmem::http::{self, HttpSlot};
 use crate::shmem::roster;
@@ -48,6 +50,7 @@ fn cancel_run(runid: i64, why: Option<&[u8]>) -> Result<bool, Error> {
             return Err(Error::NotJobOwner(jobid));
         }
         cancel::take_back(runid, jobid, reason)?;
+        changes::run_taken_back(RunId(runid), reason);
         return Ok(true);
     }
     let owner = cancel::owner(runid)?.ok_or(Error::NoSuchRun(runid))?;

@@ -5,23 +5,29 @@
 //! nothing the job does can drop it; a run that may commit on its own has it for the session, and
 //! makes sure of it before it settles. It is never waited for.
 
+use pg_tock_core::cancel::Cause;
+use pg_tock_core::time::RunId;
 use pg_tock_core::wire::RunOrder;
 use pgrx::PgSqlErrorCode;
 
 use crate::pg::job_lock::{JobLock, Mode};
+use crate::pg::time::monotonic;
 use crate::pg::trap;
 use crate::shmem::databases::{self, Database};
 use crate::shmem::slots::Slot;
+use crate::shmem::taken_back;
 
 /// The lock of one run.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RunLock {
     lock: JobLock,
+    run: RunId,
     /// Where the run is told of.
     slot: &'static Slot,
     /// Taken for the session.
     session: bool,
-    /// Somebody else holds the job: how many holds had ended before the run tried.
+    /// The run is not to begin, as somebody else holds the job or the run was taken back: how many holds had
+    /// ended before it tried.
     held: Option<u64>,
 }
 
@@ -30,26 +36,27 @@ impl RunLock {
     pub(super) fn new(slot: &'static Slot, order: &RunOrder<'_>) -> Self {
         let mode = if order.shares_lock { Mode::Shared } else { Mode::Alone };
         let lock = JobLock::new(slot.scheduler(), order.job, mode);
-        Self { lock, slot, session: false, held: None }
+        Self { lock, run: order.run, slot, session: false, held: None }
     }
 
-    /// Whether somebody else holds the job, and how many holds had ended before the run tried.
+    /// Whether the run is not to begin, as somebody else holds the job or the run was taken back, and how many
+    /// holds had ended before it tried.
     pub(super) const fn held(&self) -> Option<u64> {
         self.held
     }
 
-    /// Takes it for a run that is the transaction that is open. False if the job is held.
+    /// Takes it for a run that is the transaction that is open. False if the run is not to begin.
     ///
     /// # Safety
     /// Inside [`trap::catch`], in a transaction.
     pub(super) unsafe fn take_for_transaction(&mut self) -> bool {
         let before = self.holds_ended();
         // SAFETY: promised by the caller.
-        let taken = unsafe { self.lock.try_in_transaction() };
+        let taken = unsafe { self.lock.try_in_transaction() } && !self.is_taken_back();
         self.tried(taken, before)
     }
 
-    /// Takes it for a run of several transactions. False if the job is held.
+    /// Takes it for a run of several transactions. False if the run is not to begin.
     ///
     /// # Safety
     /// Inside [`trap::catch`].
@@ -57,7 +64,20 @@ impl RunLock {
         let before = self.holds_ended();
         // SAFETY: promised by the caller.
         self.session = unsafe { self.lock.try_in_session() };
+        if self.session && self.is_taken_back() {
+            // SAFETY: promised by the caller; it was got just now.
+            unsafe { self.lock.give_back() };
+            self.session = false;
+        }
         self.tried(self.session, before)
+    }
+
+    /// Whether the request for the run was taken back. Then that is noted where the scheduler finds it. Asked once
+    /// it has the lock: a lock that was let go after the request was taken back is got after that, too.
+    pub(super) fn is_taken_back(&self) -> bool {
+        let Some(reason) = taken_back::find(self.lock.scheduler(), self.run) else { return false };
+        self.slot.want_end(self.run, Cause::Requested, monotonic(), reason.as_bytes());
+        true
     }
 
     fn tried(&mut self, taken: bool, holds_ended: u64) -> bool {

@@ -294,7 +294,7 @@ pub(crate) fn run(session: &Session, order: &RunOrder<'_>) -> Ended {
         raw::SetCurrentStatementStartTimestamp();
         let executed = trap::catch(|| {
             context::apply(&presets);
-            if let Some(condition) = order.run_if {
+            if let Some(condition) = order.run_if.filter(|_| !flight.lock.is_taken_back()) {
                 flight.condition = condition::evaluate(condition, session.slot);
             }
             if flight.condition == Condition::Met && !order.only_asks {
@@ -312,7 +312,8 @@ pub(crate) fn run(session: &Session, order: &RunOrder<'_>) -> Ended {
         return Ended::unmet(flight.started_at);
     }
     if let (Ok(()), Some(holds_ended)) = (&executed, flight.lock.held()) {
-        return Ended::held(flight.started_at, holds_ended);
+        let ended = if flight.unwanted().is_some() { Ended::taken_back } else { Ended::held };
+        return ended(flight.started_at, holds_ended);
     }
     // Settled and committed is final, whatever went wrong afterwards (a log line interrupted).
     let committed = commits::count() > flight.commits_at_settle;

@@ -4,10 +4,12 @@
 //! nothing. It is there before any signal is sent, so the run ends for the cause it says whatever
 //! the command makes of the signal, and it outlives the scheduler.
 
-use core::sync::atomic::{AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use pg_tock_core::cancel::Cause;
 use pg_tock_core::time::RunId;
+
+use super::bytes::Bytes;
 
 /// Most bytes of a reason that are kept.
 pub(crate) const REASON: usize = 400;
@@ -25,8 +27,7 @@ pub(crate) struct Cancel {
     word: AtomicU64,
     /// When it was written, on the monotonic clock.
     at: AtomicI64,
-    reason_len: AtomicU32,
-    reason: [AtomicU8; REASON],
+    reason: Bytes<REASON>,
 }
 
 /// What became of a wish to end a run.
@@ -73,12 +74,7 @@ impl Cancel {
             return if same { Asked::Before } else { Asked::OtherRun };
         }
         self.at.store(at, Ordering::Relaxed);
-        let mut len = 0;
-        for (to, from) in self.reason.iter().zip(reason) {
-            to.store(*from, Ordering::Relaxed);
-            len += 1;
-        }
-        self.reason_len.store(len, Ordering::Relaxed);
+        self.reason.set(reason);
         self.word.store(word(run, cause.as_u8().into()), Ordering::Release);
         Asked::Noted
     }
@@ -97,8 +93,6 @@ impl Cancel {
 
     /// What this run's row is to say, in the encoding of its scheduler's database.
     pub(crate) fn reason(&self, run: RunId) -> Option<Vec<u8>> {
-        self.cause(run)?;
-        let len = self.reason_len.load(Ordering::Relaxed) as usize;
-        Some(self.reason.iter().take(len).map(|byte| byte.load(Ordering::Relaxed)).collect())
+        self.cause(run).map(|_| self.reason.to_vec())
     }
 }

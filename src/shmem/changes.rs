@@ -7,9 +7,11 @@
 use core::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::cell::{Cell, RefCell};
 
-use pgrx::{PgXactCallbackEvent, pg_sys};
+use pg_tock_core::time::RunId;
+use pgrx::pg_sys::{self, SubTransactionId};
+use pgrx::{PgSubXactCallbackEvent, PgXactCallbackEvent};
 
-use super::databases;
+use super::{databases, taken_back};
 
 /// Ids the shared list has room for.
 const ROOM: usize = 256;
@@ -150,6 +152,17 @@ struct Pending {
     ledger: bool,
     queues: bool,
     ids: Vec<i64>,
+    taken_back: Vec<TakenBack>,
+    /// What becomes of subtransactions is heard of.
+    hears_of_subtransactions: bool,
+}
+
+/// A request that is taken back if this transaction commits.
+struct TakenBack {
+    /// The subtransaction that has done so: what that rolls back has not happened.
+    within: SubTransactionId,
+    run: RunId,
+    reason: Vec<u8>,
 }
 
 impl Pending {
@@ -162,6 +175,8 @@ impl Pending {
             ledger: false,
             queues: false,
             ids: Vec::new(),
+            taken_back: Vec::new(),
+            hears_of_subtransactions: false,
         }
     }
 }
@@ -175,6 +190,34 @@ pub(crate) fn job_changed(jobid: i64) {
             pending.ids.push(jobid);
         }
     });
+}
+
+/// The request for a run was taken back by this transaction; `reason` is what the run's row will say.
+pub(crate) fn run_taken_back(run: RunId, reason: &[u8]) {
+    // SAFETY: inside a transaction.
+    let within = unsafe { pg_sys::GetCurrentSubTransactionId() };
+    let reason = reason.to_vec();
+    let mut hears = true;
+    note(|pending| {
+        hears = std::mem::replace(&mut pending.hears_of_subtransactions, true);
+        pending.taken_back.push(TakenBack { within, run, reason });
+    });
+    if !hears {
+        pgrx::register_subxact_callback(PgSubXactCallbackEvent::AbortSub, |me, _| {
+            taken_back_within(|taken_back| taken_back.retain(|it| it.within != me));
+        });
+        pgrx::register_subxact_callback(PgSubXactCallbackEvent::CommitSub, |me, parent| {
+            taken_back_within(|taken_back| {
+                for it in taken_back.iter_mut().filter(|it| it.within == me) {
+                    it.within = parent;
+                }
+            });
+        });
+    }
+}
+
+fn taken_back_within(end: impl FnOnce(&mut Vec<TakenBack>)) {
+    PENDING.with_borrow_mut(|pending| end(&mut pending.taken_back));
 }
 
 /// Any number of jobs may have been changed by this transaction.
@@ -251,6 +294,9 @@ fn deliver(committed: bool) {
     }
     // SAFETY: constant in a session.
     let here = unsafe { pg_sys::MyDatabaseId }.to_u32();
+    for TakenBack { run, reason, .. } in &pending.taken_back {
+        taken_back::add(here, *run, reason);
+    }
     if let Some(database) = databases::find(here) {
         if pending.queues {
             database.changes.push_queues();

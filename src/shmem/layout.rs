@@ -12,6 +12,7 @@ use super::asks::Ask;
 use super::databases::Database;
 use super::http::{Http, HttpSlot};
 use super::slots::Slot;
+use super::taken_back::TakenBack;
 use crate::guc;
 
 /// Most databases with a scheduler at a time.
@@ -35,6 +36,8 @@ pub(crate) struct Header {
     pub(crate) started_at: AtomicI64,
     /// The HTTP worker.
     pub(crate) http: Http,
+    /// Requests for runs that were taken back.
+    pub(crate) taken_back: TakenBack,
     /// One entry for each database with a scheduler.
     pub(crate) databases: [Database; MAX_DATABASES],
 }

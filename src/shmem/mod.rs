@@ -7,10 +7,12 @@
 //! slot is this process's own), `databases` that of a scheduler,
 //! `http` that of the HTTP worker and its runs, `keeper` that of a keeper, `figures` what a
 //! scheduler says of itself, `changes` carries news of changed
-//! jobs from COMMIT to the scheduler, `asks` those who wait for runs.
+//! jobs from COMMIT to the scheduler, `taken_back` requests that were taken back to whoever is about to begin their
+//! runs, `asks` those who wait for runs. `bytes` is a text of limited length.
 
 pub(crate) mod alert;
 pub(crate) mod asks;
+mod bytes;
 pub(crate) mod cancel;
 pub(crate) mod changes;
 pub(crate) mod databases;
@@ -24,4 +26,5 @@ pub(crate) mod mine;
 pub(crate) mod progress;
 pub(crate) mod roster;
 pub(crate) mod slots;
+pub(crate) mod taken_back;
 pub(crate) mod words;

@@ -3,10 +3,11 @@
 //! Written by the process that runs it, read by anybody. A version counter, odd while the fields
 //! change, keeps readers from half of one heartbeat and half of the next.
 
-use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
+use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering, fence};
 
 use pg_tock_core::time::Timestamp;
 
+use super::bytes::Bytes;
 use crate::pg::time::monotonic;
 
 /// Most bytes of a note that are kept.
@@ -28,8 +29,7 @@ pub(crate) struct Progress {
     awaited: AtomicBool,
     /// The bits of a percentage.
     percent: AtomicU64,
-    note_len: AtomicU32,
-    note: [AtomicU8; NOTE],
+    note: Bytes<NOTE>,
     whole: AtomicBool,
 }
 
@@ -52,7 +52,7 @@ impl Progress {
             self.heard_at.store(0, Ordering::Relaxed);
             self.awaited.store(false, Ordering::Relaxed);
             self.percent.store(NO_PROGRESS, Ordering::Relaxed);
-            self.note_len.store(0, Ordering::Relaxed);
+            self.note.clear();
         });
         self.whole.store(false, Ordering::Release);
     }
@@ -78,12 +78,7 @@ impl Progress {
                 self.percent.store(percent.to_bits(), Ordering::Relaxed);
             }
             if let Some(note) = note {
-                let mut len = 0;
-                for (to, from) in self.note.iter().zip(note) {
-                    to.store(*from, Ordering::Relaxed);
-                    len += 1;
-                }
-                self.note_len.store(len, Ordering::Relaxed);
+                self.note.set(note);
             }
         });
         self.awaited.swap(false, Ordering::SeqCst)
@@ -111,8 +106,7 @@ impl Progress {
             }
             let at = self.at.load(Ordering::Relaxed);
             let percent = self.percent.load(Ordering::Relaxed);
-            let len = self.note_len.load(Ordering::Relaxed) as usize;
-            let note = self.note.iter().take(len).map(|b| b.load(Ordering::Relaxed)).collect();
+            let note = self.note.to_vec();
             fence(Ordering::Acquire);
             if self.version.load(Ordering::Relaxed) != version {
                 continue;

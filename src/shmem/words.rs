@@ -1,6 +1,8 @@
 //! The last words of a process, for whoever finds it gone.
 
-use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU8, Ordering};
+
+use super::bytes::Bytes;
 
 /// Most bytes that are kept.
 const ROOM: usize = 1_000;
@@ -10,15 +12,14 @@ const ROOM: usize = 1_000;
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Words {
-    len: AtomicU32,
     state: [AtomicU8; 5],
-    bytes: [AtomicU8; ROOM],
+    message: Bytes<ROOM>,
 }
 
 impl Words {
     /// Nothing has been said.
     pub(super) fn clear(&self) {
-        self.len.store(0, Ordering::Relaxed);
+        self.message.clear();
     }
 
     /// Keeps what is said. Called from an error hook: allocates nothing and cannot fail.
@@ -26,22 +27,15 @@ impl Words {
         for (to, from) in self.state.iter().zip(sqlstate) {
             to.store(from, Ordering::Relaxed);
         }
-        let mut len = 0;
-        for (to, from) in self.bytes.iter().zip(message) {
-            to.store(*from, Ordering::Relaxed);
-            len += 1;
-        }
-        self.len.store(len, Ordering::Release);
+        self.message.set(message);
     }
 
     /// What was said, if anything was.
     pub(super) fn get(&self) -> Option<([u8; 5], String)> {
-        let len = self.len.load(Ordering::Acquire) as usize;
-        if len == 0 {
+        let words = self.message.to_vec();
+        if words.is_empty() {
             return None;
         }
-        let words: Vec<u8> =
-            self.bytes.iter().take(len).map(|byte| byte.load(Ordering::Relaxed)).collect();
         let mut sqlstate = [0; 5];
         for (to, from) in sqlstate.iter_mut().zip(&self.state) {
             *to = from.load(Ordering::Relaxed);

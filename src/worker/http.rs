@@ -12,9 +12,10 @@ use std::os::fd::AsRawFd as _;
 use std::path::Path;
 use std::time::Duration;
 
+use pg_tock_core::cancel::Cause;
 use pg_tock_core::http::gate::BreakerChange;
 use pg_tock_core::http::wire::{HttpOrder, HttpReport};
-use pg_tock_core::time::{JobId, Timestamp};
+use pg_tock_core::time::{JobId, RunId, Timestamp};
 use pg_tock_http::cipher::Keyring;
 use pg_tock_http::job::Run;
 use pg_tock_http::look::Look;
@@ -29,6 +30,7 @@ use crate::pg::queues::{self, OtherEnd};
 use crate::pg::wait::Watch;
 use crate::shmem::databases::{self, Database};
 use crate::shmem::http::{self, Ending, HttpSlot};
+use crate::shmem::taken_back;
 
 /// Bytes of each of the two queues between a scheduler and the worker.
 pub(crate) const QUEUE: usize = 256 * 1024;
@@ -290,6 +292,9 @@ impl HttpWorker {
             Ok(true) => {
                 taken.lock = Some(lock);
                 slot.sets_to_work();
+                if let Some(reason) = taken_back::find(database, RunId(order.run)) {
+                    slot.want_end(RunId(order.run), Cause::Requested, reason.as_bytes());
+                }
             }
             Ok(false) => return self.report(&taken, &run.put_off(holds_ended)),
             Err(error) => return self.report(&taken, &run.refused(&error)),

@@ -110,7 +110,9 @@ impl Launcher {
             if database.pid() != 0 || database.is_absent() || self.started.contains_key(&oid) {
                 continue;
             }
-            let at = self.not_before.get(&oid).copied().filter(|&at| at > now);
+            let at = self.not_before.get(&oid).copied();
+            // A clock that was set back since makes nothing wait longer.
+            let at = at.filter(|at| (1..=PATIENCE).contains(&at.since(now)));
             let at = match at {
                 None if self.start(oid, now) => continue,
                 None => now.plus(PATIENCE),

@@ -9,6 +9,9 @@ use std::fmt::Write;
 use crate::run::{Outcome, words};
 use crate::time::Timestamp;
 
+/// The message of a run that somebody cancelled before it began.
+pub const NOT_BEGUN: &str = "run canceled before it began";
+
 words! {
     /// Why a run is made to end.
     Cause {

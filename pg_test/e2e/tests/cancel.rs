@@ -215,6 +215,8 @@ fn a_cancel_of_what_only_tries_its_lock_counts_when_it_is_committed() {
     let rolled_back = format!(
         "do $$ begin for i in 1..50 loop \
              perform cron.cancel_run({kept}, 'no'); rollback; \
+             begin perform cron.cancel_run({kept}, 'no'); raise division_by_zero; \
+             exception when division_by_zero then null; end; commit; \
          end loop; end $$"
     );
     while_tried(&cluster, 200, || {
@@ -231,8 +233,7 @@ fn a_cancel_of_what_only_tries_its_lock_counts_when_it_is_committed() {
         assert!(cancel(&mut client, run, Some("yes")).unwrap());
         cancelled.push(run);
     });
-    // A scheduler that is busy hears of the last ones later, and they may begin by then.
-    cluster.wait_for("not exists (select from cron.run_cancel)");
+    // A scheduler that is busy hears of the last ones later; even so they must not begin.
     holder.batch_execute("select cron.release('seldom')").unwrap();
     cluster.wait_for("not exists (select from cron.run_request)");
     cluster.wait_for("not exists (select from cron.run_cancel)");
@@ -248,6 +249,66 @@ fn a_cancel_of_what_only_tries_its_lock_counts_when_it_is_committed() {
             "(select total_runs = {runs} from cron.job_stats where jobid = {job})"
         ));
     }
+}
+
+/// Has the executor `executor` find a run of `job` in its queue that was taken back after it was put there, while
+/// the scheduler reads nothing.
+fn cancel_on_the_way(cluster: &Cluster, scheduler: i32, executor: i32, job: i64) -> i64 {
+    let met = || cluster.log().matches(&format!("cron job {job} did not begin")).count();
+    let before = met();
+    signal(executor, Signal::STOP);
+    let run: i64 = cluster.one_with("select cron.run_now($1::bigint)", &[&job]);
+    cluster.flush();
+    signal(scheduler, Signal::STOP);
+    let mut client = cluster.client();
+    let mut transaction = client.transaction().unwrap();
+    let mut within = transaction.savepoint("within").unwrap();
+    let asked: bool =
+        within.query_one("select cron.cancel_run($1, 'yes')", &[&run]).unwrap().get(0);
+    assert!(asked);
+    within.commit().unwrap();
+    transaction.commit().unwrap();
+    signal(executor, Signal::CONT);
+    poll_until("the executor has met the run", PATIENCE, || (met() > before).then_some(()));
+    signal(scheduler, Signal::CONT);
+    run
+}
+
+#[test]
+fn a_run_that_was_cancelled_before_it_began_does_not_begin() {
+    let cluster = Cluster::start();
+    let scheduler = cluster.wait_scheduler();
+    cluster.sql("create database other");
+    let effect = "insert into effect values (current_setting('cron.run_id')::bigint)";
+    for database in ["postgres", "other"] {
+        let mut there = cluster.client_in(database);
+        there.batch_execute("create table effect (run bigint)").unwrap();
+        let job: i64 = cluster.one_with(
+            "select cron.schedule_in_database($1, '0 0 1 1 *', $2, $1)",
+            &[&database, &effect],
+        );
+        let warm: i64 = cluster.one_with("select cron.run_now($1::bigint)", &[&job]);
+        let _ = closed(&cluster, job, warm).must_have_succeeded();
+        let executor: i32 = cluster.one_with(
+            "select pid from pg_stat_activity \
+             where backend_type = 'pg_tock executor' and datname = $1",
+            &[&database],
+        );
+        for _ in 0..3 {
+            let run = cancel_on_the_way(&cluster, scheduler, executor, job);
+            let row = closed(&cluster, job, run);
+            assert_cancelled(&row, "cancelled by postgres: yes");
+            assert_eq!(row.return_message, "run canceled before it began");
+        }
+        // Nothing is left that would keep a later run from running.
+        let last: i64 = cluster.one_with("select cron.run_now($1::bigint)", &[&job]);
+        let _ = closed(&cluster, job, last).must_have_succeeded();
+        let effects = there.query("select run from effect order by run", &[]).unwrap();
+        let effects: Vec<i64> = effects.iter().map(|row| row.get(0)).collect();
+        assert_eq!(effects, [warm, last]);
+    }
+    cluster.wait_for("not exists (select from cron.run_request)");
+    cluster.wait_for("not exists (select from cron.run_cancel)");
 }
 
 #[test]

@@ -15,8 +15,9 @@ use std::sync::{Arc, Mutex};
 use axum::Router;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::routing::any;
-use pg_tock_test::{Cluster, PATIENCE, Run, poll_until, sqlstate};
+use pg_tock_test::{Cluster, PATIENCE, Run, poll_until, signal, sqlstate};
 use postgres::Row;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt as _;
 use web::{Servers, get, job_with};
@@ -243,6 +244,35 @@ fn a_request_under_way_is_neither_resolved_nor_sent_again() {
     }
     assert!(cluster.one::<bool>(&format!("select cron.cancel_run({run})")));
     assert_eq!(over(&cluster, id, run).outcome.as_deref(), Some("cancelled"));
+}
+
+#[test]
+fn a_request_that_was_cancelled_before_it_was_sent_is_not_sent() {
+    let servers = Servers::new();
+    let (address, seen) = server(&servers, &[200]);
+    let cluster = web::builder().start();
+    set_secret(&cluster);
+    let paths = || seen.lock().unwrap().iter().map(|seen| seen[1].clone()).collect::<Vec<_>>();
+    let [first, unwanted, witness] = ["/first", "/unwanted", "/witness"]
+        .map(|path| create(&cluster, path, &format!("http://{address}{path}"), ""));
+    let _ = over(&cluster, first, run_now(&cluster, "/first")).must_have_succeeded();
+    let (scheduler, worker) = (cluster.wait_scheduler(), cluster.pid_of("pg_tock http"));
+    // They are on the way to the worker, and the scheduler reads nothing of the cancel.
+    signal(worker, Signal::STOP);
+    let (run, other) = (run_now(&cluster, "/unwanted"), run_now(&cluster, "/witness"));
+    cluster.flush();
+    signal(scheduler, Signal::STOP);
+    assert!(cluster.one::<bool>(&format!("select cron.cancel_run({run}, 'not needed')")));
+    signal(worker, Signal::CONT);
+    poll_until("what comes after it", PATIENCE, || {
+        paths().contains(&"/witness".to_owned()).then_some(())
+    });
+    signal(scheduler, Signal::CONT);
+    let ended = over(&cluster, unwanted, run);
+    assert_eq!(ended.outcome.as_deref(), Some("cancelled"), "{ended:#?}");
+    assert_eq!(ended.reason.as_deref(), Some("cancelled by postgres: not needed"), "{ended:#?}");
+    let _ = over(&cluster, witness, other).must_have_succeeded();
+    assert_eq!(paths(), ["/first", "/witness"]);
 }
 
 #[test]

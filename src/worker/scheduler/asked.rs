@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::ffi::CString;
 use std::rc::Rc;
 
-use pg_tock_core::cancel::Cause;
+use pg_tock_core::cancel::{Cause, NOT_BEGUN};
 use pg_tock_core::engine::{ExecutorId, Occurrence, Settled};
 use pg_tock_core::run::{Outcome, SkipReason};
 use pg_tock_core::time::{JobId, RunId, Timestamp};
@@ -270,7 +270,7 @@ impl Scheduler {
 
 /// The end of a run that was taken back before it began.
 pub(super) fn not_begun(reason: Vec<u8>, now: Timestamp) -> End {
-    let message = "run canceled before it began".to_owned();
+    let message = NOT_BEGUN.to_owned();
     End {
         cause: Some(Cause::Requested),
         reason: Some(reason),

@@ -19,6 +19,7 @@ use crate::pg::txn::{self, Failure};
 use crate::pg::{lock, process, time};
 use crate::shmem::asks::{self, State};
 use crate::shmem::changes::News;
+use crate::shmem::taken_back;
 
 /// How long to wait before looking again at rows of the ledger that are locked.
 const LEFT_RETRY: i64 = Timestamp::SECOND;
@@ -324,6 +325,7 @@ impl Scheduler {
         self.sight.clear();
         if self.extension != 0 {
             self.database.keeper.forget();
+            taken_back::forget(self.oid, |_| true);
         }
         self.installed = false;
         self.extension = 0;

@@ -20,6 +20,7 @@ use crate::catalog::{load, request};
 use crate::guc;
 use crate::pg::{lock, process, time, txn};
 use crate::shmem::asks::{self, State};
+use crate::shmem::taken_back;
 
 /// How long statistics wait for company.
 pub(super) const COUNT_DELAY: i64 = 2 * Timestamp::SECOND;
@@ -204,6 +205,7 @@ impl Records {
     /// The run somebody asked for of a job has ended.
     pub(crate) fn answered(&mut self, job: JobId, run: RunId) {
         self.answered.insert(run.0, job);
+        taken_back::forget(self.scheduler, |over| over == run);
     }
 
     /// What waits to be counted is counted as soon as others are.

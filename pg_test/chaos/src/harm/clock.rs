@@ -1,5 +1,6 @@
 //! Clocks that are set. Steps of less than five minutes count as slowness, others as missed time.
 
+use super::processes;
 use crate::world::World;
 
 /// Sets the clock forward by that much. Says whether the server sees it.
@@ -11,6 +12,9 @@ fn set_forward(world: &World, seconds: i64) -> bool {
 
 /// Sets the clock back by that much, and notes what time comes again. Says whether the server sees it.
 fn set_back(world: &mut World, seconds: i64) -> bool {
+    // The postmaster goes by this clock when it starts a worker again that has ended, and would do without
+    // a launcher until the time at which that ended has come again.
+    processes::wait_launcher(world);
     let now = world.cluster.now();
     // What the clock says afterwards is later than this by as long as it takes.
     world.repeated.push((now - seconds - 1, now + 60));

@@ -91,6 +91,11 @@ pub(super) fn terminate_launcher(world: &mut World) -> bool {
     tell(world, "pg_terminate_backend", LAUNCHER)
 }
 
+/// Waits until there is a launcher.
+pub(super) fn wait_launcher(world: &World) {
+    world.cluster.wait_for(&format!("exists (select from pg_stat_activity where {LAUNCHER})"));
+}
+
 pub(super) fn cancel_runs(world: &mut World) -> bool {
     tell(world, "pg_cancel_backend", BUSY)
 }
