@@ -276,6 +276,19 @@ fn an_expected_run_is_missed() {
     assert_eq!(alerts(&cluster, job), ["absent recovered"]);
 }
 
+/// Twenty occurrences that ended while there was no scheduler; `failed` says which of them, `n`, failed.
+fn twenty_unseen(cluster: &Cluster, job: i64, failed: &str) {
+    cluster.sql(&format!(
+        "insert into cron.job_run_details (jobid, username, status, outcome, start_time, \
+          end_time, scheduled_for, attempt, trigger) \
+         select {job}, 'postgres', word, word, t, t, t, 1, 'schedule' \
+         from generate_series(1, 20) n, \
+          lateral (select clock_timestamp() + n * interval '1 microsecond', \
+           case when {failed} then 'failed' else 'succeeded' end) x (t, word)"
+    ));
+    another_scheduler(cluster);
+}
+
 #[test]
 fn the_success_rate_is_that_of_the_last_twenty() {
     let cluster = cluster();
@@ -283,15 +296,7 @@ fn the_success_rate_is_that_of_the_last_twenty() {
         .one("select cron.create_job('rated', '@yearly', 'select 1', alert_below_success => 95)");
     cluster.wait_known();
     // Twenty occurrences this scheduler has not seen: two of them failed.
-    cluster.sql(&format!(
-        "insert into cron.job_run_details (jobid, username, status, outcome, start_time, \
-          end_time, scheduled_for, attempt, trigger) \
-         select {job}, 'postgres', word, word, t, t, t, 1, 'schedule' \
-         from generate_series(1, 20) n, \
-          lateral (select clock_timestamp() + n * interval '1 microsecond', \
-           case when n <= 2 then 'failed' else 'succeeded' end) x (t, word)"
-    ));
-    another_scheduler(&cluster);
+    twenty_unseen(&cluster, job, "n <= 2");
     wait_alerts(&cluster, job, &["success_rate open"]);
     let message: String = cluster.one("select message from cron.alerts");
     assert_eq!(message, "18 of the last 20 occurrences have succeeded, less than 95 percent");
@@ -312,15 +317,7 @@ fn a_success_rate_sinks_and_rises_as_runs_end() {
     cluster.wait_known();
     let job: i64 = cluster.one("select jobid from cron.job");
     // The third of twenty failed, so one more is one too many, until that one is forgotten.
-    cluster.sql(&format!(
-        "insert into cron.job_run_details (jobid, username, status, outcome, start_time, \
-          end_time, scheduled_for, attempt, trigger) \
-         select {job}, 'postgres', word, word, t, t, t, 1, 'schedule' \
-         from generate_series(1, 20) n, \
-          lateral (select clock_timestamp() + n * interval '1 microsecond', \
-           case when n = 3 then 'failed' else 'succeeded' end) x (t, word)"
-    ));
-    another_scheduler(&cluster);
+    twenty_unseen(&cluster, job, "n = 3");
     assert_eq!(alerts(&cluster, job), [""; 0]);
     cluster.sql("select cron.resume('rated'::text)");
     wait_alerts(&cluster, job, &["success_rate recovered"]);

@@ -128,23 +128,32 @@ fn catching_the_cancel_does_not_make_a_success() {
     assert_eq!(run.error_field("message"), "out of paper", "{run:#?}");
 }
 
-#[test]
-fn committed_batches_and_the_checkpoint_stay() {
-    let cluster = Cluster::start();
-    cluster.sql(
+/// A procedure that commits two batches after the ones its occurrence has done, and then, where `sleeps` holds,
+/// goes on for ever.
+fn create_batches(cluster: &Cluster, sleeps: &str) {
+    cluster.sql(&format!(
         "create table effect (n int);
          create procedure batches() language plpgsql as $$
          declare n int := coalesce((cron.last_checkpoint() ->> 'n')::int, 0);
          begin
              for i in n + 1 .. n + 2 loop
+                 perform cron.heartbeat(note => 'batch ' || i);
                  insert into effect values (i);
                  perform cron.checkpoint(jsonb_build_object('n', i));
                  commit;
              end loop;
-             insert into effect values (-1);
-             perform pg_sleep(3600);
-         end $$",
-    );
+             if {sleeps} then
+                 insert into effect values (-1);
+                 perform pg_sleep(3600);
+             end if;
+         end $$"
+    ));
+}
+
+#[test]
+fn committed_batches_and_the_checkpoint_stay() {
+    let cluster = Cluster::start();
+    create_batches(&cluster, "true");
     let run = timed(&cluster, "500ms", "call batches()");
     assert_timed_out(&run, "00:00:00.5");
     assert_eq!(run.guarantee.as_deref(), Some("at_most_once"), "{run:#?}");
@@ -290,23 +299,7 @@ fn a_run_without_heartbeats_is_stuck_until_the_next_one() {
 #[test]
 fn a_stuck_run_is_cancelled_if_its_job_says_so_and_tried_again() {
     let cluster = Cluster::start();
-    cluster.sql(
-        "create table effect (n int);
-         create procedure batches() language plpgsql as $$
-         declare n int := coalesce((cron.last_checkpoint() ->> 'n')::int, 0);
-         begin
-             for i in n + 1 .. n + 2 loop
-                 perform cron.heartbeat(note => 'batch ' || i);
-                 insert into effect values (i);
-                 perform cron.checkpoint(jsonb_build_object('n', i));
-                 commit;
-             end loop;
-             if current_setting('cron.attempt') = '1' then
-                 insert into effect values (-1);
-                 perform pg_sleep(3600);
-             end if;
-         end $$",
-    );
+    create_batches(&cluster, "current_setting('cron.attempt') = '1'");
     let job: i64 = cluster.one(
         "select cron.create_job('silent', '10 seconds', 'call batches()', stuck_after => '3 s', \
          on_stuck => 'cancel', max_attempts => 2, retry_on => 'any', retry_delay => '100ms')",
