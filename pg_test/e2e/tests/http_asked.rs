@@ -276,6 +276,32 @@ fn a_request_that_was_cancelled_before_it_was_sent_is_not_sent() {
 }
 
 #[test]
+fn an_attempt_that_has_a_row_is_not_made_again_and_keeps_nobody_waiting() {
+    let servers = Servers::new();
+    let (address, seen) = server(&servers, &[200]);
+    let cluster = web::builder().start();
+    set_secret(&cluster);
+    cluster.sql("create database other");
+    let asks = create(&cluster, "asks", &format!("http://{address}/"), "");
+    let there: i64 =
+        cluster.one("select cron.schedule_in_database('there', '0 0 29 2 *', 'select 1', 'other')");
+    for (name, job) in [("asks", asks), ("there", there)] {
+        let first = over(&cluster, job, run_now(&cluster, name)).must_have_succeeded();
+        // Nobody but a superuser can ask for that.
+        cluster.sql(&format!(
+            "insert into cron.run_request (jobid, scheduled_for, trigger) \
+             select jobid, scheduled_for, 'manual' from cron.job_run_details where runid = {}",
+            first.runid
+        ));
+        let next = over(&cluster, job, run_now(&cluster, name)).must_have_succeeded();
+        cluster.wait_for("not exists (select from cron.run_request)");
+        let runs: Vec<i64> = cluster.runs_of(job).iter().map(|run| run.runid).collect();
+        assert_eq!(runs, [first.runid, next.runid]);
+    }
+    assert_eq!(seen.lock().unwrap().len(), 2);
+}
+
+#[test]
 fn runs_that_are_ended_say_who_and_why() {
     let servers = Servers::new();
     let url = format!("http://{}/", silent(&servers));

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use pg_tock_core::cancel::{Cause, NOT_BEGUN};
 use pg_tock_core::engine::{ExecutorId, Occurrence, Settled};
-use pg_tock_core::run::{Outcome, SkipReason};
+use pg_tock_core::run::{Origin, Outcome, SkipReason};
 use pg_tock_core::time::{JobId, RunId, Timestamp};
 
 use super::Scheduler;
@@ -229,6 +229,19 @@ impl Scheduler {
         true
     }
 
+    /// There will be no run, nor a row of it: if somebody has asked for it, that is answered. Returns what it
+    /// would have been to its job.
+    pub(super) fn never_was(&mut self, current: &Current) -> Origin {
+        let (run, job) = (current.run, current.occurrence.job);
+        let origin = self.retries.origin(run, &current.occurrence);
+        self.asked.by.remove(&run);
+        if self.requests.remove(job, run) {
+            self.retries.forget(run);
+            self.records.answered(job, run);
+        }
+        origin
+    }
+
     /// The condition of a run's job was not met, and the run has not begun.
     pub(super) fn unmet(&mut self, id: ExecutorId, now: Timestamp) {
         self.engine.run_finished(id, now);
@@ -241,13 +254,8 @@ impl Scheduler {
         if !current.local && guc::log_run() {
             self.records.take_back(current.run);
         }
-        let origin = self.retries.origin(current.run, &current.occurrence);
-        self.asked.by.remove(&current.run);
         self.alerts.not_run(&current);
-        if self.requests.remove(job, current.run) {
-            self.retries.forget(current.run);
-            self.records.answered(job, current.run);
-        }
+        let origin = self.never_was(&current);
         if current.occurrence.attempt > 1 {
             settle(&mut self.engine, &current.occurrence, origin, Settled::FailedForGood);
             if self.engine.next_due(job).is_none() {

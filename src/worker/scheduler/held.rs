@@ -90,12 +90,7 @@ impl Scheduler {
         pgrx::log!(
             "pg_tock: run {run} of job {job} does not begin, its occurrence has another row"
         );
-        let origin = self.retries.origin(run, &current.occurrence);
-        if self.requests.remove(job, run) {
-            self.asked.forget_who(run);
-            self.retries.forget(run);
-            self.records.answered(job, run);
-        }
+        let origin = self.never_was(current);
         settle(&mut self.engine, &current.occurrence, origin, Settled::FailedForGood);
         self.engine.run_finished(id, now);
     }
