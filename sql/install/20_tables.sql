@@ -276,14 +276,14 @@ CREATE TABLE cron.run_request (
     CONSTRAINT run_request_pkey PRIMARY KEY (runid),
     CONSTRAINT run_request_occurrence UNIQUE (jobid, scheduled_for, attempt)
 );
-COMMENT ON TABLE cron.run_request IS 'runs that were asked for, by somebody or by an attempt that failed, and have not ended yet; a row goes when its run''s row is final; not dumped';
+COMMENT ON TABLE cron.run_request IS 'runs that were asked for, by somebody, by an attempt that failed or by the start of the server, and have not ended yet; a row goes when its run''s row is final; not dumped';
 COMMENT ON COLUMN cron.run_request.runid IS 'id the run will have in cron.job_run_details';
 COMMENT ON COLUMN cron.run_request.jobid IS 'the job to run';
 COMMENT ON COLUMN cron.run_request.scheduled_for IS 'the occurrence to run';
 COMMENT ON COLUMN cron.run_request.attempt IS 'which attempt at this occurrence, from 1';
 COMMENT ON COLUMN cron.run_request.trigger IS 'why it is to run, as in cron.job_run_details';
 COMMENT ON COLUMN cron.run_request.force IS 'true if it runs in spite of a pause, a window or a calendar';
-COMMENT ON COLUMN cron.run_request.requested_by IS 'who asked for it; NULL for the next attempt of a job''s max_attempts';
+COMMENT ON COLUMN cron.run_request.requested_by IS 'who asked for it; NULL for the next attempt of a job''s max_attempts, and at the start of the server';
 COMMENT ON COLUMN cron.run_request.requested_at IS 'when';
 COMMENT ON CONSTRAINT run_request_pkey ON cron.run_request IS 'one row for each run id';
 COMMENT ON CONSTRAINT run_request_occurrence ON cron.run_request IS 'an attempt at an occurrence is asked for once';

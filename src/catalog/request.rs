@@ -38,7 +38,7 @@ macro_rules! requests {
               pg_catalog.convert_to(r.database, pg_catalog.getdatabaseencoding()), \
               (SELECT NOT coalesce(j.username OPERATOR(pg_catalog.=) r.username \
                  AND j.database OPERATOR(pg_catalog.=) r.database, r.command IS NULL) \
-               FROM cron.job j WHERE j.jobid OPERATOR(pg_catalog.=) r.jobid) \
+               FROM cron.job j WHERE j.jobid OPERATOR(pg_catalog.=) r.jobid), r.requested_at \
              FROM cron.run_request r LEFT JOIN cron.run_cancel c \
               ON c.runid OPERATOR(pg_catalog.=) r.runid WHERE ",
             $where,
@@ -92,7 +92,9 @@ pub(crate) struct Request {
     pub(crate) http: Option<String>,
     /// What the occurrence is to the job.
     pub(crate) origin: Origin,
-    /// An earlier attempt crashed.
+    /// When it was asked for.
+    pub(crate) asked_at: Timestamp,
+    /// An earlier attempt crashed, or this one may have.
     pub(crate) after_crash: bool,
     /// Somebody has taken it back: who and why, as its row is to say.
     pub(crate) taken_back: Option<Vec<u8>>,
@@ -123,6 +125,11 @@ impl Place {
 }
 
 impl Request {
+    /// It waits while its job is switched off, and runs when that is on again. Others end with that.
+    pub(crate) fn outlasts_its_job(&self) -> bool {
+        self.by.is_none() && self.occurrence.trigger != Trigger::Startup
+    }
+
     /// It is not to run any more, and ends where it is.
     pub(crate) const fn ends(&self) -> bool {
         self.taken_back.is_some() || self.misplaced
@@ -168,6 +175,7 @@ fn read(row: &SpiHeapTupleData<'_>) -> Result<Request, spi::Error> {
         by: row.get(7)?.map(text),
         command: row.get(8)?.map(text),
         origin,
+        asked_at: stamp(row.get(18)?).unwrap_or(Timestamp(0)),
         after_crash: row.get(10)?.unwrap_or(false),
         taken_back: row.get::<Vec<u8>>(11)?,
         http: row.get::<Vec<u8>>(12)?.map(|json| String::from_utf8_lossy(&json).into_owned()),

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use pg_tock_core::run::{Origin, SkipReason};
+use pg_tock_core::run::{Origin, SkipReason, Trigger};
 use pg_tock_core::time::{JobId, Timestamp};
 use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
@@ -13,6 +13,9 @@ use crate::pg::time::{from_pg, to_pg};
 
 const SERVER_START: &str = "SELECT server_start, timeline FROM cron.engine_state";
 const SET_SERVER_START: &str = "UPDATE cron.engine_state SET server_start = $1, timeline = $2";
+const ASK_AT_START: &str = "INSERT INTO cron.run_request (jobid, scheduled_for, trigger, requested_by) \
+     SELECT u.jobid, $2, $3, NULL FROM pg_catalog.unnest($1::bigint[]) AS u (jobid) \
+     ON CONFLICT ON CONSTRAINT run_request_occurrence DO NOTHING";
 
 // A job that begins anew because the clock was set back has accounted for nothing after that.
 const EFFECTIVE: &str = "INSERT INTO cron.job_state AS s (jobid, effective_from, definition) \
@@ -140,23 +143,37 @@ fn stamps<'a>(at: impl Iterator<Item = Timestamp>) -> DatumWithOid<'a> {
     at.map(stamp).collect::<Vec<_>>().into()
 }
 
-/// Takes note that this server start has been seen; false if it had been before.
-pub(crate) fn note_server_start(start: Timestamp, timeline: i32) -> Result<bool, spi::Error> {
+/// Takes note that this server start has been seen, unless it had been before, and asks for a run of each
+/// of these jobs: whatever becomes of this process, they will not be asked for again, nor forgotten.
+pub(crate) fn note_server_start(
+    start: Timestamp,
+    timeline: i32,
+    startup: &[JobId],
+) -> Result<(), spi::Error> {
     Spi::connect_mut(|client| {
         let known = client.select(SERVER_START, Some(1), &[])?;
         if !known.is_empty() {
             let (at, on) = known.first().get_two::<TimestampWithTimeZone, i32>()?;
             if at == stamp(start) && on == Some(timeline) {
-                return Ok(false);
+                return Ok(());
             }
             if at == stamp(start) && on.is_none() {
                 // the extension was created since: this start was before its time
                 client.update(SET_SERVER_START, None, &[at.into(), timeline.into()])?;
-                return Ok(false);
+                return Ok(());
             }
         }
         client.update(SET_SERVER_START, None, &[stamp(start).into(), timeline.into()])?;
-        Ok(true)
+        if !startup.is_empty() {
+            let ids: Vec<i64> = startup.iter().map(|job| job.0).collect();
+            let trigger = Trigger::Startup.as_str();
+            client.update(
+                ASK_AT_START,
+                None,
+                &[ids.into(), stamp(start).into(), trigger.into()],
+            )?;
+        }
+        Ok(())
     })
 }
 

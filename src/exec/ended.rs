@@ -2,7 +2,7 @@
 
 use std::ffi::CStr;
 
-use pg_tock_core::cancel::{Cause, NOT_BEGUN};
+use pg_tock_core::cancel::Cause;
 use pg_tock_core::message::{ErrorFields, Failure, psql_error, result_message};
 use pg_tock_core::run::{Condition, Guarantee, Outcome};
 use pg_tock_core::time::Timestamp;
@@ -24,8 +24,7 @@ pub(crate) struct Ended {
     pub(super) cause: Option<Cause>,
     pub(super) guarantee: Guarantee,
     pub(super) recorded: bool,
-    /// The run did not begin, as somebody holds the job or had cancelled the run: how many holds had ended before
-    /// it tried.
+    /// Somebody holds the job and the run did not begin: how many holds had ended before it tried.
     pub(crate) held: Option<u64>,
     /// What became of the job's condition. If it was not met, the run did not begin.
     pub(super) condition: Condition,
@@ -63,9 +62,16 @@ impl Ended {
         }
     }
 
-    /// A run that did not begin because somebody had cancelled it.
-    pub(super) fn taken_back(at: Timestamp, holds_ended: u64) -> Self {
-        Self { message: NOT_BEGUN.to_owned(), ..Self::held(at, holds_ended) }
+    /// A run that was made to end before it began. That is its end, and has a row.
+    pub(super) fn not_begun(at: Timestamp, cause: Cause) -> Self {
+        let message = cause.message_before_it_began().to_owned();
+        Self {
+            outcome: cause.outcome(),
+            held: None,
+            cause: Some(cause),
+            message,
+            ..Self::held(at, 0)
+        }
     }
 
     /// A run that did not begin because its job's condition was not met.

@@ -26,9 +26,10 @@ pub(super) struct RunLock {
     slot: &'static Slot,
     /// Taken for the session.
     session: bool,
-    /// The run is not to begin, as somebody else holds the job or the run was taken back: how many holds had
-    /// ended before it tried.
+    /// Somebody else holds the job: how many holds had ended before the run tried.
     held: Option<u64>,
+    /// The request for the run was taken back before it began.
+    taken_back: bool,
 }
 
 impl RunLock {
@@ -36,11 +37,10 @@ impl RunLock {
     pub(super) fn new(slot: &'static Slot, order: &RunOrder<'_>) -> Self {
         let mode = if order.shares_lock { Mode::Shared } else { Mode::Alone };
         let lock = JobLock::new(slot.scheduler(), order.job, mode);
-        Self { lock, run: order.run, slot, session: false, held: None }
+        Self { lock, run: order.run, slot, session: false, held: None, taken_back: false }
     }
 
-    /// Whether the run is not to begin, as somebody else holds the job or the run was taken back, and how many
-    /// holds had ended before it tried.
+    /// Whether somebody else holds the job, and how many holds had ended before the run tried.
     pub(super) const fn held(&self) -> Option<u64> {
         self.held
     }
@@ -52,8 +52,8 @@ impl RunLock {
     pub(super) unsafe fn take_for_transaction(&mut self) -> bool {
         let before = self.holds_ended();
         // SAFETY: promised by the caller.
-        let taken = unsafe { self.lock.try_in_transaction() } && !self.is_taken_back();
-        self.tried(taken, before)
+        let taken = unsafe { self.lock.try_in_transaction() };
+        !self.is_taken_back() && self.tried(taken, before)
     }
 
     /// Takes it for a run of several transactions. False if the run is not to begin.
@@ -68,16 +68,27 @@ impl RunLock {
             // SAFETY: promised by the caller; it was got just now.
             unsafe { self.lock.give_back() };
             self.session = false;
+            return false;
         }
         self.tried(self.session, before)
     }
 
-    /// Whether the request for the run was taken back. Then that is noted where the scheduler finds it. Asked once
-    /// it has the lock: a lock that was let go after the request was taken back is got after that, too.
-    pub(super) fn is_taken_back(&self) -> bool {
-        let Some(reason) = taken_back::find(self.lock.scheduler(), self.run) else { return false };
-        self.slot.want_end(self.run, Cause::Requested, monotonic(), reason.as_bytes());
-        true
+    /// Whether the request for the run was taken back before the run began. Then that is noted in its slot. Asked
+    /// before anything is done, and again with the lock: one that was let go after the request was taken back is
+    /// got after that, too.
+    pub(super) fn is_taken_back(&mut self) -> bool {
+        if !self.taken_back
+            && let Some(reason) = taken_back::find(self.lock.scheduler(), self.run)
+        {
+            self.slot.want_end(self.run, Cause::Requested, monotonic(), reason.as_bytes());
+            self.taken_back = true;
+        }
+        self.taken_back
+    }
+
+    /// Whether that was found.
+    pub(super) const fn was_taken_back(&self) -> bool {
+        self.taken_back
     }
 
     fn tried(&mut self, taken: bool, holds_ended: u64) -> bool {

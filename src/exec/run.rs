@@ -294,7 +294,10 @@ pub(crate) fn run(session: &Session, order: &RunOrder<'_>) -> Ended {
         raw::SetCurrentStatementStartTimestamp();
         let executed = trap::catch(|| {
             context::apply(&presets);
-            if let Some(condition) = order.run_if.filter(|_| !flight.lock.is_taken_back()) {
+            if flight.lock.is_taken_back() {
+                return;
+            }
+            if let Some(condition) = order.run_if {
                 flight.condition = condition::evaluate(condition, session.slot);
             }
             if flight.condition == Condition::Met && !order.only_asks {
@@ -312,8 +315,11 @@ pub(crate) fn run(session: &Session, order: &RunOrder<'_>) -> Ended {
         return Ended::unmet(flight.started_at);
     }
     if let (Ok(()), Some(holds_ended)) = (&executed, flight.lock.held()) {
-        let ended = if flight.unwanted().is_some() { Ended::taken_back } else { Ended::held };
-        return ended(flight.started_at, holds_ended);
+        return Ended::held(flight.started_at, holds_ended);
+    }
+    if executed.is_ok() && flight.lock.was_taken_back() {
+        let cause = session.slot.cancel.cause(order.run).unwrap_or(Cause::Requested);
+        return done(session, Ended::not_begun(flight.started_at, cause));
     }
     // Settled and committed is final, whatever went wrong afterwards (a log line interrupted).
     let committed = commits::count() > flight.commits_at_settle;

@@ -66,6 +66,12 @@ impl Failure {
     }
 }
 
+/// Has what this process has committed outlive a crash from here on. Outside a transaction.
+pub(crate) fn flush() {
+    // SAFETY: where the last commit record of this process ends, which is in WAL; 0 is always on disk.
+    unsafe { pg_sys::XLogFlush(pg_sys::XactLastCommitEnd) };
+}
+
 /// Runs `body` in a transaction with a snapshot and commits. An ERROR, also one at COMMIT, aborts
 /// the transaction, goes to the server log as a LOG line that begins with `what`, and is `None`.
 ///

@@ -11,6 +11,7 @@ use pg_tock_core::time::RunId;
 use pgrx::pg_sys::{self, SubTransactionId};
 use pgrx::{PgSubXactCallbackEvent, PgXactCallbackEvent};
 
+use super::taken_back::PLACES;
 use super::{databases, taken_back};
 
 /// Ids the shared list has room for.
@@ -199,6 +200,9 @@ pub(crate) fn run_taken_back(run: RunId, reason: &[u8]) {
     let reason = reason.to_vec();
     let mut hears = true;
     note(|pending| {
+        if pending.taken_back.len() >= PLACES {
+            return; // the scheduler reads of them
+        }
         hears = std::mem::replace(&mut pending.hears_of_subtransactions, true);
         pending.taken_back.push(TakenBack { within, run, reason });
     });

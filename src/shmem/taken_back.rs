@@ -13,8 +13,14 @@ use pg_tock_core::time::RunId;
 use super::bytes::Bytes;
 use super::cancel::REASON;
 use super::layout;
+use crate::pg::time::monotonic;
 
-const PLACES: usize = 64;
+/// How many there is room for.
+pub(super) const PLACES: usize = 64;
+
+/// How long one counts, in microseconds: the scheduler reads of it long before. So none is left that is about
+/// a run of another extension.
+const LIFE: i64 = 600_000_000;
 
 /// The requests that were taken back last.
 #[repr(C)]
@@ -35,6 +41,8 @@ struct Note {
     version: AtomicU64,
     /// The database whose scheduler the run is known to.
     database: AtomicU32,
+    /// When it was taken back, on the monotonic clock.
+    at: AtomicI64,
     /// What the row of the run is to say.
     reason: Bytes<REASON>,
 }
@@ -74,12 +82,15 @@ pub(crate) fn add(database: u32, run: RunId, reason: &[u8]) {
         return;
     }
     let count = header.taken_back.count.fetch_add(1, Ordering::AcqRel) as usize;
-    let free = places().filter(|place| place.run.load(Ordering::Relaxed) == 0);
-    let oldest = places().cycle().skip(count % PLACES).take(PLACES);
-    for place in free.chain(oldest) {
-        if place.write(place.note.version.load(Ordering::Acquire), database, run, reason) {
-            return;
-        }
+    let from = || places().cycle().skip(count % PLACES).take(PLACES);
+    let written = from().any(|place| {
+        let version = place.note.version.load(Ordering::Acquire);
+        !place.is_in_use() && place.write(version, database, run, reason)
+    });
+    if !written {
+        let _ = from().any(|place| {
+            place.write(place.note.version.load(Ordering::Acquire), database, run, reason)
+        });
     }
 }
 
@@ -102,7 +113,17 @@ pub(crate) fn forget(database: u32, over: impl Fn(RunId) -> bool) {
     }
 }
 
+impl Note {
+    fn counts(&self) -> bool {
+        monotonic().saturating_sub(self.at.load(Ordering::Relaxed)) <= LIFE
+    }
+}
+
 impl Place {
+    fn is_in_use(self) -> bool {
+        self.run.load(Ordering::Acquire) != 0 && self.note.counts()
+    }
+
     /// False if somebody else writes, or has written since the place had this version.
     fn write(self, version: u64, database: u32, run: RunId, reason: &[u8]) -> bool {
         let (now, before) = (&self.note.version, (Ordering::AcqRel, Ordering::Relaxed));
@@ -111,6 +132,7 @@ impl Place {
         if begun {
             fence(Ordering::Release);
             self.note.database.store(database, Ordering::Relaxed);
+            self.note.at.store(monotonic(), Ordering::Relaxed);
             self.note.reason.set(reason);
             self.run.store(run.0, Ordering::Release);
             now.store(version.wrapping_add(2), Ordering::Release);
@@ -124,6 +146,7 @@ impl Place {
         }
         let version = self.note.version.load(Ordering::Acquire);
         let mine = self.note.database.load(Ordering::Relaxed) == database
+            && self.note.counts()
             && self.run.load(Ordering::Relaxed) == run.0;
         let mut reason = Reason { bytes: [0; REASON], len: 0 };
         reason.len = self.note.reason.copy(&mut reason.bytes);

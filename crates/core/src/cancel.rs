@@ -57,6 +57,12 @@ impl Cause {
         }
     }
 
+    /// The message of a run that is made to end before it has begun.
+    #[must_use]
+    pub fn message_before_it_began(self) -> &'static str {
+        if self == Self::Requested { NOT_BEGUN } else { self.message() }
+    }
+
     /// Whether [`Cause::message`] is all `return_message` says.
     #[must_use]
     pub const fn stands_alone(self) -> bool {

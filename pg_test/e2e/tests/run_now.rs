@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use pg_tock_test::{Cluster, Run, poll_until, sqlstate, stays_true};
+use pg_tock_test::{Cluster, PATIENCE, Run, poll_until, sqlstate, stays_true};
 use postgres::Client;
 use serde_json::json;
 
@@ -189,6 +189,42 @@ fn startup_and_manual_runs_obey_the_same_lock() {
     assert!(runs.iter().any(|run| run.runid == asked));
     let (a, b) = (&runs[0], &runs[1]);
     assert!(a.end_time <= b.start_time || b.end_time <= a.start_time, "{runs:#?}");
+}
+
+/// The executors that run a job now.
+fn busy(cluster: &Cluster, job: i64) -> Vec<i32> {
+    cluster.column(&format!(
+        "select pid from pg_stat_activity where backend_type = 'pg_tock executor' \
+         and state <> 'idle' and application_name ~ '^pg_tock job {job}( |$)'"
+    ))
+}
+
+#[test]
+fn a_run_that_brings_the_server_down_begins_twice_at_the_most() {
+    let cluster = Cluster::start();
+    for (name, schedule) in [("asked", "0 0 29 2 *"), ("boot", "@reboot")] {
+        let job = cluster.schedule(name, schedule, "select pg_sleep(3600)");
+        if name == "asked" {
+            let _: i64 = cluster.one("select cron.run_now('asked')");
+        } else {
+            cluster.wait_known();
+            cluster.restart();
+        }
+        let mut crashes = 0;
+        let run = poll_until("the run is over", PATIENCE, || {
+            // At first it is quicker than its row.
+            for executor in busy(&cluster, job) {
+                cluster.crash_by_killing(executor);
+                crashes += 1;
+            }
+            assert!(crashes <= 2, "it would go on for ever");
+            cluster.finished_runs_of(job).pop()
+        });
+        assert_eq!(run.outcome.as_deref(), Some("crashed"), "{run:#?}");
+        cluster.wait_for("not exists (select from cron.run_request)");
+        assert_eq!(cluster.runs_of(job).len(), 1);
+        cluster.unschedule(job);
+    }
 }
 
 #[test]

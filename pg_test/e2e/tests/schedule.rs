@@ -1,6 +1,7 @@
 //! When jobs run: on time, from COMMIT on, and not a wake-up more.
 
 use pg_tock_test::{Cluster, PATIENCE, poll_until, stays_true, voluntary_switches};
+use serde_json::json;
 use std::time::{Duration, Instant};
 
 const EVERY_YEAR: &str = "0 0 1 1 *";
@@ -201,6 +202,41 @@ fn startup_jobs_run_once_a_start() {
     let count = cluster.finished_runs_of(tick).len();
     let _ = cluster.finished_runs(tick, count + 2);
     assert_eq!(cluster.runs_of(job).len(), 1, "a new scheduler is not a start of the server");
+}
+
+#[test]
+fn startup_runs_that_wait_are_not_forgotten() {
+    let cluster = Cluster::start();
+    cluster.sql("select cron.create_queue('narrow', max_running => 1)");
+    let job = |name: &str, command: &str, priority: i32| {
+        cluster.create_job(&json!({
+            "job_name": name, "schedule": "@reboot", "command": command, "queue": "narrow",
+            "priority": priority,
+        }))
+    };
+    let long = job("long", "select pg_sleep(3600)", 100);
+    let waits = job("waits", "select 1", 0);
+    cluster.wait_known();
+    cluster.restart();
+    let executor = cluster.executor_of(long);
+    cluster.wait_for("exists (select from cron.job_run_details where jobname = 'long')");
+    // Neither the end of the scheduler nor a crash loses the one that waits, nor has either run again.
+    cluster.terminate(cluster.wait_scheduler());
+    let _ = cluster.wait_scheduler();
+    cluster.flush();
+    assert!(cluster.runs_of(waits).is_empty());
+    cluster.crash_by_killing(executor);
+    let run = cluster.finished_run(waits).must_have_succeeded();
+    // One that waits when its job is switched off is over.
+    cluster.restart();
+    let _ = cluster.executor_of(long);
+    cluster
+        .sql("select cron.alter_job(jobid, active => false) from cron.job where jobname = 'waits'");
+    let over = poll_until("the run that waited is over", PATIENCE, || {
+        cluster.finished_runs_of(waits).into_iter().nth(1)
+    });
+    assert_eq!(over.reason.as_deref(), Some("job dropped or inactive"), "{over:#?}");
+    cluster.unschedule(long);
 }
 
 #[test]

@@ -185,7 +185,7 @@ impl Scheduler {
             };
             // The scheduler's own wait; the others may have come after it was switched off.
             let asked_for = |request: &Request| {
-                request.by.is_some()
+                !request.outlasts_its_job()
                     && request.occurrence.run.is_some_and(|run| waited.contains(&run))
             };
             for request in requests.into_iter().filter(asked_for) {

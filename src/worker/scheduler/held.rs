@@ -18,7 +18,7 @@ use crate::pg::time;
 const REST: i64 = Timestamp::SECOND / 10;
 
 impl Scheduler {
-    /// An executor found the job of its run held, or the run taken back.
+    /// An executor found the job of its run held.
     pub(super) fn put_off(&mut self, id: ExecutorId, holds_ended: u64, now: Timestamp) {
         let executor = self.executors.get_mut(&id);
         if let Some(current) = executor.and_then(|executor| {
@@ -31,11 +31,10 @@ impl Scheduler {
         self.engine.run_finished(id, now);
     }
 
-    /// The job of a run was held when it was to begin, or the run was taken back: it is due again, unless
-    /// that. Whoever had it is still to be reported as finished.
+    /// The job of a run was held when it was to begin: it is due again. Whoever had it is still to
+    /// be reported as finished.
     pub(super) fn was_held(&mut self, current: &Current, holds_ended: u64) {
-        let taken_back = current.watched.cancelled().is_some();
-        if !taken_back && self.database.holds_ended() == holds_ended {
+        if self.database.holds_ended() == holds_ended {
             self.engine.hold(current.occurrence.job);
         }
         self.try_again(current);

@@ -78,10 +78,7 @@ fn to_end(asked: &Current, slot: &Slot, switched_off: bool) -> Option<Cause> {
 /// The end of a run whose condition was met and whose request is not sent.
 fn never_sent(cause: Cause, answer: &End, now: Timestamp) -> End {
     let not_begun = not_begun(Vec::new(), now); // the reason is in the slot
-    let message = match cause {
-        Cause::Requested => not_begun.message,
-        _ => cause.message().to_owned(),
-    };
+    let message = cause.message_before_it_began().to_owned();
     let (outcome, started_at) = (cause.outcome(), answer.started_at);
     End { outcome, cause: Some(cause), started_at, message, ..not_begun }
 }

@@ -175,6 +175,8 @@ struct Scheduler {
     /// What the roles were when all jobs were read last.
     roles: Option<u64>,
     started_at: Timestamp,
+    /// The server crashed some time before this, if it did when the last scheduler was there.
+    crashed_before: Timestamp,
     /// The time before this scheduler has been judged.
     looked_back: bool,
     /// Until the clock shows this, jobs may have rows ahead of it.
@@ -283,6 +285,7 @@ impl Scheduler {
             page: Portion::default(),
             roles: None,
             started_at: time::now(),
+            crashed_before: Timestamp(i64::MIN),
             looked_back: false,
             ahead_until: Timestamp(i64::MIN),
             looked_again: false,
@@ -471,26 +474,16 @@ impl Scheduler {
         self.records.flush_all(self.oldest_run()) && alerts
     }
 
-    /// Runs the jobs that run once per start of the server.
+    /// Has the jobs run that run once per start of the server.
     fn start_up(&mut self) {
-        let Some(first) = start::first_time_since_start() else {
+        // Otherwise every job counts as inactive.
+        let startup = self.jobs.iter().filter(|job| self.launches && job.startup && job.active);
+        let startup: Vec<JobId> = startup.map(|job| job.id).collect();
+        if !start::ask_once_since_start(&startup) {
             self.start_up_at = Some(time::now().plus(LOCK_RETRY));
-            return;
-        };
-        let Some(at) = first else { return };
-        let startup: Vec<JobId> =
-            self.jobs.iter().filter(|job| job.startup && job.active).map(|job| job.id).collect();
-        if !self.launches {
-            return; // every job counts as inactive
         }
-        for job in startup {
-            self.engine.enqueue(Occurrence {
-                job,
-                scheduled_for: at,
-                trigger: pg_tock_core::run::Trigger::Startup,
-                attempt: 1,
-                run: None,
-            });
-        }
+        // Nor may a crash that the first runs bring about undo that this scheduler has begun: the next one has to
+        // know that there was a crash.
+        txn::flush();
     }
 }

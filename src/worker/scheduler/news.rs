@@ -48,6 +48,7 @@ impl Scheduler {
         let now = time::now();
         if self.start_up_at.take_if(|at| *at <= now).is_some() {
             self.start_up();
+            self.take_all_requests();
         }
         if self.ledger_at.take_if(|at| *at <= now).is_some() {
             self.news.ledger = true;
@@ -189,6 +190,8 @@ impl Scheduler {
             return self.begin_sweep(installed);
         }
         self.uninstalled();
+        // They may be about runs of another extension, and are read below.
+        taken_back::forget(self.oid, |_| true);
         self.extension = installed.extension.to_u32();
         self.ledger = installed.ledger.to_u32();
         self.installed = true;
@@ -218,8 +221,8 @@ impl Scheduler {
         if !self.look_again() {
             self.database.changes.push_ledger();
         }
-        self.all_read();
         self.start_up();
+        self.all_read();
         true
     }
 
@@ -325,7 +328,6 @@ impl Scheduler {
         self.sight.clear();
         if self.extension != 0 {
             self.database.keeper.forget();
-            taken_back::forget(self.oid, |_| true);
         }
         self.installed = false;
         self.extension = 0;

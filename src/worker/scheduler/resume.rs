@@ -63,6 +63,9 @@ impl Scheduler {
         }
         let left_well = matches!(left_at, Some(Ok(Some(_))));
         self.engine.set_missed_before(self.started_at);
+        if !left_well {
+            self.crashed_before = self.started_at;
+        }
         let reason = if left_well { SkipReason::Missed } else { SkipReason::ServerCrashed };
         self.engine.set_gap_reason(reason);
     }

@@ -38,7 +38,7 @@ pub(super) struct Special {
     place: Option<Place>,
     /// What its occurrence is to its job.
     origin: Origin,
-    /// It is claimed before it begins: an attempt before it crashed.
+    /// It is claimed before it begins: an attempt before it crashed, or it may have.
     pub(super) claim: bool,
 }
 
@@ -217,6 +217,7 @@ impl Scheduler {
                 command: None,
                 http: None,
                 origin: retry.origin,
+                asked_at: time::now(),
                 after_crash: retry.after_crash,
                 taken_back: None,
                 force: false,
@@ -228,7 +229,10 @@ impl Scheduler {
     }
 
     /// Takes a run somebody asked for.
-    pub(super) fn take_request(&mut self, request: Request) {
+    pub(super) fn take_request(&mut self, mut request: Request) {
+        // It may have begun, and brought the server down before it had a row. With a claim that is not
+        // forgotten, so it happens once more at the most.
+        request.after_crash |= request.asked_at < self.crashed_before;
         let occurrence = request.occurrence;
         let Some(run) = occurrence.run else { return };
         if self.records.is_answered(run) {
@@ -267,7 +271,8 @@ impl Scheduler {
             return;
         }
         // Such a one is not asked for while the job is off.
-        let manual = occurrence.trigger == Trigger::Manual && !request.force;
+        let manual =
+            matches!(occurrence.trigger, Trigger::Manual | Trigger::Startup) && !request.force;
         if let Some(job) = self.jobs.get(job).filter(|job| manual && !job.active).map(Rc::clone) {
             return self.give_up(request, &job, time::now());
         }
@@ -298,7 +303,8 @@ impl Scheduler {
     /// has asked for, also while its job is switched off. It is taken when that has changed.
     fn waits_for_its_job(&self, request: &Request) -> bool {
         let job = request.occurrence.job;
-        let rests = !guc::launch_active_jobs() || request.by.is_none() && !self.is_active(job);
+        let rests =
+            !guc::launch_active_jobs() || request.outlasts_its_job() && !self.is_active(job);
         self.jobs.get(job).is_none() || self.unknown.contains(&job) || !request.ends() && rests
     }
 

@@ -1,7 +1,7 @@
 //! What a new scheduler finds: runs that died, runs that go on, a server that has just started.
 
 use pg_tock_core::engine::{Occurrence, PoolKey};
-use pg_tock_core::time::Timestamp;
+use pg_tock_core::time::JobId;
 use pgrx::pg_sys;
 
 use super::Scheduler;
@@ -26,16 +26,16 @@ pub(super) fn prepare(alive: &[i64]) -> Result<bool, pgrx::spi::Error> {
     Ok(!run::has_dead(alive)?)
 }
 
-/// The instant the server started, if no scheduler has asked since: a restart or a promotion of
-/// the server, not of this process, and not recovery from a crash. None: that cannot be known now.
-pub(super) fn first_time_since_start() -> Option<Option<Timestamp>> {
+/// Asks for a run of each of these jobs if no scheduler has done so since the server started: a restart or
+/// a promotion of the server, not of this process, and not recovery from a crash. False: that cannot be known
+/// now.
+pub(super) fn ask_once_since_start(startup: &[JobId]) -> bool {
     // SAFETY: constant since the server started.
     let start = from_pg(unsafe { pg_sys::PgStartTime });
     // SAFETY: this server writes WAL, or no scheduler would run.
     let timeline = unsafe { pg_sys::GetWALInsertionTimeLine() }.cast_signed();
-    let first =
-        txn::run("noting the start of the server", || state::note_server_start(start, timeline));
-    first?.ok().map(|first| first.then_some(start))
+    let note = || state::note_server_start(start, timeline, startup);
+    matches!(txn::run("noting the start of the server", note), Some(Ok(())))
 }
 
 fn executor_key(slot: &Slot) -> PoolKey {

@@ -58,7 +58,7 @@ pub(super) fn worker_slots(world: &mut World) -> bool {
                 "set parallel_setup_cost = 0; set parallel_tuple_cost = 0; \
                  set min_parallel_table_scan_size = 0; set max_parallel_workers_per_gather = 16; \
                  create temp table nothing (n int); \
-                 create unlogged table if not exists greedy (n int) with (parallel_workers = 16); \
+                 create table if not exists greedy (n int) with (parallel_workers = 16); \
                  insert into greedy select 1 from generate_series(1, 2000); \
                  set statement_timeout = '3s'; \
                  select count(*) from greedy where pg_sleep(0.01) is null",
