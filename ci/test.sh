@@ -5,6 +5,7 @@
 #   backend  #[pg_test]s inside a server process
 #   regress  psql golden output: SQL surface, privileges, error texts
 #   migrate  from the real pg_cron, and dumps of it, to pg_tock
+#   demo     the demo, and the page it ends with
 #   e2e      scenarios on clusters of their own: runs, crashes, kills, restarts
 #   chaos    a minute of everything at once, in random order: DURATION and SEED as for make chaos
 #
@@ -17,7 +18,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 LAYERS=(core)
 # pgrx insists on the module's name; without it there is no such layer to build.
 if [ -e "$ROOT/pg_test/mod.rs" ]; then LAYERS+=(backend); fi
-LAYERS+=(regress migrate e2e chaos)
+LAYERS+=(regress migrate demo e2e chaos)
 # One order of harms, so that a failure is about the change. By hand every order has its turn.
 export SEED=${SEED:-43}
 if [ "$#" -gt 0 ]; then LAYERS=("$@"); fi
