@@ -22,7 +22,7 @@ use pgrx::spi;
 use crate::pg::time::to_pg;
 
 pub(crate) use job::{Oldest, Place, Ruled, of_job, old_of_job, oldest, ruled};
-pub(crate) use rest::{skips, stray_checkpoints, stray_logs};
+pub(crate) use rest::{alerts, skips, stray_checkpoints, stray_logs};
 
 /// How long runs are kept of jobs that do not say, in days; None for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,5 +1,5 @@
-//! What else goes with time: skipped occurrences, and what runs have left behind whose rows somebody
-//! else has deleted.
+//! What else goes with time: skipped occurrences, alerts, and what runs have left behind whose rows
+//! somebody else has deleted.
 
 use pg_tock_core::time::Timestamp;
 use pgrx::prelude::*;
@@ -20,6 +20,11 @@ const SKIPS: &str = "DELETE FROM cron.job_skip k WHERE k.ctid OPERATOR(pg_catalo
          WHEN $2::int4 IS NULL THEN NULL ELSE $3 END)) \
       WHERE j.jobid OPERATOR(pg_catalog.>) $4 AND j.jobid OPERATOR(pg_catalog.<=) $5 \
       LIMIT $6 FOR UPDATE OF o SKIP LOCKED))";
+
+// Alerts that were over before $1, $2 at the most.
+const ALERTS: &str = "DELETE FROM cron.alert k WHERE k.ctid OPERATOR(pg_catalog.=) ANY (ARRAY( \
+      SELECT a.ctid FROM cron.alert a WHERE a.recovered_at OPERATOR(pg_catalog.<) $1 \
+      ORDER BY a.recovered_at LIMIT $2 FOR UPDATE SKIP LOCKED))";
 
 // What runs have noted whose rows somebody else has deleted: beyond run $1, $2 rows, older than $3.
 const STRAY_LOGS: &str = "SELECT l.runid, pg_catalog.bool_and(l.at OPERATOR(pg_catalog.<) $3) \
@@ -45,6 +50,12 @@ pub(crate) fn skips(spans: &Spans, after: i64, last: i64, most: i64) -> Result<u
     let [now, succeeded, failed] = spans.args();
     let args = [now, succeeded, failed, after.into(), last.into(), most.into()];
     Spi::connect_mut(|client| Ok(client.update(SKIPS, None, &args)?.len()))
+}
+
+/// Deletes so many alerts that were over before that. Returns how many there were.
+pub(crate) fn alerts(most: i64, before: Timestamp) -> Result<usize, spi::Error> {
+    let args = [stamp(before), most.into()];
+    Spi::connect_mut(|client| Ok(client.update(ALERTS, None, &args)?.len()))
 }
 
 /// Deletes what runs have noted that have no row, of so many notes beyond a run. Returns the last run

@@ -37,6 +37,8 @@ enum Step {
     Jobs(i64),
     /// Skipped occurrences of jobs beyond this one.
     Skips(i64),
+    /// Alerts that are over.
+    Alerts,
     /// What runs beyond this one have noted, without having a row.
     Logs(i64),
     /// Checkpoints of such runs.
@@ -140,6 +142,7 @@ impl Pass {
             Step::All(after) => self.all(after),
             Step::Jobs(after) => self.jobs(after),
             Step::Skips(after) => self.skips(after),
+            Step::Alerts => self.alerts(),
             Step::Logs(after) => self.logs(after),
             Step::Checkpoints => self.checkpoints(),
             Step::Over => Ok(Step::Over),
@@ -220,12 +223,25 @@ impl Pass {
     /// Deletes skipped occurrences that are too old.
     fn skips(&self, after: i64) -> Result<Step, spi::Error> {
         let Some(&last) = load::ids(after, JOBS)?.last() else {
-            // What is for a whole pass only.
-            return Ok(if self.from == i64::MIN { Step::Logs(i64::MIN) } else { Step::Over });
+            return Ok(Step::Alerts);
         };
         let deleted = prune::skips(&self.spans, after, last, ROWS)?;
         let more = i64::try_from(deleted).is_ok_and(|deleted| deleted >= ROWS);
         Ok(Step::Skips(if more { after } else { last }))
+    }
+
+    /// Deletes alerts that are over for as long as failed runs are kept.
+    fn alerts(&self) -> Result<Step, spi::Error> {
+        let Some(days) = self.spans.failed else { return Ok(Step::Over) };
+        let deleted = prune::alerts(ROWS, self.spans.limit(days))?;
+        Ok(if i64::try_from(deleted).is_ok_and(|deleted| deleted >= ROWS) {
+            Step::Alerts
+        } else if self.from == i64::MIN {
+            // What is for a whole pass only.
+            Step::Logs(i64::MIN)
+        } else {
+            Step::Over
+        })
     }
 
     fn logs(&self, after: i64) -> Result<Step, spi::Error> {
