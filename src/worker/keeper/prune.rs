@@ -41,8 +41,8 @@ enum Step {
     Alerts,
     /// What runs beyond this one have noted, without having a row.
     Logs(i64),
-    /// Checkpoints of such runs.
-    Checkpoints,
+    /// Checkpoints of such runs, of a job beyond this occurrence, and of jobs beyond it.
+    Checkpoints(i64, Timestamp),
     /// All is done.
     Over,
 }
@@ -144,7 +144,7 @@ impl Pass {
             Step::Skips(after) => self.skips(after),
             Step::Alerts => self.alerts(),
             Step::Logs(after) => self.logs(after),
-            Step::Checkpoints => self.checkpoints(),
+            Step::Checkpoints(job, at) => self.checkpoints(job, at),
             Step::Over => Ok(Step::Over),
         }
     }
@@ -247,14 +247,14 @@ impl Pass {
     fn logs(&self, after: i64) -> Result<Step, spi::Error> {
         let Some(days) = self.spans.failed else { return Ok(Step::Over) };
         let last = prune::stray_logs(after, ROWS, self.spans.limit(days))?;
-        Ok(last.map_or(Step::Checkpoints, Step::Logs))
+        let end = Step::Checkpoints(i64::MIN, Timestamp(i64::MIN));
+        Ok(last.map_or(end, Step::Logs))
     }
 
-    fn checkpoints(&self) -> Result<Step, spi::Error> {
+    fn checkpoints(&self, job: i64, at: Timestamp) -> Result<Step, spi::Error> {
         let Some(days) = self.spans.failed else { return Ok(Step::Over) };
-        let deleted = prune::stray_checkpoints(ROWS, self.spans.limit(days))?;
-        let more = i64::try_from(deleted).is_ok_and(|deleted| deleted >= ROWS);
-        Ok(if more { Step::Checkpoints } else { Step::Over })
+        let last = prune::stray_checkpoints((job, at), ROWS, self.spans.limit(days))?;
+        Ok(last.map_or(Step::Over, |(job, at)| Step::Checkpoints(job, at)))
     }
 
     fn delete(&mut self, runs: &[i64]) -> Result<(), spi::Error> {
