@@ -92,3 +92,66 @@ fn history_goes_by_itself_soon_after_the_start_and_each_hour() {
     cluster.wait_for(&done);
     cluster.audit();
 }
+
+#[test]
+fn history_goes_in_small_transactions() {
+    const COUNT: i32 = 2_500;
+    let cluster = Cluster::start();
+    let old = dormant(&cluster, "old", "");
+    let failed = dormant(&cluster, "failed", "");
+    let many = dormant(&cluster, "many", ", keep_runs => 1");
+    for (job, days, status) in
+        [(old, 40, "succeeded"), (failed, 100, "failed"), (many, 1, "succeeded")]
+    {
+        runs(&cluster, job, days, COUNT + 1, status);
+    }
+    alerts(&cluster, old, 100, COUNT);
+    cluster.sql(&format!(
+        "insert into cron.run_log (runid, jobid, at, level, message, username) \
+         select runid, jobid, end_time, 'info', '', 'postgres' from cron.job_run_details \
+         union all select -n, 1, now() - interval '100 days', 'info', '', 'postgres' \
+         from generate_series(1, {COUNT}) n"
+    ));
+    cluster.sql(&format!(
+        "insert into cron.run_checkpoint (jobid, scheduled_for, runid, at) \
+         select jobid, scheduled_for, runid, end_time from cron.job_run_details \
+         union all select {old}, at, 1, at from generate_series(1, {COUNT}) n, \
+          lateral (select now() - interval '100 days' - n * interval '1 second') t (at)"
+    ));
+    cluster.sql(&format!(
+        "update cron.job_state set cursor = now(); \
+         insert into cron.job_skip select {old}, 'paused', at, at, 1 from generate_series(1, {COUNT}) n, \
+          lateral (select now() - interval '100 days' - n * interval '1 second') t (at)"
+    ));
+    cluster.sql(
+        "create table deleted (what text, by text, count bigint); \
+         create function note() returns trigger language plpgsql as $$ begin \
+           insert into public.deleted select tg_table_name, pg_current_xact_id()::text, count(*) \
+            from gone having count(*) > 0; return null; end $$; \
+         do $$ declare what text; begin foreach what in array \
+          '{job_run_details, job_skip, alert, run_log, run_checkpoint}'::text[] loop \
+           execute format('create trigger note after delete on cron.%I referencing old table as gone \
+            for each statement execute function public.note()', what); end loop; end $$",
+    );
+    cluster.wait_counted();
+    cluster.prune();
+    let found: Vec<String> = cluster.column(
+        "select format('%s %s: %s', what, sum(count), \
+          case when max(count) > 1000 then max(count) || ' at once' \
+           when count(*) < sum(count) / 1000 then 'too few transactions' else 'in batches' end) \
+         from (select what, by, sum(count) as count from deleted group by what, by) t group by what order by what",
+    );
+    let wanted = [
+        ("alert", COUNT),
+        ("job_run_details", 3 * COUNT),
+        ("job_skip", COUNT),
+        ("run_checkpoint", 4 * COUNT),
+        ("run_log", 4 * COUNT),
+    ];
+    assert_eq!(found, wanted.map(|(what, count)| format!("{what} {count}: in batches")));
+    let batches: i64 = cluster.one(
+        "select count(distinct by) from deleted where by in \
+          (select by from deleted where what = 'job_run_details')",
+    );
+    assert!(batches >= 9, "each walk has at least three: {batches}");
+}
