@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use pg_tock_test::{Cluster, stays_true, utc};
+use pg_tock_test::{Cluster, PATIENCE, poll_until, stays_true, utc};
 
 /// In which what is about to happen would have happened.
 const MOMENT: Duration = Duration::from_millis(700);
@@ -154,4 +154,49 @@ fn history_goes_in_small_transactions() {
           (select by from deleted where what = 'job_run_details')",
     );
     assert!(batches >= 9, "each walk has at least three: {batches}");
+}
+
+#[test]
+fn a_job_of_each_second_goes_on_while_history_is_pruned_on_a_slow_disk() {
+    let cluster = Cluster::builder()
+        .conf("autovacuum", "off")
+        .conf("shared_buffers", "1MB")
+        .slow_disk()
+        .start();
+    let old = dormant(&cluster, "old", "");
+    runs(&cluster, old, 40, 5_001, "succeeded");
+    cluster.wait_counted();
+    // Nothing of it is in memory.
+    cluster.restart();
+    cluster.wait_scheduler();
+    let job = cluster.schedule("second", "1 second", "select 1");
+    let _ = cluster.finished_runs(job, 3);
+    cluster.make_disk_slow(true);
+    let began: String = cluster.one("select clock_timestamp()::text");
+    assert!(cluster.one::<bool>("select cron.prune()"));
+    poll_until("pruning is over", PATIENCE * 4, || {
+        cluster.one::<bool>("select exists (select from cron.keeper_state)").then_some(())
+    });
+    cluster.make_disk_slow(false);
+    assert_eq!(
+        cluster
+            .one::<i64>(&format!("select count(*) from cron.job_run_details where jobid = {old}")),
+        1
+    );
+    let meanwhile: i64 = cluster.one(&format!(
+        "select count(*) from cron.job_run_details, cron.keeper_state where jobid = {job} \
+         and start_time > '{began}' and end_time < pruned_at"
+    ));
+    assert!(meanwhile >= 3, "{meanwhile} runs while history was pruned");
+    cluster.stop_all_jobs();
+    cluster.flush();
+    assert_eq!(cluster.skipped(job), [""; 0]);
+    let missing: Vec<String> = cluster.column(&format!(
+        "select at::text from generate_series( \
+          (select min(scheduled_for) from cron.job_run_details where jobid = {job}), \
+          (select max(scheduled_for) from cron.job_run_details where jobid = {job}), '1 second') at \
+         where not exists (select from cron.job_run_details \
+          where jobid = {job} and scheduled_for = at and status = 'succeeded')"
+    ));
+    assert_eq!(missing, [""; 0]);
 }
