@@ -101,11 +101,6 @@ const SEND: &str = "WITH gone AS (DELETE FROM cron.event_queue WHERE id OPERATOR
      SELECT pg_catalog.pg_notify('cron_events', e.payload) \
      FROM (SELECT g.payload FROM gone g ORDER BY g.id) AS e";
 
-// More than one alert can bring, so that there are none left in the end.
-const FORGET: &str = "DELETE FROM cron.alert WHERE id OPERATOR(pg_catalog.=) ANY (ARRAY( \
-      SELECT a.id FROM cron.alert a WHERE a.recovered_at OPERATOR(pg_catalog.<) \
-       (pg_catalog.now() OPERATOR(pg_catalog.-) pg_catalog.make_interval(days => $1)) LIMIT 1000))";
-
 // The newest rows of each job, as many as its rules ask for. An attempt that another follows, or is to
 // follow, is not its occurrence's end.
 const PAST: &str = "SELECT u.jobid, d.runid, d.scheduled_for, d.end_time, d.outcome, \
@@ -375,11 +370,6 @@ pub(crate) fn tell(payloads: &[String]) -> Result<bool, spi::Error> {
 /// Sends so many of the events that wait, and says how many there were.
 pub(crate) fn send(most: i64) -> Result<usize, spi::Error> {
     Spi::connect_mut(|client| Ok(kept::update(client, SEND, &[most.into()])?.len()))
-}
-
-/// Forgets alerts that have been over for so many days, a few of them.
-pub(crate) fn forget(days: i32) -> Result<(), spi::Error> {
-    Spi::connect_mut(|client| kept::update(client, FORGET, &[days.into()]).map(|_| ()))
 }
 
 /// What the runs of jobs came to, each since an instant of its own and so many rows at the most.

@@ -53,9 +53,9 @@ macro_rules! strangers {
              gone AS (DELETE FROM cron.",
             $table,
             " WHERE ctid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT t.ctid FROM jobs j \
-               JOIN cron.",
+               CROSS JOIN LATERAL (SELECT o.ctid FROM cron.",
             $table,
-            " t ON t.jobid OPERATOR(pg_catalog.=) j.jobid \
+            " o WHERE o.jobid OPERATOR(pg_catalog.=) j.jobid OFFSET 0) t \
               WHERE NOT EXISTS (SELECT FROM cron.job k \
                WHERE k.jobid OPERATOR(pg_catalog.=) j.jobid OFFSET 0) LIMIT $2)) RETURNING 1) \
              SELECT (SELECT pg_catalog.max(j.jobid) FROM jobs j), \

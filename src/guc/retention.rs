@@ -8,7 +8,7 @@ use crate::pg::settings;
 static KEEP_DAYS: GucSetting<i32> = GucSetting::<i32>::new(30);
 static KEEP_DAYS_FAILED: GucSetting<i32> = GucSetting::<i32>::new(90);
 static KEEP_RUNS: GucSetting<i32> = GucSetting::<i32>::new(0);
-static KEEP_HOURLY_STATS: GucSetting<i32> = GucSetting::<i32>::new(90);
+static KEEP_HOURLY_STATS: GucSetting<i32> = GucSetting::<i32>::new(120);
 static KEEP_DAILY_STATS: GucSetting<i32> = GucSetting::<i32>::new(1095);
 
 /// Defines them; once, from `_PG_init` in the postmaster.
@@ -50,7 +50,7 @@ pub(super) fn init() {
         c"Days for which statistics of hours are kept in cron.job_stats_hourly.",
         c"0 is for ever.",
         &KEEP_HOURLY_STATS,
-        (90, 0, 36_525),
+        (120, 0, 36_525),
     );
     define(
         c"cron.keep_daily_stats",

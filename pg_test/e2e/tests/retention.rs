@@ -2,17 +2,6 @@
 
 use pg_tock_test::Cluster;
 
-/// Prunes, and waits until that is done.
-fn prune(cluster: &Cluster) {
-    let before: Option<String> =
-        cluster.one("select (select pruned_at::text from cron.keeper_state)");
-    assert!(cluster.one::<bool>("select cron.prune()"));
-    cluster.wait_for(&format!(
-        "(select pruned_at::text <> '{}' from cron.keeper_state)",
-        before.unwrap_or_default()
-    ));
-}
-
 /// History of a job: attempts at one occurrence for each day of age, with their outcomes. The newest
 /// goes last.
 fn history(cluster: &Cluster, job: i64, rows: &[(i32, &str, &str)]) {
@@ -29,14 +18,7 @@ fn history(cluster: &Cluster, job: i64, rows: &[(i32, &str, &str)]) {
             ));
         }
     }
-    counted(cluster);
-}
-
-/// Waits until all that was inserted is counted: before, it stays.
-fn counted(cluster: &Cluster) {
-    cluster.wait_for(
-        "(select counted_below from cron.engine_state) > (select max(runid) from cron.job_run_details)",
-    );
+    cluster.wait_counted();
 }
 
 fn left(cluster: &Cluster, job: i64) -> Vec<String> {
@@ -68,7 +50,7 @@ fn runs_that_failed_are_kept_longer() {
             (1, "succeeded", "newest"),
         ],
     );
-    prune(&cluster);
+    cluster.prune();
     assert_eq!(
         left(&cluster, job),
         ["failure failed", "recovery failed succeeded", "young succeeded", "newest succeeded"]
@@ -76,12 +58,12 @@ fn runs_that_failed_are_kept_longer() {
     // A job's last run stays, however old.
     let other = dormant(&cluster, "other");
     history(&cluster, other, &[(500, "succeeded", "old"), (400, "succeeded", "newest")]);
-    prune(&cluster);
+    cluster.prune();
     assert_eq!(left(&cluster, other), ["newest succeeded"]);
     // It goes when its job has gone.
     cluster.unschedule(other);
     cluster.flush();
-    prune(&cluster);
+    cluster.prune();
     assert!(left(&cluster, other).is_empty());
 }
 
@@ -113,8 +95,8 @@ fn a_job_says_how_long_its_runs_are_kept() {
          from unnest(array[{week}, {ever}, {both}, {plain}]) job, \
           unnest(array[now() - interval '60 days', now() - interval '20 days', now()]) at"
     ));
-    counted(&cluster);
-    prune(&cluster);
+    cluster.wait_counted();
+    cluster.prune();
     assert_eq!(left(&cluster, week), ["e failed", "f succeeded", "pg_cron succeeded"]);
     assert_eq!(left(&cluster, ever).len(), 7);
     assert_eq!(
@@ -148,7 +130,7 @@ fn the_newest_runs_are_kept_of_each_kind() {
     for job in [common, one, all] {
         history(&cluster, job, &rows);
     }
-    prune(&cluster);
+    cluster.prune();
     assert_eq!(
         left(&cluster, common),
         // Of r2 the first attempt goes, and never the last one alone.
@@ -200,14 +182,14 @@ fn what_is_needed_stays() {
     let mut transaction = other.transaction().expect("begin");
     let lock = format!("select from cron.job_run_details where {} for key share", of("locked"));
     transaction.execute(&lock, &[]).expect("a row to lock");
-    prune(&cluster);
+    cluster.prune();
     assert_eq!(
         left(&cluster, job),
         ["asked for failed", "under way succeeded", "locked succeeded", "newest succeeded"]
     );
     transaction.commit().expect("commit");
     cluster.sql("delete from cron.run_request");
-    prune(&cluster);
+    cluster.prune();
     assert_eq!(left(&cluster, job), ["under way succeeded", "newest succeeded"]);
 }
 
@@ -228,7 +210,7 @@ fn runs_stay_until_they_are_accounted_for() {
     // What waits to be counted would move the mark.
     cluster.flush();
     cluster.sql(counted);
-    prune(&cluster);
+    cluster.prune();
     assert_eq!(left(&cluster, job).len(), 4);
     cluster.sql("update cron.engine_state set counted_below = 1000");
     // Beyond how far its job has come a row keeps its occurrence from running again.
@@ -236,10 +218,10 @@ fn runs_stay_until_they_are_accounted_for() {
         "update cron.job_state set effective_from = now() - interval '30 days', \
                  cursor = (select scheduled_for from cron.job_run_details where jobname = 'c')",
     );
-    prune(&cluster);
+    cluster.prune();
     assert_eq!(left(&cluster, job), ["d succeeded", "e succeeded"]);
     cluster.sql("update cron.job_state set cursor = now()");
-    prune(&cluster);
+    cluster.prune();
     assert_eq!(left(&cluster, job), ["e succeeded"]);
 }
 
@@ -270,7 +252,7 @@ fn what_belongs_to_runs_goes_with_them() {
          from unnest(array[{job}, {kept}]) job, \
           unnest(array[now() - interval '9 days', now() - interval '1 hour', now() + interval '1 hour']) at"
     ));
-    prune(&cluster);
+    cluster.prune();
     assert_eq!(left(&cluster, job), ["stays as well succeeded"]);
     assert_eq!(left(&cluster, kept).len(), 3);
     let logs: Vec<String> = cluster.column("select message from cron.run_log order by runid");
@@ -283,106 +265,38 @@ fn what_belongs_to_runs_goes_with_them() {
 }
 
 #[test]
-fn every_look_at_a_long_history_is_by_an_index() {
-    let cluster = Cluster::builder()
-        .conf("shared_preload_libraries", "pg_tock,auto_explain")
-        .conf("auto_explain.log_min_duration", "0")
-        .conf("auto_explain.log_nested_statements", "on")
-        .conf("autovacuum", "off")
-        .start();
-    for n in 1..=20 {
-        let options =
-            if n % 2 == 0 { "keep_runs => 100, keep_days => 60" } else { "keep_days => 45" };
-        cluster
-            .sql(&format!("select cron.create_job('job {n}', '0 0 1 1 *', 'select 1', {options})"));
+fn alerts_go_once_they_have_been_over_for_as_long_as_failed_runs_are_kept() {
+    let cluster = Cluster::start();
+    let jobs = ["job", "gone", "ever"].map(|name| dormant(&cluster, name));
+    cluster.sql("select cron.set_job('ever', '{\"keep_days\": 0}')");
+    cluster.unschedule(jobs[1]);
+    cluster.flush();
+    for job in jobs {
+        cluster.sql(&format!(
+            "insert into cron.alert (jobid, username, rule, message, detail, raised_at, recovered_at, recovery) \
+             select {job}, 'postgres', 'failures', message, '{{}}', now() - raised * interval '24 hours', \
+              now() - recovered * interval '24 hours', 'recovered' \
+             from (values (500, 91, 'old'), (500, 89, 'long'), (91, 90.001, 'just too old'), (1, 0, 'new')) \
+              v (raised, recovered, message)"
+        ));
     }
-    cluster.sql(
-        "insert into cron.job_run_details (jobid, jobname, username, command, status, outcome, \
-          scheduled_for, attempt, trigger, start_time, end_time) \
-         select 1 + i % 30, 'job', 'postgres', 'select 1', \
-          case when i % 50 = 0 then 'failed' else 'succeeded' end, \
-          case when i % 50 = 0 then 'failed' else 'succeeded' end, at, 1, 'schedule', at, at \
-         from generate_series(1, 60000) i, \
-          lateral (select now() - interval '100 days' + i * interval '143 seconds') t (at)",
-    );
-    cluster.sql(
-        "insert into cron.run_log select runid, jobid, end_time, 'info', 'note', null, 'postgres' \
-                 from cron.job_run_details where runid % 4 = 0",
-    );
-    counted(&cluster);
-    cluster.sql("analyze");
-    prune(&cluster);
-    assert!(cluster.one::<bool>("select pruned_runs > 20000 from cron.keeper_state"));
-    let log = cluster.log();
-    let plans: Vec<&str> =
-        log.split("\n20").filter(|entry| entry.contains(" pg_tock keeper ")).collect();
-    assert!(plans.len() > 100, "{} plans", plans.len());
-    let bad = plans.iter().find(|plan| plan.contains("Seq Scan on job_run_details"));
-    assert!(bad.is_none(), "{}", bad.unwrap_or(&""));
-    assert!(plans.iter().any(|plan| plan.contains("job_run_details_failed")));
-    assert!(plans.iter().any(|plan| plan.contains("job_run_details_occurrence")));
-    for view in ["recent_runs", "failed_runs", "dead_letters", "monitor_runs where runid > 59000"] {
-        let plan: Vec<String> = cluster.column(&format!("explain select * from cron.{view}"));
-        let plan = plan.join("\n");
-        assert!(
-            plan.contains("Index Scan") && !plan.contains("Seq Scan on job_run_details"),
-            "{view}: {plan}"
-        );
-    }
-}
-
-#[test]
-fn a_role_finds_its_runs_in_a_long_history_by_an_index() {
-    let cluster = Cluster::builder()
-        .conf("autovacuum", "off")
-        .conf("cron.default_keep_days", "0")
-        .conf("cron.default_keep_days_failed", "0")
-        .start();
-    cluster.role("ann");
-    let hers = cluster.schedule_as("ann", "hers", "0 0 1 1 *", "select 1");
-    // Of 60,000 runs of 600 jobs ten are hers, and two of a job she has no more. Half of hers failed.
     cluster.sql(&format!(
-        "insert into cron.job_run_details (jobid, jobname, username, command, status, outcome, \
-          scheduled_for, attempt, trigger, start_time, end_time) \
-         select case who when 'hers' then {hers} when 'gone' then 999 else 1000 + i % 600 end, i::text, \
-          case who when 'others' then 'postgres' else 'ann' end, 'select 1', \
-          outcome, outcome, at, 1, 'schedule', at, at \
-         from generate_series(1, 60000) i, lateral (select \
-          case when i % 6000 = 0 then 'hers' when i in (3000, 33000) then 'gone' else 'others' end, \
-          case when i % 12000 = 0 or i % 50 = 1 then 'failed' else 'succeeded' end, \
-          now() - interval '100 days' + i * interval '143 seconds') t (who, outcome, at)"
+        "insert into cron.alert (jobid, username, rule, message, detail, raised_at) \
+         values ({}, 'postgres', 'slow', 'open', '{{}}', now() - interval '500 days')",
+        jobs[2]
     ));
-    counted(&cluster);
-    cluster.sql("analyze");
-    let mut ann = cluster.client_as("ann");
-    let mut ask = |query: &str| -> Vec<String> {
-        ann.query(query, &[]).expect("an answer").iter().map(|row| row.get(0)).collect()
-    };
-    let failed = ["60000", "48000", "36000", "24000", "12000"];
-    assert_eq!(ask("select jobname from cron.failed_runs"), failed);
-    assert_eq!(ask("select jobname from cron.dead_letters"), failed);
-    let recent = ask("select jobname from cron.recent_runs");
-    let wanted = [
-        "60000", "54000", "48000", "42000", "36000", "33000", "30000", "24000", "18000", "12000",
-        // Not one of the newest 50,000, and found by its job, as that of the one she has no more is not.
-        "6000",
-    ];
-    assert_eq!(recent, wanted);
-    for (view, index) in [
-        ("recent_runs", "job_run_details_occurrence"),
-        ("recent_runs", "job_run_details_pkey"),
-        ("failed_runs", "job_run_details_failed"),
-        ("dead_letters", "job_run_details_failed"),
-    ] {
-        let plan = ask(&format!("explain select * from cron.{view}")).join("\n");
-        assert!(
-            plan.contains(index) && !plan.contains("Seq Scan on job_run_details"),
-            "{view}: {plan}"
-        );
-    }
-    // Who sees all of them sees the newest thousand.
-    let seen: Vec<String> = cluster.column("select jobname from cron.recent_runs");
-    assert_eq!((seen.len(), seen[0].as_str(), seen[999].as_str()), (1000, "60000", "59001"));
+    cluster.prune();
+    let left: Vec<String> = cluster.column(
+        "select message || ' ' || count(*) from cron.alert group by message order by message",
+    );
+    assert_eq!(left, ["long 3", "new 3", "open 1"]);
+    // Where failed runs are kept for ever, alerts are as well.
+    cluster.conf("cron.default_keep_days_failed", "0");
+    cluster.reload();
+    cluster.wait_for("current_setting('cron.default_keep_days_failed') = '0'");
+    cluster.sql("update cron.alert set recovered_at = raised_at where recovered_at is not null");
+    cluster.prune();
+    assert_eq!(cluster.one::<i64>("select count(*) from cron.alert"), 7);
 }
 
 #[test]
@@ -416,7 +330,7 @@ fn a_row_out_of_range_keeps_nobody_from_pruning() {
     for (days, kept) in [(200_000_000, 2), (-200_000_000, 2)] {
         cluster.sql(&format!("update cron.job set keep_days = {days} where jobid = {odd}"));
         cluster.sql(&format!("update cron.job set keep_days = 300 where jobid = {job}"));
-        prune(&cluster);
+        cluster.prune();
         assert_eq!(left(&cluster, odd).len(), kept, "{days}");
         assert_eq!(left(&cluster, job), ["new succeeded"]);
     }

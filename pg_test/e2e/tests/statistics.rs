@@ -379,6 +379,46 @@ fn hours_and_days_go_when_they_are_old_or_their_job_is_gone() {
     );
 }
 
+#[test]
+fn statistics_outlive_the_history_they_were_made_of() {
+    let cluster = Cluster::start();
+    let job = cluster.schedule("job", "@yearly", "select 1");
+    // As its history is: 100 days ago even what failed has just been deleted.
+    cluster.sql(&format!(
+        "insert into cron.job_run_details (jobid, runid, database, username, command, status, start_time, end_time, \
+          scheduled_for, attempt, trigger, outcome, row_count) \
+         select {job}, nextval('cron.runid_seq'), 'postgres', 'postgres', 'select 1', status, at, at + interval '40 ms', \
+          at, 1, 'schedule', status, 2 \
+         from (select now() - n * interval '1 day' as at, case when n % 4 = 0 then 'failed' else 'succeeded' end \
+          from generate_series(0, 100) n) h (at, status) order by at"
+    ));
+    cluster.wait_for(&format!(
+        "exists (select from cron.job_stats where jobid = {job} and total_runs = 101 and failed_runs = 26)"
+    ));
+    agree(&cluster);
+    let views = ["job_stats", "job_stats_hourly", "job_stats_daily"];
+    let all = || {
+        views.map(|view| -> Vec<String> {
+            cluster.column(&format!("select s::text from cron.{view} s order by 1"))
+        })
+    };
+    let before = all();
+    assert_eq!(before.each_ref().map(Vec::len), [1, 101, 101]);
+    // Once these have gone, so has whatever else was to go.
+    cluster.sql(&format!(
+        "insert into cron.job_stat_hour (jobid, hour) values ({job}, '2000-01-01'); \
+         insert into cron.job_stat_day (jobid, day) values ({job}, '2000-01-01')"
+    ));
+    cluster.prune();
+    cluster.wait_for(
+        "not exists (select from cron.job_stat_hour where hour < '2001-01-01') \
+         and not exists (select from cron.job_stat_day where day < '2001-01-01')",
+    );
+    let left = cluster.one::<i64>("select count(*) from cron.job_run_details");
+    assert!((40..=50).contains(&left), "{left} of 101 runs are left");
+    assert_eq!(all(), before);
+}
+
 /// What hours or days should say, from ledger and skips: differences, as text. Runs belong to where they
 /// started, stretches of skipped occurrences to where they end.
 fn misplaced(unit: &str, start: &str) -> String {

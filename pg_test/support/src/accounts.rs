@@ -66,6 +66,30 @@ impl Cluster {
         self.wait_for("cron.flush()");
     }
 
+    /// Prunes the history, and waits until that is done.
+    ///
+    /// # Panics
+    /// When the server has no scheduler.
+    #[track_caller]
+    pub fn prune(&self) {
+        let before: Option<String> =
+            self.one("select (select pruned_at::text from cron.keeper_state)");
+        assert!(self.one::<bool>("select cron.prune()"), "a scheduler");
+        self.wait_for(&format!(
+            "(select pruned_at::text <> '{}' from cron.keeper_state)",
+            before.unwrap_or_default()
+        ));
+    }
+
+    /// Waits until all rows of the ledger that have an end are counted: before, they stay.
+    #[track_caller]
+    pub fn wait_counted(&self) {
+        self.wait_for(
+            "(select counted_below from cron.engine_state) \
+             > (select max(runid) from cron.job_run_details)",
+        );
+    }
+
     /// The finished runs of a job in the order of their occurrences, as in `10:10 schedule` or
     /// `10:20 catch_up crashed`; success is not mentioned.
     #[must_use]

@@ -6,8 +6,9 @@
 //! attempts at an occurrence the earlier ones go first, or with the later ones: what has succeeded in
 //! the end never looks as if it had failed for good.
 //!
-//! Every statement looks at so many rows at the most as it is told, and finds them by an index. `job`
-//! is about jobs with rules of their own, `rest` about other tables.
+//! Every statement looks at so many rows at the most as it is told, and finds them by an index: a join
+//! that Postgres could do by reading all of a table is a look into the index for each row instead (LATERAL
+//! or EXISTS, with OFFSET 0). `job` is about jobs with rules of their own, `rest` about other tables.
 
 mod job;
 mod rest;
@@ -22,7 +23,7 @@ use pgrx::spi;
 use crate::pg::time::to_pg;
 
 pub(crate) use job::{Oldest, Place, Ruled, of_job, old_of_job, oldest, ruled};
-pub(crate) use rest::{skips, stray_checkpoints, stray_logs};
+pub(crate) use rest::{alerts, skips, stray_checkpoints, stray_logs};
 
 /// How long runs are kept of jobs that do not say, in days; None for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,14 +110,15 @@ const DELETE: &str = "DELETE FROM cron.job_run_details d WHERE d.runid OPERATOR(
 const LOGS: &str = "DELETE FROM cron.run_log l WHERE l.runid OPERATOR(pg_catalog.=) ANY ($1)";
 
 // One that a later attempt could go on from stays with that.
-const CHECKPOINTS: &str = "DELETE FROM cron.run_checkpoint c USING \
-      ROWS FROM (pg_catalog.unnest($1::bigint[]), pg_catalog.unnest($2::timestamptz[])) \
-       AS u (jobid, scheduled_for) \
-     WHERE c.jobid OPERATOR(pg_catalog.=) u.jobid \
-      AND c.scheduled_for OPERATOR(pg_catalog.=) u.scheduled_for \
-      AND NOT EXISTS (SELECT FROM cron.job_run_details d \
+const CHECKPOINTS: &str = "DELETE FROM cron.run_checkpoint k WHERE k.ctid OPERATOR(pg_catalog.=) ANY (ARRAY( \
+      SELECT c.ctid FROM ROWS FROM (pg_catalog.unnest($1::bigint[]), \
+        pg_catalog.unnest($2::timestamptz[])) AS u (jobid, scheduled_for) \
+      CROSS JOIN LATERAL (SELECT o.ctid FROM cron.run_checkpoint o \
+       WHERE o.jobid OPERATOR(pg_catalog.=) u.jobid \
+        AND o.scheduled_for OPERATOR(pg_catalog.=) u.scheduled_for OFFSET 0) c \
+      WHERE NOT EXISTS (SELECT FROM cron.job_run_details d \
        WHERE d.jobid OPERATOR(pg_catalog.=) u.jobid \
-        AND d.scheduled_for OPERATOR(pg_catalog.=) u.scheduled_for OFFSET 0)";
+        AND d.scheduled_for OPERATOR(pg_catalog.=) u.scheduled_for OFFSET 0)))";
 
 const NOTE: &str = "INSERT INTO cron.keeper_state AS k (pruned_at, pruned_runs) VALUES ($1, $2) \
      ON CONFLICT ((true)) DO UPDATE SET pruned_at = excluded.pruned_at, \

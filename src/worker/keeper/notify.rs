@@ -1,4 +1,4 @@
-//! The chore of sending events on channel `cron_events`, and of forgetting alerts that are long over.
+//! The chore of sending events on channel `cron_events`.
 //!
 //! NOTIFY waits for a lock of the whole server at COMMIT, so the scheduler leaves it to this process.
 
@@ -10,7 +10,6 @@ use pgrx::spi;
 use super::{Batch, Work};
 use crate::catalog::alert;
 use crate::catalog::load::Installed;
-use crate::guc::retention;
 
 /// Most events sent in one transaction.
 const EVENTS: i64 = 500;
@@ -27,9 +26,6 @@ impl Work for Notify {
 
     fn batch(&mut self, _installed: Installed) -> Result<Batch, spi::Error> {
         let sent = alert::send(EVENTS)?;
-        if let Some(days) = retention::keep_days().1 {
-            alert::forget(days)?;
-        }
         let more = i64::try_from(sent).is_ok_and(|sent| sent >= EVENTS);
         Ok(if more { Batch::MoreAtOnce } else { Batch::Done })
     }

@@ -37,10 +37,12 @@ enum Step {
     Jobs(i64),
     /// Skipped occurrences of jobs beyond this one.
     Skips(i64),
+    /// Alerts that are over.
+    Alerts,
     /// What runs beyond this one have noted, without having a row.
     Logs(i64),
-    /// Checkpoints of such runs.
-    Checkpoints,
+    /// Checkpoints of such runs, of a job beyond this occurrence, and of jobs beyond it.
+    Checkpoints(i64, Timestamp),
     /// All is done.
     Over,
 }
@@ -140,8 +142,9 @@ impl Pass {
             Step::All(after) => self.all(after),
             Step::Jobs(after) => self.jobs(after),
             Step::Skips(after) => self.skips(after),
+            Step::Alerts => self.alerts(),
             Step::Logs(after) => self.logs(after),
-            Step::Checkpoints => self.checkpoints(),
+            Step::Checkpoints(job, at) => self.checkpoints(job, at),
             Step::Over => Ok(Step::Over),
         }
     }
@@ -220,25 +223,38 @@ impl Pass {
     /// Deletes skipped occurrences that are too old.
     fn skips(&self, after: i64) -> Result<Step, spi::Error> {
         let Some(&last) = load::ids(after, JOBS)?.last() else {
-            // What is for a whole pass only.
-            return Ok(if self.from == i64::MIN { Step::Logs(i64::MIN) } else { Step::Over });
+            return Ok(Step::Alerts);
         };
         let deleted = prune::skips(&self.spans, after, last, ROWS)?;
         let more = i64::try_from(deleted).is_ok_and(|deleted| deleted >= ROWS);
         Ok(Step::Skips(if more { after } else { last }))
     }
 
+    /// Deletes alerts that are over for as long as failed runs are kept.
+    fn alerts(&self) -> Result<Step, spi::Error> {
+        let Some(days) = self.spans.failed else { return Ok(Step::Over) };
+        let deleted = prune::alerts(ROWS, self.spans.limit(days))?;
+        Ok(if i64::try_from(deleted).is_ok_and(|deleted| deleted >= ROWS) {
+            Step::Alerts
+        } else if self.from == i64::MIN {
+            // What is for a whole pass only.
+            Step::Logs(i64::MIN)
+        } else {
+            Step::Over
+        })
+    }
+
     fn logs(&self, after: i64) -> Result<Step, spi::Error> {
         let Some(days) = self.spans.failed else { return Ok(Step::Over) };
         let last = prune::stray_logs(after, ROWS, self.spans.limit(days))?;
-        Ok(last.map_or(Step::Checkpoints, Step::Logs))
+        let end = Step::Checkpoints(i64::MIN, Timestamp(i64::MIN));
+        Ok(last.map_or(end, Step::Logs))
     }
 
-    fn checkpoints(&self) -> Result<Step, spi::Error> {
+    fn checkpoints(&self, job: i64, at: Timestamp) -> Result<Step, spi::Error> {
         let Some(days) = self.spans.failed else { return Ok(Step::Over) };
-        let deleted = prune::stray_checkpoints(ROWS, self.spans.limit(days))?;
-        let more = i64::try_from(deleted).is_ok_and(|deleted| deleted >= ROWS);
-        Ok(if more { Step::Checkpoints } else { Step::Over })
+        let last = prune::stray_checkpoints((job, at), ROWS, self.spans.limit(days))?;
+        Ok(last.map_or(Step::Over, |(job, at)| Step::Checkpoints(job, at)))
     }
 
     fn delete(&mut self, runs: &[i64]) -> Result<(), spi::Error> {
