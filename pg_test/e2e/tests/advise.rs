@@ -122,6 +122,40 @@ fn what_runs_show() {
 }
 
 #[test]
+fn trouble_is_worth_a_word_from_a_limit_on() {
+    let cluster = Cluster::start();
+    // Runs within a week and before, failures, and skips since the last run or before it.
+    for (hour, name, ran, failed, skips, skipped) in [
+        (0, "four failed", "1 hour", 4, 0, "1 hour"),
+        (1, "five failed", "1 hour", 5, 0, "1 hour"),
+        (2, "nine skipped", "8 days", 0, 9, "1 day"),
+        (3, "ten skipped", "8 days", 0, 10, "1 day"),
+        (4, "ten skipped before", "8 days", 0, 10, "9 days"),
+        (5, "ran this week", "167 hours", 0, 10, "1 hour"),
+        (6, "ran the week before", "169 hours", 0, 10, "1 hour"),
+    ] {
+        let job = cluster.create_job(&json!({
+            "job_name": name, "schedule": format!("0 {hour} 29 2 *"), "timeout": "10 seconds",
+            "command": format!("select '{name}'"), "description": "as its name says",
+        }));
+        cluster.sql(&format!(
+            "insert into cron.job_stat (jobid, total_runs, failed_runs, consecutive_failures, last_run_at) \
+              values ({job}, 9, {failed}, {failed}, now() - interval '{ran}'); \
+             insert into cron.job_skip select {job}, 'window', now() - interval '30 days', \
+              now() - interval '{skipped}', {skips} where {skips} > 0"
+        ));
+    }
+    assert_eq!(
+        advice(&cluster, "trouble"),
+        [
+            "failing: five failed",
+            "always skipped: ten skipped",
+            "always skipped: ran the week before",
+        ]
+    );
+}
+
+#[test]
 fn a_herd_is_spread() {
     let cluster = Cluster::builder().clock(utc(2026, 6, 1, 10, 2, 30)).start();
     for n in 0..12 {

@@ -195,6 +195,84 @@ fn a_handler_that_fails_calls_nobody() {
     assert_eq!(cluster.one::<i64>("select count(*) from cron.run_request"), 0);
 }
 
+/// A handler that fails when it is first called, and then at every other call.
+fn fickle(cluster: &Cluster, name: &str, handler: &str) -> i64 {
+    cluster.sql(&format!("create sequence {name} start 2"));
+    let command = format!("select 1 / (nextval('{name}') % 2)");
+    cluster.one_with(
+        "select cron.create_job($1, '@yearly', $2, alert_after_failures => 1, alert_job => $3)",
+        &[&name, &command, &handler],
+    )
+}
+
+/// Waits until a call that is asked for now has been made: those asked for before it have been, too.
+fn wait_called(cluster: &Cluster, marker: &str) {
+    let handler = cluster.schedule(&format!("{marker} tells"), "@yearly", "select 1");
+    let _: i64 = cluster.one_with(
+        "select cron.create_job($1, '1 second', 'select 1/0', alert_after_failures => 1, \
+          alert_job => $1 || ' tells')",
+        &[&marker],
+    );
+    let _ = cluster.finished_run(handler);
+    cluster.wait_for("not exists (select from cron.run_request)");
+}
+
+/// The calls of handlers, as `name runs`, without those of the markers.
+fn called(cluster: &Cluster) -> Vec<String> {
+    cluster.column(
+        "select format('%s %s', j.jobname, count(*)) from cron.job_run_details d \
+          join cron.job j using (jobid) where d.trigger = 'alert' and j.jobname !~ ' tells$' \
+         group by j.jobname order by 1",
+    )
+}
+
+#[test]
+fn handlers_of_each_other_call_nobody() {
+    let cluster = failing();
+    let handlers = [fickle(&cluster, "here", "there"), fickle(&cluster, "there", "here")];
+    let jobs = ["here", "there"].map(|handler| {
+        let options = format!("alert_after_failures => 1, alert_job => '{handler}'");
+        fated(&cluster, &format!("told {handler}"), &options)
+    });
+    // Were the one called for the other, each call would fail or recover, and be told with the next.
+    for (recovery, marker, calls) in [
+        (None, "first", ["here 1", "there 1"]),
+        (Some("recovered"), "second", ["here 2", "there 2"]),
+    ] {
+        for job in jobs.into_iter().chain(handlers) {
+            wait_alert(&cluster, job, recovery);
+        }
+        wait_called(&cluster, marker);
+        assert_eq!(called(&cluster), calls);
+        heal(&cluster);
+    }
+    let query = "select format('%s %s', jobname, coalesce(handler, '-')) from cron.alert \
+         where jobname like '%here' order by 1";
+    assert_eq!(
+        cluster.column::<String>(query),
+        ["here -", "there -", "told here here", "told there there"]
+    );
+    assert_eq!(handlers.map(|job| runs(&cluster, job)), [2, 2]);
+}
+
+#[test]
+fn a_handler_has_no_handler() {
+    let cluster = failing();
+    let last = cluster.schedule("last", "@yearly", "select 1");
+    let middle = fickle(&cluster, "middle", "last");
+    let job = fated(&cluster, "failing", "alert_after_failures => 1, alert_job => 'middle'");
+    wait_alert(&cluster, job, None);
+    wait_alert(&cluster, middle, None);
+    heal(&cluster);
+    wait_alert(&cluster, job, Some("recovered"));
+    wait_alert(&cluster, middle, Some("recovered"));
+    wait_called(&cluster, "marker");
+    assert_eq!(called(&cluster), ["middle 2"], "for the alert and for the recovery");
+    assert_eq!(runs(&cluster, last), 0);
+    let query = "select handler from cron.alert where jobid = $1";
+    assert_eq!(cluster.one_with::<Option<String>>(query, &[&middle]), None);
+}
+
 #[test]
 fn a_handler_that_cannot_be_called_is_said_once() {
     let cluster = failing();

@@ -334,6 +334,43 @@ fn a_success_rate_sinks_and_rises_as_runs_end() {
 }
 
 #[test]
+fn jobs_that_do_not_say_have_the_alerts_of_the_cluster() {
+    let cluster = Cluster::builder()
+        .conf("cron.default_alert_if_slower", "1500ms")
+        .conf("cron.default_alert_if_absent", "4s")
+        .conf("cron.default_alert_below_success", "92.5")
+        .start();
+    let create = |name: &str, schedule: &str, command: &str, options: &str| -> i64 {
+        let create = format!("select cron.create_job($1, $2, $3, {options})");
+        cluster.one_with(&create, &[&name, &schedule, &command])
+    };
+    // Each leaves one rule to the cluster, and the last one none.
+    let rated = create("rated", "@yearly", "select 1", "alert_if_absent => '0'");
+    let sleep = "select pg_sleep(3600)";
+    let slow = create("slow", "1 second", sleep, "alert_if_absent => '0'");
+    let absent = create("absent", "@yearly", "select 1", "active => true");
+    let own = "alert_if_slower => '1 day', alert_if_absent => '1 day', alert_below_success => 1";
+    let own = create("own", "1 second", sleep, own);
+    cluster.wait_known();
+    twenty_unseen(&cluster, rated, "n <= 2");
+    twenty_unseen(&cluster, own, "n <= 2");
+    wait_alerts(&cluster, rated, &["success_rate open"]);
+    wait_alerts(&cluster, slow, &["slow open"]);
+    wait_alerts(&cluster, absent, &["absent open"]);
+    let limits = "select format('%s %s', jobname, \
+          coalesce(detail->>'limit_seconds', detail->>'limit_percent')::float8) from cron.alert order by 1";
+    assert_eq!(cluster.column::<String>(limits), ["absent 4", "rated 92.5", "slow 1.5"]);
+    let in_time: Vec<bool> = cluster.column(
+        "select raised_at >= r.started_at + interval '1.5 seconds' from cron.alert \
+          join cron.running r using (jobid, runid) \
+         union all select raised_at >= s.effective_from + interval '4 seconds' \
+          from cron.alert join cron.job_state s using (jobid) where rule = 'absent'",
+    );
+    assert_eq!(in_time, [true, true], "not before its time");
+    assert_eq!(alerts(&cluster, own), [""; 0], "what a job says goes before");
+}
+
+#[test]
 fn an_open_alert_goes_with_its_job() {
     let cluster = cluster();
     cluster.sql(

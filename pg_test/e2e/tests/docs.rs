@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `sql` | runs without an error; an `output` block right behind it is what psql prints |
 //! | `sql eventually` | as before, asked again until the output is the one that follows |
+//! | `sql crashes` | as `sql eventually`; then the server crashes, and is started again |
 //! | `sql fails` | ends with an error; the `output` block that follows is that error |
 //! | `sql no-run REASON` | is not run; the reason is for the reader of the page's source |
 //! | `ini` | lines of `postgresql.conf`, in force on the page's cluster |
@@ -264,6 +265,14 @@ fn run_page(page: &str) {
                 }
             }
             "eventually" => eventually(&cluster, &place, &block.text, &need().text),
+            "crashes" => {
+                eventually(&cluster, &place, &block.text, &need().text);
+                // What was seen may not be on disk yet.
+                cluster.sql("checkpoint");
+                cluster.crash();
+                cluster.boot();
+                cluster.wait_scheduler();
+            }
             "fails" => {
                 let (succeeded, _, complaints) = psql(&cluster, &block.text);
                 assert!(!succeeded, "{place} does not fail:\n{}", block.text);
@@ -276,8 +285,14 @@ fn run_page(page: &str) {
     }
     assert!(ran > 0, "{page} has no example that runs");
     let log = cluster.log();
-    // That a run is stuck, and that there is an alert, is what a page may be about.
-    let meant = [" is stuck", "pg_tock: alert: ", "pg_tock: recovered: ", "pg_tock: alert over, "];
+    // That a run is stuck, that there is an alert, and what died in a crash is what a page may be about.
+    let meant = [
+        " is stuck",
+        "pg_tock: alert: ",
+        "pg_tock: recovered: ",
+        "pg_tock: alert over, ",
+        " did not survive the last stop of the server",
+    ];
     let complains =
         |line: &&str| line.contains("pg_tock: ") && !meant.iter().any(|words| line.contains(words));
     let complaints: Vec<&str> = log.lines().filter(complains).collect();

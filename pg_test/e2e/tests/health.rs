@@ -204,6 +204,38 @@ fn jobs_that_cannot_run_are_counted_alike_everywhere() {
     assert_eq!(state, "superuser jobs disabled");
 }
 
+#[test]
+fn executors_in_use_are_counted_and_one_sees_what_runs_wait_for() {
+    let cluster = Cluster::start();
+    let mut gate = cluster.client();
+    gate.batch_execute("select pg_advisory_lock(1)").expect("a lock");
+    let in_use = |count: usize| {
+        cluster.wait_for(&format!(
+            "(select slots_in_use = {count} and running = {count} from cron.health)"
+        ));
+        cluster.wait_for(&format!(
+            "(select slots_in_use = {count} and slots > {count} from cron.monitor_health)"
+        ));
+        assert_eq!(cluster.pids_of("pg_tock executor").len(), count);
+    };
+    assert_eq!(cluster.one::<i32>("select slots_in_use from cron.health"), 0);
+    cluster.schedule("nap", "1 second", "select pg_sleep(3600)");
+    in_use(1);
+    cluster.schedule("locked", "1 second", "select pg_advisory_xact_lock(1)");
+    in_use(2);
+    cluster.wait_for(
+        "(select string_agg(concat_ws(' ', jobname, wait_event_type, wait_event), ', ' \
+           order by jobname) = 'locked Lock advisory, nap Timeout PgSleep' from cron.running)",
+    );
+    // One that computes waits for nothing.
+    cluster.schedule("busy", "1 second", "do $$ begin loop end loop; end $$");
+    in_use(3);
+    cluster.wait_for(
+        "(select wait_event_type is null and wait_event is null from cron.running \
+          where jobname = 'busy')",
+    );
+}
+
 /// What waits behind a run of its own job has an age, and alarms nobody: that is what was asked for.
 #[test]
 fn what_waits_behind_its_own_jobs_run_has_an_age() {

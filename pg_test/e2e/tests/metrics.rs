@@ -120,6 +120,11 @@ fn read(text: &str) -> Vec<Sample> {
     samples
 }
 
+/// Whether a figure may change from one look to the next while nothing runs.
+fn is_volatile(name: &str) -> bool {
+    name.contains("executor") || name.contains("late") || name.contains("waiting")
+}
+
 #[test]
 fn the_text_is_the_view() {
     let cluster = busy_cluster();
@@ -136,16 +141,14 @@ fn the_text_is_the_view() {
         )
         .unwrap();
     let key = |name: &str, labels: &str| format!("{name} {labels}");
-    let volatile =
-        |name: &str| name.contains("executor") || name.contains("late") || name.contains("waiting");
     let in_view: BTreeMap<String, f64> = rows
         .iter()
-        .filter(|row| !volatile(row.get(0)))
+        .filter(|row| !is_volatile(row.get(0)))
         .map(|row| (key(row.get(0), row.get(2)), row.get(1)))
         .collect();
     let in_text: BTreeMap<String, f64> = read(&text)
         .into_iter()
-        .filter(|sample| !volatile(&sample.name))
+        .filter(|sample| !is_volatile(&sample.name))
         .map(|sample| {
             let labels: Vec<String> =
                 sample.labels.iter().map(|(label, text)| format!("{label}={text}")).collect();
@@ -181,6 +184,49 @@ fn figures_are_those_of_the_ledger() {
     };
     assert!((value("pg_tock_up") - 1.0).abs() < 0.1);
     assert!(value("pg_tock_dead_letters") > 1.0);
+}
+
+#[test]
+fn figures_of_what_goes_on_are_those_of_the_views() {
+    // Fewer slots than runs that will want one: some wait.
+    let cluster = Cluster::builder().max_worker_processes(5).start();
+    let figure =
+        |name: &str| format!("(select value from cron.metrics where name = 'pg_tock_{name}')");
+    // In one statement, and again until nothing has changed in between.
+    let same = |name: &str, seen: &str| {
+        let value = figure(name);
+        cluster.wait_for(&format!("({value} = ({seen}) and {value} > 0)"));
+    };
+    let start = |name: &str| {
+        cluster.schedule(name, "@yearly", "select pg_sleep(3600)");
+        cluster.sql(&format!("select cron.run_now('{name}')"));
+    };
+    start("first");
+    cluster.wait_for("(select slots_in_use = 1 and slots > 1 from cron.health)");
+    same("executors", "select slots_in_use from cron.health");
+    same("executor_slots", "select slots from cron.health");
+    (2..=8).for_each(|n| start(&n.to_string()));
+    // No two of them are the same: running, waiting and asked for.
+    cluster.wait_for(
+        "(select short_of_slots and running = slots and waiting = 8 - slots \
+          and waiting <> running from cron.health)",
+    );
+    same("running", "select running from cron.health");
+    same("running", "select count(*) from cron.running");
+    same("waiting", "select waiting from cron.health");
+    same("requested", "select count(*) from cron.run_request");
+    same("short_of_slots", "select short_of_slots::int from cron.health");
+    let waited = figure("waiting_seconds");
+    cluster.wait_for(&format!(
+        "(select abs({waited} - extract(epoch from waited)) < 0.5 and {waited} > 1 from cron.health)"
+    ));
+    let of_job = "select count(*) from cron.running r join cron.metrics m on m.labels->>'jobid' = r.jobid::text";
+    let runs: i64 = cluster.one("select count(*) from cron.running");
+    let counted = format!("{of_job} where m.name = 'pg_tock_job_running' and m.value = 1");
+    assert_eq!(cluster.one::<i64>(&counted), runs);
+    let lasting = "m.name = 'pg_tock_job_running_seconds' and r.elapsed > interval '1 second' \
+         and abs(m.value - extract(epoch from r.elapsed)) < 0.5";
+    cluster.wait_for(&format!("({of_job} where {lasting}) = {runs}"));
 }
 
 #[test]
@@ -259,15 +305,41 @@ fn words(yaml: &Yaml) -> BTreeSet<String> {
     yaml.as_vec().unwrap().iter().map(|item| word(item).to_owned()).collect()
 }
 
-/// What a query's columns are called; every value in a column of values is a number.
-fn columns(client: &mut postgres::Client, query: &str, values: &[&str]) -> BTreeSet<String> {
+/// Makes each figure of each job another number, once nothing changes them any more.
+fn tell_apart(cluster: &Cluster) {
+    cluster.stop_all_jobs();
+    cluster.wait_quiet();
+    cluster.flush();
+    cluster.sql(
+        "update cron.job_stat set successful_runs = 10 + jobid, timed_out_runs = 20 + jobid, \
+          cancelled_runs = 30 + jobid, crashed_runs = 40 + jobid, failed_runs = 150 + 4 * jobid, \
+          total_runs = 160 + 5 * jobid, retried_runs = 70 + jobid, skipped_runs = 80 + jobid, \
+          wal_bytes = 90 + jobid, rows = 100 + jobid, consecutive_failures = 110 + jobid, \
+          total_ms = 120000 + jobid, max_ms = 130000 + jobid",
+    );
+}
+
+/// What a query's columns are called. Each figure, a column and the name of its sample, is the one of
+/// the view with the same labels, or NaN if there is none.
+fn columns(
+    client: &mut postgres::Client,
+    query: &str,
+    figures: &[(&str, String)],
+) -> BTreeSet<String> {
     let rows = client.query(query, &[]).unwrap_or_else(|error| panic!("{query}: {error}"));
     assert!(!rows.is_empty(), "{query}");
-    for row in &rows {
-        for value in values {
-            let _: f64 =
-                row.try_get(value).unwrap_or_else(|error| panic!("{value} of {query}: {error}"));
-        }
+    for (column, name) in figures.iter().filter(|(_, name)| !is_volatile(name)) {
+        let different = format!(
+            "with told as ({query}), labelled as (select {column} as told, (select jsonb_object_agg(k, v) \
+              from jsonb_each_text(to_jsonb(told)) l(k, v) where v <> '' and k = any ('{{database,jobid,jobname,\
+              owner,outcome,quantile,server,version}}')) as labels from told) \
+             select format('%s: %s, not %s', l.labels, l.told, m.value) from labelled l full join \
+              (select * from cron.metrics where name = '{name}') m using (labels) \
+             where l.told is distinct from coalesce(m.value, 'NaN')"
+        );
+        let found = client.query(&different, &[]).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let found: Vec<String> = found.iter().map(|row| row.get(0)).collect();
+        assert_eq!(found, [""; 0], "{name}");
     }
     rows[0].columns().iter().map(|column| column.name().to_owned()).collect()
 }
@@ -280,6 +352,7 @@ fn names(cluster: &Cluster) -> BTreeSet<String> {
 #[test]
 fn queries_for_sql_exporter_give_every_metric() {
     let cluster = busy_cluster();
+    tell_apart(&cluster);
     let mut client = cluster.client_as("monitor");
     let collector = yaml("monitoring/sql_exporter/pg_tock.collector.yml");
     let queries: BTreeMap<&str, &str> = collector["queries"]
@@ -293,9 +366,10 @@ fn queries_for_sql_exporter_give_every_metric() {
         let name = word(&metric["metric_name"]);
         assert!(given.insert(name.to_owned()), "{name} twice");
         let (labels, values) = (words(&metric["key_labels"]), words(&metric["values"]));
-        let values: Vec<&str> = values.iter().map(String::as_str).collect();
-        let found = columns(&mut client, queries[word(&metric["query_ref"])], &values);
-        for column in labels.iter().map(String::as_str).chain(values) {
+        let figures: Vec<(&str, String)> =
+            values.iter().map(|value| (value.as_str(), name.to_owned())).collect();
+        let found = columns(&mut client, queries[word(&metric["query_ref"])], &figures);
+        for column in labels.union(&values) {
             assert!(found.contains(column), "{name}: there is no {column} in {found:?}");
         }
         assert_eq!(kind(&cluster, name), word(&metric["type"]), "{name}");
@@ -316,11 +390,12 @@ fn kind(cluster: &Cluster, name: &str) -> String {
 #[test]
 fn queries_for_postgres_exporter_give_every_metric() {
     let cluster = busy_cluster();
+    tell_apart(&cluster);
     let mut client = cluster.client_as("monitor");
     let mut given = BTreeSet::new();
     for (namespace, entry) in yaml("monitoring/postgres_exporter/queries.yaml").as_hash().unwrap() {
         let mut described = BTreeSet::new();
-        let mut values = Vec::new();
+        let mut figures = Vec::new();
         for metric in entry["metrics"].as_vec().unwrap() {
             let (column, about) = metric.as_hash().unwrap().front().unwrap();
             let column = word(column);
@@ -330,11 +405,11 @@ fn queries_for_postgres_exporter_give_every_metric() {
             if usage != "LABEL" {
                 let name = format!("{}_{column}", word(namespace));
                 assert_eq!(kind(&cluster, &name).to_uppercase(), usage, "{name}");
-                assert!(given.insert(name), "{column} twice");
-                values.push(column);
+                assert!(given.insert(name.clone()), "{column} twice");
+                figures.push((column, name));
             }
         }
-        let found = columns(&mut client, word(&entry["query"]), &values);
+        let found = columns(&mut client, word(&entry["query"]), &figures);
         assert_eq!(found, described, "{namespace:?}");
     }
     assert_eq!(given, names(&cluster));

@@ -296,6 +296,48 @@ fn a_document_is_applied_as_a_whole_or_not_at_all() {
 }
 
 #[test]
+fn the_next_starts_before_and_after_are_those_of_the_jobs() {
+    let cluster = Cluster::start();
+    for (name, active) in [("moved", true), ("off", false), ("gone", true)] {
+        let _ = cluster.create_job(&json!({
+            "job_name": name, "schedule": "0 3 29 2 *", "command": "select 1", "active": active,
+        }));
+    }
+    cluster.wait_known();
+    let document = r#"{"jobs": [
+        {"job_name": "moved", "schedule": "30 4 31 12 *", "command": "select 1"},
+        {"job_name": "new", "schedule": "45 5 30 6 *", "command": "select 1"},
+        {"job_name": "off", "schedule": "30 4 31 12 *", "command": "select 1"}]}"#;
+    let starts = || -> Vec<String> {
+        cluster.column("select jobname || ' ' || next_run_at from cron.jobs where next_run_at is not null order by 1")
+    };
+    let before = starts();
+    assert_eq!(before.len(), 2, "{before:?}");
+    // Both columns, each as the view has it.
+    let said = |options: &str| -> [Vec<String>; 2] {
+        let rows = cluster.rows(
+            &format!(
+                "select distinct job_name || ' ' || next_run_before, job_name || ' ' || next_run_after \
+                 from cron.apply_jobs($1::text::jsonb, prune => true{options}) order by 1, 2"
+            ),
+            &[&document],
+        );
+        [0, 1].map(|column| {
+            let mut texts: Vec<String> =
+                rows.iter().filter_map(|row| row.get::<_, Option<String>>(column)).collect();
+            texts.sort();
+            texts
+        })
+    };
+    let foretold = said(", dry_run => true");
+    assert_eq!(foretold[0], before);
+    assert_eq!(said(""), foretold);
+    let after = starts();
+    assert_eq!(foretold[1], after);
+    assert!(after.len() == 3 && after.iter().all(|start| !before.contains(start)), "{after:?}");
+}
+
+#[test]
 fn a_change_by_somebody_else_is_not_undone() {
     let cluster = Cluster::start();
     let _ = cluster.schedule("job", "@daily", "select 1");

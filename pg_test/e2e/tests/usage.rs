@@ -60,6 +60,33 @@ fn what_a_run_reads_and_writes_is_in_its_row() {
 }
 
 #[test]
+fn pages_that_are_read_and_written_are_counted_each() {
+    // Nobody else may bring the table into memory, or write it.
+    let cluster = Cluster::builder().conf("autovacuum", "off").start();
+    cluster.sql("create table big (n int, t text)");
+    let fill = "insert into big select n, repeat('x', 200) from generate_series(1, 20000) n";
+    let filling = cluster.run_once(fill).must_have_succeeded();
+    let pages: f64 =
+        cluster.one("select (pg_table_size('big') / current_setting('block_size')::int)::float8");
+    assert!(pages > 500.0, "{pages}");
+    let near = |run: &Run, figure: &str| {
+        let most = pages + 200.0;
+        let value = at_least(&cluster, run, figure, 0.95 * pages);
+        assert!(value <= most, "{figure} is {value}, more than {most}: {run:#?}");
+    };
+    // A page that is new is written when the file grows.
+    near(&filling, "shared_written");
+    cluster.restart();
+    cluster.wait_scheduler();
+    let reading = cluster.run_once("select count(*) from big").must_have_succeeded();
+    near(&reading, "shared_read");
+    assert!(used(&cluster, &reading, "shared_written") < 100.0, "{reading:#?}");
+    let again = cluster.run_once("select count(*) from big").must_have_succeeded();
+    near(&again, "shared_hit");
+    assert!(used(&cluster, &again, "shared_read") < 200.0, "they are in memory: {again:#?}");
+}
+
+#[test]
 fn cpu_time_is_that_of_the_run_alone() {
     let cluster = Cluster::start();
     let spin = "do $$ declare until timestamptz := clock_timestamp() + interval '300 ms'; \

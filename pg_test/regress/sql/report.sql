@@ -47,6 +47,13 @@ SET client_encoding = 'SQL_ASCII';
 SELECT count(*) FILTER (WHERE line ~ '[^ -~]') AS others, count(*) FROM cron.timeline('bob''s <b>') line;
 RESET client_encoding;
 
+-- No two figures of this job are the same, so that none can stand for another.
+UPDATE cron.job_stat SET total_runs = 40, successful_runs = 13, failed_runs = 27, timed_out_runs = 5, cancelled_runs = 6,
+    crashed_runs = 7, retried_runs = 8, skipped_runs = 11, consecutive_failures = 12, wal_bytes = 123456, rows = 14,
+    total_ms = 900100, max_ms = 90200, last_success_at = '2026-01-01 00:00+00',
+    durations = '\x019301324f2d4f05', start_lags = '\x0153324f2d4f05'
+WHERE jobid = 1;
+
 -- Metrics: refused by every way, until SELECT is granted
 SET ROLE regress_tock_monitor;
 SELECT * FROM cron.metrics;

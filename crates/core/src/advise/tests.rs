@@ -169,6 +169,17 @@ fn what_one_job_lacks() {
 }
 
 #[test]
+fn skips_are_worth_a_word_from_ten_on() {
+    let often = plan("*/10 * * * *", "GMT");
+    for (runs, skipped, said) in [(0, 9, false), (0, 10, true), (0, 11, true), (1, 11, false)] {
+        let job = Subject { runs, skipped, ..subject("job", &often, "x") };
+        let found: Vec<Topic> = advise(&[job], NOW).iter().map(|advice| advice.topic).collect();
+        let expected: &[Topic] = if said { &[Topic::AlwaysSkipped] } else { &[] };
+        assert_eq!(found, expected, "{runs} runs, {skipped} skipped");
+    }
+}
+
+#[test]
 fn what_many_jobs_lack_is_said_once() {
     let daily = plan("@daily", "GMT");
     let works: Vec<String> = (0..5).map(|n| n.to_string()).collect();

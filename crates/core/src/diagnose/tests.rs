@@ -292,6 +292,19 @@ fn a_limit_matters_only_if_something_waits() {
 }
 
 #[test]
+fn a_queue_that_is_missing_limits_nothing() {
+    let mut facts = healthy();
+    facts.job.queue =
+        Some(Queue { name: "it's".to_owned(), exists: false, running: 9, most: Some(1) });
+    facts.times = at(Some(3_600), Some(30));
+    let found = find(&facts).remove(0);
+    assert_eq!((found.severity, found.finding), (Severity::Warning, "queue missing"));
+    assert_eq!(found.detail, "Its queue \"it's\" does not exist, so nothing limits it.");
+    assert_eq!(found.remedy.as_deref(), Some("SELECT cron.create_queue('it''s')"));
+    assert!(!words(&facts).contains(&"queue full"), "{:?}", words(&facts));
+}
+
+#[test]
 fn upstreams_that_do_not_succeed() {
     let mut facts = healthy();
     let upstream = |name: &str, id, active, status: Option<&str>| Upstream {
@@ -326,10 +339,30 @@ fn skips_are_told_by_reason() {
         count,
     };
     facts.job.condition = Some("x > 1".to_owned());
+    for (reason, finding, why, again) in [
+        (SkipReason::Condition, "condition false", "its run_if was not true then.", false),
+        (SkipReason::Upstream, "upstream failed", "a job it starts after had not succeeded.", true),
+        (SkipReason::Missed, "missed", "or its scheduler, was down then.", true),
+        (SkipReason::ServerCrashed, "missed", "or its scheduler, was down then.", true),
+        (SkipReason::Overlap, "overlap", "an earlier run was still going on.", false),
+        (SkipReason::Held, "was held", "it was held then.", true),
+        (SkipReason::Paused, "was paused", "it was paused then.", true),
+        (SkipReason::Inactive, "was inactive", "it was switched off when they waited.", false),
+        (SkipReason::Window, "skipped", "its run_window was closed.", false),
+        (SkipReason::Calendar, "skipped", "a calendar excluded that day.", false),
+    ] {
+        facts.skips = vec![skip(reason, -9, -8, 1)];
+        assert_eq!(words(&facts), [finding, "next run"], "{reason:?}");
+        let found = find(&facts).remove(0);
+        assert!(found.detail.starts_with("1 occurrence was skipped, the last at T-8: "));
+        assert!(found.detail.contains(why), "{found:?}");
+        let backfill = found.remedy.as_deref() == Some("SELECT cron.backfill(7, 'T-9', 'T-8')");
+        assert_eq!(backfill, again, "{found:?}");
+    }
     facts.skips = SkipReason::ALL.iter().map(|&reason| skip(reason, -9, -9, 1)).collect();
     let found = find(&facts);
     assert_eq!(found.iter().filter(|one| one.finding == "next run").count(), 1);
-    assert!(found.len() > 8, "{found:#?}");
+    assert_eq!(found.len(), SkipReason::ALL.len() + 1, "a finding for each: {found:#?}");
     facts.skips = vec![
         skip(SkipReason::Condition, -20, -10, 11),
         skip(SkipReason::Missed, -300, -200, 2),
