@@ -19,7 +19,8 @@ use crate::shmem::slots::{Slot, State};
 pub(super) fn prepare(alive: &[i64]) -> Result<bool, pgrx::spi::Error> {
     let closed = run::close_dead(alive)?;
     if closed > 0 {
-        pgrx::log!("pg_tock: {closed} runs did not survive the last stop of the server");
+        let runs = if closed == 1 { "run" } else { "runs" };
+        pgrx::log!("pg_tock: {closed} {runs} did not survive the last stop of the server");
     }
     secret::forget_strangers()?;
     state::forget_strangers()?;
