@@ -134,17 +134,7 @@ fn delays_grow_and_are_written_down() {
             "retry_delay": "1 second", "retry_backoff": 3, "retry_max_delay": "5 seconds",
         }),
     );
-    // Each request as it was, with the end of the attempt before it.
-    cluster.sql(
-        "create table plan (attempt int, wait double precision); \
-         create function note() returns trigger language plpgsql as $$ begin \
-          insert into public.plan select new.attempt, extract(epoch from new.not_before - d.end_time) \
-           from cron.job_run_details d where d.jobid = new.jobid \
-            and d.scheduled_for = new.scheduled_for and d.attempt = new.attempt - 1; \
-          return new; end $$; \
-         create trigger note after insert on cron.run_request for each row execute function note(); \
-         alter table cron.run_request enable always trigger note",
-    );
+    cluster.note_retries();
     cluster.sql(&format!("select cron.run_now({job})"));
     let runs = attempts(&cluster, job, |runs| runs.len() == 4);
     let triggers: Vec<&str> = runs.iter().map(|run| run.trigger.as_str()).collect();
