@@ -1,5 +1,7 @@
 //! What the design aims at, by the names of the figures it is about (section "Speed and size").
 
+use crate::report::shown;
+
 /// The least or the most a figure of pg_tock is to be.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Aim {
@@ -39,11 +41,16 @@ const AIMS: [(&str, Aim); 21] = [
 pub(crate) fn verdict(figure: &str, value: f64) -> Option<(String, &'static str)> {
     let (_, aim) = AIMS.iter().find(|(name, _)| *name == figure)?;
     let (met, aim) = match *aim {
-        AtLeast(least) => (value >= least, format!("at least {}", super::report::shown(least))),
-        AtMost(most) => (value <= most, format!("at most {}", super::report::shown(most))),
+        AtLeast(least) => (value >= least, format!("at least {}", plain(least))),
+        AtMost(most) => (value <= most, format!("at most {}", plain(most))),
         Nothing => (value.abs() < 0.005, "0".to_owned()),
     };
     Some((aim, if met { "met" } else { "missed" }))
+}
+
+/// The number as the design has it.
+fn plain(value: f64) -> String {
+    if value >= 1_000.0 { shown(value) } else { value.to_string() }
 }
 
 #[cfg(test)]
@@ -56,7 +63,7 @@ mod tests {
         let says = |figure, value| says(figure, value).unwrap_or_default();
         assert_eq!(says("recorded runs of select 1", 39_999.0), "at least 40,000: missed");
         assert_eq!(says("recorded runs of select 1", 40_000.0), "at least 40,000: met");
-        assert_eq!(says("1 due: start lag p50", 0.16), "at most 0.150: missed");
+        assert_eq!(says("1 due: start lag p50", 0.16), "at most 0.15: missed");
         assert_eq!(says("100,000 jobs, none due: CPU", 0.004), "0: met");
         assert_eq!(says("100,000 jobs, none due: CPU", 0.3), "0: missed");
         assert_eq!(says("runs of these that failed", 0.0), "");
