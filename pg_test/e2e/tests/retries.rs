@@ -1,6 +1,6 @@
 //! Attempts that fail are followed by others, as the job says, whatever dies in between.
 
-use pg_tock_test::{Cluster, PATIENCE, Run, poll_until};
+use pg_tock_test::{Cluster, PATIENCE, Run, poll_until, utc};
 use serde_json::{Value, json};
 
 /// Creates a job from its options, the command and the name among them.
@@ -155,9 +155,19 @@ fn delays_grow_and_are_written_down() {
 
 #[test]
 fn a_retry_that_waits_survives_a_restart_and_a_crash() {
-    let cluster = Cluster::start();
+    // An hour, less or more a tenth, is more than anything here takes.
+    let cluster = Cluster::builder()
+        .clock(utc(2026, 6, 1, 10, 6, 0))
+        .conf("timezone", "UTC")
+        .conf("cron.timezone", "UTC")
+        .start();
     failing(&cluster, "40001", 1);
-    let job = job(&cluster, json!({"command": "select fail()", "retry_delay": "4 seconds"}));
+    let job = job(
+        &cluster,
+        json!({"command": "select fail()", "schedule": "*/10 * * * *", "retry_delay": "1 hour"}),
+    );
+    cluster.wait_known();
+    cluster.step_clock(utc(2026, 6, 1, 10, 10, 5) - cluster.now());
     let first = cluster.finished_run(job).must_have_failed_with("40001");
     let promise = promised(&cluster, job);
     for crash in [false, true] {
@@ -169,6 +179,8 @@ fn a_retry_that_waits_survives_a_restart_and_a_crash() {
         }
         cluster.wait_scheduler();
     }
+    assert_eq!(cluster.runs_of(job).len(), 1, "it waits");
+    cluster.step_clock(utc(2026, 6, 1, 11, 17, 0) - cluster.now());
     let again = poll_until("the retry", PATIENCE, || {
         cluster.finished_runs_of(job).into_iter().find(|run| run.runid == promise)
     })
