@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # make bench: pg_tock and Debian's pg_cron on one server build, in one run. About a quarter of an hour, half
-# of it waiting for full minutes, the only schedule pg_cron 1.4 knows. Prints a table; the figures are
-# also in target/bench.json. Arguments: names of measurements (see --help).
+# of it waiting for full minutes, the only schedule pg_cron 1.4 knows. Prints a table, which bench/readme.sh
+# puts into the README; the figures are also in target/bench.json. Arguments: names of measurements (see --help).
 set -euo pipefail
 # shellcheck source=ci/env.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../ci/env.sh"

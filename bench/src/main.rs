@@ -11,6 +11,7 @@
     reason = "a program for the terminal, run by hand"
 )]
 
+mod aims;
 mod by_hand;
 mod crates;
 mod drain;
@@ -80,6 +81,6 @@ fn main() {
             measure(&mut report);
         }
     }
-    report.print();
+    report.print("target/bench.md");
     report.save("target/bench.json");
 }

@@ -183,6 +183,20 @@ mod tests {
     }
 
     #[test]
+    fn servers_that_shut_down_come_back_and_what_was_dropped_does_not() {
+        // admin_shutdown, crash_shutdown, cannot_connect_now
+        for code in [b"57P01", b"57P02", b"57P03"] {
+            assert!(is_transient(code), "{code:?}");
+            assert!(three().next_attempt(failed(code, 1), 0).is_some(), "{code:?}");
+        }
+        // query_canceled, database_dropped, idle_session_timeout, and the class itself
+        for code in [b"57014", b"57P04", b"57P05", b"57000"] {
+            assert!(!is_transient(code), "{code:?}");
+            assert_eq!(three().next_attempt(failed(code, 1), 0), None, "{code:?}");
+        }
+    }
+
+    #[test]
     fn a_crash_is_repeated_only_where_that_is_safe() {
         let crashed = |guarantee| Ended {
             outcome: Outcome::Crashed,

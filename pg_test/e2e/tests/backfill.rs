@@ -107,3 +107,29 @@ fn it_goes_on_after_a_crash() {
     assert_eq!(backfill(&cluster, "10:03", "11:00"), Vec::<i64>::new());
     cluster.audit();
 }
+
+#[test]
+fn who_asked_for_it_is_in_its_rows() {
+    let cluster = Cluster::start();
+    for role in ["ann", "clerk"] {
+        cluster.role(role);
+    }
+    cluster.sql("grant ann to clerk");
+    let job = cluster.schedule_as("ann", "yearly", "0 0 1 1 *", "select 1");
+    let asked = cluster
+        .client_as("clerk")
+        .query("select cron.backfill($1::bigint, '2024-01-01', '2025-06-01')", &[&job])
+        .unwrap();
+    assert_eq!(asked.len(), 2);
+    let _ = cluster.finished_runs(job, 2);
+    cluster.sql(&format!("select cron.run_now({job})"));
+    let _ = cluster.finished_runs(job, 3);
+    let who: Vec<String> = cluster.column(
+        "select format('%s by %s for %s', trigger, requested_by, username) \
+         from cron.job_run_details order by scheduled_for",
+    );
+    assert_eq!(
+        who,
+        ["backfill by clerk for ann", "backfill by clerk for ann", "manual by postgres for ann"]
+    );
+}

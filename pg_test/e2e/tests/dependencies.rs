@@ -162,6 +162,65 @@ fn a_job_waits_for_whoever_has_the_name_now() {
     cluster.audit();
 }
 
+#[test]
+fn a_job_that_comes_again_is_waited_for_by_its_name() {
+    let cluster = Cluster::start();
+    let before = job(&cluster, "first", "select 1 / 0", &[]);
+    cluster.wait_known();
+    let second = job(&cluster, "second", "select 1", &["first"]);
+    poll_until("a skipped occurrence", PATIENCE, || {
+        (skipped_for_upstream(&cluster, second) >= 1).then_some(())
+    });
+    cluster.sql("select cron.unschedule('first')");
+    let first = job(&cluster, "first", "select pg_sleep(0.1)", &[]);
+    assert_ne!(first, before);
+    cluster.wait_known();
+    let runs = poll_until("runs that have waited", PATIENCE, || {
+        let mut runs = cluster.finished_runs_of(second);
+        runs.retain(|run| run.trigger == "dependency");
+        (runs.len() >= 2).then_some(runs)
+    });
+    let upstream = cluster.finished_runs_of(first);
+    for run in runs {
+        let own = upstream.iter().find(|other| other.scheduled_for == run.scheduled_for).unwrap();
+        assert!(own.end_time <= run.start_time, "{own:#?} {run:#?}");
+    }
+    cluster.audit();
+}
+
+/// What `cron.diagnose` says of a job.
+fn findings(cluster: &Cluster, job: i64) -> Vec<String> {
+    cluster.column(&format!("select finding from cron.diagnose({job})"))
+}
+
+#[test]
+fn a_cycle_made_in_the_table_keeps_its_jobs_waiting_and_nobody_else() {
+    let cluster = Cluster::start();
+    let first = job(&cluster, "first", "select 1", &[]);
+    let second = job(&cluster, "second", "select 1", &["first"]);
+    let alone = job(&cluster, "alone", "select 1", &[]);
+    let other = job(&cluster, "other", "select 1", &[]);
+    let _ = (cluster.finished_run(second), cluster.finished_run(alone));
+    cluster.sql(&format!("update cron.job set run_after = '{{second}}' where jobid = {first}"));
+    cluster.sql(&format!("update cron.job set run_after = '{{alone}}' where jobid = {alone}"));
+    // Each of them waits, and says so.
+    for job in [first, second, alone] {
+        poll_until("it waits", PATIENCE, || {
+            findings(&cluster, job).contains(&"waits for upstream".to_owned()).then_some(())
+        });
+    }
+    let ran = |job: i64| cluster.finished_runs_of(job).len();
+    let (waiting, going) = ([ran(first), ran(second), ran(alone)], ran(other));
+    let _ = cluster.finished_runs(other, going + 3);
+    assert_eq!([ran(first), ran(second), ran(alone)], waiting);
+    // Once that is undone they go on.
+    cluster.sql("select cron.set_job('first', '{\"run_after\": null}')");
+    cluster.sql("select cron.set_job('alone', '{\"run_after\": null}')");
+    let _ = cluster.finished_runs(second, waiting[1] + 2);
+    let _ = cluster.finished_runs(alone, waiting[2] + 2);
+    cluster.audit();
+}
+
 const UP_TO_DATE: &str = "exists (select from cron.job_run_details where jobname = 'minute' \
     and status = 'succeeded' and scheduled_for = date_trunc('minute', now()))";
 

@@ -20,6 +20,7 @@
     reason = "a page that breaks an expectation is a failed test, and has to say so at once"
 )]
 
+use pg_tock_core::options::{Kind, OPTIONS};
 use pg_tock_test::{Cluster, PATIENCE, poll_until};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -125,6 +126,80 @@ fn the_table_of_settings_is_the_servers() {
         written.insert(name.replace('`', ""), values);
     }
     assert_eq!(written, known, "the README's table (left) and pg_settings (right)");
+}
+
+/// What the table of options says of one: what it takes, and what its bounds begin with.
+fn takes(kind: Kind) -> (&'static str, String) {
+    match kind {
+        Kind::Text => ("text", "not empty".to_owned()),
+        Kind::Remark => ("text", "may be empty".to_owned()),
+        Kind::Flag => ("true or false", String::new()),
+        Kind::Word(words) => ("word", format!("`{}`", words.join("`, `"))),
+        Kind::Span(most) => ("interval", format!("0 to {} days", grouped(most / 86_400_000_000))),
+        Kind::Texts => ("list of texts", String::new()),
+        Kind::TimeZone => ("time zone", String::new()),
+        Kind::Window => ("run window", String::new()),
+        Kind::Count(least, most) => {
+            ("whole number", format!("{} to {}", grouped(least), grouped(most)))
+        }
+        Kind::Factor(least, most) => ("number", format!("{} to {}", grouped(least), grouped(most))),
+        Kind::Times(most) => ("number", format!("0, or 1 to {}", grouped(most))),
+        Kind::Settings => ("object", String::new()),
+    }
+}
+
+/// A whole number with a comma before each three digits.
+fn grouped(number: impl std::fmt::Display) -> String {
+    let digits = number.to_string();
+    let (first, rest) = digits.split_at(digits.len().saturating_sub(3));
+    if first.is_empty() || first == "-" { digits } else { format!("{},{rest}", grouped(first)) }
+}
+
+#[test]
+fn the_table_of_options_is_the_codes_and_the_servers() {
+    let text = text_of("docs/control.md");
+    let section = text.split("\n## ").find(|section| section.starts_with("All options\n"));
+    let lines = section.expect("all options").lines().filter(|line| line.starts_with("| `"));
+    let rows: Vec<Vec<&str>> =
+        lines.map(|line| line[1..line.len() - 1].split('|').map(str::trim).collect()).collect();
+    let names: Vec<String> = rows.iter().map(|row| row[0].replace('`', "")).collect();
+    assert_eq!(names, OPTIONS.iter().map(|option| option.name).collect::<Vec<_>>());
+    let cluster = Cluster::start();
+    for (option, row) in OPTIONS.iter().zip(&rows) {
+        let (kind, bounds) = takes(option.kind);
+        assert_eq!(row[1], kind, "{row:?}");
+        let left = row[2].strip_prefix(bounds.as_str());
+        let left = left.unwrap_or_else(|| panic!("{row:?} has bounds {bounds}"));
+        assert!(bounds.is_empty() || left.is_empty() || left.starts_with("; "), "{row:?}");
+        assert_eq!(row[3] == "required", option.required, "{row:?}");
+        let setting = match option.name {
+            "timezone" => "cron.timezone".to_owned(),
+            name => format!("cron.default_{name}"),
+        };
+        let found = cluster.rows(
+            "select vartype, boot_val, coalesce(unit, '') from pg_settings where name = $1",
+            &[&setting],
+        );
+        let Some(found) = found.first() else {
+            assert_eq!(row[4], "", "there is no {setting}");
+            continue;
+        };
+        assert_eq!(row[4], format!("`{setting}`"), "{row:?}");
+        let (of, value, unit) =
+            (found.get::<_, String>(0), found.get::<_, String>(1), found.get::<_, String>(2));
+        let default = match (of.as_str(), kind) {
+            ("integer", "interval") => cluster.one_with::<bool>(
+                "select $1::text::interval = $2::text::interval",
+                &[&row[3], &format!("{value} {unit}")],
+            ),
+            ("bool", _) => (row[3] == "true") == (value == "on"),
+            // There is no number for this one.
+            _ if option.name == "max_concurrency" => row[3] == "no limit" && value == "0",
+            _ if value.is_empty() => row[3] == "none",
+            _ => row[3] == value,
+        };
+        assert!(default, "{row:?}: {setting} is {value} {unit}");
+    }
 }
 
 #[test]

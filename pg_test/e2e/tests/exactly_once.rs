@@ -39,6 +39,8 @@ fn work_on(cluster: &Cluster, more: i64) {
 
 #[track_caller]
 fn check_balance(cluster: &Cluster) {
+    // It looks at jobs that are active.
+    cluster.audit();
     cluster.stop_all_jobs();
     assert_eq!(cluster.column::<String>(DIFFERENCES), Vec::<String>::new());
     let doubled: i64 = cluster.one(
@@ -148,6 +150,7 @@ fn a_lost_scheduler_neither_stops_nor_repeats_a_run() {
     let run = cluster.finished_run(job).must_have_succeeded();
     assert_eq!(run.job_pid, Some(executor), "the executor finished what it had begun");
     let _ = cluster.finished_runs(job, 2);
+    cluster.audit();
     cluster.stop_all_jobs();
 
     let overlapping: i64 = cluster.one_with(
@@ -195,6 +198,7 @@ fn a_run_interrupted_by_a_crash_is_closed_as_such() {
     assert_eq!(closed.return_message, "server restarted");
     assert_eq!(closed.outcome.as_deref(), Some("crashed"));
     assert!(closed.end_time.is_some());
+    cluster.audit();
 }
 
 #[test]

@@ -361,55 +361,6 @@ fn a_run_knows_itself() {
 }
 
 #[test]
-fn windows_of_successful_runs_meet_whatever_lies_between_them() {
-    let cluster = Cluster::start();
-    cluster.sql(
-        "create table seen (low timestamptz, high timestamptz, due timestamptz); \
-         create table gate (open int); insert into gate values (1)",
-    );
-    let job = cluster.schedule(
-        "windows",
-        "1 second",
-        "insert into seen select window_start, window_end, scheduled_for from cron.current_run(); \
-         select 1 / open from gate",
-    );
-    let seen_since = |at: &str| {
-        cluster.wait_for(&format!("(select count(*) from seen where due > '{at}') >= 2"));
-    };
-    let now = || cluster.one::<String>("select clock_timestamp()::text");
-    seen_since("-infinity");
-    // Runs that failed.
-    cluster.sql("update gate set open = 0");
-    cluster.wait_for(&format!(
-        "(select count(*) from cron.job_run_details where jobid = {job} and status = 'failed') >= 2"
-    ));
-    cluster.sql("update gate set open = 1");
-    seen_since(&now());
-    // Occurrences that were missed.
-    cluster.sql("select cron.pause('windows')");
-    let paused = now();
-    cluster
-        .wait_for(&format!("clock_timestamp() > '{paused}'::timestamptz + interval '3 seconds'"));
-    cluster.sql("select cron.resume('windows')");
-    seen_since(&now());
-    // Another scheduler, and another server.
-    let scheduler = cluster.wait_scheduler();
-    cluster.terminate(scheduler);
-    seen_since(&now());
-    cluster.restart();
-    seen_since(&now());
-    cluster.flush();
-    let missed: bool = cluster.one("select exists (select from cron.job_skip)");
-    assert!(missed);
-    let gaps: Vec<String> = cluster.column(
-        "select format('%s is not %s, or %s not %s', low, before, high, due) from \
-          (select *, lag(high) over (order by due) as before from seen) seen \
-         where low <> before or high <> due",
-    );
-    assert_eq!(gaps, [""; 0]);
-}
-
-#[test]
 fn fresh_runs_share_their_process_with_nobody() {
     let cluster = Cluster::start();
     let reuse = cluster.schedule("reuse", "1 second", "select 1");

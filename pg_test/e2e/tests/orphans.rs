@@ -54,6 +54,7 @@ fn a_scheduler_lost_before_it_has_recorded_a_report_loses_nothing() {
         };
         assert_eq!(closed.row_count, state.is_none().then_some(1), "{closed:#?}");
         assert_eq!(closed.reason, None, "{closed:#?}");
+        cluster.audit();
         cluster.unschedule(job);
     }
     cluster.wait_quiet();
@@ -91,4 +92,5 @@ fn an_order_not_begun_when_its_scheduler_goes_is_never_begun() {
     });
     let row = row_of(&cluster, &handed);
     assert!(row.status == "failed" && row.end_time.is_some(), "{row:#?}");
+    cluster.audit();
 }

@@ -65,6 +65,7 @@ fn what_is_known_of_a_job_outlives_scheduler_and_server() {
     let claims: Vec<i64> = cluster.column("select running from claims limit 1");
     assert_eq!(claims, [1], "claimed from the first run after the restart on");
     assert!(!cluster.one::<bool>(&format!("select {}", remembered(inside))));
+    cluster.audit();
 }
 
 #[test]
@@ -79,6 +80,7 @@ fn an_executor_that_dies_outside_has_said_so() {
     let run = cluster.finished_run(job).must_have_failed_with("57P01");
     must_be_at_most_once(&[run]);
     cluster.wait_for(&remembered(job));
+    cluster.audit();
     cluster.stop_all_jobs();
 }
 

@@ -243,3 +243,55 @@ fn runs_without_end_of_one_role_leave_a_place_to_another() {
     assert_eq!(cluster.finished_run(seldom).status, "succeeded");
     assert_eq!(cluster.one::<i64>("select count(*) from cron.running"), 7);
 }
+
+#[test]
+fn startup_jobs_keep_to_every_limit_and_run_once() {
+    let cluster = Cluster::builder()
+        .conf("cron.max_running_jobs", "3")
+        .conf("cron.max_running_jobs_per_role", "2")
+        .conf("max_prepared_transactions", "1")
+        .max_worker_processes(20)
+        .start();
+    cluster.role("ann");
+    cluster.role("bob");
+    cluster.sql("select cron.create_queue('narrow', 1, shared => true)");
+    for (role, count, options) in
+        [("ann", 3, r#"{"queue": "narrow"}"#), ("bob", 4, "{}"), ("postgres", 1, "{}")]
+    {
+        cluster
+            .client_as(role)
+            .batch_execute(&format!(
+                "select cron.create_job(jsonb_build_object('job_name', '{role} ' || n, \
+                  'schedule', '@startup', 'command', 'select pg_advisory_xact_lock_shared(7)') \
+                  || '{options}') from generate_series(1, {count}) n"
+            ))
+            .unwrap();
+    }
+    cluster.wait_known();
+    // Until this is committed the next scheduler does not know whether the server has just started.
+    cluster
+        .client()
+        .batch_execute("begin; lock table cron.engine_state; prepare transaction 'unsure'")
+        .unwrap();
+    cluster.restart();
+    let closed = gate(&cluster);
+    let mut holder = cluster.client();
+    holder.batch_execute("select cron.hold('postgres 1')").unwrap();
+    cluster.sql("commit prepared 'unsure'");
+    wait_running(&cluster, 3, "true");
+    wait_running(&cluster, 1, "jobname like 'ann %'");
+    drop(closed);
+    wait_all(&cluster, 7);
+    for (which, limit) in [("username = 'ann'", 1), ("username = 'bob'", 2), ("true", 3)] {
+        assert_eq!(most_at_once(&cluster, which), limit, "{which}");
+    }
+    drop(holder);
+    wait_all(&cluster, 8);
+    let last: String =
+        cluster.one("select jobname from cron.job_run_details order by start_time desc limit 1");
+    assert_eq!(last, "postgres 1", "it was held");
+    let once: bool = cluster.one(
+        "select count(distinct jobid) = 8 and bool_and(trigger = 'startup') from cron.job_run_details",
+    );
+    assert!(once);
+}

@@ -1,6 +1,6 @@
 //! Attempts that fail are followed by others, as the job says, whatever dies in between.
 
-use pg_tock_test::{Cluster, PATIENCE, Run, poll_until};
+use pg_tock_test::{Cluster, PATIENCE, Run, poll_until, utc};
 use serde_json::{Value, json};
 
 /// Creates a job from its options, the command and the name among them.
@@ -53,6 +53,13 @@ fn promised(cluster: &Cluster, job: i64) -> i64 {
         ));
         runs.first().copied()
     })
+}
+
+/// For scenarios that killed something: no occurrence is lost, and the attempts are in order.
+#[track_caller]
+fn nothing_lost(cluster: &Cluster) {
+    cluster.audit();
+    in_order(cluster);
 }
 
 /// No occurrence has two attempts of a number, an attempt after its success, or a gap.
@@ -127,17 +134,7 @@ fn delays_grow_and_are_written_down() {
             "retry_delay": "1 second", "retry_backoff": 3, "retry_max_delay": "5 seconds",
         }),
     );
-    // Each request as it was, with the end of the attempt before it.
-    cluster.sql(
-        "create table plan (attempt int, wait double precision); \
-         create function note() returns trigger language plpgsql as $$ begin \
-          insert into public.plan select new.attempt, extract(epoch from new.not_before - d.end_time) \
-           from cron.job_run_details d where d.jobid = new.jobid \
-            and d.scheduled_for = new.scheduled_for and d.attempt = new.attempt - 1; \
-          return new; end $$; \
-         create trigger note after insert on cron.run_request for each row execute function note(); \
-         alter table cron.run_request enable always trigger note",
-    );
+    cluster.note_retries();
     cluster.sql(&format!("select cron.run_now({job})"));
     let runs = attempts(&cluster, job, |runs| runs.len() == 4);
     let triggers: Vec<&str> = runs.iter().map(|run| run.trigger.as_str()).collect();
@@ -158,9 +155,19 @@ fn delays_grow_and_are_written_down() {
 
 #[test]
 fn a_retry_that_waits_survives_a_restart_and_a_crash() {
-    let cluster = Cluster::start();
+    // An hour, less or more a tenth, is more than anything here takes.
+    let cluster = Cluster::builder()
+        .clock(utc(2026, 6, 1, 10, 6, 0))
+        .conf("timezone", "UTC")
+        .conf("cron.timezone", "UTC")
+        .start();
     failing(&cluster, "40001", 1);
-    let job = job(&cluster, json!({"command": "select fail()", "retry_delay": "4 seconds"}));
+    let job = job(
+        &cluster,
+        json!({"command": "select fail()", "schedule": "*/10 * * * *", "retry_delay": "1 hour"}),
+    );
+    cluster.wait_known();
+    cluster.step_clock(utc(2026, 6, 1, 10, 10, 5) - cluster.now());
     let first = cluster.finished_run(job).must_have_failed_with("40001");
     let promise = promised(&cluster, job);
     for crash in [false, true] {
@@ -172,13 +179,15 @@ fn a_retry_that_waits_survives_a_restart_and_a_crash() {
         }
         cluster.wait_scheduler();
     }
+    assert_eq!(cluster.runs_of(job).len(), 1, "it waits");
+    cluster.step_clock(utc(2026, 6, 1, 11, 17, 0) - cluster.now());
     let again = poll_until("the retry", PATIENCE, || {
         cluster.finished_runs_of(job).into_iter().find(|run| run.runid == promise)
     })
     .must_have_succeeded();
     assert_eq!((again.attempt, again.trigger.as_str()), (2, "retry"));
     assert_eq!(again.scheduled_for, first.scheduled_for);
-    in_order(&cluster);
+    nothing_lost(&cluster);
 }
 
 #[test]
@@ -211,7 +220,7 @@ fn a_failure_nobody_has_looked_at_is_looked_at_by_the_next_scheduler() {
     let runs = attempts(&cluster, job, succeeded);
     assert_eq!(runs.len(), 2, "{runs:#?}");
     assert_eq!(runs[1].trigger, "retry");
-    in_order(&cluster);
+    nothing_lost(&cluster);
 }
 
 #[test]
@@ -241,6 +250,7 @@ fn a_crash_is_repeated_where_nothing_can_have_happened() {
     let outcomes: Vec<Option<&str>> = runs.iter().map(|run| run.outcome.as_deref()).collect();
     assert_eq!(outcomes, [Some("crashed"), Some("succeeded")], "{runs:#?}");
     assert_eq!(runs[0].guarantee.as_deref(), Some("exactly_once"));
+    cluster.audit();
     cluster.stop_all_jobs();
     let same: bool = cluster.one(
         "select count(*) = (select count(*) from cron.job_run_details where status = 'succeeded') \
@@ -260,6 +270,7 @@ fn a_crash_is_repeated_where_nothing_can_have_happened() {
         cluster.finished_runs_of(apart).into_iter().find(|row| row.status == "succeeded")
     });
     assert!(next.scheduled_for > run.scheduled_for);
+    cluster.audit();
     cluster.stop_all_jobs();
     assert_eq!(attempts(&cluster, apart, |_| true).len(), 1);
     let letter: bool = cluster.one(&format!(
@@ -295,7 +306,7 @@ fn a_crash_that_may_have_done_something_is_repeated_if_the_job_says_so() {
     let runs = attempts(&cluster, job, succeeded);
     let outcomes: Vec<Option<&str>> = runs.iter().map(|run| run.outcome.as_deref()).collect();
     assert_eq!(outcomes, [Some("crashed"), Some("succeeded")], "{runs:#?}");
-    in_order(&cluster);
+    nothing_lost(&cluster);
 }
 
 #[test]

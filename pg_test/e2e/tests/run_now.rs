@@ -247,6 +247,16 @@ fn a_tag_runs_all_of_the_callers_jobs_that_have_it() {
         "(select array_agg(jobname order by jobname) = '{a,b}' from cron.job_run_details \
          where status = 'succeeded' and trigger = 'manual')",
     );
+    // Who asked is in their rows, whoever owns the job.
+    cluster.sql("create role clerk login; grant usage on schema cron to clerk; grant ann to clerk");
+    let mut clerk = cluster.client_as("clerk");
+    assert_eq!(clerk.query("select * from cron.run_now_tagged('nightly')", &[]).unwrap().len(), 2);
+    cluster.wait_for("(select count(*) = 4 from cron.job_run_details where status = 'succeeded')");
+    let who: Vec<String> = cluster.column(
+        "select format('%s: %s for %s', jobname, requested_by, username) \
+         from cron.job_run_details order by runid, jobname",
+    );
+    assert_eq!(who, ["a: ann for ann", "b: ann for ann", "a: clerk for ann", "b: clerk for ann"]);
 }
 
 #[test]

@@ -200,6 +200,23 @@ impl Cluster {
         run
     }
 
+    /// Has each retry noted when it is asked for, in table `plan`: its attempt, and the seconds it is to
+    /// wait from the end of the attempt before it on.
+    #[track_caller]
+    pub fn note_retries(&self) {
+        self.sql(
+            "create table plan (jobid bigint, attempt int, wait double precision); \
+             create function note() returns trigger language plpgsql as $$ begin \
+              insert into public.plan \
+               select new.jobid, new.attempt, extract(epoch from new.not_before - d.end_time) \
+               from cron.job_run_details d where d.jobid = new.jobid \
+                and d.scheduled_for = new.scheduled_for and d.attempt = new.attempt - 1; \
+              return new; end $$; \
+             create trigger note after insert on cron.run_request for each row execute function note(); \
+             alter table cron.run_request enable always trigger note",
+        );
+    }
+
     /// Waits until nothing runs: no executor is busy and no row is open.
     #[track_caller]
     pub fn wait_quiet(&self) {

@@ -1,7 +1,11 @@
 //! Priorities, requests that are not ready yet, runs that did not begin.
 
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
 use super::support::*;
-use crate::engine::{Action, ExecutorId, JobSpec, Limits, Occurrence, Rules};
+use crate::engine::{Action, ExecutorId, JobSpec, Limits, Occurrence, QueueId, QueueSpec, Rules};
 use crate::run::{SkipReason, Trigger};
 use crate::time::{JobId, RunId};
 
@@ -132,4 +136,75 @@ fn a_long_queue_is_as_quick_as_a_short_one() {
         story.finished(0);
     }
     assert_eq!(story.engine.counts().waiting, 0);
+}
+
+/// Jobs of two roles that have no instants, each asked for because the server has started: the queue
+/// has a place, a role two, the server three, and some are held. Whose they are, and whether they queue.
+fn started(dice: &mut Dice, jobs: i64) -> (Story, Vec<(u32, bool)>) {
+    let mut story = Story::new(Limits { max_running: 3, max_running_per_role: 2, ..LIMITS });
+    let queue = QueueId(1);
+    story.engine.put_queue(queue, QueueSpec { max_running: Some(1), start_interval: 0 });
+    let of: Vec<(u32, bool)> =
+        (0..jobs).map(|_| (7 + u32::from(dice.roll(2) == 0), dice.roll(2) == 0)).collect();
+    for (id, &(role, queued)) in (0..).zip(&of) {
+        let rules = Rules { queue: queued.then_some(queue), ..Rules::default() };
+        story.put([JobSpec { rules, ..job(id, role, Once(i64::MIN)) }]);
+        assert!(story.engine.enqueue(Occurrence { trigger: Trigger::Startup, ..due(id, SEC) }));
+        if dice.roll(3) == 0 {
+            story.engine.hold(JobId(id));
+        }
+    }
+    (story, of)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases(128), ..ProptestConfig::default() })]
+
+    #[test]
+    fn starts_of_the_server_keep_to_every_limit_and_run_once(seed: u64, jobs in 1i64..12) {
+        let mut dice = Dice(seed);
+        let (mut story, of) = started(&mut dice, jobs);
+        let (mut running, mut done) = (BTreeMap::new(), vec![0; of.len()]);
+        let (mut executors, mut now, mut released) = (0, SEC, false);
+        while done.contains(&0) {
+            now += SEC;
+            prop_assert!(now < 1_000 * SEC, "never run: {:?}", done);
+            if !released && running.is_empty() && dice.roll(3) == 0 {
+                story.engine.release_holds();
+                released = true;
+            }
+            for action in story.tick(now) {
+                match action {
+                    Action::Run { executor, occurrence, claim } => {
+                        prop_assert!(!claim && occurrence.trigger == Trigger::Startup);
+                        let id = usize::try_from(occurrence.job.0).unwrap();
+                        prop_assert!(released || !story.engine.is_held(occurrence.job));
+                        running.insert(executor.0, (id, occurrence));
+                    }
+                    Action::StartExecutor { key } => {
+                        story.up(key.role, executors);
+                        executors += 1;
+                    }
+                    Action::Retire { executor } => story.gone(executor.0),
+                    other => prop_assert!(false, "{:?}", other),
+                }
+            }
+            let count = |which: &dyn Fn((u32, bool)) -> bool| {
+                running.values().filter(|(id, _)| which(of[*id])).count()
+            };
+            prop_assert!(count(&|_| true) <= 3 && count(&|(_, queued)| queued) <= 1);
+            prop_assert!(count(&|(role, _)| role == 7) <= 2 && count(&|(role, _)| role == 8) <= 2);
+            let ends = running.keys().copied().nth(usize::try_from(dice.roll(3)).unwrap());
+            if let Some((executor, (id, occurrence))) = ends.and_then(|id| running.remove_entry(&id)) {
+                if dice.roll(4) == 0 {
+                    prop_assert!(story.engine.put_back(occurrence, false));
+                } else {
+                    done[id] += 1;
+                }
+                story.finished(executor);
+            }
+        }
+        prop_assert_eq!(done, vec![1; of.len()]);
+        prop_assert!(running.is_empty());
+    }
 }
