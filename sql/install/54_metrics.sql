@@ -42,7 +42,7 @@ WITH figure AS MATERIALIZED (
         ('pg_tock_waiting', 'gauge', 'Occurrences that are due and have not started.'),
         ('pg_tock_waiting_seconds', 'gauge', 'How long the one has waited that has waited for longest for a slot; 0 if none does.'),
         ('pg_tock_running', 'gauge', 'Runs under way.'),
-        ('pg_tock_requested', 'gauge', 'Runs that were asked for, by somebody or by a retry, and have not ended.'),
+        ('pg_tock_requested', 'gauge', 'Runs that were asked for, by somebody, a retry or the server''s start, and have not ended.'),
         ('pg_tock_jobs_active', 'gauge', 'Jobs that are switched on and not paused.'),
         ('pg_tock_jobs_paused', 'gauge', 'Jobs that are paused.'),
         ('pg_tock_jobs_inactive', 'gauge', 'Jobs that are switched off.'),

@@ -38,7 +38,7 @@ macro_rules! requests {
               pg_catalog.convert_to(r.database, pg_catalog.getdatabaseencoding()), \
               (SELECT NOT coalesce(j.username OPERATOR(pg_catalog.=) r.username \
                  AND j.database OPERATOR(pg_catalog.=) r.database, r.command IS NULL) \
-               FROM cron.job j WHERE j.jobid OPERATOR(pg_catalog.=) r.jobid), r.requested_at \
+               FROM cron.job j WHERE j.jobid OPERATOR(pg_catalog.=) r.jobid) \
              FROM cron.run_request r LEFT JOIN cron.run_cancel c \
               ON c.runid OPERATOR(pg_catalog.=) r.runid WHERE ",
             $where,
@@ -84,7 +84,7 @@ pub(crate) struct Request {
     pub(crate) occurrence: Occurrence,
     /// When it is due; None for at once.
     pub(crate) not_before: Option<Timestamp>,
-    /// The role that asked; None if it was the scheduler itself, because an attempt failed.
+    /// The role that asked; None if it was the scheduler itself, because an attempt failed or the server started.
     pub(crate) by: Option<CString>,
     /// The command to run, where that is not the job's.
     pub(crate) command: Option<CString>,
@@ -92,8 +92,6 @@ pub(crate) struct Request {
     pub(crate) http: Option<String>,
     /// What the occurrence is to the job.
     pub(crate) origin: Origin,
-    /// When it was asked for.
-    pub(crate) asked_at: Timestamp,
     /// An earlier attempt crashed, or this one may have.
     pub(crate) after_crash: bool,
     /// Somebody has taken it back: who and why, as its row is to say.
@@ -175,7 +173,6 @@ fn read(row: &SpiHeapTupleData<'_>) -> Result<Request, spi::Error> {
         by: row.get(7)?.map(text),
         command: row.get(8)?.map(text),
         origin,
-        asked_at: stamp(row.get(18)?).unwrap_or(Timestamp(0)),
         after_crash: row.get(10)?.unwrap_or(false),
         taken_back: row.get::<Vec<u8>>(11)?,
         http: row.get::<Vec<u8>>(12)?.map(|json| String::from_utf8_lossy(&json).into_owned()),

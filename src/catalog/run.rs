@@ -21,6 +21,8 @@ const LEDGER: &str = "SELECT c.oid FROM pg_catalog.pg_class c \
 const DRAW: &str = "SELECT pg_catalog.nextval('cron.runid_seq') \
      FROM pg_catalog.generate_series(1, $1)";
 
+const LAST_DRAWN: &str = "SELECT s.last_value FROM cron.runid_seq s";
+
 /// Writes one row, from parameters in the order of [`PARAMETERS`]. A row that has an end is final:
 /// whoever comes second changes nothing.
 pub(crate) const WRITE: &CStr = c"INSERT INTO cron.job_run_details AS d \
@@ -145,6 +147,11 @@ pub(crate) struct RunRow {
 /// The ledger's oid, if there is one. In a transaction, as every function here.
 pub(crate) fn ledger() -> Result<Option<pg_sys::Oid>, spi::Error> {
     kept::oid(LEDGER)
+}
+
+/// The last run id that was drawn, or a later one after a crash.
+pub(crate) fn last_id() -> Result<i64, spi::Error> {
+    Ok(Spi::get_one(LAST_DRAWN)?.unwrap_or(i64::MAX))
 }
 
 /// Draws run ids.

@@ -13,6 +13,11 @@ use crate::pg::time::{from_pg, to_pg};
 
 const SERVER_START: &str = "SELECT server_start, timeline FROM cron.engine_state";
 const SET_SERVER_START: &str = "UPDATE cron.engine_state SET server_start = $1, timeline = $2";
+const IS_HERE: &str = "UPDATE cron.engine_state SET left_at = NULL WHERE left_at IS NOT NULL";
+// Those of an earlier start that wait still, or may have begun when the server stopped and have no row.
+const FORGET_EARLIER_START: &str = "DELETE FROM cron.run_request r \
+     WHERE r.trigger OPERATOR(pg_catalog.=) $1 AND NOT EXISTS (SELECT FROM cron.job_run_details d \
+      WHERE d.runid OPERATOR(pg_catalog.=) r.runid OFFSET 0) RETURNING r.jobid, r.scheduled_for";
 const ASK_AT_START: &str = "INSERT INTO cron.run_request (jobid, scheduled_for, trigger, requested_by) \
      SELECT u.jobid, $2, $3, NULL FROM pg_catalog.unnest($1::bigint[]) AS u (jobid) \
      ON CONFLICT ON CONSTRAINT run_request_occurrence DO NOTHING";
@@ -143,37 +148,40 @@ fn stamps<'a>(at: impl Iterator<Item = Timestamp>) -> DatumWithOid<'a> {
     at.map(stamp).collect::<Vec<_>>().into()
 }
 
-/// Takes note that this server start has been seen, unless it had been before, and asks for a run of each
-/// of these jobs: whatever becomes of this process, they will not be asked for again, nor forgotten.
+/// Takes note that there is a scheduler, and that this server start has been seen, unless it had been before.
+/// Then it asks for a run of each of these jobs: whatever becomes of this process, they will not be asked for
+/// again, nor forgotten. They take the place of those that have not run since an earlier start, which are
+/// returned.
 pub(crate) fn note_server_start(
     start: Timestamp,
     timeline: i32,
     startup: &[JobId],
-) -> Result<(), spi::Error> {
+) -> Result<Vec<(JobId, Timestamp)>, spi::Error> {
     Spi::connect_mut(|client| {
+        client.update(IS_HERE, None, &[])?;
         let known = client.select(SERVER_START, Some(1), &[])?;
         if !known.is_empty() {
             let (at, on) = known.first().get_two::<TimestampWithTimeZone, i32>()?;
             if at == stamp(start) && on == Some(timeline) {
-                return Ok(());
+                return Ok(Vec::new());
             }
             if at == stamp(start) && on.is_none() {
                 // the extension was created since: this start was before its time
                 client.update(SET_SERVER_START, None, &[at.into(), timeline.into()])?;
-                return Ok(());
+                return Ok(Vec::new());
             }
         }
         client.update(SET_SERVER_START, None, &[stamp(start).into(), timeline.into()])?;
-        if !startup.is_empty() {
-            let ids: Vec<i64> = startup.iter().map(|job| job.0).collect();
-            let trigger = Trigger::Startup.as_str();
-            client.update(
-                ASK_AT_START,
-                None,
-                &[ids.into(), stamp(start).into(), trigger.into()],
-            )?;
+        let trigger = Trigger::Startup.as_str();
+        let mut replaced = Vec::new();
+        for row in client.update(FORGET_EARLIER_START, None, &[trigger.into()])? {
+            if let (Some(job), Some(at)) = (row.get(1)?, row.get::<TimestampWithTimeZone>(2)?) {
+                replaced.push((JobId(job), from_pg(at.into_inner())));
+            }
         }
-        Ok(())
+        let ids: Vec<i64> = startup.iter().map(|job| job.0).collect();
+        client.update(ASK_AT_START, None, &[ids.into(), stamp(start).into(), trigger.into()])?;
+        Ok(replaced)
     })
 }
 

@@ -39,6 +39,8 @@ pub(crate) struct Database {
     flush_skips: AtomicBool,
     /// How many holds of jobs have ended.
     holds_ended: AtomicU64,
+    /// Up to which run id requests are older than the crash this life of shared memory began after.
+    claim_up_to: AtomicI64,
     /// Its scheduler's queues to the HTTP worker.
     pub(crate) http: http::Link,
     /// What its scheduler says of itself.
@@ -103,6 +105,17 @@ impl Database {
     /// of a higher number, has to look again.
     pub(crate) fn holds_ended(&self) -> u64 {
         self.holds_ended.load(Ordering::Acquire)
+    }
+
+    /// Requests with run ids up to this are older than the crash of the server before this life of shared
+    /// memory; 0 if there was none.
+    pub(crate) fn claim_up_to(&self) -> i64 {
+        self.claim_up_to.load(Ordering::Relaxed)
+    }
+
+    /// The server crashed, and requests with run ids up to this were made before.
+    pub(crate) fn crashed_after(&self, run: i64) {
+        self.claim_up_to.store(run, Ordering::Relaxed);
     }
 
     /// The database.

@@ -3,8 +3,8 @@
 //!
 //! The scheduler reads `cron.run_cancel` when it gets to it, some milliseconds after COMMIT. What lets the
 //! run begin may come sooner, the end of a hold for instance: so who has got the lock of a run that was
-//! asked for looks here before anything else is done. The places are few. When more are wanted at a time
-//! than there are, the oldest count no more, and the scheduler ends their runs when it reads of them.
+//! asked for looks here before anything else is done. The places are few, for the whole server. When more are wanted
+//! than there are, some count no more, and the scheduler ends their runs when it reads of them.
 
 use core::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering, fence};
 
@@ -102,12 +102,23 @@ pub(crate) fn find(database: u32, run: RunId) -> Option<Reason> {
     places().find_map(|place| place.read(database, run))
 }
 
-/// The requests that a scheduler has recorded as over, or knows nothing of any more.
-pub(crate) fn forget(database: u32, over: impl Fn(RunId) -> bool) {
+/// A scheduler has recorded a request as over.
+pub(crate) fn forget(database: u32, over: RunId) {
+    forget_where(database, |run, _| run == over);
+}
+
+/// A scheduler has read of all that were taken back before `at`, on the monotonic clock.
+pub(crate) fn forget_older(database: u32, at: i64) {
+    forget_where(database, |_, taken_back| taken_back < at);
+}
+
+fn forget_where(database: u32, over: impl Fn(RunId, i64) -> bool) {
     for place in places() {
         let version = place.note.version.load(Ordering::Acquire);
         let run = RunId(place.run.load(Ordering::Acquire));
-        if run.0 != 0 && place.note.database.load(Ordering::Relaxed) == database && over(run) {
+        let (of, at) = (&place.note.database, &place.note.at);
+        let mine = run.0 != 0 && of.load(Ordering::Relaxed) == database;
+        if mine && over(run, at.load(Ordering::Relaxed)) {
             place.write(version, 0, RunId(0), &[]);
         }
     }

@@ -240,6 +240,32 @@ fn startup_runs_that_wait_are_not_forgotten() {
 }
 
 #[test]
+fn a_start_makes_way_for_the_next_one() {
+    let cluster = Cluster::start();
+    let job = cluster.schedule("boot", "@reboot", "select 1");
+    cluster.sql("select cron.pause('boot'::text)");
+    cluster.wait_known();
+    for _ in 0..2 {
+        cluster.restart();
+        cluster.wait_for(
+            "(select array_agg(scheduled_for) = array[pg_postmaster_start_time()] from cron.run_request)",
+        );
+    }
+    cluster.sql("select cron.resume('boot'::text)");
+    let run = cluster.finished_run(job).must_have_succeeded();
+    assert!(cluster.one_with::<bool>(
+        "select scheduled_for = pg_postmaster_start_time() from cron.job_run_details where runid = $1",
+        &[&run.runid],
+    ));
+    cluster.flush();
+    assert_eq!(cluster.runs_of(job).len(), 1);
+    assert_eq!(
+        cluster.column::<String>("select reason || ' ' || count from cron.job_skip"),
+        ["missed 1"]
+    );
+}
+
+#[test]
 fn startup_jobs_run_although_the_note_of_the_start_is_locked_at_first() {
     let cluster = Cluster::start();
     let tick = cluster.schedule("tick", "1 second", "select 1");

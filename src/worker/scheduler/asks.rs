@@ -183,7 +183,7 @@ impl Scheduler {
                 self.asked.look_later(now.plus(LOCK_RETRY));
                 continue;
             };
-            // The scheduler's own wait; the others may have come after it was switched off.
+            // Those that outlast it wait; the others may have come after it was switched off.
             let asked_for = |request: &Request| {
                 !request.outlasts_its_job()
                     && request.occurrence.run.is_some_and(|run| waited.contains(&run))

@@ -51,12 +51,13 @@ use pg_tock_core::engine::{Action, Engine, ExecutorId, Limits, Occurrence, PoolK
 use pg_tock_core::options::Stored;
 use pg_tock_core::portion::Portion;
 use pg_tock_core::rest::Rests;
-use pg_tock_core::run::MissedPolicy;
+use pg_tock_core::run::{MissedPolicy, SkipReason};
 use pg_tock_core::schedule::DstPolicy;
 use pg_tock_core::time::{JobId, Timestamp};
 use pgrx::pg_sys;
 
 use super::session;
+use crate::catalog::state::Skip;
 use crate::guc::{self, defaults};
 use crate::pg::bgw::Worker;
 use crate::pg::crowd::Crowd;
@@ -175,8 +176,7 @@ struct Scheduler {
     /// What the roles were when all jobs were read last.
     roles: Option<u64>,
     started_at: Timestamp,
-    /// The server crashed some time before this, if it did when the last scheduler was there.
-    crashed_before: Timestamp,
+
     /// The time before this scheduler has been judged.
     looked_back: bool,
     /// Until the clock shows this, jobs may have rows ahead of it.
@@ -285,7 +285,6 @@ impl Scheduler {
             page: Portion::default(),
             roles: None,
             started_at: time::now(),
-            crashed_before: Timestamp(i64::MIN),
             looked_back: false,
             ahead_until: Timestamp(i64::MIN),
             looked_again: false,
@@ -479,8 +478,20 @@ impl Scheduler {
         // Otherwise every job counts as inactive.
         let startup = self.jobs.iter().filter(|job| self.launches && job.startup && job.active);
         let startup: Vec<JobId> = startup.map(|job| job.id).collect();
-        if !start::ask_once_since_start(&startup) {
-            self.start_up_at = Some(time::now().plus(LOCK_RETRY));
+        match start::ask_once_since_start(&startup) {
+            Some(replaced) => {
+                let (now, reason, extends) = (time::now(), SkipReason::Missed, None);
+                for (job, at) in
+                    replaced.into_iter().filter(|(job, _)| self.jobs.get(*job).is_some())
+                {
+                    self.records.skip(
+                        job,
+                        Skip { reason, first: at, last: at, count: 1, extends },
+                        now,
+                    );
+                }
+            }
+            None => self.start_up_at = Some(time::now().plus(LOCK_RETRY)),
         }
         // Nor may a crash that the first runs bring about undo that this scheduler has begun: the next one has to
         // know that there was a crash.

@@ -190,8 +190,6 @@ impl Scheduler {
             return self.begin_sweep(installed);
         }
         self.uninstalled();
-        // They may be about runs of another extension, and are read below.
-        taken_back::forget(self.oid, |_| true);
         self.extension = installed.extension.to_u32();
         self.ledger = installed.ledger.to_u32();
         self.installed = true;
@@ -222,7 +220,12 @@ impl Scheduler {
             self.database.changes.push_ledger();
         }
         self.start_up();
+        let before = time::monotonic();
         self.all_read();
+        if self.requests_at.is_none() {
+            // They have been read of. Some may be about runs of another extension.
+            taken_back::forget_older(self.oid, before);
+        }
         true
     }
 

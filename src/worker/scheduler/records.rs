@@ -205,7 +205,7 @@ impl Records {
     /// The run somebody asked for of a job has ended.
     pub(crate) fn answered(&mut self, job: JobId, run: RunId) {
         self.answered.insert(run.0, job);
-        taken_back::forget(self.scheduler, |over| over == run);
+        taken_back::forget(self.scheduler, run);
     }
 
     /// What waits to be counted is counted as soon as others are.

@@ -17,7 +17,7 @@ use super::jobs::Taken;
 use super::sight::Source;
 use crate::catalog::load::JobRow;
 use crate::catalog::state::{self, Recorded};
-use crate::catalog::{request, resets};
+use crate::catalog::{request, resets, run};
 use crate::pg::{lock, time, txn};
 
 /// So many jobs at a time are looked up in the ledger whether or not anything of them is due. More only
@@ -64,7 +64,9 @@ impl Scheduler {
         let left_well = matches!(left_at, Some(Ok(Some(_))));
         self.engine.set_missed_before(self.started_at);
         if !left_well {
-            self.crashed_before = self.started_at;
+            let last = txn::run("looking for the last run id", run::last_id);
+            // Where that is not to be had, every request is claimed.
+            self.database.crashed_after(last.and_then(Result::ok).unwrap_or(i64::MAX));
         }
         let reason = if left_well { SkipReason::Missed } else { SkipReason::ServerCrashed };
         self.engine.set_gap_reason(reason);

@@ -217,7 +217,6 @@ impl Scheduler {
                 command: None,
                 http: None,
                 origin: retry.origin,
-                asked_at: time::now(),
                 after_crash: retry.after_crash,
                 taken_back: None,
                 force: false,
@@ -232,8 +231,9 @@ impl Scheduler {
     pub(super) fn take_request(&mut self, mut request: Request) {
         // It may have begun, and brought the server down before it had a row. With a claim that is not
         // forgotten, so it happens once more at the most.
-        request.after_crash |= request.asked_at < self.crashed_before;
         let occurrence = request.occurrence;
+        request.after_crash |=
+            occurrence.run.is_some_and(|run| run.0 <= self.database.claim_up_to());
         let Some(run) = occurrence.run else { return };
         if self.records.is_answered(run) {
             return;

@@ -23,7 +23,7 @@ use crate::catalog::run::RunRow;
 use crate::catalog::state::{Skip, Success};
 use crate::guc;
 use crate::pg::text::{ServerText, for_message};
-use crate::pg::{log, time};
+use crate::pg::{log, time, txn};
 use crate::shmem::slots::Phase;
 
 /// How long a local run goes on without a row.
@@ -336,6 +336,9 @@ impl Scheduler {
         let told = occurrence.is_nominal() || occurrence.run.is_some();
         if !guc::log_run() && told && !asks && !Records::pass(occurrence) {
             return self.not_now(id, occurrence, claim, now);
+        }
+        if !guc::log_run() && claim {
+            txn::flush(); // that is all the claim there is
         }
         let current = Current {
             occurrence,

@@ -1,7 +1,7 @@
 //! What a new scheduler finds: runs that died, runs that go on, a server that has just started.
 
 use pg_tock_core::engine::{Occurrence, PoolKey};
-use pg_tock_core::time::JobId;
+use pg_tock_core::time::{JobId, Timestamp};
 use pgrx::pg_sys;
 
 use super::Scheduler;
@@ -28,15 +28,15 @@ pub(super) fn prepare(alive: &[i64]) -> Result<bool, pgrx::spi::Error> {
 }
 
 /// Asks for a run of each of these jobs if no scheduler has done so since the server started: a restart or
-/// a promotion of the server, not of this process, and not recovery from a crash. False: that cannot be known
-/// now.
-pub(super) fn ask_once_since_start(startup: &[JobId]) -> bool {
+/// a promotion of the server, not of this process, and not recovery from a crash. Returns the runs that waited
+/// since an earlier start and will not be. None: that cannot be known now.
+pub(super) fn ask_once_since_start(startup: &[JobId]) -> Option<Vec<(JobId, Timestamp)>> {
     // SAFETY: constant since the server started.
     let start = from_pg(unsafe { pg_sys::PgStartTime });
     // SAFETY: this server writes WAL, or no scheduler would run.
     let timeline = unsafe { pg_sys::GetWALInsertionTimeLine() }.cast_signed();
     let note = || state::note_server_start(start, timeline, startup);
-    matches!(txn::run("noting the start of the server", note), Some(Ok(())))
+    txn::run("noting the start of the server", note)?.ok()
 }
 
 fn executor_key(slot: &Slot) -> PoolKey {

@@ -149,7 +149,8 @@ fn started(dice: &mut Dice, jobs: i64) -> (Story, Vec<(u32, bool)>) {
     for (id, &(role, queued)) in (0..).zip(&of) {
         let rules = Rules { queue: queued.then_some(queue), ..Rules::default() };
         story.put([JobSpec { rules, ..job(id, role, Once(i64::MIN)) }]);
-        assert!(story.engine.enqueue(Occurrence { trigger: Trigger::Startup, ..due(id, SEC) }));
+        let (trigger, run) = (Trigger::Startup, Some(RunId(100 + id)));
+        assert!(story.engine.enqueue(Occurrence { trigger, run, ..due(id, SEC) }));
         if dice.roll(3) == 0 {
             story.engine.hold(JobId(id));
         }
