@@ -21,7 +21,8 @@ const LEDGER: &str = "SELECT c.oid FROM pg_catalog.pg_class c \
 const DRAW: &str = "SELECT pg_catalog.nextval('cron.runid_seq') \
      FROM pg_catalog.generate_series(1, $1)";
 
-const LAST_DRAWN: &str = "SELECT s.last_value FROM cron.runid_seq s";
+const LAST_DRAWN: &str = "SELECT CASE WHEN s.is_called THEN s.last_value \
+      ELSE s.last_value OPERATOR(pg_catalog.-) 1 END FROM cron.runid_seq s";
 
 /// Writes one row, from parameters in the order of [`PARAMETERS`]. A row that has an end is final:
 /// whoever comes second changes nothing.

@@ -288,8 +288,12 @@ impl Scheduler {
                 None => stats::counted_below()?,
             };
             let (runs, next) = stats::uncounted(from, i64::try_from(most).unwrap_or(i64::MAX))?;
-            let runs = runs.into_iter().filter(|run| !catch_up.leaves_out(run));
-            let tallies = self.tallies(runs);
+            let runs: Vec<Uncounted> =
+                runs.into_iter().filter(|run| !catch_up.leaves_out(run)).collect();
+            if self.has_unread_jobs() && runs.iter().any(|run| self.jobs.get(run.job).is_none()) {
+                return Ok(None); // of a job that is gone, or that is new and not read yet
+            }
+            let tallies = self.tallies(runs.into_iter());
             stats::count(&tallies, None)?;
             if next.is_none() && may_mark {
                 let under_way = self.currents().map(|current| current.run.0);

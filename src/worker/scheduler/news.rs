@@ -104,6 +104,11 @@ impl Scheduler {
         !self.installed || self.sweep.is_none() && !pause.contains(&now.since(self.read_all_at))
     }
 
+    /// Whether there may be jobs that are not known yet.
+    pub(super) fn has_unread_jobs(&self) -> bool {
+        self.database.changes.are_there() || self.news.everything || !self.news.jobs.is_empty()
+    }
+
     /// When there is something to be read.
     pub(super) fn next_read(&self) -> Option<Timestamp> {
         let queues = self.jobs.company.next_queues().filter(|_| self.installed);
