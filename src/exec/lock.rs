@@ -86,9 +86,9 @@ impl RunLock {
         self.taken_back
     }
 
-    /// Whether that was found.
-    pub(super) const fn was_taken_back(&self) -> bool {
-        self.taken_back
+    /// Why the run has not begun, if that was found.
+    pub(super) fn unwanted(&self) -> Option<Cause> {
+        self.taken_back.then(|| self.slot.cancel.cause(self.run).unwrap_or(Cause::Requested))
     }
 
     fn tried(&mut self, taken: bool, holds_ended: u64) -> bool {

@@ -294,13 +294,11 @@ pub(crate) fn run(session: &Session, order: &RunOrder<'_>) -> Ended {
         raw::SetCurrentStatementStartTimestamp();
         let executed = trap::catch(|| {
             context::apply(&presets);
-            if flight.lock.is_taken_back() {
-                return;
-            }
-            if let Some(condition) = order.run_if {
+            let begins = !flight.lock.is_taken_back();
+            if let Some(condition) = order.run_if.filter(|_| begins) {
                 flight.condition = condition::evaluate(condition, session.slot);
             }
-            if flight.condition == Condition::Met && !order.only_asks {
+            if begins && flight.condition == Condition::Met && !order.only_asks {
                 command::execute(order.command, &mut progress, &mut flight);
             }
         });
@@ -317,8 +315,7 @@ pub(crate) fn run(session: &Session, order: &RunOrder<'_>) -> Ended {
     if let (Ok(()), Some(holds_ended)) = (&executed, flight.lock.held()) {
         return Ended::held(flight.started_at, holds_ended);
     }
-    if executed.is_ok() && flight.lock.was_taken_back() {
-        let cause = session.slot.cancel.cause(order.run).unwrap_or(Cause::Requested);
+    if let (Ok(()), Some(cause)) = (&executed, flight.lock.unwanted()) {
         return done(session, Ended::not_begun(flight.started_at, cause));
     }
     // Settled and committed is final, whatever went wrong afterwards (a log line interrupted).

@@ -227,6 +227,11 @@ fn startup_runs_that_wait_are_not_forgotten() {
     assert!(cluster.runs_of(waits).is_empty());
     cluster.crash_by_killing(executor);
     let run = cluster.finished_run(waits).must_have_succeeded();
+    assert_eq!(run.trigger, "startup");
+    assert_eq!(cluster.finished_run(long).outcome.as_deref(), Some("crashed"));
+    cluster.wait_for("not exists (select from cron.run_request)");
+    assert_eq!((cluster.runs_of(waits).len(), cluster.runs_of(long).len()), (1, 1));
+
     // One that waits when its job is switched off is over.
     cluster.restart();
     let _ = cluster.executor_of(long);
