@@ -113,7 +113,7 @@ impl Database {
         self.claim_up_to.load(Ordering::Relaxed)
     }
 
-    /// The server crashed, and requests with run ids up to this were made before.
+    /// Requests with run ids up to this were made before the server crashed; 0: it did not.
     pub(crate) fn crashed_after(&self, run: i64) {
         self.claim_up_to.store(run, Ordering::Relaxed);
     }

@@ -234,7 +234,7 @@ impl Scheduler {
     pub(super) fn never_was(&mut self, current: &Current) -> Origin {
         let (run, job) = (current.run, current.occurrence.job);
         let origin = self.retries.origin(run, &current.occurrence);
-        self.asked.by.remove(&run);
+        self.asked.forget_who(run);
         if self.requests.remove(job, run) {
             self.retries.forget(run);
             self.records.answered(job, run);

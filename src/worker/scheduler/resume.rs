@@ -63,11 +63,12 @@ impl Scheduler {
         }
         let left_well = matches!(left_at, Some(Ok(Some(_))));
         self.engine.set_missed_before(self.started_at);
-        if !left_well {
+        let last = (!left_well).then(|| {
             let last = txn::run("looking for the last run id", run::last_id);
             // Where that is not to be had, every request is claimed.
-            self.database.crashed_after(last.and_then(Result::ok).unwrap_or(i64::MAX));
-        }
+            last.and_then(Result::ok).unwrap_or(i64::MAX)
+        });
+        self.database.crashed_after(last.unwrap_or(0));
         let reason = if left_well { SkipReason::Missed } else { SkipReason::ServerCrashed };
         self.engine.set_gap_reason(reason);
     }
