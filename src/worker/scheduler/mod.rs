@@ -51,13 +51,12 @@ use pg_tock_core::engine::{Action, Engine, ExecutorId, Limits, Occurrence, PoolK
 use pg_tock_core::options::Stored;
 use pg_tock_core::portion::Portion;
 use pg_tock_core::rest::Rests;
-use pg_tock_core::run::{MissedPolicy, SkipReason};
+use pg_tock_core::run::MissedPolicy;
 use pg_tock_core::schedule::DstPolicy;
 use pg_tock_core::time::{JobId, Timestamp};
 use pgrx::pg_sys;
 
 use super::session;
-use crate::catalog::state::Skip;
 use crate::guc::{self, defaults};
 use crate::pg::bgw::Worker;
 use crate::pg::crowd::Crowd;
@@ -471,30 +470,5 @@ impl Scheduler {
         self.note_moves();
         let alerts = self.flush_alerts();
         self.records.flush_all(self.oldest_run()) && alerts
-    }
-
-    /// Has the jobs run that run once per start of the server.
-    fn start_up(&mut self) {
-        // Otherwise every job counts as inactive.
-        let startup = self.jobs.iter().filter(|job| self.launches && job.startup && job.active);
-        let startup: Vec<JobId> = startup.map(|job| job.id).collect();
-        match start::ask_once_since_start(&startup) {
-            Some(replaced) => {
-                let (now, reason, extends) = (time::now(), SkipReason::Missed, None);
-                for (job, at) in
-                    replaced.into_iter().filter(|(job, _)| self.jobs.get(*job).is_some())
-                {
-                    self.records.skip(
-                        job,
-                        Skip { reason, first: at, last: at, count: 1, extends },
-                        now,
-                    );
-                }
-            }
-            None => self.start_up_at = Some(time::now().plus(LOCK_RETRY)),
-        }
-        // Nor may a crash that the first runs bring about undo that this scheduler has begun: the next one has to
-        // know that there was a crash.
-        txn::flush();
     }
 }

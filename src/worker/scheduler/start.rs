@@ -1,14 +1,16 @@
 //! What a new scheduler finds: runs that died, runs that go on, a server that has just started.
 
 use pg_tock_core::engine::{Occurrence, PoolKey};
+use pg_tock_core::run::SkipReason;
 use pg_tock_core::time::{JobId, Timestamp};
 use pgrx::pg_sys;
 
-use super::Scheduler;
 use super::pool::{Current, Executor};
 use super::watch::Watched;
+use super::{LOCK_RETRY, Scheduler};
+use crate::catalog::state::Skip;
 use crate::catalog::{run, secret, state};
-use crate::pg::time::from_pg;
+use crate::pg::time::{self, from_pg};
 use crate::pg::txn;
 use crate::shmem::asks;
 use crate::shmem::roster;
@@ -44,6 +46,32 @@ fn executor_key(slot: &Slot) -> PoolKey {
 }
 
 impl Scheduler {
+    /// Has the jobs run that run once per start of the server.
+    pub(super) fn start_up(&mut self) {
+        // Otherwise every job counts as inactive.
+        let startup = self.jobs.iter().filter(|job| self.launches && job.startup && job.active);
+        let startup: Vec<JobId> = startup.map(|job| job.id).collect();
+        match ask_once_since_start(&startup) {
+            Some(replaced) => self.note_replaced(replaced),
+            None => self.start_up_at = Some(time::now().plus(LOCK_RETRY)),
+        }
+        // Nor may a crash that the first runs bring about undo that this scheduler has begun: the next one has to
+        // know that there was a crash.
+        txn::flush();
+    }
+
+    /// Runs that waited since an earlier start of the server and made way for those of this one.
+    fn note_replaced(&mut self, replaced: Vec<(JobId, Timestamp)>) {
+        let now = time::now();
+        for (job, at) in replaced {
+            if self.jobs.get(job).is_some() {
+                let reason = SkipReason::Missed;
+                let skip = Skip { reason, first: at, last: at, count: 1, extends: None };
+                self.records.skip(job, skip, now);
+            }
+        }
+    }
+
     /// Takes over what an earlier scheduler has left: executors in the middle of a run go on, and
     /// their jobs count as running; the others leave by themselves.
     pub(super) fn adopt(&mut self) {
@@ -70,7 +98,7 @@ impl Scheduler {
                 dry: asks::of_scheduler(self.oid)
                     .any(|ask| ask.run() == Some(run.run) && ask.wanted().dry.is_some()),
             });
-            let now = crate::pg::time::now();
+            let now = time::now();
             let executor = Executor::adopt(index, slot, current, now);
             if let Some(current) = &executor.current {
                 self.engine.adopt(executor.id, executor.key, current.occurrence.job, now);
