@@ -150,13 +150,13 @@ fn stamps<'a>(at: impl Iterator<Item = Timestamp>) -> DatumWithOid<'a> {
 
 /// Takes note that there is a scheduler, and that this server start has been seen, unless it had been before.
 /// Then it asks for a run of each of these jobs: whatever becomes of this process, they will not be asked for
-/// again, nor forgotten. They take the place of those that have not run since an earlier start, which are
-/// returned.
+/// again, nor forgotten. They take the place of those that have not run since an earlier start: these are
+/// recorded as skipped, and returned.
 pub(crate) fn note_server_start(
     start: Timestamp,
     timeline: i32,
     startup: &[JobId],
-) -> Result<Vec<(JobId, Timestamp)>, spi::Error> {
+) -> Result<Vec<(JobId, Skip)>, spi::Error> {
     Spi::connect_mut(|client| {
         client.update(IS_HERE, None, &[])?;
         let known = client.select(SERVER_START, Some(1), &[])?;
@@ -176,8 +176,13 @@ pub(crate) fn note_server_start(
         let mut replaced = Vec::new();
         for row in client.update(FORGET_EARLIER_START, None, &[trigger.into()])? {
             if let (Some(job), Some(at)) = (row.get(1)?, row.get::<TimestampWithTimeZone>(2)?) {
-                replaced.push((JobId(job), from_pg(at.into_inner())));
+                let (reason, at) = (SkipReason::Missed, from_pg(at.into_inner()));
+                let gone = Skip { reason, first: at, last: at, count: 1, extends: None };
+                replaced.push((JobId(job), gone));
             }
+        }
+        for (job, gone) in &replaced {
+            skip(*job, gone)?;
         }
         let ids: Vec<i64> = startup.iter().map(|job| job.0).collect();
         client.update(ASK_AT_START, None, &[ids.into(), stamp(start).into(), trigger.into()])?;

@@ -173,6 +173,7 @@ const UNCOUNTED: &str = "SELECT d.runid, d.jobid, d.status, d.outcome, d.attempt
       d.end_time IS NOT NULL AND d.jobid IS NOT NULL \
        AND d.status OPERATOR(pg_catalog.=) ANY (ARRAY['succeeded', 'failed']) \
        AND (c.last_runid IS NULL OR d.runid OPERATOR(pg_catalog.>) c.last_runid) \
+       AND EXISTS (SELECT FROM cron.job j WHERE j.jobid OPERATOR(pg_catalog.=) d.jobid OFFSET 0) \
      FROM (SELECT r.* FROM cron.job_run_details r WHERE r.runid OPERATOR(pg_catalog.>=) $1 \
       ORDER BY r.runid LIMIT $2) d \
      LEFT JOIN cron.job_stat c ON c.jobid OPERATOR(pg_catalog.=) d.jobid \

@@ -30,8 +30,8 @@ pub(crate) struct Database {
     /// When the scheduler means to wake up; `i64::MAX` = only when something happens. Whoever has
     /// something for it puts that forward to now, so that it shows if it does not.
     wake_at: AtomicI64,
-    /// When the last scheduler left, in this life of shared memory; 0 = there was none.
-    gone_at: AtomicI64,
+    /// Up to when no scheduler lived before this life of shared memory; 0 = none has found that out yet.
+    nobody_until: AtomicI64,
     /// How often somebody asked for everything to be written, and up to which of these it is.
     flush_asked: AtomicU64,
     flush_done: AtomicU64,
@@ -39,7 +39,8 @@ pub(crate) struct Database {
     flush_skips: AtomicBool,
     /// How many holds of jobs have ended.
     holds_ended: AtomicU64,
-    /// Up to which run id requests are older than the crash this life of shared memory began after.
+    /// Up to which run id requests are older than the crash this life of shared memory began after; 0 = it
+    /// began after no crash.
     claim_up_to: AtomicI64,
     /// Its scheduler's queues to the HTTP worker.
     pub(crate) http: http::Link,
@@ -113,9 +114,18 @@ impl Database {
         self.claim_up_to.load(Ordering::Relaxed)
     }
 
-    /// Requests with run ids up to this were made before the server crashed; 0: it did not.
-    pub(crate) fn crashed_after(&self, run: i64) {
-        self.claim_up_to.store(run, Ordering::Relaxed);
+    /// Until when no scheduler lived before this life of shared memory; None if none has found that out yet.
+    /// What falls due between two schedulers later than that is late, and not missed.
+    pub(crate) fn nobody_until(&self) -> Option<Timestamp> {
+        Some(Timestamp(self.nobody_until.load(Ordering::Acquire))).filter(|at| at.0 != 0)
+    }
+
+    /// No scheduler lived until then. `crashed_after`: since the server crashed, when runs had ids up to this
+    /// one. It holds for all schedulers of this life of shared memory.
+    pub(crate) fn nobody_lived(&self, until: Timestamp, crashed_after: Option<i64>) {
+        let claim_up_to = crashed_after.map_or(0, |run| run.max(1));
+        self.claim_up_to.store(claim_up_to, Ordering::Relaxed);
+        self.nobody_until.store(until.0, Ordering::Release);
     }
 
     /// The database.
@@ -146,7 +156,6 @@ impl Database {
             self.http.withdraw();
             self.latch.store(core::ptr::null_mut(), Ordering::Release);
             self.wake_at.store(0, Ordering::Relaxed);
-            self.gone_at.store(crate::pg::time::now().0, Ordering::Relaxed);
             self.pid.store(0, Ordering::Release);
             // One that is on its way finds nobody who has asked for it.
             self.keeper.start_failed();
@@ -160,7 +169,8 @@ impl Database {
         self.keeper.forget();
         http::forget(self.oid());
         self.set_absent(false);
-        self.gone_at.store(0, Ordering::Relaxed);
+        self.nobody_until.store(0, Ordering::Relaxed);
+        self.claim_up_to.store(0, Ordering::Relaxed);
         self.oid.store(0, Ordering::Release);
     }
 
@@ -197,12 +207,6 @@ impl Database {
     /// Whether the database is known not to have the extension.
     pub(crate) fn is_absent(&self) -> bool {
         self.absent.load(Ordering::Acquire)
-    }
-
-    /// Whether this server had a scheduler here before, in the present life of shared memory. What
-    /// falls due between two of them is late, and not missed.
-    pub(crate) fn had_scheduler(&self) -> bool {
-        self.gone_at.load(Ordering::Relaxed) != 0
     }
 
     /// Asks the scheduler to write all it knows; the answer is to be compared with `flushed`.

@@ -1,6 +1,7 @@
 //! A run's effects and its `succeeded` row are one commit: whatever is killed, whenever.
 
 use pg_tock_test::{Cluster, PATIENCE, poll_until, stays_true};
+use serde_json::json;
 use std::time::Duration;
 
 /// Jobs that each leave one row in `effect` per run, with a moment in the middle to be killed in.
@@ -48,6 +49,38 @@ fn check_balance(cluster: &Cluster) {
          group by jobid, scheduled_for having count(*) > 1) twice",
     );
     assert_eq!(doubled, 0, "an occurrence succeeded twice");
+}
+
+/// What a crash left to be caught up brings the server down before it would have a row.
+#[test]
+fn what_is_caught_up_is_claimed_whichever_scheduler_does_it() {
+    let cluster = Cluster::start();
+    cluster.sql("select cron.create_queue('narrow', max_running => 1)");
+    let job = |name: &str, priority: i32| {
+        cluster.create_job(&json!({
+            "job_name": name, "schedule": "1 second", "command": "select pg_sleep(3600)",
+            "queue": "narrow", "priority": priority, "on_missed": "once", "on_overlap": "skip",
+        }))
+    };
+    let (first, second) = (job("first", 100), job("second", 0));
+    let executor = cluster.executor_of(first);
+    cluster.wait_for("exists (select from cron.job_run_details where jobname = 'first')");
+    // Both are caught up after the crash; the second waits, also for the next scheduler.
+    cluster.crash_by_killing(executor);
+    let executor = cluster.executor_of(first);
+    cluster.terminate(cluster.wait_scheduler());
+    let _ = cluster.wait_scheduler();
+    cluster.wait_known();
+    assert!(cluster.runs_of(second).is_empty());
+    cluster.sql("select cron.pause('first'::text)");
+    cluster.terminate(executor);
+    cluster.crash_by_killing(cluster.executor_of(second));
+    let runs = poll_until("the run that was caught up is over", PATIENCE, || {
+        Some(cluster.finished_runs_of(second)).filter(|runs| !runs.is_empty())
+    });
+    let ends: Vec<_> =
+        runs.iter().map(|run| (run.trigger.as_str(), run.outcome.as_deref())).collect();
+    assert_eq!(ends, [("catch_up", Some("crashed"))]);
 }
 
 #[test]

@@ -202,10 +202,19 @@ fn busy(cluster: &Cluster, job: i64) -> Vec<i32> {
 #[test]
 fn a_run_that_brings_the_server_down_begins_twice_at_the_most() {
     let cluster = Cluster::start();
-    for (name, schedule) in [("asked", "0 0 29 2 *"), ("boot", "@reboot")] {
-        let job = cluster.schedule(name, schedule, "select pg_sleep(3600)");
-        if name == "asked" {
-            let _: i64 = cluster.one("select cron.run_now('asked')");
+    let (long, asks) = ("select pg_sleep(3600)", "(select true from pg_sleep(3600))");
+    for (name, schedule, command, run_if) in [
+        ("asked", "0 0 29 2 *", json!(long), json!(null)),
+        ("boot", "@reboot", json!(long), json!(null)),
+        ("asked, with a condition", "0 0 29 2 *", json!("select 1"), json!(asks)),
+        ("boot, with a condition", "@reboot", json!("select 1"), json!(asks)),
+    ] {
+        let job = cluster.create_job(&json!({
+            "job_name": name, "schedule": schedule, "command": command, "run_if": run_if,
+        }));
+        if schedule != "@reboot" {
+            cluster.wait_known();
+            let _: i64 = cluster.one_with("select cron.run_now($1::bigint)", &[&job]);
         } else {
             cluster.wait_known();
             cluster.restart();

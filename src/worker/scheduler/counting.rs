@@ -291,7 +291,7 @@ impl Scheduler {
             let runs: Vec<Uncounted> =
                 runs.into_iter().filter(|run| !catch_up.leaves_out(run)).collect();
             if self.has_unread_jobs() && runs.iter().any(|run| self.jobs.get(run.job).is_none()) {
-                return Ok(None); // of a job that is gone, or that is new and not read yet
+                return Ok(None); // of a job that is new and not read yet
             }
             let tallies = self.tallies(runs.into_iter());
             stats::count(&tallies, None)?;

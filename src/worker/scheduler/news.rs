@@ -106,7 +106,9 @@ impl Scheduler {
 
     /// Whether there may be jobs that are not known yet.
     pub(super) fn has_unread_jobs(&self) -> bool {
-        self.database.changes.are_there() || self.news.everything || !self.news.jobs.is_empty()
+        let news = &self.news;
+        let unread = self.sweep.is_some() || news.everything || !news.jobs.is_empty();
+        unread || self.database.changes.are_there()
     }
 
     /// When there is something to be read.

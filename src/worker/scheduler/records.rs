@@ -125,9 +125,13 @@ impl Records {
 
     /// Occurrences of a job that did not run.
     pub(crate) fn skip(&mut self, job: JobId, skip: Skip, now: Timestamp) {
-        let progress = self.progress(job, now);
-        progress.tally.get_or_insert_default().skip(skip.last, skip.count);
-        progress.skips.push(skip);
+        self.skipped(job, &skip, now);
+        self.progress(job, now).skips.push(skip);
+    }
+
+    /// The same of what is written already, and is to be counted.
+    pub(crate) fn skipped(&mut self, job: JobId, skip: &Skip, now: Timestamp) {
+        self.tally(job, now).skip(skip.last, skip.count);
     }
 
     /// Everything of a job up to `cursor` is accounted for, if what was said before is written.

@@ -58,18 +58,21 @@ impl Scheduler {
         }
         self.look_ahead();
         let left_at = txn::run("looking when the last scheduler left", state::take_left_at);
-        if self.database.had_scheduler() {
-            return; // what fell due since is late, and nothing more
+        if self.database.nobody_until().is_none() {
+            let left_well = matches!(left_at, Some(Ok(Some(_))));
+            let last = (!left_well).then(|| {
+                let last = txn::run("looking for the last run id", run::last_id);
+                // Where that is not to be had, every request is claimed.
+                last.and_then(Result::ok).unwrap_or(i64::MAX)
+            });
+            self.database.nobody_lived(self.started_at, last);
         }
-        let left_well = matches!(left_at, Some(Ok(Some(_))));
-        self.engine.set_missed_before(self.started_at);
-        let last = (!left_well).then(|| {
-            let last = txn::run("looking for the last run id", run::last_id);
-            // Where that is not to be had, every request is claimed.
-            last.and_then(Result::ok).unwrap_or(i64::MAX)
-        });
-        self.database.crashed_after(last.unwrap_or(0));
-        let reason = if left_well { SkipReason::Missed } else { SkipReason::ServerCrashed };
+        // What an earlier scheduler left of that is judged as it would have done. The clock may have been set
+        // back since.
+        let until = self.database.nobody_until().unwrap_or_default().min(self.started_at);
+        self.engine.set_missed_before(until);
+        let crashed = self.database.claim_up_to() > 0;
+        let reason = if crashed { SkipReason::ServerCrashed } else { SkipReason::Missed };
         self.engine.set_gap_reason(reason);
     }
 

@@ -303,8 +303,11 @@ impl Scheduler {
     /// has asked for, also while its job is switched off. It is taken when that has changed.
     fn waits_for_its_job(&self, request: &Request) -> bool {
         let job = request.occurrence.job;
-        let rests =
-            !guc::launch_active_jobs() || request.outlasts_its_job() && !self.is_active(job);
+        // One of an earlier start may have to make way.
+        let starts = request.occurrence.trigger == Trigger::Startup && self.start_up_at.is_some();
+        let rests = starts
+            || !guc::launch_active_jobs()
+            || request.outlasts_its_job() && !self.is_active(job);
         self.jobs.get(job).is_none() || self.unknown.contains(&job) || !request.ends() && rests
     }
 

@@ -322,7 +322,10 @@ impl Scheduler {
         if asks && dry {
             return self.send_instead(id, occurrence, claim, now); // it does not ask
         }
-        let local = job.key.database == self.oid && guc::log_run() && !dry && !asks;
+        // A condition can bring the server down, too: a claim has to be there before it is asked.
+        let early = claim && job.policy.run_if.is_some();
+        let home = job.key.database == self.oid;
+        let local = home && guc::log_run() && !dry && !asks && !early;
         if self.is_held(&occurrence, local) {
             self.engine.hold(job.id);
             self.not_begun(id, occurrence, claim, now);
@@ -354,7 +357,7 @@ impl Scheduler {
             dry,
             asks,
         };
-        let flush_lsn = if local || dry || asks || !guc::log_run() {
+        let flush_lsn = if local || dry || asks && !early || !guc::log_run() {
             0
         } else {
             let pid = self.executors.get(&id).map(|executor| executor.slot.pid());

@@ -1,8 +1,7 @@
 //! What a new scheduler finds: runs that died, runs that go on, a server that has just started.
 
 use pg_tock_core::engine::{Occurrence, PoolKey};
-use pg_tock_core::run::SkipReason;
-use pg_tock_core::time::{JobId, Timestamp};
+use pg_tock_core::time::JobId;
 use pgrx::pg_sys;
 
 use super::pool::{Current, Executor};
@@ -31,8 +30,8 @@ pub(super) fn prepare(alive: &[i64]) -> Result<bool, pgrx::spi::Error> {
 
 /// Asks for a run of each of these jobs if no scheduler has done so since the server started: a restart or
 /// a promotion of the server, not of this process, and not recovery from a crash. Returns the runs that waited
-/// since an earlier start and will not be. None: that cannot be known now.
-pub(super) fn ask_once_since_start(startup: &[JobId]) -> Option<Vec<(JobId, Timestamp)>> {
+/// since an earlier start and will not be, which are recorded as skipped. None: that cannot be known now.
+fn ask_once_since_start(startup: &[JobId]) -> Option<Vec<(JobId, Skip)>> {
     // SAFETY: constant since the server started.
     let start = from_pg(unsafe { pg_sys::PgStartTime });
     // SAFETY: this server writes WAL, or no scheduler would run.
@@ -51,25 +50,18 @@ impl Scheduler {
         // Otherwise every job counts as inactive.
         let startup = self.jobs.iter().filter(|job| self.launches && job.startup && job.active);
         let startup: Vec<JobId> = startup.map(|job| job.id).collect();
+        let now = time::now();
         match ask_once_since_start(&startup) {
-            Some(replaced) => self.note_replaced(replaced),
-            None => self.start_up_at = Some(time::now().plus(LOCK_RETRY)),
+            Some(replaced) => {
+                for (job, skip) in replaced {
+                    self.records.skipped(job, &skip, now);
+                }
+            }
+            None => self.start_up_at = Some(now.plus(LOCK_RETRY)),
         }
         // Nor may a crash that the first runs bring about undo that this scheduler has begun: the next one has to
         // know that there was a crash.
         txn::flush();
-    }
-
-    /// Runs that waited since an earlier start of the server and made way for those of this one.
-    fn note_replaced(&mut self, replaced: Vec<(JobId, Timestamp)>) {
-        let now = time::now();
-        for (job, at) in replaced {
-            if self.jobs.get(job).is_some() {
-                let reason = SkipReason::Missed;
-                let skip = Skip { reason, first: at, last: at, count: 1, extends: None };
-                self.records.skip(job, skip, now);
-            }
-        }
     }
 
     /// Takes over what an earlier scheduler has left: executors in the middle of a run go on, and
