@@ -135,8 +135,10 @@ SELECT
     run.scheduled_for,
     run.start_time,
     run.end_time,
-    run.start_time - run.scheduled_for AS start_lag,
-    run.end_time - run.start_time AS duration,
+    CASE WHEN pg_catalog.isfinite(run.start_time) AND pg_catalog.isfinite(run.scheduled_for)
+        THEN run.start_time - run.scheduled_for END AS start_lag,
+    CASE WHEN pg_catalog.isfinite(run.end_time) AND pg_catalog.isfinite(run.start_time)
+        THEN run.end_time - run.start_time END AS duration,
     run.trigger,
     run.attempt,
     run.guarantee,

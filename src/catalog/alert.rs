@@ -104,8 +104,7 @@ const SEND: &str = "WITH gone AS (DELETE FROM cron.event_queue WHERE id OPERATOR
 // The newest rows of each job, as many as its rules ask for. An attempt that another follows, or is to
 // follow, is not its occurrence's end.
 const PAST: &str = "SELECT u.jobid, d.runid, d.scheduled_for, d.end_time, d.outcome, \
-      coalesce((extract(epoch FROM d.end_time OPERATOR(pg_catalog.-) d.start_time) \
-       OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8, 0), \
+      d.start_time, \
       d.requested_by IS NOT NULL \
        OR d.trigger OPERATOR(pg_catalog.=) ANY (ARRAY['manual', 'backfill']), \
       EXISTS (SELECT FROM cron.run_request q WHERE q.jobid OPERATOR(pg_catalog.=) u.jobid \
@@ -393,6 +392,7 @@ pub(crate) fn past(jobs: &[(JobId, Timestamp, u32)]) -> Result<HashMap<JobId, Pa
             let occurrence = at(3)?.unwrap_or(Timestamp(0));
             let outcome = row.get::<String>(5)?.and_then(|word| Outcome::parse(&word));
             let last = before.replace((job, occurrence)) != Some((job, occurrence));
+            let started = at(6)?;
             let ended = at(4)?.zip(outcome).map(|(at, outcome)| {
                 Ok::<_, spi::Error>(Ended {
                     run: RunId(row.get(2)?.unwrap_or_default()),
@@ -400,7 +400,7 @@ pub(crate) fn past(jobs: &[(JobId, Timestamp, u32)]) -> Result<HashMap<JobId, Pa
                     outcome,
                     will_retry: !last || row.get(8)?.unwrap_or(false),
                     by_hand: row.get(7)?.unwrap_or(false),
-                    lasted: row.get(6)?.unwrap_or(0),
+                    lasted: started.map_or(0, |started| at.since(started)),
                 })
             });
             read.entry(job).or_default().push(ended.transpose()?);

@@ -36,7 +36,8 @@ const KNOWN: &str = "SELECT pg_catalog.convert_to(pg_catalog.jsonb_build_object(
      'attempts', (SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object('id', d.runid, \
          'succeeded', d.status OPERATOR(pg_catalog.=) 'succeeded', 'outcome', coalesce(d.outcome, d.status), \
          'sqlstate', d.sqlstate, 'message', d.return_message, \
-         'at', (extract(epoch FROM d.end_time) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8, \
+         'at', (greatest(least(extract(epoch FROM d.end_time), 9000000000000), -9000000000000) \
+          OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8, \
          'resolved', pg_catalog.starts_with(d.reason, 'resolved as '), \
          'may_retry', d.status OPERATOR(pg_catalog.=) 'failed' \
           AND NOT EXISTS (SELECT FROM cron.run_request r WHERE r.jobid OPERATOR(pg_catalog.=) d.jobid \
@@ -50,15 +51,18 @@ const KNOWN: &str = "SELECT pg_catalog.convert_to(pg_catalog.jsonb_build_object(
          AND d.scheduled_for IS NOT NULL AND d.end_time IS NOT NULL \
          ORDER BY d.scheduled_for DESC, d.attempt DESC LIMIT 10) AS d), \
      'skips', (SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object('reason', s.reason, 'count', s.count, \
-         'first', (extract(epoch FROM s.first_at) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8, \
-         'last', (extract(epoch FROM s.last_at) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8)) \
+         'first', (greatest(least(extract(epoch FROM s.first_at), 9000000000000), -9000000000000) \
+          OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8, \
+         'last', (greatest(least(extract(epoch FROM s.last_at), 9000000000000), -9000000000000) \
+          OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8)) \
        FROM (SELECT * FROM cron.job_skip s WHERE s.jobid OPERATOR(pg_catalog.=) j.jobid \
          AND s.last_at OPERATOR(pg_catalog.>) coalesce((SELECT pg_catalog.max(d.scheduled_for) \
           FROM cron.job_run_details d WHERE d.jobid OPERATOR(pg_catalog.=) j.jobid), '-infinity') \
          ORDER BY s.last_at DESC LIMIT 100) AS s), \
      'requests', (SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object('id', r.runid, \
          'trigger', r.trigger, \
-         'not_before', (extract(epoch FROM r.not_before) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8) \
+         'not_before', (greatest(least(extract(epoch FROM r.not_before), 9000000000000), -9000000000000) \
+          OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8) \
          ORDER BY r.not_before, r.runid) \
        FROM (SELECT * FROM cron.run_request r WHERE r.jobid OPERATOR(pg_catalog.=) j.jobid \
          ORDER BY r.not_before, r.runid LIMIT 3) AS r), \
@@ -68,11 +72,11 @@ const KNOWN: &str = "SELECT pg_catalog.convert_to(pg_catalog.jsonb_build_object(
        WHERE $3 IS NOT NULL AND (s.owner OPERATOR(pg_catalog.=) $3 OR EXISTS ( \
         SELECT FROM cron.secret_grant g WHERE g.name OPERATOR(pg_catalog.=) s.name \
          AND pg_catalog.pg_has_role($3, g.role, 'USAGE'))) IS NOT TRUE), \
-     'accounted', (extract(epoch FROM greatest(t.effective_from, t.cursor, \
+     'accounted', (greatest(least(extract(epoch FROM greatest(t.effective_from, t.cursor, \
         (SELECT d.scheduled_for FROM cron.job_run_details d WHERE d.jobid OPERATOR(pg_catalog.=) j.jobid \
           AND d.trigger OPERATOR(pg_catalog.=) ANY (ARRAY['schedule', 'catch_up', 'dependency']) \
           AND d.scheduled_for IS NOT NULL ORDER BY d.scheduled_for DESC LIMIT 1), \
-        (SELECT pg_catalog.max(s.last_at) FROM cron.job_skip s WHERE s.jobid OPERATOR(pg_catalog.=) j.jobid))) \
+        (SELECT pg_catalog.max(s.last_at) FROM cron.job_skip s WHERE s.jobid OPERATOR(pg_catalog.=) j.jobid))), 9000000000000), -9000000000000) \
        OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8 \
      )::pg_catalog.text, 'UTF8') \
      FROM cron.job j LEFT JOIN cron.job_state t ON t.jobid OPERATOR(pg_catalog.=) j.jobid \

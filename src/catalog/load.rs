@@ -52,6 +52,10 @@ pub(crate) struct JobRow {
     pub(crate) settings: Option<String>,
     /// `http`, as JSON; None for a job that runs SQL.
     pub(crate) http: Option<String>,
+    /// What command, options, settings and request take up.
+    pub(crate) bytes: i64,
+    /// They are left out, because that is more than was asked for.
+    pub(crate) is_cut: bool,
 }
 
 impl JobRow {
@@ -59,6 +63,17 @@ impl JobRow {
     pub(crate) const fn is_at_home(&self) -> bool {
         self.can_log_in && self.database_oid.is_some()
     }
+}
+
+/// Texts of a job that take up more than this are not read along with many others, in bytes.
+const LONG: i64 = 4_096;
+
+// What is long has to be asked for by itself: compressed as it is, many of them in a page could be more than
+// there is memory. The length of a text can be told without its being read.
+macro_rules! unless_long {
+    ($text:expr) => {
+        concat!("CASE WHEN l.bytes OPERATOR(pg_catalog.<=) $1 THEN ", $text, " END")
+    };
 }
 
 macro_rules! bytes {
@@ -84,7 +99,7 @@ const JOBS: &str = concat!(
     "SELECT j.jobid, ",
     bytes!("j.schedule"),
     ", ",
-    bytes!("j.command"),
+    unless_long!(bytes!("j.command")),
     ", ",
     bytes!("j.nodename"),
     ", ",
@@ -96,12 +111,18 @@ const JOBS: &str = concat!(
     ", ",
     bytes!("j.timezone"),
     ", d.oid, r.oid, r.rolsuper, s.effective_from, s.definition, s.cursor, s.reaches_outside, ",
-    utf8!("{options}"),
+    unless_long!(utf8!("l.options")),
     ", ",
-    utf8!("j.settings::pg_catalog.text"),
+    unless_long!(utf8!("l.settings")),
     ", s.window_start, ",
-    utf8!("j.http::pg_catalog.text"),
-    ", r.rolcanlogin, s.made_good FROM cron.job j ",
+    unless_long!(utf8!("l.http")),
+    ", r.rolcanlogin, s.made_good, l.bytes, l.bytes OPERATOR(pg_catalog.>) $1 FROM cron.job j ",
+    "CROSS JOIN LATERAL (SELECT t.*, pg_catalog.octet_length(j.command)::bigint ",
+    "OPERATOR(pg_catalog.+) coalesce(pg_catalog.octet_length(t.options), 0) ",
+    "OPERATOR(pg_catalog.+) coalesce(pg_catalog.octet_length(t.settings), 0) ",
+    "OPERATOR(pg_catalog.+) coalesce(pg_catalog.octet_length(t.http), 0) AS bytes FROM (SELECT ",
+    "{options} AS options, j.settings::pg_catalog.text AS settings, j.http::pg_catalog.text AS http ",
+    "OFFSET 0) t) l ",
     "LEFT JOIN pg_catalog.pg_database d ",
     "ON d.datname::pg_catalog.text OPERATOR(pg_catalog.=) j.database ",
     "LEFT JOIN pg_catalog.pg_roles r ",
@@ -113,9 +134,9 @@ const JOBS: &str = concat!(
 );
 
 static PAGE: LazyLock<String> =
-    LazyLock::new(|| jobs("WHERE j.jobid OPERATOR(pg_catalog.>) $1 ORDER BY j.jobid LIMIT $2"));
+    LazyLock::new(|| jobs("WHERE j.jobid OPERATOR(pg_catalog.>) $2 ORDER BY j.jobid LIMIT $3"));
 static SOME: LazyLock<String> =
-    LazyLock::new(|| jobs("WHERE j.jobid OPERATOR(pg_catalog.=) ANY ($1)"));
+    LazyLock::new(|| jobs("WHERE j.jobid OPERATOR(pg_catalog.=) ANY ($2)"));
 
 fn jobs(filter: &str) -> String {
     JOBS.replace("{options}", &stored("j")) + filter
@@ -161,7 +182,7 @@ pub(crate) fn installed() -> Result<Option<Installed>, spi::Error> {
 
 /// So many jobs with ids above this one, in order.
 pub(crate) fn page(after: i64, most: i64) -> Result<Vec<JobRow>, spi::Error> {
-    rows(&PAGE, &[after.into(), most.into()])
+    rows(&PAGE, &[LONG.into(), after.into(), most.into()])
 }
 
 /// The ids that [`page`] would find.
@@ -179,7 +200,12 @@ pub(crate) fn ids(after: i64, most: i64) -> Result<Vec<i64>, spi::Error> {
 
 /// Those of these jobs that exist.
 pub(crate) fn some(ids: &[i64]) -> Result<Vec<JobRow>, spi::Error> {
-    rows(&SOME, &[ids.to_vec().into()])
+    rows(&SOME, &[LONG.into(), ids.to_vec().into()])
+}
+
+/// A job with all that it says, unless that takes up more than so many bytes by now.
+pub(crate) fn whole(id: i64, bytes: i64) -> Result<Option<JobRow>, spi::Error> {
+    Ok(rows(&SOME, &[bytes.into(), vec![id].into()])?.pop())
 }
 
 /// The rows a query finds.
@@ -317,5 +343,7 @@ fn read(row: &SpiHeapTupleData<'_>) -> Result<JobRow, spi::Error> {
         http: optional(20)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
         can_log_in: row.get(21)?.unwrap_or(false),
         made_good: row.get::<TimestampWithTimeZone>(22)?.map(|at| from_pg(at.into_inner())),
+        bytes: row.get(23)?.unwrap_or_default(),
+        is_cut: row.get(24)?.unwrap_or(false),
     })
 }

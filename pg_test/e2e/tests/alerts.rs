@@ -416,3 +416,34 @@ fn an_open_alert_goes_with_its_job() {
     let past = vec![format!("{id} bob recovered")];
     assert_eq!((seen("ann"), seen("bob")), (past.clone(), past));
 }
+
+#[test]
+fn an_odd_row_in_the_history_of_one_job_silences_nobody() {
+    let cluster = cluster();
+    cluster.sql("update fate set fails = true");
+    let odd = cluster.schedule("odd", "0 0 29 2 *", "select 1");
+    let job = cluster.schedule("plain", "1 second", FATED);
+    let options = r#"{"alert_after_failures": 1}"#;
+    for job in [odd, job] {
+        cluster.sql(&format!("select cron.set_job({job}, '{options}')"));
+    }
+    cluster.wait_known();
+    // Written by a superuser, or restored.
+    cluster.sql(&format!(
+        "insert into cron.job_run_details (jobid, runid, database, username, command, status, start_time, \
+          end_time, scheduled_for, outcome, trigger, attempt) \
+         values ({odd}, nextval('cron.runid_seq'), 'postgres', 'postgres', 'select 1', 'failed', '-infinity', \
+          'infinity', 'infinity', 'failed', 'schedule', 1)"
+    ));
+    another_scheduler(&cluster);
+    cluster.sql("delete from cron.alert");
+    wait_alerts(&cluster, job, &["failures open"]);
+    for look in [
+        format!("select count(*) from cron.diagnose({odd})"),
+        "select count(duration) from cron.recent_runs".to_owned(),
+        "select count(duration) from cron.failed_runs".to_owned(),
+        "select count(duration) + count(start_lag) from cron.monitor_runs".to_owned(),
+    ] {
+        let _: i64 = cluster.one(&look);
+    }
+}

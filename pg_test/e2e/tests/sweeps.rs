@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use pg_tock_test::{Cluster, poll_until};
+use pg_tock_test::{Cluster, anonymous_memory, poll_until};
 
 const PATIENCE: Duration = Duration::from_secs(45);
 
@@ -50,4 +50,44 @@ fn jobs_that_come_go_and_change_while_all_are_read_are_as_they_were_left() {
     // Nobody runs what is not there any more.
     cluster.sql("select cron.flush()");
     assert_eq!(cluster.one::<i64>("select count(*) from cron.run_request"), 0);
+}
+
+#[test]
+fn long_commands_of_a_role_have_their_room_in_the_scheduler_and_no_more() {
+    let cluster = Cluster::start();
+    // Little on disk: 13 MB each, of which five fit.
+    let schedule = |role: &str, count: i32| {
+        cluster.role(role);
+        cluster.client_as(role).execute(
+            "select count(cron.schedule($1 || n, '0 0 29 2 *', '-- ' || repeat('x', 13000000) || e'\\nselect 1')) \
+             from generate_series(1, $2) n",
+            &[&role, &count],
+        ).unwrap();
+    };
+    schedule("ann", 60);
+    schedule("bob", 1);
+    cluster.wait_for("(select count(*) = 6 from cron.job_state)");
+    let ask = |jobs: &str| {
+        cluster
+            .sql(&format!("select cron.run_now(jobid) from cron.job where jobname ~ '^({jobs})$'"));
+    };
+    let ran = |names: &str| {
+        cluster.wait_for(&format!(
+            "(select coalesce(string_agg(distinct jobname, ' ' order by jobname), '') from cron.job_run_details \
+              where status = 'succeeded' and length(command) > 13000000) = '{names}'"
+        ));
+    };
+    ask("ann(1|5|6|60)|bob1");
+    ran("ann1 ann5 bob1");
+    cluster.flush();
+    ran("ann1 ann5 bob1");
+    assert!(cluster.log().contains("its role's jobs have long commands"));
+    let memory = anonymous_memory(cluster.wait_scheduler()).unwrap();
+    assert!(memory < 400_000_000, "{memory} bytes, where all would take up 800,000,000");
+    // The next scheduler gives the room to others, and what becomes free is taken.
+    cluster.terminate(cluster.wait_scheduler());
+    let _ = cluster.wait_scheduler();
+    cluster.flush();
+    cluster.sql("select cron.unschedule(jobid) from cron.job where username = 'ann' and jobname not in ('ann6', 'ann60')");
+    ran("ann1 ann5 ann6 ann60 bob1");
 }

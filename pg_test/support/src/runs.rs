@@ -272,7 +272,10 @@ pub(crate) fn print_rows(messages: &[SimpleQueryMessage]) {
                 .columns()
                 .iter()
                 .enumerate()
-                .filter_map(|(at, column)| Some(format!("{}={}", column.name(), row.get(at)?)))
+                .filter_map(|(at, column)| {
+                    let value: String = row.get(at)?.chars().take(500).collect();
+                    Some(format!("{}={value}", column.name()))
+                })
                 .collect();
             eprintln!("  {}", fields.join(" "));
         }

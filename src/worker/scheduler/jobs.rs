@@ -21,6 +21,7 @@ use crate::guc::{self, defaults};
 use super::company::Company;
 use super::place::key_of;
 use super::policy::Policy;
+use super::room::{Room, no_room};
 use super::shared::Shared;
 use super::successes::Successes;
 
@@ -127,6 +128,7 @@ pub(crate) struct Jobs {
     pub(super) successes: Successes,
     /// Queues and who waits for whom.
     pub(super) company: Company,
+    pub(super) room: Room,
     /// What was complained about, so that nothing is said twice.
     complaints: HashMap<JobId, String>,
     /// Active jobs that cannot run: refused, or without an owner who may log in, or a database.
@@ -167,6 +169,7 @@ impl Jobs {
     /// Forgets a job; tells whether there was one.
     pub(crate) fn remove(&mut self, id: JobId) -> bool {
         self.forgive(id);
+        self.room.give_back(id);
         self.successes.forget(id);
         self.jobs.remove(&id).is_some()
     }
@@ -174,13 +177,19 @@ impl Jobs {
     /// Takes a row as it is now. `cursor`: how far the job has come, if that is not in the table yet.
     pub(crate) fn take(&mut self, row: JobRow, cursor: Option<Timestamp>, now: Timestamp) -> Taken {
         let (id, active, at_home) = (JobId(row.id), row.active, row.is_at_home());
+        let is_cut = row.is_cut;
         match self.read(row, cursor, now) {
             Ok((spec, after, fresh)) => {
                 self.forgive(id);
                 self.broken.extend((active && !at_home).then_some(id));
                 Taken::Job { spec, after, fresh }
             }
-            Err(problem) => self.refuse(id, active, problem),
+            Err(problem) => {
+                if !is_cut {
+                    self.room.give_back(id);
+                }
+                self.refuse(id, active, problem)
+            }
         }
     }
 
@@ -191,6 +200,9 @@ impl Jobs {
         now: Timestamp,
     ) -> Result<(JobSpec, Timestamp, bool), String> {
         let id = JobId(row.id);
+        if row.is_cut {
+            return Err(no_room(row.id));
+        }
         let options = options(&row)?;
         let definition = definition(&row, options.dst_policy.as_deref());
         let known = self.jobs.get(&id).filter(|job| *job.definition == *definition).cloned();

@@ -33,6 +33,7 @@ mod requests;
 mod rest;
 mod resume;
 mod retries;
+mod room;
 mod rows;
 mod runs;
 mod shared;

@@ -307,6 +307,7 @@ impl Scheduler {
     pub(super) fn drop_job(&mut self, job: JobId) {
         self.engine.drop_job(job);
         self.jobs.remove(job);
+        self.look_for_room();
         self.alerts.gone(job);
         self.unknown.remove(&job);
         self.jobs.company.gone(job);

@@ -92,6 +92,7 @@ impl Scheduler {
         // They count from here: the clock may be set back before the first tick.
         self.engine.hear(now);
         for row in rows {
+            let Some(row) = self.whole(row) else { continue };
             let id = JobId(row.id);
             self.jobs.look_at_company(&row);
             if !row.active && self.jobs.get(id).is_some_and(|job| job.active) {
@@ -122,6 +123,7 @@ impl Scheduler {
                 }
             }
         }
+        self.look_for_room();
     }
 
     /// Tells the engine of jobs that are new to it, or have new times. `all` jobs have been read.
