@@ -89,6 +89,19 @@ impl Engine {
         self.leave(number);
     }
 
+    /// For whom a job waits that has instants in the past, and from where on it matters to it what
+    /// became of theirs: see [`Self::unsuccessful`].
+    #[must_use]
+    pub fn asks_about(&self, id: JobId) -> Option<(Arc<[JobId]>, Timestamp)> {
+        let job = self.jobs.lookup(*self.job_ids.get(&id)?)?;
+        let (after, times) = (job.rare().after.clone()?, job.times.as_deref()?);
+        let since = match times.after_completion() {
+            Some(by) => job.cursor().plus(-by),
+            None => previous(times, later(times, job.cursor()).filter(|&at| at <= self.now)?),
+        };
+        Some((after, since))
+    }
+
     /// A job is gone, and with it what is known of its retries.
     pub(super) fn forget_retries(&mut self, id: JobId) {
         let all = (id, Timestamp(i64::MIN))..=(id, Timestamp(i64::MAX));
