@@ -12,6 +12,7 @@ pub(crate) mod backfill;
 pub(crate) mod calendar;
 pub(crate) mod cancel;
 pub(crate) mod diagnose;
+pub(crate) mod fates;
 pub(crate) mod http;
 pub(crate) mod inside;
 pub(crate) mod job;

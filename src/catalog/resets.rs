@@ -11,12 +11,12 @@ use pgrx::spi;
 use super::kept;
 use crate::pg::time::from_pg;
 
-// The latest instants of jobs' schedules somebody has resolved as succeeded, by these rows of
-// cron.stat_reset. OFFSET 0: each run is looked up by itself, however few rows the ledger seems to have.
+// The instants of jobs' schedules somebody has resolved as succeeded, by these rows of cron.stat_reset.
+// OFFSET 0: each run is looked up by itself, however few rows the ledger seems to have.
 macro_rules! made_good {
     ($rows:literal) => {
         concat!(
-            "SELECT d.jobid, pg_catalog.max(d.scheduled_for) AS at FROM ",
+            "SELECT DISTINCT d.jobid, d.scheduled_for AS at FROM ",
             $rows,
             " JOIN LATERAL (SELECT l.jobid, l.scheduled_for, l.reason FROM cron.job_run_details l \
               WHERE l.runid OPERATOR(pg_catalog.=) g.runid OFFSET 0) d ON true \
@@ -25,8 +25,7 @@ macro_rules! made_good {
               AND NOT EXISTS (SELECT FROM cron.job_run_details o \
                WHERE o.jobid OPERATOR(pg_catalog.=) d.jobid \
                 AND o.scheduled_for OPERATOR(pg_catalog.=) d.scheduled_for AND o.trigger \
-                 OPERATOR(pg_catalog.=) ANY (ARRAY['startup', 'manual', 'alert']) OFFSET 0) \
-             GROUP BY d.jobid"
+                 OPERATOR(pg_catalog.=) ANY (ARRAY['startup', 'manual', 'alert']) OFFSET 0)"
         )
     };
 }
@@ -45,9 +44,10 @@ const RESET: &str = concat!(
       RETURNING g.jobid, g.runid), \
      wanted AS MATERIALIZED (SELECT g.jobid, pg_catalog.bool_or(g.runid IS NULL) AS anew, \
       pg_catalog.max(g.runid) AS runid FROM gone g GROUP BY g.jobid), \
-     made_good AS (UPDATE cron.job_state s SET made_good = greatest(s.made_good, m.at) FROM (",
+     made_good AS (UPDATE cron.job_state s SET made_good = greatest(s.made_good, m.at) FROM \
+      (SELECT a.jobid, pg_catalog.max(a.at) AS at FROM (",
     made_good!("gone g"),
-    ") m WHERE s.jobid OPERATOR(pg_catalog.=) m.jobid), \
+    ") a GROUP BY a.jobid) m WHERE s.jobid OPERATOR(pg_catalog.=) m.jobid), \
      resolved AS (UPDATE cron.job_stat s SET consecutive_failures = 0 FROM wanted w \
       WHERE s.jobid OPERATOR(pg_catalog.=) w.jobid AND NOT w.anew \
        AND s.last_failed_runid OPERATOR(pg_catalog.<=) w.runid) \
@@ -66,7 +66,7 @@ pub(crate) fn jobs() -> Result<Vec<i64>, spi::Error> {
     })
 }
 
-/// The latest instants of these jobs, or of all, that somebody has resolved as succeeded, as far as
+/// The instants of these jobs, or of all, that somebody has resolved as succeeded, as far as
 /// [`carry_out`] has not seen to it.
 pub(crate) fn made_good(of: Option<&[i64]>) -> Result<Vec<(JobId, Timestamp)>, spi::Error> {
     Spi::connect(|client| {

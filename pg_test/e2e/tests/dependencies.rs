@@ -369,3 +369,76 @@ fn what_was_resolved_before_its_retry_was_written_keeps_nobody_waiting() {
         cluster.audit();
     }
 }
+
+/// A job whose occurrence at the instant in table `bad`, if there is one, fails each time.
+fn fails_once_in_a_while(cluster: &Cluster, attempts: i64) -> i64 {
+    cluster.sql("create table bad (at timestamptz)");
+    let fails = "(select at from bad) = current_setting('cron.scheduled_for')::timestamptz";
+    cluster.create_job(&json!({
+        "job_name": "first", "schedule": EVERY_OTHER_SECOND, "max_attempts": attempts,
+        "retry_on": "any", "retry_delay": "5 seconds",
+        "command": format!("select 1 / (case when {fails} then 0 else 1 end)"),
+    }))
+}
+
+/// Has an occurrence to come fail, and waits until it has and a later one has succeeded: its instant.
+fn fails_before_a_success(cluster: &Cluster, first: i64) -> String {
+    cluster.sql(
+        "insert into bad select to_timestamp(2 * ceil(extract(epoch from clock_timestamp()) / 2) + 6)",
+    );
+    let run = "exists (select from cron.job_run_details, bad where jobid =";
+    cluster.wait_for(&format!("{run} {first} and status = 'failed' and scheduled_for = at)"));
+    cluster.wait_for(&format!("{run} {first} and status = 'succeeded' and scheduled_for > at)"));
+    cluster.one("select at::text from bad")
+}
+
+/// Waits until a job has run for an instant after that one, which it has skipped.
+fn skips_that_one(cluster: &Cluster, second: i64, at: &str) {
+    let runs = format!("from cron.job_run_details where jobid = {second} and status = 'succeeded'");
+    cluster.wait_for(&format!("exists (select {runs} and scheduled_for > '{at}')"));
+    cluster.flush();
+    let ran: i64 = cluster.one(&format!(
+        "select count(*) from cron.job_run_details where jobid = {second} and scheduled_for = '{at}'"
+    ));
+    assert_eq!(ran, 0, "it ran although what it waits for has failed");
+    cluster.wait_for(&format!(
+        "exists (select from cron.job_skip where jobid = {second} and reason = 'upstream' \
+          and first_at <= '{at}' and last_at >= '{at}')"
+    ));
+    cluster.audit();
+}
+
+#[test]
+fn a_later_success_does_not_stand_in_for_what_is_tried_again_and_fails() {
+    let cluster = Cluster::start();
+    let first = fails_once_in_a_while(&cluster, 2);
+    cluster.wait_known();
+    let second = job(&cluster, "second", "select 1", &["first"]);
+    cluster.wait_known();
+    let at = fails_before_a_success(&cluster, first);
+    skips_that_one(&cluster, second, &at);
+    let attempts: i64 = cluster.one(&format!(
+        "select count(*) from cron.job_run_details where jobid = {first} and scheduled_for = '{at}'"
+    ));
+    assert_eq!(attempts, 2);
+}
+
+#[test]
+fn a_later_success_does_not_make_up_for_a_failure_before_a_restart() {
+    let cluster = Cluster::start();
+    let first = fails_once_in_a_while(&cluster, 1);
+    cluster.wait_known();
+    let mut gate = cluster.client();
+    gate.batch_execute("select pg_advisory_lock(7)").unwrap();
+    let second = cluster.create_job(&json!({
+        "job_name": "second", "schedule": EVERY_OTHER_SECOND, "on_missed": "all",
+        "command": "select pg_advisory_xact_lock_shared(7)", "run_after": ["first"],
+    }));
+    // It runs for an instant before, and that one waits behind it.
+    let _ = cluster.executor_of(second);
+    let at = fails_before_a_success(&cluster, first);
+    drop(gate);
+    cluster.crash();
+    let _ = cluster.wait_scheduler();
+    skips_that_one(&cluster, second, &at);
+}

@@ -16,8 +16,9 @@ use super::jobs::Job;
 use super::news::READ_ALL_PAUSE;
 use super::sight::Source;
 use super::{LOCK_RETRY, Scheduler};
+use crate::catalog::fates::{self, Fate};
 use crate::catalog::load::{self, JobRow, Queue};
-use crate::pg::{time, txn};
+use crate::pg::{lock, time, txn};
 
 /// How long to wait before queues are read again, in times as long as it took.
 const QUEUES_SHARE: i64 = 10;
@@ -42,6 +43,8 @@ pub(crate) struct Company {
     after: HashMap<JobId, Arc<[JobId]>>,
     /// Jobs that may wait for others than the engine was told of.
     unread: HashSet<JobId>,
+    /// Jobs that may ask what became of instants of others before they began to wait for those.
+    asking: HashSet<JobId>,
     /// Names have come, gone or passed to other jobs since all was read.
     renamed: bool,
     /// When all was read.
@@ -111,6 +114,7 @@ impl Company {
     /// A job is gone.
     pub(super) fn gone(&mut self, job: JobId) {
         self.unread.remove(&job);
+        self.asking.remove(&job);
         self.after.remove(&job);
         self.renamed = true;
     }
@@ -118,6 +122,7 @@ impl Company {
     /// All jobs are gone.
     pub(super) fn all_gone(&mut self) {
         self.unread.clear();
+        self.asking.clear();
         self.after.clear();
     }
 
@@ -146,9 +151,17 @@ impl Company {
     fn wait_for(&mut self, job: JobId, after: Arc<[JobId]>, engine: &mut Engine) {
         if self.after(job) != after {
             engine.run_after(job, &after);
+            self.asking.insert(job);
         }
         // One that waits for nobody may do so for who gets that name.
         self.after.insert(job, after);
+    }
+
+    /// A job is put that may wait for others.
+    pub(super) fn put(&mut self, job: JobId) {
+        if self.after.contains_key(&job) {
+            self.asking.insert(job);
+        }
     }
 }
 
@@ -223,6 +236,40 @@ impl Scheduler {
         let due = company.next_look().is_some_and(|at| at <= now || company.read_at > now);
         if self.installed && due {
             self.take_upstream(true);
+            self.look_upstream();
+        }
+    }
+
+    /// Tells the engine what became of instants of jobs others have begun to wait for, as far as those
+    /// have instants in the past. Until the ledger can be read, of each only its latest success is known.
+    pub(super) fn look_upstream(&mut self) {
+        let asking = std::mem::take(&mut self.jobs.company.asking);
+        let mut since: HashMap<JobId, Timestamp> = HashMap::new();
+        for (after, at) in asking.iter().filter_map(|&job| self.engine.asks_about(job)) {
+            for &other in &*after {
+                since.entry(other).and_modify(|first| *first = at.min(*first)).or_insert(at);
+            }
+        }
+        if since.is_empty() {
+            return;
+        }
+        let since: Vec<(JobId, Timestamp)> = since.into_iter().collect();
+        let ledger = pgrx::pg_sys::Oid::from(self.ledger);
+        let found = txn::run("looking what became of runs others wait for", || {
+            if !lock::try_read_table(ledger) {
+                return Ok(None);
+            }
+            fates::since(&since).map(Some)
+        });
+        let Some(Ok(Some(found))) = found else {
+            self.jobs.company.asking.extend(asking);
+            return;
+        };
+        for Fate { job, first, last, succeeded } in found {
+            match succeeded {
+                true => self.engine.settled(job, first, Settled::Succeeded),
+                false => self.engine.unsuccessful(job, first, last),
+            }
         }
     }
 }

@@ -131,9 +131,11 @@ impl Scheduler {
         let Puts(mut fresh) = puts;
         self.look_up(&mut fresh);
         for Fresh { spec, after } in fresh {
+            self.jobs.company.put(spec.id);
             self.engine.put_job(spec, after);
         }
         self.take_upstream(all);
+        self.look_upstream();
         self.records.effective(&mut self.jobs.effective);
     }
 

@@ -171,6 +171,9 @@ impl Scheduler {
         };
         for one in found {
             if let Some(retry) = self.decide(one) {
+                if retry.origin.is_instant() {
+                    self.engine.settled(retry.job, retry.scheduled_for, Settled::WillRetry);
+                }
                 self.records.decided().push(retry);
             }
         }

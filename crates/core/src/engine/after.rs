@@ -36,20 +36,18 @@ impl Engine {
     /// report of its end and before the next tick; not for runs by hand, which are for no instant.
     pub fn settled(&mut self, id: JobId, scheduled_for: Timestamp, how: Settled) {
         let Some(&number) = self.job_ids.get(&id) else { return };
-        let awaited = self.dependents.contains_key(&id);
-        match how {
-            Settled::WillRetry if awaited => {
-                self.retrying.insert((id, scheduled_for));
-            }
-            _ => {
-                self.retrying.remove(&(id, scheduled_for));
-            }
+        if how == Settled::WillRetry {
+            // Somebody may begin to wait for it before that.
+            self.retrying.insert((id, scheduled_for));
+        } else {
+            self.retrying.remove(&(id, scheduled_for));
         }
         if how == Settled::Succeeded {
-            let job = &mut self.jobs[number];
-            job.succeeded = job.succeeded.max(scheduled_for);
+            self.succeed(number, scheduled_for);
+        } else {
+            self.fail(number, scheduled_for, scheduled_for);
         }
-        if awaited {
+        if self.dependents.contains_key(&id) {
             self.dirty = true;
             self.note_dependents(number);
         }
@@ -71,21 +69,37 @@ impl Engine {
             return;
         }
         let before = before.clone().unwrap_or_default();
-        for id in &*before {
-            if let Some(list) = self.dependents.get_mut(id) {
-                list.remove(&number);
-                if list.is_empty() {
-                    self.dependents.remove(id);
-                }
+        for &id in &**after {
+            if self.dependents.entry(id).or_default().insert(number) {
+                self.presume(id);
             }
         }
-        for &id in &**after {
-            self.dependents.entry(id).or_default().insert(number);
+        for &id in before.iter().filter(|id| !after.contains(id)) {
+            if let Some(list) = self.dependents.get_mut(&id) {
+                list.remove(&number);
+                if list.is_empty() {
+                    self.dependents.remove(&id);
+                    self.presume(id);
+                }
+            }
         }
         let rare = self.jobs[number].rare_mut();
         rare.after = Some(Arc::clone(after)).filter(|after| !after.is_empty());
         (rare.cleared, rare.awaited) = (None, None);
         self.leave(number);
+    }
+
+    /// For whom a job waits that has instants in the past, and from where on it matters to it what
+    /// became of theirs: see [`Self::unsuccessful`].
+    #[must_use]
+    pub fn asks_about(&self, id: JobId) -> Option<(Arc<[JobId]>, Timestamp)> {
+        let job = self.jobs.lookup(*self.job_ids.get(&id)?)?;
+        let (after, times) = (job.rare().after.clone()?, job.times.as_deref()?);
+        let since = match times.after_completion() {
+            Some(by) => job.cursor().plus(-by),
+            None => previous(times, later(times, job.cursor()).filter(|&at| at <= self.now)?),
+        };
+        Some((after, since))
     }
 
     /// A job is gone, and with it what is known of its retries.
@@ -256,17 +270,17 @@ impl Engine {
             }
         };
         let Some(latest) = latest.filter(|&latest| latest > job.began) else { return NONE_DUE };
+        let succeeded = job.has_succeeded(latest);
+        // An earlier scheduler's run may be for it; or it is not taken yet, to start later or because
+        // its job is paused.
         let adopted = || job.runs.iter().any(|run| run.waiting.is_none());
-        if job.succeeded >= latest {
-            Gate::Clear(true)
-        } else if job.stale
-            || self.retrying.contains(&(id, latest))
-            || comes(job, latest)
-            || adopted()
-        {
+        let starts = || matches!(times.verdict(latest), Verdict::Start(_));
+        let may_come = || adopted() || latest > job.popped && !job.is_done(latest) && starts();
+        if self.retrying.contains(&(id, latest)) || comes(job, latest) {
             Gate::Waits
-        } else if latest > job.popped && matches!(times.verdict(latest), Verdict::Start(_)) {
-            // Not taken yet: it is to start later, or its job is paused.
+        } else if succeeded && !(job.is_presumed(latest) && may_come()) {
+            Gate::Clear(true)
+        } else if job.stale || may_come() {
             Gate::Waits
         } else {
             Gate::Never

@@ -39,7 +39,7 @@ impl Engine {
             self.release_key(old);
         }
         let job = &mut self.jobs[number];
-        job.dropped = false;
+        let new = std::mem::replace(&mut job.dropped, false);
         let activated = !std::mem::replace(&mut job.active, spec.active) && spec.active;
         job.missed = spec.missed;
         let places = std::mem::replace(&mut job.places, spec.rules.places());
@@ -56,8 +56,10 @@ impl Engine {
         self.join_queue(number, spec.rules.queue);
         self.set_after(number, &spec.rules.after);
         if let Some(at) = spec.last_success {
-            let job = &mut self.jobs[number];
-            job.succeeded = job.succeeded.max(at);
+            self.succeed(number, at);
+        }
+        if new {
+            self.presume(spec.id);
         }
         let job = &mut self.jobs[number];
         if spec.missed_window != job.rare().missed_window {

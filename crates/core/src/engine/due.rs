@@ -400,6 +400,7 @@ impl Engine {
         let before = job.skipped.replace((reason, last)).filter(|(other, _)| *other == reason);
         let extends = before.map(|(_, last)| last).filter(|&last| job.is_of_one(last, first));
         out.push(Action::Skipped { job: job.id, reason, first, last, count, extends });
+        self.fail(number, first, last);
         self.note_moved(number);
         self.note_dependents(number);
     }

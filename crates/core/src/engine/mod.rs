@@ -27,7 +27,8 @@
 //! downtime, stalls, steps of the clock and pauses are one kind of gap to it. `close` ends a
 //! schedule that gives way to another, `policies` what gives way to a later instant of its job.
 //! `waiting` is what waits of one job, `requests` what comes to wait without being due, `unrun` what
-//! was handed out in vain. `queues` are limits that jobs share, `after` is jobs that wait for others.
+//! was handed out in vain. `queues` are limits that jobs share, `after` is jobs that wait for others,
+//! `successes` for which instants those have succeeded.
 //! `fair` knows for each key what it lacks and for
 //! each owner whose turn it is. `pool` follows the executors through their lives. `decide` hands
 //! out runs, starts executors and makes room for them; `send` hands out requests, which need none. All orders are kept in heaps whose members
@@ -56,6 +57,7 @@ mod send;
 mod simulate;
 mod slab;
 mod state;
+mod successes;
 #[cfg(test)]
 mod tests;
 mod types;
@@ -147,7 +149,7 @@ pub struct Engine {
     /// How many more instants that wait in vain are skipped in this tick, and the jobs that have more.
     vain_left: u32,
     put_off: Vec<u32>,
-    /// Instants of jobs somebody waits for that failed and will be tried again.
+    /// Instants of jobs that failed and will be tried again.
     retrying: BTreeSet<(JobId, Timestamp)>,
     /// Jobs somebody holds.
     held: Vec<u32>,

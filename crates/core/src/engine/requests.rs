@@ -123,7 +123,8 @@ pub(super) fn comes(job: &Job, at: Timestamp) -> bool {
 /// Whether an instant is one of those to be caught up.
 fn is_in_backlog(job: &Job, at: Timestamp) -> bool {
     let covered = job.rare().backlogs.iter().any(|range| range.after < at && at < range.until);
-    covered && is_instant(job, at)
+    // What has a row is passed over there.
+    covered && !job.is_done(at) && is_instant(job, at)
 }
 
 /// Whether an instant is one of the job's schedule.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::due::later;
 use super::heap::Heap;
+use super::successes::Failures;
 use super::types::{Occurrence, Occurrences, PoolKey};
 use super::waiting::{JobQueue, Waiting};
 use crate::run::{MissedPolicy, Overlap, SkipReason};
@@ -45,6 +46,8 @@ pub(super) struct Rare {
     pub(super) awaited: Option<Box<Awaited>>,
     /// More of what waits in vain is left for the next tick.
     pub(super) put_off: bool,
+    /// Where it has not succeeded, if others wait for it.
+    pub(super) failures: Failures,
 }
 
 /// The instants of other jobs that an instant of a job waits for.
@@ -76,6 +79,7 @@ static NOTHING_RARE: Rare = Rare {
     cleared: None,
     awaited: None,
     put_off: false,
+    failures: Failures::NONE,
 };
 
 /// A run that was handed out.
@@ -171,7 +175,7 @@ pub(super) struct Job {
     /// How many runs of it there may be at a time.
     pub(super) places: u32,
     pub(super) priority: i32,
-    /// The latest instant for which it has succeeded, and from where it has instants.
+    /// The latest instant for which it has succeeded (see `successes`), and from where it has instants.
     pub(super) succeeded: Timestamp,
     pub(super) began: Timestamp,
     /// The number of the queue it names.

@@ -35,10 +35,9 @@ struct Job {
     since: Timestamp,
     /// From where the engine was told that it counts.
     from: Timestamp,
-    /// The latest instant from where others may count its instants, and of its successes, as far
-    /// as the engine knows of them.
+    /// The latest instant from where others may count its instants, and those it has succeeded for.
     began: Timestamp,
-    succeeded: Timestamp,
+    succeeded: BTreeSet<Timestamp>,
     /// Instants up to here may have waited for other jobs, although it waits for none now.
     awaited: Timestamp,
     /// Instants of it up to here are known to have their fates.
@@ -88,6 +87,8 @@ struct Ledger {
     jobs: Vec<Job>,
     busy: BTreeMap<u32, Busy>,
     longest_run: i64,
+    /// Nothing is tried again any more.
+    settling: bool,
     /// What the clock had shown when it was set back last.
     stepped: Timestamp,
     /// Until here no scheduler lived, and whether the server had crashed.
@@ -127,6 +128,7 @@ impl Ledger {
             jobs: Vec::new(),
             busy: BTreeMap::new(),
             longest_run,
+            settling: false,
             stepped: at(i64::MIN),
             dead_until: i64::MIN,
             crashed: false,
@@ -145,7 +147,7 @@ impl Ledger {
                 since,
                 from: since,
                 began: since,
-                succeeded: at(i64::MIN),
+                succeeded: BTreeSet::new(),
                 awaited: at(i64::MIN),
                 checked: since,
                 fates,
@@ -173,13 +175,17 @@ impl Ledger {
     }
 
     fn random_rules(&mut self, id: i64) -> Rules {
-        let waits = id > 0 && self.dice.roll(3) == 0;
+        let others: &[i64] = match self.dice.roll(9) {
+            0 | 1 if id > 0 => &[0],
+            2 if id > 0 => &[0, 1][..usize::try_from(id.min(2)).unwrap()],
+            _ => &[],
+        };
         Rules {
             overlap: self.pick(Overlap::ALL),
             max_concurrency: self.pick(&[1, 2, 3]),
             priority: self.pick(&[0, 0, -3, 5]),
             queue: self.pick(&[None, None, Some(QUEUE)]),
-            after: if waits { Arc::from([JobId(0)]) } else { Arc::default() },
+            after: others.iter().map(|&id| JobId(id)).collect(),
         }
     }
 
@@ -240,6 +246,7 @@ fn the_random_histories_are_varied() {
         "send",
         "sent instead",
         "server crashed",
+        "tried again",
         "upstream",
         "window",
     ];

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::support::*;
 use crate::engine::{Action, ExecutorId, JobSpec, Limits, Occurrence, Occurrences, Rules, Settled};
-use crate::run::{MissedPolicy, SkipReason, Trigger};
+use crate::run::{MissedPolicy, Overlap, SkipReason, Trigger};
 use crate::time::{JobId, RunId, Timestamp};
 
 fn after(id: i64, times: Every, upstream: &[i64]) -> JobSpec {
@@ -229,4 +229,157 @@ fn requests_wait_for_nobody_and_dropping_the_other_lets_it_go() {
     story.engine.drop_job(JobId(1));
     let alone = Action::Run { executor: ExecutorId(1), occurrence: due(2, 10 * SEC), claim: false };
     assert_eq!(story.tick(11 * SEC), [alone]);
+}
+
+/// A run of a job is over, and what became of it.
+fn over(story: &mut Story, executor: u32, id: i64, instant: i64, how: Settled) {
+    story.finished(executor);
+    story.engine.settled(JobId(id), at(instant), how);
+}
+
+#[test]
+fn a_later_success_does_not_stand_in_for_one_that_is_tried_again() {
+    for (how, expected) in [
+        (Settled::Succeeded, vec![dependent(1, 2, 10 * SEC)]),
+        (Settled::FailedForGood, vec![upstream(2, 10 * SEC), dependent(1, 2, 20 * SEC)]),
+    ] {
+        let mut story = both_due();
+        over(&mut story, 1, 1, 10 * SEC, Settled::WillRetry);
+        assert_eq!(story.tick(20 * SEC), [run(1, 1, 20 * SEC)]);
+        over(&mut story, 1, 1, 20 * SEC, Settled::Succeeded);
+        assert_eq!(story.tick(21 * SEC), []);
+        story.engine.settled(JobId(1), at(10 * SEC), how);
+        assert_eq!(story.tick(22 * SEC), expected);
+    }
+}
+
+#[test]
+fn a_later_run_that_ends_first_does_not_stand_in_for_the_one_that_goes_on() {
+    let mut story = Story::new(LIMITS);
+    (0..3).for_each(|id| story.up(7, id));
+    let rules = Rules { overlap: Overlap::Allow, max_concurrency: 2, ..Rules::default() };
+    story.put([JobSpec { rules, ..job(1, 7, Every(10 * SEC)) }]);
+    story.put([after(2, Every(10 * SEC), &[1])]);
+    assert_eq!(story.tick(10 * SEC), [run(2, 1, 10 * SEC)]);
+    assert_eq!(story.tick(20 * SEC), [run(1, 1, 20 * SEC)]);
+    over(&mut story, 1, 1, 20 * SEC, Settled::Succeeded);
+    assert_eq!(story.tick(21 * SEC), []);
+    over(&mut story, 2, 1, 10 * SEC, Settled::Succeeded);
+    assert_eq!(story.tick(22 * SEC), [dependent(2, 2, 10 * SEC)]);
+    story.finished(2);
+    assert_eq!(story.tick(23 * SEC), [dependent(2, 2, 20 * SEC)]);
+}
+
+#[test]
+fn a_later_success_does_not_make_up_for_a_failure() {
+    let mut story = Story::new(LIMITS);
+    (0..3).for_each(|id| story.up(7, id));
+    story.put([job(1, 7, Every(10 * SEC)), job(3, 7, Every(10 * SEC))]);
+    story.put([after(2, Every(10 * SEC), &[1, 3])]);
+    assert_eq!(story.tick(10 * SEC), [run(2, 1, 10 * SEC), run(1, 3, 10 * SEC)]);
+    over(&mut story, 2, 1, 10 * SEC, Settled::Succeeded);
+    over(&mut story, 1, 3, 10 * SEC, Settled::Succeeded);
+    assert_eq!(story.tick(11 * SEC), [dependent(1, 2, 10 * SEC)]);
+    // It goes on while the first one fails and succeeds again, and the second one is late.
+    assert_eq!(story.tick(20 * SEC), [run(2, 1, 20 * SEC), run(0, 3, 20 * SEC)]);
+    over(&mut story, 2, 1, 20 * SEC, Settled::FailedForGood);
+    assert_eq!(story.tick(30 * SEC), [run(2, 1, 30 * SEC)]);
+    over(&mut story, 2, 1, 30 * SEC, Settled::Succeeded);
+    over(&mut story, 0, 3, 20 * SEC, Settled::Succeeded);
+    assert_eq!(story.tick(31 * SEC), [run(0, 3, 30 * SEC)]);
+    over(&mut story, 0, 3, 30 * SEC, Settled::Succeeded);
+    story.finished(1);
+    assert_eq!(story.tick(32 * SEC), [upstream(2, 20 * SEC), dependent(1, 2, 30 * SEC)]);
+}
+
+#[test]
+fn a_retry_that_was_decided_before_anybody_waited_is_waited_for() {
+    let mut story = Story::new(LIMITS);
+    (0..2).for_each(|id| story.up(7, id));
+    story.put([job(1, 7, Every(10 * SEC))]);
+    assert_eq!(story.tick(10 * SEC), [run(1, 1, 10 * SEC)]);
+    over(&mut story, 1, 1, 10 * SEC, Settled::WillRetry);
+    story.put([after(2, Every(15 * SEC), &[1])]);
+    assert_eq!(story.tick(15 * SEC), []);
+    story.engine.settled(JobId(1), at(10 * SEC), Settled::Succeeded);
+    assert_eq!(story.tick(16 * SEC), [dependent(1, 2, 15 * SEC)]);
+}
+
+/// A new scheduler: job 1 succeeded for 20 s, and job 2 has to catch up all its instants to 30 s.
+fn catches_up() -> Story {
+    let mut story = Story::new(LIMITS);
+    story.up(7, 0);
+    story.put([after(2, Every(10 * SEC), &[1])].map(|spec| JobSpec {
+        missed: MissedPolicy::All,
+        effective_from: Some(at(1)),
+        ..spec
+    }));
+    story.now = 25 * SEC;
+    story.put([JobSpec {
+        last_success: Some(at(20 * SEC)),
+        effective_from: Some(at(1)),
+        ..job(1, 7, Every(10 * SEC))
+    }]);
+    story.engine.set_missed_before(at(story.now));
+    story
+}
+
+fn caught_up(executor: u32, id: i64, at: i64) -> Action {
+    let occurrence = Occurrence { trigger: Trigger::CatchUp, ..due(id, at) };
+    Action::Run { executor: ExecutorId(executor), occurrence, claim: false }
+}
+
+#[test]
+fn what_an_earlier_scheduler_saw_fail_is_skipped_if_somebody_tells_of_it() {
+    let mut story = catches_up();
+    // Only the latest success is known.
+    assert_eq!(story.tick(25 * SEC), [caught_up(0, 2, 10 * SEC)]);
+    let mut story = catches_up();
+    story.engine.unsuccessful(JobId(1), at(10 * SEC), at(25 * SEC));
+    assert_eq!(story.tick(25 * SEC), [upstream(2, 10 * SEC), caught_up(0, 2, 20 * SEC)]);
+    // What was heard since is not taken back.
+    let mut story = catches_up();
+    story.engine.settled(JobId(1), at(10 * SEC), Settled::WillRetry);
+    assert_eq!(story.tick(25 * SEC), []);
+    story.engine.settled(JobId(1), at(10 * SEC), Settled::Succeeded);
+    assert_eq!(story.tick(26 * SEC), [caught_up(0, 2, 10 * SEC)]);
+}
+
+#[test]
+fn a_run_of_an_earlier_scheduler_may_be_the_one_that_is_waited_for() {
+    let mut story = Story::new(LIMITS);
+    story.up(7, 0);
+    story.engine.adopt(ExecutorId(1), key(7), JobId(1), at(25 * SEC));
+    story.put(
+        [after(2, Every(10 * SEC), &[1])].map(|spec| JobSpec { missed: MissedPolicy::All, ..spec }),
+    );
+    story.now = 25 * SEC;
+    let (last_success, effective_from) = (Some(at(20 * SEC)), Some(at(1)));
+    story.put([JobSpec { last_success, effective_from, ..job(1, 7, Every(10 * SEC)) }]);
+    assert_eq!(story.tick(25 * SEC), []);
+    over(&mut story, 1, 1, 10 * SEC, Settled::FailedForGood);
+    assert_eq!(story.tick(26 * SEC), [upstream(2, 10 * SEC), dependent(0, 2, 20 * SEC)]);
+}
+
+#[test]
+fn failures_that_nobody_asks_about_are_not_kept() {
+    let mut story = Story::new(LIMITS);
+    (0..2).for_each(|id| story.up(7, id));
+    story.put([job(1, 7, Every(SEC)), job(3, 7, Every(SEC))]);
+    story.put([after(2, Every(100 * SEC), &[1])]);
+    let kept = |story: &Story, id: i64| {
+        let number = story.engine.job_ids[&JobId(id)];
+        story.engine.jobs[number].rare.as_ref().map(|rare| rare.failures.len())
+    };
+    for second in 1..1_000 {
+        for action in story.tick(second * SEC) {
+            let Action::Run { executor, occurrence, .. } = action else { continue };
+            let fails = second % 2 == 0 && occurrence.job != JobId(2);
+            let how = if fails { Settled::FailedForGood } else { Settled::Succeeded };
+            over(&mut story, executor.0, occurrence.job.0, occurrence.scheduled_for.0, how);
+        }
+        assert!(kept(&story, 1).is_none_or(|kept| kept <= 1), "{second}");
+        assert_eq!(kept(&story, 3), None);
+    }
+    assert_eq!(kept(&story, 1), Some(1));
 }

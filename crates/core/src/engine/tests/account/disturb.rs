@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::super::shaped::Shaped;
 use super::super::support::*;
 use super::{Fate, Job, Ledger, Turn, done, engine};
-use crate::engine::{LATE, Occurrence, Occurrences};
+use crate::engine::{JobSpec, LATE, Occurrence, Occurrences};
 use crate::run::{SkipReason, Trigger};
 use crate::time::{RunId, Timestamp};
 
@@ -58,6 +58,7 @@ impl Ledger {
         }
         job.spec.rules = rules;
         self.engine.put_job(job.spec.clone(), job.since);
+        self.recall_failures();
     }
 
     pub(super) fn release(&mut self) {
@@ -182,14 +183,30 @@ impl Ledger {
         self.engine.set_gap_reason(reason);
         for (job, cursor) in self.jobs.iter_mut().zip(cursors) {
             let after = cursor.max(job.from);
-            (job.began, job.succeeded) = (job.began.max(after), at(i64::MIN));
             job.spec.done = done(job, after);
             job.running = 0;
             job.skipped.clear();
             job.asked.clear();
             job.back.clear();
             job.held = false;
-            self.engine.put_job(job.spec.clone(), after);
+            let known = JobSpec {
+                effective_from: Some(job.began),
+                last_success: job.succeeded.last().copied(),
+                ..job.spec.clone()
+            };
+            self.engine.put_job(known, after);
+        }
+        self.recall_failures();
+    }
+
+    /// Tells the engine of what the ledger has of instants that did not succeed.
+    fn recall_failures(&mut self) {
+        for job in &self.jobs {
+            for &nominal in job.fates.range(job.began..).map(|(nominal, _)| nominal) {
+                if !job.succeeded.contains(&nominal) {
+                    self.engine.unsuccessful(job.spec.id, nominal, nominal);
+                }
+            }
         }
     }
 }

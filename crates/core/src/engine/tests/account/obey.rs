@@ -8,7 +8,7 @@ use crate::cancel::Cause;
 use crate::engine::after::VAIN_PER_TICK;
 use crate::engine::{Action, ExecutorId, JobSpec, LATE, Occurrence, Occurrences, PoolKey, Settled};
 use crate::run::{MissedPolicy, Overlap, SkipReason, Trigger};
-use crate::time::{JobId, Timestamp};
+use crate::time::{JobId, RunId, Timestamp};
 
 /// How many instants were skipped because they waited in vain.
 fn vain(actions: &[Action]) -> u64 {
@@ -136,21 +136,24 @@ impl Ledger {
         assert!(self.busy.insert(executor, busy).is_none(), "two runs on one executor");
     }
 
-    /// Whom an instant waits for has succeeded for its latest instant since the one before.
+    /// Each of those an instant waits for has succeeded for its latest instant since the one before.
     fn check_upstream(&self, index: usize, nominal: Timestamp) {
-        let (job, upstream) = (&self.jobs[index], &self.jobs[0]);
-        // What began before the present rules and schedules may have been let through by others.
-        let since = job.since.max(upstream.since).max(self.stepped);
-        if job.spec.rules.after.is_empty() || nominal <= since {
-            return;
+        let job = &self.jobs[index];
+        for other in &*job.spec.rules.after {
+            let upstream = &self.jobs[usize::try_from(other.0).unwrap()];
+            // What began before the present rules and schedules may have been let through by others.
+            let since = job.since.max(upstream.since).max(self.stepped);
+            if nominal <= since {
+                continue;
+            }
+            let period = |job: &Job| job.times.period;
+            let latest = at(nominal.0.div_euclid(period(upstream)) * period(upstream));
+            let counts = latest > nominal.plus(-period(job)) && latest > upstream.began;
+            assert!(
+                !counts || upstream.succeeded.contains(&latest),
+                "{latest:?} of {other} has not succeeded"
+            );
         }
-        let period = |job: &Job| job.times.period;
-        let latest = at(nominal.0.div_euclid(period(upstream)) * period(upstream));
-        let counts = latest > nominal.plus(-period(job)) && latest > upstream.began;
-        assert!(
-            !counts || upstream.succeeded >= latest,
-            "{latest:?} of the other has not succeeded"
-        );
     }
 
     /// A run makes way, soon.
@@ -177,7 +180,13 @@ impl Ledger {
         let job = &mut self.jobs[index];
         job.running -= 1;
         let (now, run, nominal) = (at(self.now), ExecutorId(id), occurrence.scheduled_for);
+        let mut again = false;
         if let Turn::Unmet = turn {
+            if occurrence.attempt > 1 {
+                // Its instant has failed before, and for good now.
+                self.engine.settled(occurrence.job, nominal, Settled::FailedForGood);
+                return self.engine.run_finished(run, now);
+            }
             if occurrence.run.is_none() {
                 assert_eq!(job.fates.remove(&nominal), Some(Fate::Ran));
                 job.checked = job.checked.min(nominal.plus(-1));
@@ -198,13 +207,30 @@ impl Ledger {
             }
             job.checked = job.checked.min(nominal.plus(-1));
         } else if occurrence.trigger != Trigger::Manual {
-            let how = self.pick(&[Settled::Succeeded, Settled::FailedForGood]);
-            if how == Settled::Succeeded {
-                self.jobs[index].succeeded = self.jobs[index].succeeded.max(nominal);
+            use Settled::{FailedForGood, Succeeded, WillRetry};
+            let last = if self.settling { FailedForGood } else { WillRetry };
+            let how = self.pick(&[Succeeded, Succeeded, FailedForGood, last]);
+            if how == Succeeded {
+                self.jobs[index].succeeded.insert(nominal);
             }
             self.engine.settled(occurrence.job, nominal, how);
+            again = how == WillRetry;
         }
         self.engine.run_finished(run, now);
+        if again {
+            self.retry(index, occurrence);
+        }
+    }
+
+    /// A run that failed is tried again, some time.
+    fn retry(&mut self, index: usize, failed: Occurrence) {
+        *self.seen.entry("tried again".to_owned()).or_default() += 1;
+        self.runs += 1;
+        let (run, attempt) = (Some(RunId(self.runs)), failed.attempt + 1);
+        let retry = Occurrence { run, attempt, trigger: Trigger::Retry, ..failed };
+        let then = at(self.now + self.dice.up_to(100 * SEC));
+        assert!(self.engine.enqueue_at(retry, then), "refused: {retry:?}");
+        self.jobs[index].asked.extend(run);
     }
 
     /// A run has only asked for its condition, and is to be sent.
@@ -330,7 +356,7 @@ impl Ledger {
 
     /// Lets everything come to its end and closes the account.
     pub(super) fn settle(&mut self) {
-        self.longest_run = 0;
+        (self.longest_run, self.settling) = (0, true);
         self.release();
         for index in 0..self.jobs.len() {
             self.jobs[index].spec.paused_until = None;
