@@ -40,6 +40,7 @@ CREATE TABLE cron.alert (
 ) WITH (fillfactor = 80); -- each row is updated once
 CREATE UNIQUE INDEX alert_open ON cron.alert (jobid, rule) WHERE recovered_at IS NULL;
 CREATE INDEX alert_recovered_at ON cron.alert (recovered_at);
+CREATE INDEX alert_jobid_recovered_at ON cron.alert (jobid, recovered_at);
 ALTER TABLE cron.alert ENABLE ROW LEVEL SECURITY;
 -- Whoever has the job sees what was before he had it; whoever had one that is gone, or that is another's now, sees what
 -- was in his time.
@@ -63,6 +64,7 @@ COMMENT ON COLUMN cron.alert.handler IS 'name of the job that is run for it; NUL
 COMMENT ON CONSTRAINT alert_pkey ON cron.alert IS 'one row for each number';
 COMMENT ON INDEX cron.alert_open IS 'a job has one open alert for each rule';
 COMMENT ON INDEX cron.alert_recovered_at IS 'finds the alerts that are long over';
+COMMENT ON INDEX cron.alert_jobid_recovered_at IS 'finds the alerts of a job, the newest first';
 COMMENT ON POLICY alert_policy ON cron.alert IS 'a role sees the alerts of its own jobs, also of those it does not have any more';
 
 -- What is to be sent with NOTIFY. Unlogged: a crash of the server ends every session that listens, so

@@ -3,6 +3,7 @@
 
 ALTER TABLE cron.job
     ADD CONSTRAINT job_jobname_check CHECK (pg_catalog.octet_length(jobname) OPERATOR(pg_catalog.<=) 1000),
+    ADD CONSTRAINT job_alert_job_check CHECK (pg_catalog.octet_length(alert_job) OPERATOR(pg_catalog.<=) 1000),
     ADD CONSTRAINT job_tags_check CHECK (
         pg_catalog.array_ndims(tags) OPERATOR(pg_catalog.=) 1 AND pg_catalog.array_position(tags, NULL) IS NULL
         OR pg_catalog.array_ndims(tags) IS NULL),
@@ -30,6 +31,7 @@ ALTER TABLE cron.job
     ADD CONSTRAINT job_keep_days_check CHECK (
         keep_days OPERATOR(pg_catalog.>=) 0 AND keep_days OPERATOR(pg_catalog.<=) 36525);
 COMMENT ON CONSTRAINT job_jobname_check ON cron.job IS 'a name is no document';
+COMMENT ON CONSTRAINT job_alert_job_check ON cron.job IS 'no name is longer';
 COMMENT ON CONSTRAINT job_tags_check ON cron.job IS 'tags are a list, and each is a text';
 COMMENT ON CONSTRAINT job_skip_on_check ON cron.job IS 'calendars are a list, and each has a name';
 COMMENT ON CONSTRAINT job_only_on_check ON cron.job IS 'calendars are a list, and each has a name';

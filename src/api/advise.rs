@@ -1,7 +1,7 @@
 //! `cron.advise`: what could be better about the jobs a caller sees. Collects what is known of them;
 //! what follows from it is the core's to say.
 
-use pg_tock_core::advise::{Advice, Subject, advise, normalize};
+use pg_tock_core::advise::{Advice, Doing, Subject, advise};
 use pg_tock_core::plan::Plan;
 use pg_tock_core::time::Timestamp as Instant;
 use pgrx::pg_sys::panic::ErrorReport;
@@ -71,11 +71,25 @@ fn jobs(now: Instant) -> Result<Vec<Job>, Error> {
         let Ok(plan) = outlook.plan(now, &mut calendars)? else { continue };
         let jobname = outlook.jobname.as_deref().map(from_server).transpose()?;
         let called = jobname.clone().unwrap_or_else(|| outlook.shaped.jobid.to_string());
-        let does = format!("{}\0{}\0{}", normalize(&work.work), outlook.database, outlook.username);
+        let does = does(&outlook, &work);
         let same_times = same_times(&outlook, &plan);
         jobs.push(Job { outlook, work, plan, jobname, called, same_times, does });
     }
     Ok(jobs)
+}
+
+/// Jobs for which this is the same do the same.
+fn does(outlook: &Outlook, work: &Work) -> String {
+    Doing {
+        command: work.command.as_deref(),
+        request: work.request.as_deref(),
+        database: &outlook.database,
+        username: &outlook.username,
+        settings: work.settings.as_deref(),
+        run_if: work.run_if.as_deref(),
+        run_after: work.run_after.as_deref().unwrap_or_default(),
+    }
+    .key()
 }
 
 /// Jobs for which this is the same are due at the same instants.
@@ -106,12 +120,13 @@ fn subject(job: &Job, now: Instant) -> Subject<'_> {
         times: plan,
         same_times: &job.same_times,
         work: &job.does,
+        paused: outlook.paused_until.is_some_and(|until| until > now),
         fixed_offset: changes.next().is_none(),
         spread: jitter > 0,
         duration: outlook.average,
         longest: work.longest,
         // A request always has one.
-        limited: timeout > 0 || work.is_http,
+        limited: timeout > 0 || work.request.is_some(),
         described: work.described,
         runs: work.runs.unwrap_or(0),
         skipped: work.skipped.unwrap_or(0),

@@ -19,7 +19,9 @@ use crate::catalog::outlook::{self, Outlook};
 use crate::catalog::{manifest, role};
 use crate::error::Error;
 use crate::guc;
-use crate::pg::identity::{current_database, in_recovery, is_superuser, sees_everybody};
+use crate::pg::identity::{
+    current_database, in_recovery, is_oneself, is_superuser, sees_everybody,
+};
 use crate::pg::json::{from_server, to_server};
 use crate::pg::text::{ServerText, for_message};
 use crate::pg::{process, settings, time};
@@ -110,6 +112,7 @@ fn facts(jobid: i64) -> Result<Facts, Error> {
     Ok(Facts {
         now,
         superuser: is_superuser(),
+        owns: oid.is_some_and(is_oneself),
         server: server(now)?,
         job: job(&row, &outlook, &known, now),
         owner,

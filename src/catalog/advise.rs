@@ -9,7 +9,8 @@ use crate::error::Error;
 
 // As the caller: row security shows what he may see.
 const WORK: &str = "SELECT j.jobid, pg_catalog.convert_to(pg_catalog.jsonb_build_object( \
-      'work', coalesce(j.http::pg_catalog.text, j.command), 'is_http', j.http IS NOT NULL, \
+      'command', CASE WHEN j.http IS NULL THEN j.command END, 'request', j.http::pg_catalog.text, \
+      'settings', j.settings::pg_catalog.text, 'run_if', j.run_if, 'run_after', j.run_after, \
       'timeout', CASE WHEN j.timeout IS NOT NULL \
        THEN (greatest(least(extract(epoch FROM j.timeout), 9000000000000), 0) \
         OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8 END, \
@@ -32,9 +33,12 @@ const IN_A_ROW: u64 = 5;
 /// One job. Durations in microseconds.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Work {
-    /// Its request, or its command.
-    pub(crate) work: String,
-    pub(crate) is_http: bool,
+    /// Its command; `None` if it sends a request.
+    pub(crate) command: Option<String>,
+    pub(crate) request: Option<String>,
+    pub(crate) settings: Option<String>,
+    pub(crate) run_if: Option<String>,
+    pub(crate) run_after: Option<Vec<String>>,
     pub(crate) timeout: Option<i64>,
     pub(crate) described: bool,
     /// How long its longest run took.

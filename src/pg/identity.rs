@@ -52,6 +52,13 @@ pub(crate) fn is_superuser() -> bool {
     unsafe { pg_sys::superuser() }
 }
 
+/// Whether the session was logged in as this role and acts as it. Who came to it by SET ROLE or SET
+/// SESSION AUTHORIZATION does not count: what runs there may go back to where it came from.
+pub(crate) fn is_oneself(role: pg_sys::Oid) -> bool {
+    // SAFETY: a backend inside a transaction has both ids.
+    unsafe { pg_sys::GetUserId() == role && pg_sys::GetAuthenticatedUserId() == role }
+}
+
 /// Whether this server is a standby (or still recovering).
 pub(crate) fn in_recovery() -> bool {
     // SAFETY: reads shared memory that exists in every backend.

@@ -176,6 +176,48 @@ fn a_herd_is_spread() {
 }
 
 #[test]
+fn what_tenants_have_in_common_is_no_redundancy() {
+    let cluster = Cluster::start();
+    let create = |name: &str, more: serde_json::Value| {
+        let mut job = json!({
+            "job_name": name, "schedule": "0 3 * * *", "timeout": "10 seconds",
+            "description": "as its name says",
+        });
+        job.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        cluster.create_job(&job)
+    };
+    for tenant in ["ACME", "acme", "a -- b", "a -- c"] {
+        let _ = create(
+            &format!("{tenant} by setting"),
+            json!({"command": "select bill()", "settings": {"app.tenant": tenant}}),
+        );
+        let _ = create(
+            &format!("{tenant} by condition"),
+            json!({"command": "select bill()", "run_if": format!("owes('{tenant}')")}),
+        );
+        let _ = create(
+            &format!("{tenant} by upstream"),
+            json!({"command": "select bill()", "run_after": [format!("{tenant} by setting")]}),
+        );
+        let _ = create(
+            &format!("{tenant} by request"),
+            json!({"url": "https://example.com/bill", "method": "POST", "body": {"customer": tenant}}),
+        );
+        let _ = create(
+            &format!("{tenant} by string"),
+            json!({"command": format!("select bill(E'it\\'s {tenant}')")}),
+        );
+    }
+    // Once resumed it would be one too many; until then the other one is needed.
+    let parked = create("parked", json!({"command": "select 1"}));
+    let _ = create("live", json!({"command": "SELECT 1;"}));
+    cluster.sql(&format!("select cron.pause({parked})"));
+    assert_eq!(advice(&cluster, "redundancy"), [""; 0]);
+    cluster.sql(&format!("select cron.resume({parked})"));
+    assert_eq!(advice(&cluster, "redundancy"), ["duplicate: parked, live"]);
+}
+
+#[test]
 fn one_sees_advice_on_ones_own_jobs() {
     let cluster = Cluster::start();
     for role in ["ann", "bob"] {

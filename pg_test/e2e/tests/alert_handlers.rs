@@ -15,7 +15,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::any;
-use pg_tock_test::{Cluster, PATIENCE, poll_until};
+use pg_tock_test::{Cluster, PATIENCE, poll_until, sqlstate};
 use postgres::Client;
 use postgres::fallible_iterator::FallibleIterator;
 use serde_json::{Value, json};
@@ -281,12 +281,17 @@ fn a_handler_that_cannot_be_called_is_said_once() {
     let other: i64 = cluster.one("select cron.create_job('theirs', '@yearly', 'select 1')");
     cluster.sql("select cron.create_job('off', '@yearly', 'select 1', active => false)");
     let mut ann = cluster.client_as("ann");
-    let mut create = |name: &str| -> i64 {
+    let mut create = |name: &str, handler: &str| {
         let create = "select cron.create_job($1, '1 second', $2, alert_after_failures => 1, \
-             alert_job => 'theirs')";
-        ann.query_one(create, &[&name, &FATED]).unwrap().get(0)
+             alert_job => $3)";
+        Ok::<i64, postgres::Error>(ann.query_one(create, &[&name, &FATED, &handler])?.get(0))
     };
-    let jobs = [create("a"), create("b")];
+    // Nothing she writes there is a line of its own, or a long one.
+    let forged = format!("none\n2026-01-01 PANIC:  no disk{}", "x".repeat(900));
+    let error = create("e", &"x".repeat(1_001)).unwrap_err();
+    assert_eq!(sqlstate(&error), "22023");
+    let jobs = [("a", "theirs"), ("b", "theirs"), ("e", forged.as_str())]
+        .map(|(name, handler)| create(name, handler).unwrap());
     let off = ["c", "d"]
         .map(|name| fated(&cluster, name, "alert_after_failures => 1, alert_job => 'off'"));
     for job in jobs.into_iter().chain(off) {
@@ -296,13 +301,16 @@ fn a_handler_that_cannot_be_called_is_said_once() {
     let said = |text: &str| log.lines().filter(|line| line.contains(text)).count();
     assert_eq!(said("pg_tock: job \"theirs\", which handles alerts of job"), 1, "it is not ann's");
     assert_eq!(said("pg_tock: job \"off\", which handles alerts of job"), 1);
-    assert_eq!(said("does not exist"), 1);
+    assert_eq!(said("does not exist"), 2);
+    assert_eq!(said(r#": job "none\n2026-01-01 PANIC:  no disk"#), 1);
+    assert!(!log.contains("\n2026-01-01 PANIC"), "{log}");
+    assert!(!log.contains(&"x".repeat(100)), "{log}");
     assert_eq!(said("is switched off"), 1);
     assert_eq!(runs(&cluster, other), 0);
     // A role sees the alerts of its own jobs.
     let seen: i64 = ann.query_one("select count(*) from cron.alerts", &[]).unwrap().get(0);
-    assert_eq!(seen, 2);
-    assert_eq!(cluster.one::<i64>("select count(*) from cron.alerts"), 4);
+    assert_eq!(seen, 3);
+    assert_eq!(cluster.one::<i64>("select count(*) from cron.alerts"), 5);
 }
 
 #[test]

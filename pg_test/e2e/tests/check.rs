@@ -72,17 +72,71 @@ fn the_check_speaks_as_a_plugin_does() {
     }
 }
 
+#[test]
+fn what_connecting_warns_of_is_no_answer() {
+    let cluster = Cluster::start();
+    cluster.wait_for("(select status = 'healthy' from cron.health)");
+    // Before an option of the connection can keep it quiet.
+    let warned = psql(
+        &cluster,
+        "warned",
+        "printf '%s\\n' 'WARNING:  database \"x' '2\tCRITICAL\tit\" has a collation version mismatch' \
+          'DETAIL:  The database was created using collation version 2.31, but the operating system provides 2.36.' \
+          'HINT:  Rebuild all objects in this database.' \
+          'WARNING: password file \"/root/.pgpass\" has group or world access; permissions should be u=rw (0600) or less' >&2\n\
+         exec PSQL \"$@\"",
+    );
+    let (code, text) = cluster.check_by(&warned, &[]);
+    assert_eq!(code, 0, "{text}");
+    assert!(text.starts_with("PG_TOCK OK - 0 jobs, 0 running | "), "{text}");
+    let (code, text) = cluster.check_by(&warned, &["template1"]);
+    assert_eq!(code, 3, "{text}");
+    assert!(text.starts_with("PG_TOCK UNKNOWN - database template1 does not have"), "{text}");
+    // Why there is no connection may be among the warnings.
+    let (code, text) = cluster.check_by(&warned, &["port=1"]);
+    assert_eq!(code, 2, "{text}");
+    assert!(text.starts_with("PG_TOCK CRITICAL - no connection: WARNING: "), "{text}");
+    assert!(text.contains("password file") && text.contains(" connection to server "), "{text}");
+    assert!(!text.contains("psql: error"), "{text}");
+    // An error is what it is, without the warnings.
+    cluster.sql("create role stranger login");
+    let (code, text) = cluster.check_by(&warned, &["user=stranger"]);
+    assert_eq!(
+        (code, text.as_str()),
+        (3, "PG_TOCK UNKNOWN - ERROR:  permission denied for schema cron\n")
+    );
+    cluster.conf("cron.database_name", "template1");
+    cluster.restart();
+    let (code, text) = cluster.check_by(&warned, &[]);
+    assert_eq!(code, 2, "{text}");
+    assert!(text.contains("no scheduler is running"), "{text}");
+}
+
+#[test]
+fn a_psql_that_never_ends_is_ended() {
+    let cluster = Cluster::start();
+    let endless = psql(&cluster, "endless", "exec tail -f /dev/null");
+    for seconds in ["1", "01"] {
+        let (code, text) = cluster.check_by(&endless, &["-t", seconds]);
+        assert_eq!((code, text.as_str()), (2, "PG_TOCK CRITICAL - no answer within 1 s\n"));
+    }
+}
+
 /// The directory of a psql whose server speaks German: its catalogs are rarely installed.
 fn psql_in_german(cluster: &Cluster) -> PathBuf {
-    let dir = cluster.dir().join("german");
-    std::fs::create_dir(&dir).expect("a directory");
-    let script = format!(
-        "#!/bin/sh\nsaid=$('{}' \"$@\" 2>&1)\ncode=$?\nprintf '%s\\n' \"$said\" | sed \
+    let script = "said=$(PSQL \"$@\" 2>&1)\ncode=$?\nprintf '%s\\n' \"$said\" | sed \
          -e 's/ERROR:/FEHLER:/; s/LOCATION:/ORT:/; s/^LINE /ZEILE /' \
          -e 's/canceling statement due to statement timeout/storniere Anfrage wegen Zeit\u{fc}berschreitung/' \
-         -e 's/permission denied for schema/keine Berechtigung f\u{fc}r Schema/'\nexit $code\n",
-        cluster.bindir().join("psql").display()
-    );
+         -e 's/permission denied for schema/keine Berechtigung f\u{fc}r Schema/'\nexit $code";
+    psql(cluster, "german", script)
+}
+
+/// A directory with a psql of our own, a script for sh in which PSQL is the real one.
+fn psql(cluster: &Cluster, name: &str, script: &str) -> PathBuf {
+    let dir = cluster.dir().join(name);
+    std::fs::create_dir(&dir).expect("a directory");
+    let real = format!("'{}'", cluster.bindir().join("psql").display());
+    let script = format!("#!/bin/sh\n{}\n", script.replace("PSQL", &real));
     let program = dir.join("psql");
     std::fs::write(&program, script).expect("a script");
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("a program");

@@ -132,6 +132,7 @@ fn the_table_of_settings_is_the_servers() {
 fn takes(kind: Kind) -> (&'static str, String) {
     match kind {
         Kind::Text => ("text", "not empty".to_owned()),
+        Kind::Name => ("text", "not empty, at most 1,000 bytes".to_owned()),
         Kind::Remark => ("text", "may be empty".to_owned()),
         Kind::Flag => ("true or false", String::new()),
         Kind::Word(words) => ("word", format!("`{}`", words.join("`, `"))),

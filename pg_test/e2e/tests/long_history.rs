@@ -124,6 +124,12 @@ fn every_look_of_others_at_a_long_history_is_by_an_index() {
         ("monitor_stats_hourly where jobid = 7", "job_stat_hour_pkey"),
         ("monitor_stats_daily where jobid = 7", "job_stat_day_pkey"),
         ("run_log where runid = 100", "run_log_runid"),
+        ("alerts where open", "alert_"),
+        ("alerts limit 100", "alert_recovered_at"),
+        ("alerts where jobid = 7", "alert_jobid_recovered_at"),
+        ("monitor_alerts where open", "alert_"),
+        ("monitor_alerts limit 100", "alert_recovered_at"),
+        ("monitor_alerts where jobid = 7", "alert_jobid_recovered_at"),
     ] {
         let plan: Vec<String> = cluster.column(&format!("explain select * from cron.{view}"));
         let plan = [plan.join("\n")];
@@ -136,6 +142,20 @@ fn every_look_of_others_at_a_long_history_is_by_an_index() {
     assert!(cluster.one::<i64>("select count(*) from cron.timeline(null::bigint, '1 day')") > 0);
     assert!(cluster.one::<i64>("select count(*) from cron.diagnose(7)") > 0);
     assert!(!cluster.one::<String>("select cron.metrics_text()").is_empty());
+    // These read what is kept for each job, and ask functions for the rest.
+    for view in [
+        "job_stats",
+        "jobs",
+        "upcoming",
+        "health",
+        "monitor_stats",
+        "monitor_jobs",
+        "monitor_upcoming",
+        "monitor_health",
+    ] {
+        let rows = cluster.one::<String>(&format!("select json_agg(v)::text from cron.{view} v"));
+        assert!(rows.len() > 100, "{view}: {rows}");
+    }
     cluster.sql("select cron.set_job('job 7', '{\"alert_below_success\": 0.5, \"alert_after_failures\": 3}')");
     cluster.restart();
     cluster.wait_scheduler();

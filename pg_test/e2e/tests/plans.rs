@@ -47,7 +47,7 @@ impl Dice {
                 json!([["holidays"], ["fairs"]][usize::from(name == "only_on")])
             }
             ("run_after", _) => json!(["upstream"]),
-            (_, Kind::Text | Kind::Remark) => {
+            (_, Kind::Text | Kind::Name | Kind::Remark) => {
                 (*self.pick(&["select 1", "select 'it''s \"äöü\"\\n'\n -- line", " x ", "{}"]))
                     .into()
             }

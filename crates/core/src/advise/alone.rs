@@ -82,7 +82,7 @@ pub(super) fn upkeep(jobs: &[Subject<'_>]) -> Vec<Advice> {
             },
             remedy: Some(format!(
                 "SELECT cron.set_job(job, '{{\"timeout\": \"{limit}\"}}') \
-                 FROM unnest('{{{}}}'::bigint[]) AS job",
+                 FROM pg_catalog.unnest('{{{}}}'::bigint[]) AS job",
                 ids.join(",")
             )),
             jobs: unlimited,

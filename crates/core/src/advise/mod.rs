@@ -21,7 +21,7 @@ use crate::schedule::Zone;
 use crate::time::Timestamp;
 
 use compare::{Fires, Flock, Reach, Relation};
-pub use normalize::normalize;
+pub use normalize::{Doing, normalize};
 
 /// A job as far as advice is concerned. Durations are in microseconds.
 #[derive(Clone, Copy, Debug)]
@@ -36,10 +36,12 @@ pub struct Subject<'a> {
     pub times: &'a dyn Occurrences,
     /// Jobs for which this is the same are due at the same instants.
     pub same_times: &'a str,
-    /// What it runs, [normalized](normalize), with the database and the role it runs as.
+    /// What it does, as [`Doing::key`] has it.
     pub work: &'a str,
     /// The zone its schedule is read in has one offset all year.
     pub fixed_offset: bool,
+    /// It is paused, so that nothing it does is done at present.
+    pub paused: bool,
     /// Its jitter keeps its starts apart from those of others.
     pub spread: bool,
     /// How long a run takes on average, once there were any.
@@ -198,9 +200,11 @@ pub fn advise(jobs: &[Subject<'_>], now: Timestamp) -> Vec<Advice> {
     let mut found: Vec<Advice> = cases.iter().flat_map(alone::of_one).collect();
     found.extend(alone::upkeep(jobs));
     found.extend(herds(&cases));
-    // Few jobs do the same as another: only those are looked at more closely.
+    // Few jobs do the same as another: only those are looked at more closely. One that is paused does not
+    // stand in for another, and somebody wants it to be there.
     let mut calendar = Calendar::new(now, Reach::LONG);
-    let mut alike: Vec<(usize, &Subject<'_>)> = jobs.iter().enumerate().collect();
+    let mut alike: Vec<(usize, &Subject<'_>)> =
+        jobs.iter().enumerate().filter(|(_, job)| !job.paused).collect();
     alike.sort_by_key(|(place, job)| (job.work, *place));
     for group in alike.chunk_by(|(_, one), (_, other)| one.work == other.work) {
         if group.len() > 1 {
@@ -371,7 +375,7 @@ fn herd(at: Timestamp, count: usize, jobs: Vec<usize>, cases: &[Case<'_>]) -> Ad
     let spread = (count * 2).min(60);
     let remedy = format!(
         "SELECT cron.set_job(job, '{{\"jitter\": \"{spread} seconds\"}}') \
-         FROM unnest('{{{}}}'::bigint[]) AS job",
+         FROM pg_catalog.unnest('{{{}}}'::bigint[]) AS job",
         ids.join(",")
     );
     let names = names.join("\", \"");

@@ -28,6 +28,7 @@ fn written<'a>(name: &'a str, schedule: &'a str, times: &'a Plan, work: &'a str)
         same_times: name,
         work,
         fixed_offset,
+        paused: false,
         spread: false,
         duration: None,
         longest: None,
@@ -133,6 +134,10 @@ fn a_herd_is_named_once() {
     assert_eq!(advice[0].jobs.len(), 12);
     let remedy = advice[0].remedy.as_deref().unwrap_or_default();
     assert!(remedy.contains(r#"'{"jitter": "24 seconds"}'"#), "{remedy}");
+    assert!(
+        remedy.contains(" FROM pg_catalog.unnest("),
+        "anybody may have a better match: {remedy}"
+    );
     assert_eq!(advice[0].topic, Topic::Herd);
     assert!(advice[0].finding.contains(" 03:00 UTC"), "{advice:?}");
     assert_eq!(advise(&jobs[..9], NOW), []);
@@ -166,6 +171,11 @@ fn what_one_job_lacks() {
         ]
     );
     assert!(advice[3].advice.contains("took 11 minutes 41 seconds."), "{advice:?}");
+    let remedy = advice[3].remedy.as_deref().unwrap_or_default();
+    assert!(
+        remedy.contains(" FROM pg_catalog.unnest("),
+        "anybody may have a better match: {remedy}"
+    );
 }
 
 #[test]
@@ -235,11 +245,96 @@ fn commands_are_compared_without_their_layout() {
         ("do $x$ A $x$", "do $x$ a $x$"),
         ("select '--'", "select '"),
         ("select 'a''b'", "select 'a' 'b'"),
+        // Strings with escapes.
+        (r"select E'it\'s ACME'", r"select E'it\'s acme'"),
+        (r"select e'it\'s ACME'", r"select e'it\'s acme'"),
+        (r"select E'a\\', 'A'", r"select E'a\\', 'a'"),
+        ("select E'it''s ACME'", "select E'it''s acme'"),
+        ("select E'x' 'A'", "select E'x' 'a'"),
+        // Whether this is one depends on a setting.
+        (r"select 'it\'s ACME'", r"select 'it\'s acme'"),
+        ("select E'a'\n'it\\'s ACME'", "select E'a'\n'it\\'s acme'"),
+        (r"select U&'\0061 A'", r"select U&'\0061 a'"),
+        (r#"select U&"\0061 A""#, r#"select U&"\0061 a""#),
+        ("select \"a\"\"B\"", "select \"a\"\"b\""),
+        ("do $é$ A $é$", "do $é$ a $é$"),
+        ("do $☃$ A $☃$", "do $☃$ a $☃$"),
+        ("select x$a$ from b, 'A' c$a$", "select x$a$ from b, 'a' c$a$"),
+        ("select /* a /* b */ 'A' */ 'A'", "select /* a /* b */ 'A' */ 'a'"),
+        ("select 1 -- a\r, 2", "select 1 -- a\r, 3"),
+        // Names that are two.
+        ("select Ä", "select ä"),
+        ("select 1 a\u{a0}b", "select 1 a b"),
     ] {
         assert_ne!(normalize(one), normalize(other), "{one}");
     }
+    // The string is not one with escapes: its type's name ends so.
+    same(r"select date'\', X", r"SELECT date'\', X");
+    same(r"select type '2020', E'\'' , X", r"SELECT TYPE '2020', E'\'' , x");
+    same("select 1 A$E", "select 1 a$e");
     same("do $$ BEGIN $$", "DO $$ BEGIN $$");
     same("select $1", "SELECT  $1");
+}
+
+/// What two tenants' jobs have in common.
+const DOING: Doing<'_> = Doing {
+    command: Some("select bill()"),
+    request: None,
+    database: "postgres",
+    username: "ann",
+    settings: None,
+    run_if: None,
+    run_after: &[],
+};
+
+#[test]
+fn jobs_do_the_same_only_if_all_that_decides_what_they_do_is_the_same() {
+    let laid_out = Doing { command: Some("SELECT  bill();"), ..DOING };
+    assert_eq!(laid_out.key(), DOING.key());
+    let upstreams = ["a".to_owned(), "b".to_owned()];
+    let request = |body| Doing { command: None, request: Some(body), ..DOING };
+    let different = [
+        DOING,
+        Doing { command: Some("select bill(1)"), ..DOING },
+        Doing { database: "elsewhere", ..DOING },
+        Doing { username: "bob", ..DOING },
+        Doing { settings: Some(r#"{"app.tenant": "ACME"}"#), ..DOING },
+        Doing { settings: Some(r#"{"app.tenant": "acme"}"#), ..DOING },
+        Doing { run_if: Some("open()"), ..DOING },
+        Doing { run_if: Some("not open()"), ..DOING },
+        Doing { run_after: &upstreams, ..DOING },
+        Doing { run_after: &upstreams[..1], ..DOING },
+        // A request is no SQL.
+        request(r#"{"body": {"customer": "ACME"}}"#),
+        request(r#"{"body": {"customer": "acme"}}"#),
+        request(r#"{"body": "a -- b"}"#),
+        request(r#"{"body": "a -- c"}"#),
+        request("select bill()"),
+    ];
+    for (place, one) in different.iter().enumerate() {
+        for other in &different[place + 1..] {
+            assert_ne!(one.key(), other.key());
+        }
+    }
+    let turned: Vec<String> = upstreams.iter().rev().cloned().collect();
+    let (one, other) =
+        (Doing { run_after: &upstreams, ..DOING }, Doing { run_after: &turned, ..DOING });
+    assert_eq!(one.key(), other.key(), "it waits for all of them");
+    let (one, other) =
+        (Doing { run_if: Some("OPEN()"), ..DOING }, Doing { run_if: Some("open()"), ..DOING });
+    assert_eq!(one.key(), other.key());
+}
+
+#[test]
+fn a_job_that_is_paused_stands_in_for_no_other() {
+    let (often, daily) = (plan("0 * * * *", "GMT"), plan("0 3 * * *", "GMT"));
+    let paused = Subject { paused: true, ..subject("a", &often, "x") };
+    let jobs = [paused, subject("b", &often, "x")];
+    assert_eq!(advise(&jobs, NOW), []);
+    let jobs = [paused, subject("b", &daily, "x"), subject("c", &daily, "x")];
+    let advice = advise(&jobs, NOW);
+    assert_eq!(advice.len(), 1, "{advice:?}");
+    assert_eq!((advice[0].topic, &advice[0].jobs[..]), (Topic::Duplicate, &[1, 2][..]));
 }
 
 proptest::proptest! {

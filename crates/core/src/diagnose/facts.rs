@@ -11,6 +11,8 @@ pub struct Facts {
     pub now: Timestamp,
     /// Who asks is a superuser.
     pub superuser: bool,
+    /// Who asks is the job's owner, has logged in as that role, and has not changed to it from another.
+    pub owns: bool,
     /// The server and its scheduler.
     pub server: Server,
     /// The job.

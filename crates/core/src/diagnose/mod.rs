@@ -46,7 +46,8 @@ pub struct Finding {
     pub finding: &'static str,
     /// It in sentences.
     pub detail: String,
-    /// A statement that who asks may run and that puts it right, or leads further.
+    /// A statement that who asks may run and that puts it right, or leads further. It calls nothing
+    /// that another role could have put in its way, and has nobody's SQL in it but the asker's own.
     pub remedy: Option<String>,
 }
 

@@ -183,7 +183,7 @@ impl Findings<'_> {
                 under_way(queue.running, "run", &format!(" of queue \"{shown}\""))
             );
             let remedy = format!(
-                "UPDATE cron.queue SET max_running = {} WHERE name = {}",
+                "UPDATE cron.queue SET max_running = {} WHERE name OPERATOR(pg_catalog.=) {}",
                 most.saturating_mul(2),
                 literal(&queue.name)
             );
@@ -229,7 +229,7 @@ fn lower(words: &str) -> String {
 }
 
 fn end(holder: &Holder) -> Option<String> {
-    holder.may_end.then(|| format!("SELECT pg_terminate_backend({})", holder.pid))
+    holder.may_end.then(|| format!("SELECT pg_catalog.pg_terminate_backend({})", holder.pid))
 }
 
 /// `2 runs of role "ann" are under way`.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Attempt, Findings, Skip, count, sentence};
+use super::{Attempt, Findings, Job, Skip, count, sentence};
 use crate::quote::{excerpt, literal};
 use crate::run::SkipReason;
 
@@ -71,10 +71,8 @@ impl Findings<'_> {
         let again = format!("SELECT cron.backfill({id}, {from}, {to})");
         match SkipReason::parse(&skip.reason) {
             Some(SkipReason::Condition) => {
-                let condition = self.facts.job.condition.as_deref().unwrap_or_default();
-                let remedy = (!condition.is_empty()).then(|| format!("SELECT ({condition})"));
                 let detail = format!("{what}: its run_if was not true then.");
-                self.warning("condition false", detail, remedy);
+                self.warning("condition false", detail, self.condition());
             }
             Some(SkipReason::Upstream) => {
                 let detail = format!("{what}: a job it starts after had not succeeded.");
@@ -109,6 +107,19 @@ impl Findings<'_> {
             }
             None => self.warning("skipped", format!("{what}: {}.", excerpt(&skip.reason)), None),
         }
+    }
+
+    /// A statement about the job's condition. It is its owner's SQL: to anybody else it is shown, and not
+    /// given to be run, since that would be with other rights than the owner's.
+    fn condition(&self) -> Option<String> {
+        let Job { condition, database, .. } = &self.facts.job;
+        let condition = condition.as_ref()?;
+        Some(if self.facts.owns && *database == self.facts.server.database {
+            // It may end in a comment.
+            format!("SELECT (\n{condition}\n)")
+        } else {
+            format!("SELECT {} AS run_if", literal(condition))
+        })
     }
 
     /// The newest attempt that counts, if it failed and nobody has seen to it, and how many before it did.

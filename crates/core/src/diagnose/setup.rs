@@ -36,7 +36,7 @@ impl Findings<'_> {
         let server = &self.facts.server;
         if server.in_recovery {
             let detail = "This server is a standby: nothing runs here until it is promoted.";
-            self.error("standby", detail, self.if_superuser("SELECT pg_promote()"));
+            self.error("standby", detail, self.if_superuser("SELECT pg_catalog.pg_promote()"));
             return;
         }
         match server.scheduler {
@@ -79,7 +79,7 @@ impl Findings<'_> {
             return self.warning("scheduler late", detail, None);
         }
         // The launcher starts another one, which takes over all runs.
-        let remedy = format!("SELECT pg_terminate_backend({pid})");
+        let remedy = format!("SELECT pg_catalog.pg_terminate_backend({pid})");
         self.error("scheduler late", detail, self.if_superuser(remedy));
     }
 
@@ -91,8 +91,11 @@ impl Findings<'_> {
                  name of this machine nor cron.host.",
                 excerpt(node)
             );
-            let remedy =
-                format!("UPDATE cron.job SET nodename = 'localhost' WHERE jobid = {}", job.id);
+            let remedy = format!(
+                "UPDATE cron.job SET nodename = 'localhost' \
+                         WHERE jobid OPERATOR(pg_catalog.=) {}",
+                job.id
+            );
             self.error("remote node", detail, self.if_superuser(remedy));
         }
         if !job.active {

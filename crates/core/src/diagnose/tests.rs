@@ -8,6 +8,7 @@ fn healthy() -> Facts {
     Facts {
         now: NOW,
         superuser: true,
+        owns: true,
         server: Server {
             in_recovery: false,
             launch_active_jobs: true,
@@ -162,7 +163,7 @@ fn a_scheduler_is_late_from_the_same_moment_on_as_in_health() {
         (4_999_999, None, None),
         (5_000_000, Some(Severity::Warning), None),
         (29_999_999, Some(Severity::Warning), None),
-        (30_000_000, Some(Severity::Error), Some("SELECT pg_terminate_backend(9)")),
+        (30_000_000, Some(Severity::Error), Some("SELECT pg_catalog.pg_terminate_backend(9)")),
     ] {
         facts.server.scheduler = Scheduler::Running(9, overslept);
         let late = find(&facts).into_iter().find(|found| found.finding == "scheduler late");
@@ -213,7 +214,7 @@ fn a_run_is_in_the_way_only_if_something_waits() {
     // Who blocks it is named in any case; and ended, if who asks may.
     facts.times = at(Some(3_600), None);
     for (may_end, remedy) in
-        [(true, "SELECT pg_terminate_backend(8)"), (false, "SELECT cron.cancel_run(70)")]
+        [(true, "SELECT pg_catalog.pg_terminate_backend(8)"), (false, "SELECT cron.cancel_run(70)")]
     {
         facts.runs[0].blockers = vec![holder(8, may_end)];
         let found = find(&facts);
@@ -371,10 +372,31 @@ fn skips_are_told_by_reason() {
     let found = find(&facts);
     assert_eq!(words(&facts), ["condition false", "missed", "next run"]);
     assert!(found[0].detail.starts_with("13 occurrences were skipped, the last at T-10:"));
-    assert_eq!(found[0].remedy.as_deref(), Some("SELECT (x > 1)"));
+    assert_eq!(found[0].remedy.as_deref(), Some("SELECT (\nx > 1\n)"));
     assert_eq!(found[1].remedy.as_deref(), Some("SELECT cron.backfill(7, 'T-300', 'T-200')"));
     facts.skips = vec![Skip { reason: "whim".to_owned(), ..skip(SkipReason::Window, -1, -1, 1) }];
     assert!(find(&facts)[0].detail.ends_with("at T-1: whim."));
+}
+
+/// Whoever runs it does so with his own rights.
+#[test]
+fn a_condition_is_given_to_its_owner_alone() {
+    let mut facts = healthy();
+    let reason = SkipReason::Condition.as_str().to_owned();
+    facts.skips = vec![Skip { reason, first: seconds(-9), last: seconds(-8), count: 1 }];
+    let remedy = |facts: &Facts| find(facts).remove(0).remedy;
+    assert_eq!(remedy(&facts), None, "it has none any more");
+    facts.job.condition = Some("ann.f() -- on weekdays".to_owned());
+    assert_eq!(remedy(&facts).as_deref(), Some("SELECT (\nann.f() -- on weekdays\n)"));
+    facts.job.condition = Some("f('x', '\\') -- on weekdays".to_owned());
+    let shown = "SELECT E'f(''x'', ''\\\\'') -- on weekdays' AS run_if";
+    for (owns, superuser, database) in
+        [(false, true, "postgres"), (false, false, "postgres"), (true, true, "elsewhere")]
+    {
+        (facts.owns, facts.superuser) = (owns, superuser);
+        facts.job.database = database.to_owned();
+        assert_eq!(remedy(&facts).as_deref(), Some(shown), "{owns} {superuser} {database}");
+    }
 }
 
 #[test]

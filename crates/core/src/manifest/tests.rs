@@ -351,7 +351,7 @@ mod property {
             Kind::Text if name == "username" => {
                 select(vec!["ann", "bob"]).prop_map(Json::from).boxed()
             }
-            Kind::Text => text.prop_map(Json::from).boxed(),
+            Kind::Text | Kind::Name => text.prop_map(Json::from).boxed(),
             Kind::Remark => ".{0,12}".prop_map(Json::from).boxed(),
             Kind::Flag => any::<bool>().prop_map(Json::from).boxed(),
             Kind::Word(words) => select(words).prop_map(Json::from).boxed(),

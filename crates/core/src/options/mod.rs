@@ -40,6 +40,8 @@ pub const MOST_NAME: usize = 1_000;
 pub enum Kind {
     /// Text with at least one character that is not white space.
     Text,
+    /// As text, and at most [`MOST_NAME`] bytes.
+    Name,
     /// Text that may be empty.
     Remark,
     /// true or false.
@@ -114,7 +116,7 @@ pub const OPTIONS: &[Spec] = &[
     option("run_if", Kind::Text),
     option("run_after", Kind::Texts),
     option("priority", Kind::Count(-100, 100)),
-    option("queue", Kind::Text),
+    option("queue", Kind::Name),
     option("settings", Kind::Settings),
     option("tags", Kind::Texts),
     option("description", Kind::Remark),
@@ -126,7 +128,7 @@ pub const OPTIONS: &[Spec] = &[
     option("alert_if_slower", Kind::Span(MOST_DAYS * DAY)),
     option("alert_if_absent", Kind::Span(MOST_DAYS * DAY)),
     option("alert_below_success", Kind::Factor(0.0, 100.0)),
-    option("alert_job", Kind::Text),
+    option("alert_job", Kind::Name),
     option("alert_if_times_slower", Kind::Times(MOST_TIMES)),
     option("on_stuck", Kind::Word(&["alert", "cancel"])),
 ];

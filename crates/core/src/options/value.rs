@@ -24,6 +24,7 @@ pub(super) fn read_value(
     Ok(Some(match spec.kind {
         Kind::Remark => Value::Text(text()?.to_owned()),
         Kind::Text => Value::Text(not_empty(spec, text()?)?.to_owned()),
+        Kind::Name => Value::Text(name(spec, text()?)?.to_owned()),
         Kind::Flag => Value::Flag(given.as_bool().ok_or_else(wrong)?),
         Kind::Word(words) => match given.as_str() {
             Some(word) if words.contains(&word) => Value::Text(word.to_owned()),
@@ -67,7 +68,7 @@ pub(super) fn read_value(
 /// What an option takes, with its article.
 fn expected(kind: Kind) -> String {
     match kind {
-        Kind::Text | Kind::Remark => "text".to_owned(),
+        Kind::Text | Kind::Name | Kind::Remark => "text".to_owned(),
         Kind::Flag => "true or false".to_owned(),
         Kind::Word(words) => match words {
             [rest @ .., last] if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
@@ -86,7 +87,7 @@ fn expected(kind: Kind) -> String {
 /// How a value of an option is written, as a sentence.
 fn usage(kind: Kind, given: &Json) -> String {
     match kind {
-        Kind::Text | Kind::Remark => "Write text in quotes.".to_owned(),
+        Kind::Text | Kind::Name | Kind::Remark => "Write text in quotes.".to_owned(),
         Kind::Flag => "Write true or false, without quotes.".to_owned(),
         Kind::Word(words) => {
             let meant = given.as_str().map(str::trim);
@@ -186,6 +187,13 @@ pub fn setting_text(value: &Json) -> Option<String> {
 
 fn not_empty<'a>(spec: &Spec, text: &'a str) -> Result<&'a str, OptionError> {
     if text.trim().is_empty() { Err(invalid(spec, "it is empty", "")) } else { Ok(text) }
+}
+
+fn name<'a>(spec: &Spec, text: &'a str) -> Result<&'a str, OptionError> {
+    if text.len() > MOST_NAME {
+        return Err(invalid(spec, format!("it has more than {MOST_NAME} bytes"), ""));
+    }
+    not_empty(spec, text)
 }
 
 fn texts(

@@ -7,6 +7,7 @@
     reason = "helpers of scenarios, which fail by panicking"
 )]
 
+mod conditions;
 mod servers;
 
 use std::collections::HashMap;
@@ -280,7 +281,7 @@ fn a_run_that_waits_for_a_lock_or_has_no_end() {
     );
     assert!(found.remedy.unwrap().contains("cron.cancel_run"));
     let found = remedied(&cluster, "locked", "run blocked", "warning");
-    assert_eq!(found.remedy, Some(format!("SELECT pg_terminate_backend({pid})")));
+    assert_eq!(found.remedy, Some(format!("SELECT pg_catalog.pg_terminate_backend({pid})")));
     let _ = cluster.finished_run(job);
     let _ = well(&cluster, "locked");
 
@@ -366,7 +367,7 @@ fn a_job_that_fails_or_is_skipped() {
     let found = some(&cluster, "patient", "attempt to come");
     assert!(found.detail.contains("(retry) is to begin at"), "{found:?}");
     let found = some(&cluster, "if", "condition false");
-    assert_eq!(found.remedy.as_deref(), Some("SELECT ((select open from gate))"));
+    assert_eq!(found.remedy.as_deref(), Some("SELECT (\n(select open from gate)\n)"));
     assert_eq!(some(&cluster, "after", "upstream failed").severity, "warning");
     let found = some(&cluster, "skipper", "overlap");
     assert!(found.detail.contains("skipped"), "{found:?}");

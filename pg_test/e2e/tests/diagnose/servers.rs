@@ -21,7 +21,7 @@ fn a_server_without_a_scheduler() {
         found.get("scheduler late").filter(|late| late.severity == "error").cloned()
     });
     assert_eq!(cluster.one::<String>("select status from cron.health"), "critical");
-    assert_eq!(found.remedy, Some(format!("SELECT pg_terminate_backend({scheduler})")));
+    assert_eq!(found.remedy, Some(format!("SELECT pg_catalog.pg_terminate_backend({scheduler})")));
     // Nobody starts another one for a while.
     let launcher = cluster.pid_of("pg_tock launcher");
     signal(launcher, Signal::STOP);
@@ -84,7 +84,7 @@ fn a_standby() {
     let standby = primary.standby();
     standby.catch_up_with(&primary);
     let found = remedied(&standby, "job", "standby", "error");
-    assert_eq!(found.remedy.as_deref(), Some("SELECT pg_promote()"));
+    assert_eq!(found.remedy.as_deref(), Some("SELECT pg_catalog.pg_promote()"));
     let _ = well(&standby, "job");
 }
 

@@ -23,6 +23,9 @@ const PASTS: usize = 100;
 const PACES: usize = 500;
 const AT_ONCE: usize = 32;
 
+/// So many handlers that could not be called are remembered.
+const MOST_MISSING: usize = 500;
+
 /// How often an event that raises an ERROR is tried.
 pub(super) const TRIES: u32 = 20;
 
@@ -184,8 +187,13 @@ impl Scheduler {
         };
         if !self.alerts.missing.contains(&key) {
             let name = ServerText::new(&key.1).readable();
+            let name = excerpt(&name);
             let job = written.episode.job;
             pgrx::warning!("pg_tock: job \"{name}\", which handles alerts of job {job}, {why}");
+            // Jobs may name others without end. Some are said again then.
+            if self.alerts.missing.len() >= MOST_MISSING {
+                self.alerts.missing.clear();
+            }
             self.alerts.missing.insert(key);
         }
     }
