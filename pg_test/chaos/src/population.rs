@@ -304,11 +304,11 @@ const KINDS: &[Kind] = &[
     },
     Kind {
         name: "overlapping",
-        count: 2,
+        count: 1,
         schedules: &["1 second"],
         command: "insert into effect (jobid, runid, at, part, place) \
                   select jobid, runid, scheduled_for, 1, place_of(jobid::int, 2) from cron.current_run(); \
-                  select pg_sleep(3 * random())",
+                  select pg_sleep(2.2 * random())",
         owes: Owes::ExactlyOnce(1),
         options: |_| json!({ "on_overlap": "allow", "max_concurrency": 2 }),
     },
@@ -325,7 +325,7 @@ const KINDS: &[Kind] = &[
         count: 6,
         schedules: &["3 seconds"],
         // As many as somebody lets it have in the course of time.
-        command: "select place_of(-1, 3), note(1); select pg_sleep(0.3)",
+        command: "select place_of(-1, 3), note(1); select pg_sleep(0.15)",
         owes: Owes::ExactlyOnce(1),
         options: |n| json!({ "queue": "narrow", "priority": n % 3 }),
     },
@@ -335,7 +335,7 @@ const KINDS: &[Kind] = &[
         schedules: &["2 seconds"],
         command: "insert into effect (jobid, runid, at, part, place) \
                   select jobid, runid, scheduled_for, 1, place_of(-2, 2) from cron.current_run(); \
-                  select pg_sleep(0.2)",
+                  select pg_sleep(0.1)",
         owes: Owes::ExactlyOnce(1),
         options: |n| json!({ "queue": "pair", "priority": n % 3 }),
     },
