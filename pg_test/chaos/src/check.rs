@@ -1,6 +1,7 @@
 //! What must hold afterwards.
 
 use crate::harm;
+use crate::population::TOO_MANY;
 use crate::world::{STEADY, World};
 use pg_tock_test::{PATIENCE, poll_until};
 use std::collections::BTreeSet;
@@ -59,6 +60,10 @@ const UNENDED: &str = "select format('job %s run %s at %s: %s', jobid, runid, sc
 
 const SUCCEEDED_TWICE: &str = "select format('job %s at %s: runs %s', jobid, scheduled_for, string_agg(runid::text, ',')) \
      from cron.job_run_details where status = 'succeeded' group by jobid, scheduled_for having count(*) > 1";
+
+/// Limits on runs at once that no run has met, which says nothing about them.
+const NOT_REACHED: &str = "select limited from (values ('overlapping', 2), ('paired', 2)) as limits (limited, places) \
+     where places > (select coalesce(max(place), 0) from effect join owes using (jobid) where kind = limited)";
 
 /// Jobs that take longer than their schedules let them: catching up they keep all places for minutes, and
 /// what comes later waits behind them.
@@ -272,6 +277,14 @@ pub(crate) fn judge(world: &World, verdicts: &mut Verdicts) {
     fetch_requests(world);
     let column = |query: &str| cluster.column::<String>(query);
     verdicts.none("chaos: no row without an end", &column(UNENDED));
+    verdicts.none(
+        "chaos: a job's runs do not overlap, and no more than its limit or its queue's are at work",
+        &column(&format!(
+            "select format('job %s run %s: %s', jobid, runid, jobname) \
+             from cron.job_run_details where sqlstate = '{TOO_MANY}'"
+        )),
+    );
+    verdicts.none("chaos: those limits were reached", &column(NOT_REACHED));
     verdicts.none(
         "chaos: effects of exactly-once jobs are their succeeded rows",
         &column(EXACTLY_ONCE),

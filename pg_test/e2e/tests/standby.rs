@@ -4,6 +4,7 @@
 
 use pg_tock_test::{Cluster, stays_true};
 use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Ids of the jobs that tell the story.
@@ -23,17 +24,25 @@ fn job(cluster: &Cluster, name: &str, command: &str, more: &Value) -> i64 {
     cluster.create_job(&options)
 }
 
+/// How many jobs there are beside those that have a name.
+const LOAD: i64 = 20;
+
 /// Some load, a job for each policy, one that commits on its own, and one that is always under way.
 fn primary() -> (Cluster, Jobs) {
-    let primary = Cluster::start();
-    primary.sql("create table effect (job bigint, run bigint, part int)");
+    // pg_rewind needs hints in WAL, and WAL from before the servers parted.
+    let primary =
+        Cluster::builder().conf("wal_log_hints", "on").conf("wal_keep_size", "256MB").start();
+    // Run ids that were not replicated are drawn again; these ids are not.
+    primary.sql(
+        "create table effect (job bigint, run bigint, part int, id uuid default gen_random_uuid())",
+    );
     primary.sql(
         "create procedure batches() language plpgsql as $$ begin \
            insert into effect select jobid, runid, 1 from cron.current_run(); commit; \
            insert into effect select jobid, runid, 2 from cron.current_run(); end $$",
     );
     let insert = "insert into effect select jobid, runid, 1 from cron.current_run()";
-    for n in 0..20 {
+    for n in 0..LOAD {
         job(&primary, &format!("load {n}"), insert, &json!({}));
     }
     let jobs = Jobs {
@@ -116,7 +125,11 @@ fn goes_on(standby: &Cluster, jobs: &Jobs, reason: &str) {
 
 fn no_double_effects(standby: &Cluster) {
     standby.audit();
-    let differences: Vec<String> = standby.column(
+    effects_are_succeeded_rows(standby);
+}
+
+fn effects_are_succeeded_rows(cluster: &Cluster) {
+    let differences: Vec<String> = cluster.column(
         "select format('job %s run %s: %s effects, %s', jobid, runid, coalesce(n, 0), status) \
          from (select job jobid, run runid, count(*) n, count(distinct part) parts from effect group by 1, 2) e \
          full join (select * from cron.job_run_details where command ~ 'effect|batches' and end_time is not null) d \
@@ -173,5 +186,123 @@ fn an_old_primary_that_follows_runs_nothing() {
     stays_true("nothing of ours on the old primary", Duration::from_secs(2), || {
         ours(&primary) == 0
     });
+    no_double_effects(&standby);
+}
+
+/// Makes `standby` a synchronous one.
+fn wait_for_each_commit(primary: &Cluster, standby: &Cluster) {
+    standby.catch_up_with(primary);
+    primary.conf("synchronous_commit", "on");
+    primary.conf("synchronous_standby_names", "*");
+    primary.reload();
+    primary.wait_for("exists (select from pg_stat_replication where sync_state = 'sync')");
+}
+
+/// Effects by their ids, and which job's and run's they are. Nobody sees one before its commit was
+/// acknowledged.
+type Effects = BTreeMap<String, (i64, i64)>;
+
+fn effects(cluster: &Cluster) -> Effects {
+    let rows = cluster.rows("select id::text, job, run from effect", &[]);
+    rows.iter().map(|row| (row.get(0), (row.get(1), row.get(2)))).collect()
+}
+
+/// The old primary, started alone, makes no effects. Jobs and runs of those that the new one lacks.
+fn left_behind(primary: &Cluster, new: &Effects) -> BTreeSet<(i64, i64)> {
+    primary.conf("cron.launch_active_jobs", "off");
+    primary.conf("synchronous_standby_names", "");
+    primary.boot();
+    let _ = primary.wait_scheduler();
+    effects_are_succeeded_rows(primary);
+    let old = effects(primary);
+    let alone = old.iter().filter(|(id, _)| !new.contains_key(*id));
+    let alone = alone.map(|(_, of)| *of).collect();
+    stays_true("no more effects on the old primary", Duration::from_secs(2), || {
+        effects(primary) == old
+    });
+    alone
+}
+
+/// What synchronous replication promises: whatever was acknowledged is on the new primary. Of each job the
+/// one run at most that was waiting for that is on the old one alone.
+fn nothing_acknowledged_is_lost(
+    primary: &Cluster,
+    standby: &Cluster,
+    acknowledged: &Effects,
+) -> usize {
+    let new = effects(standby);
+    let lost: Vec<_> = acknowledged.iter().filter(|(id, _)| !new.contains_key(*id)).collect();
+    assert!(lost.is_empty(), "{} effects that were acknowledged, of {lost:?}", lost.len());
+    let alone = left_behind(primary, &new);
+    eprintln!(
+        "    {} effects acknowledged, {} runs on the old one alone",
+        acknowledged.len(),
+        alone.len()
+    );
+    let jobs: BTreeSet<_> = alone.iter().map(|(job, _)| *job).collect();
+    assert_eq!(jobs.len(), alone.len(), "one run of each job at most: {alone:?}");
+    alone.len()
+}
+
+#[test]
+fn with_a_synchronous_standby_no_acknowledged_effect_is_lost() {
+    let (primary, jobs) = primary();
+    let standby = primary.standby();
+    wait_for_each_commit(&primary, &standby);
+    let _ = primary.finished_runs(jobs.all, primary.finished_runs_of(jobs.all).len() + 2);
+    let acknowledged = effects(&primary);
+    primary.stop_immediately();
+    promote_after_a_gap(&standby);
+    goes_on(&standby, &jobs, "server crashed");
+    let _ = nothing_acknowledged_is_lost(&primary, &standby, &acknowledged);
+}
+
+#[test]
+fn a_run_that_waits_for_the_synchronous_standby_may_stay_on_the_old_primary_alone() {
+    let (primary, jobs) = primary();
+    let standby = primary.standby();
+    wait_for_each_commit(&primary, &standby);
+    let _ = primary.finished_runs(jobs.all, primary.finished_runs_of(jobs.all).len() + 2);
+    let deaf = standby.deafen();
+    // The load, a job for each policy, and the one that commits on its own.
+    primary.wait_for(&format!(
+        "(select count(*) = {LOAD} + 4 from pg_stat_activity \
+          where backend_type = 'pg_tock executor' and wait_event = 'SyncRep')"
+    ));
+    let acknowledged = effects(&primary);
+    primary.kill_postmaster();
+    deaf.for_ever();
+    promote_after_a_gap(&standby);
+    goes_on(&standby, &jobs, "server crashed");
+    let alone = nothing_acknowledged_is_lost(&primary, &standby, &acknowledged);
+    assert!(alone > 0, "nothing was under way");
+}
+
+#[test]
+fn an_old_primary_that_was_killed_is_rewound_and_runs_nothing() {
+    let (primary, jobs) = primary();
+    let standby = primary.standby();
+    standby.catch_up_with(&primary);
+    let deaf = standby.deafen();
+    let _ = primary.finished_runs(jobs.all, primary.finished_runs_of(jobs.all).len() + 2);
+    let ahead = effects(&primary);
+    primary.kill_postmaster();
+    deaf.for_ever();
+    standby.promote();
+    let _ = standby.finished_runs(jobs.all, standby.finished_runs_of(jobs.all).len() + 2);
+    let new = effects(&standby);
+    assert!(ahead.keys().any(|id| !new.contains_key(id)), "the old primary is not ahead");
+    primary.rewind_and_follow(&standby);
+    let here = primary.runs_of(jobs.all).len();
+    primary.wait_for(&format!(
+        "(select count(*) > {here} from cron.job_run_details where jobid = {})",
+        jobs.all
+    ));
+    stays_true("nothing of ours on the old primary", Duration::from_secs(2), || {
+        ours(&primary) == 0
+    });
+    let old = effects(&primary);
+    let new = effects(&standby);
+    assert!(old.keys().all(|id| new.contains_key(id)), "what it had alone is gone");
     no_double_effects(&standby);
 }

@@ -49,3 +49,4 @@ pub use hostile::{MALLORY, under_attack};
 pub use poll::{PATIENCE, poll_until, stays_true};
 pub use process::{cpu_time, is_alive, kill9, signal, voluntary_switches};
 pub use runs::Run;
+pub use standby::Deaf;

@@ -1,7 +1,25 @@
 //! A second server that follows the first.
 
 use crate::cluster::Cluster;
+use crate::process::signal;
 use crate::server;
+use rustix::process::Signal;
+
+/// The process of a standby that receives what the primary sends, stopped: the standby falls behind. It
+/// has to be let go by the end.
+#[derive(Debug)]
+#[must_use]
+pub struct Deaf(i32);
+
+impl Deaf {
+    /// What the standby has not received by now it never gets: for when the primary is gone. What has come
+    /// as far as the standby's machine is lost as well.
+    pub fn for_ever(self) {
+        // Told to end while it is stopped, it does so before it reads anything.
+        signal(self.0, Signal::TERM);
+        signal(self.0, Signal::CONT);
+    }
+}
 
 impl Cluster {
     /// A hot standby that streams from this server, ready to be asked questions.
@@ -45,6 +63,37 @@ impl Cluster {
         server::give_to_server(&signal);
         let dir = primary.dir().display();
         self.conf("primary_conninfo", &format!("host={dir} port={} user=postgres", primary.port()));
+        self.boot();
+    }
+
+    /// Makes this standby receive nothing any more.
+    #[track_caller]
+    pub fn deafen(&self) -> Deaf {
+        let receiver = self.one("select pid from pg_stat_wal_receiver");
+        signal(receiver, Signal::STOP);
+        Deaf(receiver)
+    }
+
+    /// Starts this server, which died and is ahead of the standby that was promoted then, as a standby of
+    /// that one: `pg_rewind` takes back what it had alone.
+    ///
+    /// # Panics
+    /// When `pg_rewind` fails or the server does not come up; what they say is part of the message.
+    #[track_caller]
+    pub fn rewind_and_follow(&self, primary: &Self) {
+        // pg_rewind goes by the timeline of the last checkpoint.
+        primary.sql("checkpoint");
+        let dir = primary.dir().display();
+        server::output(
+            server::as_server(&self.bindir().join("pg_rewind"))
+                .arg("-D")
+                .arg(self.data())
+                .arg("--source-server")
+                .arg(format!("host={dir} port={} user=postgres dbname=postgres", primary.port()))
+                .args(["--write-recovery-conf", "--no-sync"]),
+        );
+        // The configuration is the other one's now.
+        self.conf("unix_socket_directories", &self.dir().display().to_string());
         self.boot();
     }
 
