@@ -136,23 +136,37 @@ impl Ledger {
         assert!(self.busy.insert(executor, busy).is_none(), "two runs on one executor");
     }
 
-    /// Each of those an instant waits for has succeeded for its latest instant since the one before.
-    fn check_upstream(&self, index: usize, nominal: Timestamp) {
+    /// The latest instants of those an instant waits for, since the one before, that did not succeed:
+    /// of whom, and whether they count for sure.
+    fn failed_upstream(&self, index: usize, nominal: Timestamp) -> Vec<(JobId, Timestamp, bool)> {
         let job = &self.jobs[index];
-        for other in &*job.spec.rules.after {
+        let mut failed = Vec::new();
+        for &other in &*job.spec.rules.after {
             let upstream = &self.jobs[usize::try_from(other.0).unwrap()];
-            // What began before the present rules and schedules may have been let through by others.
-            let since = job.since.max(upstream.since).max(self.stepped);
-            if nominal <= since {
-                continue;
-            }
             let period = |job: &Job| job.times.period;
             let latest = at(nominal.0.div_euclid(period(upstream)) * period(upstream));
-            let counts = latest > nominal.plus(-period(job)) && latest > upstream.began;
-            assert!(
-                !counts || upstream.succeeded.contains(&latest),
-                "{latest:?} of {other} has not succeeded"
-            );
+            let due = latest > nominal.plus(-period(job));
+            if due && !upstream.succeeded.contains(&latest) {
+                // What began before the present schedules may have been let through by others.
+                let since = job.since.max(upstream.since).max(self.stepped);
+                failed.push((other, latest, nominal > since && latest > upstream.began));
+            }
+        }
+        failed
+    }
+
+    /// Each of those an instant waits for has succeeded.
+    fn check_upstream(&self, index: usize, nominal: Timestamp) {
+        let mut failed = self.failed_upstream(index, nominal);
+        failed.retain(|&(.., counts)| counts);
+        assert_eq!(failed, [], "not succeeded, and not waited for");
+    }
+
+    /// One of those an instant waits for has not succeeded.
+    fn check_vain(&self, index: usize, nominal: Timestamp) {
+        if nominal > self.jobs[index].since.max(self.stepped) {
+            let failed = self.failed_upstream(index, nominal);
+            assert_ne!(failed, [], "{nominal:?} has waited for nobody in vain");
         }
     }
 
@@ -251,6 +265,10 @@ impl Ledger {
         count: u64,
         extends: Option<Timestamp>,
     ) {
+        if reason == SkipReason::Upstream {
+            self.check_vain(index, first);
+            self.check_vain(index, last);
+        }
         let job = &mut self.jobs[index];
         let known = &self.engine.jobs[self.engine.job_ids[&job.spec.id]];
         let comes = |nominal| {
