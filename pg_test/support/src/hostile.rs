@@ -1,9 +1,11 @@
 //! What somebody without any special right can do to a server with jobs, all at once and without
 //! pause. Owns the list; whoever runs it says what must not suffer.
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, explain};
 use crate::poll::stays_true;
 use postgres::NoTls;
+use postgres::error::SqlState;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -73,16 +75,14 @@ const ATTACKS: &[Attack] = &[
         ],
     },
     Attack {
-        name: "huge commands and errors",
-        first: "select cron.schedule('huge', '1 second', '-- ' || repeat(md5('x'), 400000) || e'\\nselect 1'), \
-                       cron.schedule('shouts', '1 second', $$do $x$ begin raise exception '%', repeat('x', 20000000); end $x$$$), \
-                       cron.schedule('talks', '1 second', $$do $x$ begin for i in 1..1000 loop raise warning '%', repeat('x', 1000); end loop; end $x$$$), \
+        name: "huge errors, answers, names and schedules",
+        first: "select cron.schedule('shouts', '1 second', $$do $x$ begin raise exception '%', repeat('x', 20000000); end $x$ $$), \
+                       cron.schedule('talks', '1 second', $$do $x$ begin for i in 1..1000 loop raise warning '%', repeat('x', 1000); end loop; end $x$ $$), \
                        cron.schedule('answers', '1 second', $$select repeat('y', 50000000)$$)",
         again: &[
-            "select cron.schedule('huge once more', '1 minute', '-- ' || repeat(md5(random()::text), 400000))",
             "select cron.schedule(repeat('n', 1000000), '1 second', 'select 1')",
             "select cron.schedule('bad', repeat('*', 10000000), 'select 1')",
-            "select cron.set_job('huge', jsonb_build_object(repeat('k', 10000000), 1))",
+            "select cron.set_job('answers', jsonb_build_object(repeat('k', 10000000), 1))",
         ],
     },
     Attack {
@@ -112,7 +112,7 @@ const ATTACKS: &[Attack] = &[
     },
     Attack {
         name: "heartbeats and logs",
-        first: "select cron.schedule('beats', '1 second', $$do $x$ begin for i in 1..100000 loop perform cron.heartbeat(i % 100, repeat('b', 500)); end loop; end $x$$$), \
+        first: "select cron.schedule('beats', '1 second', $$do $x$ begin for i in 1..100000 loop perform cron.heartbeat(i % 100, repeat('b', 500)); end loop; end $x$ $$), \
                        cron.schedule('logs', '1 second', $$select cron.log('info', repeat('l', 1000), '{}') from generate_series(1, 2000)$$), \
                        cron.schedule('notes', '1 second', $$select cron.checkpoint(jsonb_build_object('a', repeat('c', 1000000)))$$)",
         again: &[
@@ -144,9 +144,84 @@ const ATTACKS: &[Attack] = &[
         ],
     },
     Attack {
+        name: "runs by hand",
+        first: "select count(cron.create_job('asked ' || n, '0 3 * * *', 'select 1', tags => '{flood}')) from generate_series(1, 50) n",
+        again: &[
+            "select count(cron.run_now('asked ' || n % 50 + 1)) from generate_series(1, 200) n",
+            "select count(cron.run_now('asked 1', force => true)) from generate_series(1, 200)",
+            "select count(*) from cron.run_now_tagged('flood', force => true)",
+        ],
+    },
+    Attack {
+        name: "runs that are waited for",
+        first: "select cron.create_job('awaited', '1 second', 'select 1', on_overlap => 'allow', max_concurrency => 1000)",
+        again: &[
+            "select cron.run_now('awaited', wait => true)",
+            "select status from cron.dry_run('awaited')",
+        ],
+    },
+    Attack {
+        name: "runs taken back",
+        first: "select count(cron.create_job('taken back ' || n, '0 3 * * *', 'select pg_sleep(3600)')) from generate_series(1, 20) n",
+        again: &[
+            "select count(cron.run_now('taken back ' || n % 20 + 1)) from generate_series(1, 500) n",
+            "select count(cron.cancel_run(runid, repeat('r', 1000))) from (select runid from cron.run_request limit 500) r",
+            "select count(cron.cancel_run(runid, repeat('r', 1000))) from cron.running",
+        ],
+    },
+    Attack {
+        name: "retries and resolutions",
+        first: "select count(cron.create_job('dead ' || n, '1 second', 'select 1 / 0')) from generate_series(1, 20) n",
+        again: &[
+            "select count(cron.retry_run(runid)) from (select distinct on (jobid) runid from cron.dead_letters where jobname ~ '^dead') d",
+            "select count(cron.resolve_run(runid, 'failed', repeat('n', 1000))) from (select runid from cron.dead_letters where jobname ~ '^dead' limit 100) d",
+            "select count(cron.resolve_run(runid, 'succeeded')) from (select runid from cron.dead_letters where jobname ~ '^dead' limit 100) d",
+        ],
+    },
+    Attack {
+        name: "documents",
+        first: "select count(cron.create_job('listed ' || n, '0 3 * * *', 'select 1', tags => '{list}')) from generate_series(1, 500) n",
+        again: &[
+            "select count(*) from cron.apply_jobs(cron.export_jobs('{list}'))",
+            "select count(*) from cron.apply_jobs(replace(cron.export_jobs('{list}')::text, '0 3 ', '0 4 ')::jsonb)",
+            "select count(*) from cron.apply_jobs(cron.export_jobs(), prune => true, dry_run => true)",
+        ],
+    },
+    Attack {
+        name: "reports",
+        first: "select cron.schedule('reported', '1 second', 'select 1')",
+        again: &[
+            "select cron.reset_stats()",
+            "select length(cron.report_html('30 days'))",
+            "select count(*) from cron.diagnose('reported')",
+            "select count(*) from cron.advise()",
+            "select count(*) from cron.health",
+        ],
+    },
+    Attack {
+        name: "alerts",
+        first: "select cron.create_job('handler', '0 3 * * *', 'select pg_sleep(1)', on_overlap => 'allow', max_concurrency => 1000); \
+                select count(cron.create_job('flaps ' || n, '1 second', 'select 1 / (random() < 0.5)::int', alert_after_failures => 1, \
+                       alert_if_slower => '1 millisecond', alert_below_success => 50, alert_job => 'handler')) from generate_series(1, 50) n",
+        again: &[
+            "select count(*) from cron.alerts",
+            "select cron.set_job('flaps 1', '{\"alert_if_absent\": \"1 second\"}')",
+            "select cron.set_job('flaps 1', '{\"alert_if_absent\": null}')",
+        ],
+    },
+    Attack {
+        name: "timeouts that are ignored",
+        first: "select count(cron.create_job('deaf ' || n, '1 second', $$do $x$ begin loop begin perform pg_sleep(3600); \
+                       exception when query_canceled then null; end; end loop; end $x$ $$, timeout => '100 milliseconds')) from generate_series(1, 20) n",
+        again: &[
+            "select count(cron.cancel_run(runid)) from cron.running where jobname ~ '^deaf'",
+            "select count(*) from cron.running where jobname ~ '^deaf'",
+        ],
+    },
+    Attack {
         name: "sessions that come and go",
         first: "select 1",
-        again: &["select pg_terminate_backend(pg_backend_pid())"],
+        again: &["select 1", "select pg_terminate_backend(pg_backend_pid())"],
     },
 ];
 
@@ -154,7 +229,7 @@ const ATTACKS: &[Attack] = &[
 /// and her jobs are as she left them.
 ///
 /// # Panics
-/// When the server does not answer, or an attack has never got through to it.
+/// When the server does not answer, or nothing of an attack has got through to it.
 #[track_caller]
 pub fn under_attack(cluster: &Cluster, span: Duration) {
     let over = AtomicBool::new(false);
@@ -166,29 +241,71 @@ pub fn under_attack(cluster: &Cluster, span: Duration) {
         stays_true("the server answers", span, || cluster.one::<i32>("select 1") == 1);
         over.store(true, Ordering::SeqCst);
         for (name, session) in sessions {
-            let done = session.join().expect("an attack ends when told");
-            eprintln!("    {name}: {done} statements");
-            assert!(done > 0, "an attack that does nothing: {name}");
+            let Done { answered, succeeded, refused, mistake } =
+                session.join().expect("an attack ends when told");
+            eprintln!(
+                "    {name}: {answered} statements, {succeeded} succeeded, refusals {refused:?}"
+            );
+            assert!(succeeded > 0, "an attack that does nothing: {name}");
+            assert_eq!(mistake, None, "a statement that attacks nothing: {name}");
         }
     });
 }
 
-/// Statements of one attack that were answered, by success or refusal.
-fn carry_out(cluster: &Cluster, attack: &Attack, over: &AtomicBool) -> u64 {
-    let mut answered = 0;
+/// What became of the statements of one attack.
+#[derive(Default)]
+struct Done {
+    answered: u64,
+    /// Other than those that only end a transaction.
+    succeeded: u64,
+    /// SQLSTATEs of the others.
+    refused: BTreeSet<String>,
+    /// The first that no server takes, whoever asks.
+    mistake: Option<String>,
+}
+
+impl Done {
+    fn note(&mut self, statement: &str, answer: Result<(), postgres::Error>) {
+        self.answered += 1;
+        match answer {
+            Ok(()) if statement != "rollback" => self.succeeded += 1,
+            Ok(()) => {}
+            Err(error) => {
+                let code = error.code().unwrap_or(&SqlState::CONNECTION_FAILURE);
+                let _ = self.refused.insert(code.code().to_owned());
+                if MISTAKES.contains(code) {
+                    let said = || format!("{statement:.200}: {}", explain(&error));
+                    let _ = self.mistake.get_or_insert_with(said);
+                }
+            }
+        }
+    }
+}
+
+/// Errors of statements that are wrong in themselves.
+const MISTAKES: &[SqlState] = &[
+    SqlState::SYNTAX_ERROR,
+    SqlState::UNDEFINED_FUNCTION,
+    SqlState::AMBIGUOUS_FUNCTION,
+    SqlState::UNDEFINED_COLUMN,
+    SqlState::UNDEFINED_TABLE,
+    SqlState::DATATYPE_MISMATCH,
+    SqlState::INVALID_TEXT_REPRESENTATION,
+];
+
+/// Does one attack until it is over.
+fn carry_out(cluster: &Cluster, attack: &Attack, over: &AtomicBool) -> Done {
+    let mut done = Done::default();
     while !over.load(Ordering::SeqCst) {
         let Ok(mut client) = cluster.config("postgres", MALLORY).connect(NoTls) else { continue };
         drop(client.batch_execute("set statement_timeout = '10s'"));
-        if client.batch_execute(attack.first).is_ok() {
-            answered += 1;
-        }
+        done.note(attack.first, client.batch_execute(attack.first));
         for statement in attack.again.iter().cycle() {
             if over.load(Ordering::SeqCst) || client.is_closed() {
                 break;
             }
-            drop(client.batch_execute(statement));
-            answered += 1;
+            done.note(statement, client.batch_execute(statement));
         }
     }
-    answered
+    done
 }
