@@ -31,11 +31,14 @@ const EFFECTIVE: &str = "INSERT INTO cron.job_state AS s (jobid, effective_from,
       effective_from = excluded.effective_from, definition = excluded.definition, \
       cursor = least(s.cursor, excluded.effective_from)";
 
-// Lengthens the row of the occurrences just before these, if they did not run for the same reason.
+// Lengthens the row of the occurrences just before these, if they did not run for the same reason: one, where
+// a clock that was set back has made two that end alike.
 const SKIP: &str = "WITH longer AS (UPDATE cron.job_skip SET last_at = $4, \
       count = count OPERATOR(pg_catalog.+) $5 \
-     WHERE jobid OPERATOR(pg_catalog.=) $1 AND reason OPERATOR(pg_catalog.=) $2 \
-      AND first_at OPERATOR(pg_catalog.<=) $3 AND last_at OPERATOR(pg_catalog.=) $6 RETURNING jobid) \
+     WHERE ctid OPERATOR(pg_catalog.=) (SELECT k.ctid FROM cron.job_skip k \
+      WHERE k.jobid OPERATOR(pg_catalog.=) $1 AND k.reason OPERATOR(pg_catalog.=) $2 \
+       AND k.first_at OPERATOR(pg_catalog.<=) $3 AND k.last_at OPERATOR(pg_catalog.=) $6 \
+      ORDER BY k.first_at DESC LIMIT 1) RETURNING jobid) \
      INSERT INTO cron.job_skip (jobid, reason, first_at, last_at, count) \
      SELECT $1, $2, $3, $4, $5 WHERE NOT EXISTS (SELECT FROM longer)";
 
