@@ -27,7 +27,8 @@
 //! downtime, stalls, steps of the clock and pauses are one kind of gap to it. `close` ends a
 //! schedule that gives way to another, `policies` what gives way to a later instant of its job.
 //! `waiting` is what waits of one job, `requests` what comes to wait without being due, `unrun` what
-//! was handed out in vain. `queues` are limits that jobs share, `after` is jobs that wait for others.
+//! was handed out in vain. `queues` are limits that jobs share,
+//! `lines` whose turn it is there, `after` is jobs that wait for others.
 //! `fair` knows for each key what it lacks and for
 //! each owner whose turn it is. `pool` follows the executors through their lives. `decide` hands
 //! out runs, starts executors and makes room for them; `send` hands out requests, which need none. All orders are kept in heaps whose members
@@ -47,6 +48,7 @@ mod decide;
 mod due;
 mod fair;
 mod heap;
+mod lines;
 mod policies;
 mod pool;
 mod queues;
@@ -68,6 +70,7 @@ use crate::cancel::Cause;
 use crate::run::SkipReason;
 use crate::time::{JobId, Timestamp};
 use heap::{Heap, Positions};
+use lines::Line;
 use queues::Queue;
 use send::Send;
 use slab::Slab;
@@ -129,6 +132,11 @@ pub struct Engine {
     keys: Slab<Key>,
     owners: Slab<Owner>,
     queues: Slab<Queue>,
+    /// What each owner has in each queue, and which that is.
+    lines: Slab<Line>,
+    line_ids: HashMap<(u32, u32), u32>,
+    /// Queues looked at, since runs were handed out last, in which somebody waits.
+    filled: Vec<u32>,
     /// They have changed, and it is not known how.
     queues_unknown: bool,
     executors: Slab<Executor>,
@@ -181,8 +189,9 @@ struct Places {
     agenda: Positions,
     closed: Positions,
     later: Positions,
-    /// A job stands in its key's heap or in its queue's.
+    /// A job stands in its key's heap or in its line's.
     key_jobs: Positions,
+    standing: Positions,
     spaced: Positions,
     delayed: Positions,
     expiry: Positions,
@@ -232,6 +241,9 @@ impl Engine {
             keys: Slab::default(),
             owners: Slab::default(),
             queues: Slab::default(),
+            lines: Slab::default(),
+            line_ids: HashMap::new(),
+            filled: Vec::new(),
             queues_unknown: false,
             executors: Slab::default(),
             sends: Slab::default(),
@@ -321,6 +333,7 @@ impl Engine {
             self.end_delays();
             self.hand_out(out);
             self.send_due(out);
+            self.look_at_filled();
             let quiet = self.inbox.is_empty() && self.noted.is_empty();
             if quiet && self.spaced.peek().is_none_or(|(at, _)| at > self.now) {
                 break;
