@@ -71,7 +71,7 @@ use crate::run::SkipReason;
 use crate::time::{JobId, Timestamp};
 use heap::{Heap, Positions};
 use lines::Line;
-use queues::Queue;
+use queues::{Looks, Queue};
 use send::Send;
 use slab::Slab;
 use state::{EVER, Executor, Job, Key, Need, Owner, Phase, Pressure, Rank};
@@ -135,10 +135,8 @@ pub struct Engine {
     /// What each owner has in each queue, and which that is.
     lines: Slab<Line>,
     line_ids: HashMap<(u32, u32), u32>,
-    /// Queues looked at, since runs were handed out last, in which somebody waits.
-    filled: Vec<u32>,
-    /// They have changed, and it is not known how.
-    queues_unknown: bool,
+    /// Which of the queues there is something to do about.
+    looks: Looks,
     executors: Slab<Executor>,
     sends: Slab<Send>,
     places: Places,
@@ -243,8 +241,7 @@ impl Engine {
             queues: Slab::default(),
             lines: Slab::default(),
             line_ids: HashMap::new(),
-            filled: Vec::new(),
-            queues_unknown: false,
+            looks: Looks::default(),
             executors: Slab::default(),
             sends: Slab::default(),
             places: Places::default(),

@@ -9,7 +9,7 @@
 //! second, is passed on. With an interval only one job has a place without running, and gets it no
 //! sooner than the interval after the last start.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::heap::Heap;
 use super::rules::{QueueId, QueueSpec};
@@ -23,6 +23,10 @@ pub(super) struct Queue {
     /// The caller has said what it is.
     put: bool,
     spec: QueueSpec,
+    /// How often queues had been doubted when that was said.
+    known_at: u64,
+    /// Its place among the unknown ones that somebody waits for.
+    asked: Option<u64>,
     /// Jobs that name it.
     pub(super) refs: u32,
     pub(super) running: u32,
@@ -31,6 +35,18 @@ pub(super) struct Queue {
     /// Lines with a job that waits for a place, by whose turn it is.
     pub(super) waiting: BTreeSet<(Rank, u32)>,
     started_at: Option<Timestamp>,
+}
+
+/// What there is to do about queues.
+#[derive(Debug, Default)]
+pub(super) struct Looks {
+    /// How often they have changed without it being known which, and how.
+    doubts: u64,
+    /// Those somebody waits for and nobody has said since what they are, in the order in which they
+    /// came to be waited for.
+    unknown: BTreeMap<u64, u32>,
+    /// Those looked at, since runs were handed out last, in which somebody waits.
+    filled: Vec<u32>,
 }
 
 impl Queue {
@@ -57,12 +73,12 @@ impl Queue {
 }
 
 impl Engine {
-    /// Says what a queue is, from now on. Jobs that name one nobody has put are limited by nothing.
+    /// Says what a queue is, from now on. One nobody has put limits nothing.
     pub fn put_queue(&mut self, id: QueueId, spec: QueueSpec) {
         let number = self.queue_for(id);
         let queue = &mut self.queues[number];
         (queue.put, queue.spec) = (true, spec);
-        self.look_at_queue(number);
+        self.know_queue(number);
     }
 
     /// Forgets a queue. The jobs that name it are limited by nothing; says whether there are any.
@@ -71,20 +87,65 @@ impl Engine {
         let queue = &mut self.queues[number];
         (queue.put, queue.spec) = (false, QueueSpec::default());
         let named = queue.refs > 0;
-        self.look_at_queue(number);
+        self.know_queue(number);
         self.forget_queue_if_over(number);
         named
     }
 
-    /// Says whether the queues are what was said last. While they are not, because they have changed
-    /// and nobody has said how, no run of a job that names one begins.
-    pub fn trust_queues(&mut self, known: bool) {
-        if std::mem::replace(&mut self.queues_unknown, !known) && known {
-            for number in self.queues.ids() {
-                if self.queues[number].id.is_some() {
-                    self.look_at_queue(number);
-                }
+    /// Whether a job names the queue.
+    #[must_use]
+    pub fn names_queue(&self, id: QueueId) -> bool {
+        self.queue_ids.get(&id).is_some_and(|&number| self.queues[number].refs > 0)
+    }
+
+    /// Queues have changed, and nobody has said how: of none does a run begin before it was put or
+    /// dropped again. [`Self::unknown_queues`] are those for which somebody waits.
+    pub fn doubt_queues(&mut self) {
+        self.looks.doubts += 1;
+        for number in self.queues.ids() {
+            if !self.queues[number].waiting.is_empty() {
+                self.look_at_queue(number);
             }
+        }
+    }
+
+    /// They cannot be read: all are what was said of them last.
+    pub fn trust_queues(&mut self) {
+        for number in self.queues.ids() {
+            if self.queues[number].id.is_some() && !self.is_known(number) {
+                self.know_queue(number);
+            }
+        }
+    }
+
+    /// The queues about which somebody has to say what they are before jobs that wait can begin, the
+    /// first so many of those that are waited for.
+    #[must_use]
+    pub fn unknown_queues(&self, most: usize) -> Vec<QueueId> {
+        let unknown = self.looks.unknown.values().take(most);
+        unknown.filter_map(|&number| self.queues[number].id).collect()
+    }
+
+    fn is_known(&self, number: u32) -> bool {
+        self.queues[number].known_at == self.looks.doubts
+    }
+
+    fn know_queue(&mut self, number: u32) {
+        let queue = &mut self.queues[number];
+        queue.known_at = self.looks.doubts;
+        if let Some(turn) = queue.asked.take() {
+            self.looks.unknown.remove(&turn);
+        }
+        self.look_at_queue(number);
+    }
+
+    /// Somebody waits for a queue that may have changed.
+    fn ask_for_queue(&mut self, number: u32) {
+        let queue = &mut self.queues[number];
+        if queue.asked.is_none() && !queue.waiting.is_empty() {
+            self.turn += 1;
+            queue.asked = Some(self.turn);
+            self.looks.unknown.insert(self.turn, number);
         }
     }
 
@@ -111,11 +172,17 @@ impl Engine {
             self.queue_ids.remove(&id);
         }
         self.spaced.remove(&mut self.places.spaced, number);
+        if let Some(turn) = queue.asked {
+            self.looks.unknown.remove(&turn);
+        }
         self.queues.remove(number);
     }
 
     /// Gives the places a queue has, and those that cannot be used, to those whose turn it is.
     fn fill_places(&mut self, number: u32) {
+        if !self.is_known(number) {
+            self.ask_for_queue(number);
+        }
         let open = self.is_open(number);
         // Once nobody may have a further run, more places change nothing.
         let mut able = true;
@@ -134,7 +201,7 @@ impl Engine {
         match self.next_fill(number) {
             Some(at) => {
                 self.spaced.set(&mut self.places.spaced, number, at);
-                self.filled.push(number);
+                self.looks.filled.push(number);
             }
             None => {
                 self.spaced.remove(&mut self.places.spaced, number);
@@ -144,13 +211,13 @@ impl Engine {
 
     /// Whether a run of a queue may begin now, as far as its interval goes.
     fn is_open(&self, number: u32) -> bool {
-        !self.queues_unknown && self.queues[number].opens() <= self.now
+        self.is_known(number) && self.queues[number].opens() <= self.now
     }
 
     /// When to look at a queue again although nothing is seen to change.
     fn next_fill(&self, number: u32) -> Option<Timestamp> {
         let queue = &self.queues[number];
-        let waiting = !self.queues_unknown && !queue.waiting.is_empty();
+        let waiting = self.is_known(number) && !queue.waiting.is_empty();
         if queue.has_place() {
             return waiting.then(|| queue.opens());
         }
@@ -189,13 +256,13 @@ impl Engine {
     /// Looks again at queues where somebody waits, now that runs were handed out: who has a place
     /// there may have begun something else instead.
     pub(super) fn look_at_filled(&mut self) {
-        let mut filled = std::mem::take(&mut self.filled);
+        let mut filled = std::mem::take(&mut self.looks.filled);
         for number in filled.drain(..) {
             if self.unused_place(number).is_some() {
                 self.look_at_queue(number);
             }
         }
-        self.filled = filled;
+        self.looks.filled = filled;
     }
 
     /// Whether a run of a job that has just given its place back may begin after all. Runs may have
@@ -203,8 +270,9 @@ impl Engine {
     /// become smaller or slower, or be about to.
     pub(super) fn queue_allows(&self, job: &Job) -> bool {
         job.line.is_none_or(|line| {
-            let queue = &self.queues[self.lines[line].queue];
-            !self.queues_unknown && queue.running < queue.most() && queue.opens() <= self.now
+            let number = self.lines[line].queue;
+            let queue = &self.queues[number];
+            self.is_open(number) && queue.running < queue.most()
         })
     }
 

@@ -201,6 +201,50 @@ fn a_run_counts_as_its_present_owners() {
 }
 
 #[test]
+fn of_queues_that_may_have_changed_those_are_asked_for_that_somebody_waits_for() {
+    let mut story = story(LIMITS, most(1), &[7], 4);
+    let in_queue = |id: i64, queue: u32, due_at| {
+        let rules = Rules { queue: Some(QueueId(queue)), ..Rules::default() };
+        JobSpec { rules, ..job(id, 7, Once(due_at)) }
+    };
+    (2..9).for_each(|id| story.engine.put_queue(QueueId(id), most(1)));
+    story.put((1..9).map(|n| in_queue(i64::from(n), n, i64::from(n) * SEC)));
+    story.put([in_queue(11, 1, SEC)]);
+    assert_eq!(jobs_of_runs(&story.tick(SEC)), [1]);
+    story.engine.doubt_queues();
+    // One waits in the first; nobody in the others.
+    assert_eq!(story.tick(SEC), []);
+    assert_eq!(story.engine.unknown_queues(9), [QueueId(1)]);
+    assert_eq!(story.tick(3 * SEC), []);
+    assert_eq!(story.engine.unknown_queues(9), [1, 2, 3].map(QueueId));
+    assert_eq!(story.engine.unknown_queues(2), [1, 2].map(QueueId));
+    // Whatever becomes of the others goes on; a second doubt takes nobody's turn.
+    story.engine.put_queue(QueueId(2), most(1));
+    assert_eq!(jobs_of_runs(&story.tick(3 * SEC)), [2]);
+    story.engine.doubt_queues();
+    assert_eq!(story.tick(4 * SEC), []);
+    assert_eq!(story.engine.unknown_queues(9), [1, 3, 4].map(QueueId));
+    story.engine.put_queue(QueueId(1), most(2));
+    assert_eq!(jobs_of_runs(&story.tick(4 * SEC)), [11]);
+    assert!(story.engine.drop_queue(QueueId(3)) && story.engine.names_queue(QueueId(3)));
+    assert_eq!(jobs_of_runs(&story.tick(4 * SEC)), [3]);
+    // They cannot be read: they are what they were.
+    story.engine.trust_queues();
+    assert_eq!(story.engine.unknown_queues(9), []);
+    story.finished(73);
+    assert_eq!(jobs_of_runs(&story.tick(4 * SEC)), [4]);
+    // One that is new is not known either; nor is one nobody names any more asked for.
+    story.engine.doubt_queues();
+    story.put([in_queue(50, 50, 5 * SEC)]);
+    assert_eq!(story.tick(5 * SEC), []);
+    assert_eq!(story.engine.unknown_queues(9), [5, 50].map(QueueId));
+    story.engine.drop_job(JobId(50));
+    assert_eq!(story.tick(5 * SEC), []);
+    assert!(!story.engine.names_queue(QueueId(50)));
+    assert_eq!(story.engine.unknown_queues(9), [5].map(QueueId));
+}
+
+#[test]
 fn ten_thousand_due_at_once_of_a_thousand_owners_go_round() {
     const OWNERS: u32 = 1_000;
     let limits = Limits { max_running: 50, max_running_per_role: 1, idle_timeout: 0, ..LIMITS };
