@@ -213,8 +213,8 @@ const CALENDARS: &str = concat!(
     "SELECT ",
     utf8!("c.name"),
     ", d.from_days, d.to_days FROM (SELECT k.name FROM cron.calendar k \
-      WHERE k.name OPERATOR(pg_catalog.>) pg_catalog.convert_from($1, \
-       CASE pg_catalog.getdatabaseencoding() WHEN 'SQL_ASCII' THEN 'SQL_ASCII' ELSE 'UTF8' END) \
+      WHERE k.name OPERATOR(pg_catalog.>) (SELECT pg_catalog.convert_from($1, \
+       CASE pg_catalog.getdatabaseencoding() WHEN 'SQL_ASCII' THEN 'SQL_ASCII' ELSE 'UTF8' END)) \
       ORDER BY k.name LIMIT $2) c \
      CROSS JOIN LATERAL (SELECT \
        pg_catalog.array_agg(r.from_date OPERATOR(pg_catalog.-) '1970-01-01'::pg_catalog.date), \
@@ -237,7 +237,8 @@ pub(crate) fn calendars(
     };
     Spi::connect(|client| {
         let most = i64::try_from(most).unwrap_or(i64::MAX);
-        let rows = kept::select(client, CALENDARS, &[after.to_vec().into(), most.into()])?;
+        // Planned for the number there is now, as queues are.
+        let rows = client.select(CALENDARS, None, &[after.to_vec().into(), most.into()])?;
         let mut last = None;
         let read = rows.map(|row| {
             let name = row.get::<Vec<u8>>(1)?.unwrap_or_default();
@@ -251,15 +252,16 @@ pub(crate) fn calendars(
     })
 }
 
-// Each is looked up, however few rows the planner thinks the table has.
+// Each is looked up in the index, however few rows the planner thinks the table has: it needs the name as
+// a value, not as a function's result.
 const QUEUES: &str = concat!(
-    "SELECT q.name, q.max_running, q.max_start_rate FROM pg_catalog.unnest($1) n (name) \
+    "SELECT q.name, q.max_running, q.max_start_rate FROM (SELECT pg_catalog.convert_from(u.name, \
+       CASE pg_catalog.getdatabaseencoding() WHEN 'SQL_ASCII' THEN 'SQL_ASCII' ELSE 'UTF8' END) \
+      FROM pg_catalog.unnest($1) u (name) OFFSET 0) n (name) \
      CROSS JOIN LATERAL (SELECT ",
     utf8!("q.name"),
     ", q.max_running, q.max_start_rate FROM cron.queue q \
-      WHERE q.name OPERATOR(pg_catalog.=) pg_catalog.convert_from(n.name, \
-       CASE pg_catalog.getdatabaseencoding() WHEN 'SQL_ASCII' THEN 'SQL_ASCII' ELSE 'UTF8' END) \
-      OFFSET 0) q (name, max_running, max_start_rate)"
+      WHERE q.name OPERATOR(pg_catalog.=) n.name OFFSET 0) q (name, max_running, max_start_rate)"
 );
 
 /// A queue: its name, most runs at once, most starts in a second.
@@ -269,7 +271,8 @@ pub(crate) type Queue = (String, Option<i32>, Option<f64>);
 pub(crate) fn queues(names: &[Rc<str>]) -> Result<Vec<Queue>, spi::Error> {
     let names: Vec<Vec<u8>> = names.iter().map(|name| name.as_bytes().to_vec()).collect();
     Spi::connect(|client| {
-        let rows = kept::select(client, QUEUES, &[names.into()])?;
+        // Not a plan that is kept: one made while there were few would go on reading all of them.
+        let rows = client.select(QUEUES, None, &[names.into()])?;
         rows.map(|row| {
             let name = row.get::<Vec<u8>>(1)?.unwrap_or_default();
             Ok((String::from_utf8_lossy(&name).into_owned(), row.get(2)?, row.get(3)?))
