@@ -4,12 +4,22 @@
 use pgrx::datum::Date;
 use pgrx::prelude::*;
 
-use crate::catalog::calendar;
+use crate::catalog::calendar::{self, CalendarOwner};
 use crate::error::{Error, SqlResult};
 use crate::pg::identity::{current_user, is_superuser};
+use crate::pg::job_lock::JobLock;
+use crate::pg::process;
 use crate::pg::text::ServerText;
 
 use super::rights::{may_change, refuse_in_recovery, refuse_long, used_words};
+
+/// The most calendars of a role, and the most ranges of days in all of them: every change of one
+/// makes the scheduler read them all.
+const MOST_CALENDARS: i64 = 1_000;
+const MOST_DATES: i64 = 10_000;
+/// What to do about too many of them.
+const DROP_SOME: &str = "Drop those that no job needs with cron.drop_calendar.";
+const FEWER_DATES: &str = "Remove those that have passed with cron.remove_calendar_dates; days that follow each other are one range.";
 
 #[pg_extern(sql = false)]
 fn cron_create_calendar(name: Option<&[u8]>, description: Option<&[u8]>) -> SqlResult<()> {
@@ -43,11 +53,14 @@ fn cron_drop_calendar(name: Option<&[u8]>) -> SqlResult<()> {
 fn create(name: Option<&[u8]>, description: Option<ServerText<'_>>) -> Result<(), Error> {
     refuse_in_recovery("cron.create_calendar()")?;
     let name = given(name)?;
-    if calendar::create(name, description, current_user().name())? {
-        Ok(())
-    } else {
-        Err(Error::CalendarExists(name.readable().into_owned()))
+    let caller = current_user();
+    let owner = caller.name();
+    lock_company(caller.oid);
+    if !calendar::create(name, description, owner)? {
+        return Err(Error::CalendarExists(name.readable().into_owned()));
     }
+    let before = calendar::owned_by(owner)? - 1;
+    refuse_more("calendars", owner, before, MOST_CALENDARS, DROP_SOME)
 }
 
 fn add(
@@ -58,15 +71,18 @@ fn add(
 ) -> Result<(), Error> {
     refuse_in_recovery("cron.add_calendar_dates()")?;
     let (name, days) = (given(name)?, days(from, to)?);
-    lock(name)?;
-    calendar::add(name, days, note)
+    let owner = lock(name)?;
+    calendar::add(name, days, note)?;
+    refuse_more_dates(&owner)
 }
 
 fn remove(name: Option<&[u8]>, from: Option<Date>, to: Option<Date>) -> Result<(), Error> {
     refuse_in_recovery("cron.remove_calendar_dates()")?;
     let (name, days) = (given(name)?, days(from, to)?);
-    lock(name)?;
-    calendar::remove(name, days)
+    let owner = lock(name)?;
+    calendar::remove(name, days)?;
+    // What is left of a range may be two.
+    refuse_more_dates(&owner)
 }
 
 fn drop_calendar(name: Option<&[u8]>) -> Result<(), Error> {
@@ -110,13 +126,39 @@ fn days(from: Option<Date>, to: Option<Date>) -> Result<(Date, Date), Error> {
     Ok((from, to))
 }
 
-/// Locks a calendar that the caller may change.
-fn lock(name: ServerText<'_>) -> Result<(), Error> {
+/// Keeps others from adding to what a role has of queues, calendars and dates.
+pub(super) fn lock_company(role: pg_sys::Oid) {
+    JobLock::of_company(process::database().to_u32(), role.to_u32()).wait_for_transaction();
+}
+
+/// Refuses one more of what a role has.
+pub(super) fn refuse_more(
+    what: &str,
+    role: ServerText<'_>,
+    has: i64,
+    most: i64,
+    hint: &'static str,
+) -> Result<(), Error> {
+    if has < most {
+        return Ok(());
+    }
+    let problem = format!("role \"{}\" has {most} {what} already", role.readable());
+    Err(Error::TooMuch { problem, hint })
+}
+
+fn refuse_more_dates(owner: &CalendarOwner) -> Result<(), Error> {
+    let before = calendar::dates_of(owner.name())? - 1;
+    refuse_more("calendar dates", owner.name(), before, MOST_DATES, FEWER_DATES)
+}
+
+/// Locks a calendar that the caller may change, and says whose it is.
+fn lock(name: ServerText<'_>) -> Result<CalendarOwner, Error> {
     let readable = || name.readable().into_owned();
     let owner =
         calendar::lock_for_change(name)?.ok_or_else(|| Error::NoSuchCalendar(readable()))?;
     if may_change(&current_user(), owner.name(), owner.oid)? {
-        Ok(())
+        lock_company(owner.oid.unwrap_or(pg_sys::InvalidOid));
+        Ok(owner)
     } else {
         Err(Error::NotCalendarOwner(readable()))
     }

@@ -12,11 +12,15 @@ use crate::error::{Error, SqlResult};
 use crate::pg::identity::{current_user, is_superuser};
 use crate::pg::text::ServerText;
 
-use super::calendars::given;
+use super::calendars::{given, lock_company, refuse_more};
 use super::rights::{may_change, refuse_in_recovery, used_words};
 
 /// The most starts in a second a queue can be told to let through.
 const MOST_STARTS: f64 = 1_000_000.0;
+/// What to do about too many of them.
+const DROP_SOME: &str = "Drop those that no job needs with cron.drop_queue.";
+/// The most queues of a role.
+const MOST_QUEUES: i64 = 1_000;
 
 #[pg_extern(sql = false)]
 fn cron_create_queue(
@@ -58,12 +62,15 @@ fn create(
         });
     }
     let caller = current_user();
-    if let Some(found) = queue::lock_for_change(name)?
-        && !may_change(&caller, found.owner(), found.owner_oid)?
-    {
-        return Err(Error::NotQueueOwner(name.readable().into_owned()));
-    }
     let owner = caller.name();
+    match queue::lock_for_change(name)? {
+        Some(found) if may_change(&caller, found.owner(), found.owner_oid)? => {}
+        Some(_) => return Err(Error::NotQueueOwner(name.readable().into_owned())),
+        None => {
+            lock_company(caller.oid);
+            refuse_more("queues", owner, queue::owned_by(owner)?, MOST_QUEUES, DROP_SOME)?;
+        }
+    }
     queue::put(&Definition { name, max_running, max_start_rate, shared, description, owner })
 }
 

@@ -12,8 +12,8 @@ use crate::error::Error;
 use crate::pg::identity::as_role;
 use crate::pg::text::{ServerText, param};
 
-use super::Use;
 use super::role::extension_owner;
+use super::{Use, count};
 
 const CREATE: &str = "INSERT INTO cron.calendar (name, description, owner) VALUES ($1, $2, $3) \
      ON CONFLICT ON CONSTRAINT calendar_pkey DO NOTHING RETURNING name";
@@ -52,6 +52,13 @@ const USED: &str = "SELECT pg_catalog.count(*), \
      pg_catalog.count(*) FILTER (WHERE NOT ($2 OR j.username OPERATOR(pg_catalog.=) $3)) \
      FROM cron.job j WHERE $1 OPERATOR(pg_catalog.=) ANY (j.skip_on) \
       OR $1 OPERATOR(pg_catalog.=) ANY (j.only_on)";
+
+const OWNED: &str =
+    "SELECT pg_catalog.count(*) FROM cron.calendar c WHERE c.owner OPERATOR(pg_catalog.=) $1";
+
+const OWNED_DATES: &str = "SELECT pg_catalog.count(*) FROM cron.calendar c \
+     JOIN cron.calendar_date d ON d.calendar OPERATOR(pg_catalog.=) c.name \
+     WHERE c.owner OPERATOR(pg_catalog.=) $1";
 
 const DROP: &str = "DELETE FROM cron.calendar WHERE name OPERATOR(pg_catalog.=) $1";
 
@@ -137,6 +144,16 @@ pub(crate) fn used_by(
             Ok(Use { jobs: jobs.unwrap_or(0), seen, unseen: unseen.unwrap_or(0) })
         })
     })
+}
+
+/// How many calendars a role has.
+pub(crate) fn owned_by(role: ServerText<'_>) -> Result<i64, Error> {
+    count(OWNED, role)
+}
+
+/// How many ranges of days all calendars of a role have.
+pub(crate) fn dates_of(role: ServerText<'_>) -> Result<i64, Error> {
+    count(OWNED_DATES, role)
 }
 
 /// Drops a calendar with its days.

@@ -5,6 +5,7 @@
 
 use std::ffi::CString;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::rc::Rc;
 use std::sync::LazyLock;
 
 use pg_tock_core::time::Timestamp;
@@ -237,45 +238,67 @@ pub(crate) fn roles() -> Result<u64, spi::Error> {
 const CALENDARS: &str = concat!(
     "SELECT ",
     utf8!("c.name"),
-    ", pg_catalog.array_agg(d.from_date OPERATOR(pg_catalog.-) '1970-01-01'::pg_catalog.date) \
-     FILTER (WHERE d.from_date IS NOT NULL), \
-     pg_catalog.array_agg(d.to_date OPERATOR(pg_catalog.-) '1970-01-01'::pg_catalog.date) \
-     FILTER (WHERE d.from_date IS NOT NULL) \
-     FROM cron.calendar c LEFT JOIN cron.calendar_date d ON d.calendar OPERATOR(pg_catalog.=) c.name \
-      AND pg_catalog.isfinite(d.from_date) AND pg_catalog.isfinite(d.to_date) \
-     GROUP BY c.name"
+    ", d.from_days, d.to_days FROM (SELECT k.name FROM cron.calendar k \
+      WHERE k.name OPERATOR(pg_catalog.>) (SELECT pg_catalog.convert_from($1, \
+       CASE pg_catalog.getdatabaseencoding() WHEN 'SQL_ASCII' THEN 'SQL_ASCII' ELSE 'UTF8' END)) \
+      ORDER BY k.name LIMIT $2) c \
+     CROSS JOIN LATERAL (SELECT \
+       pg_catalog.array_agg(r.from_date OPERATOR(pg_catalog.-) '1970-01-01'::pg_catalog.date), \
+       pg_catalog.array_agg(r.to_date OPERATOR(pg_catalog.-) '1970-01-01'::pg_catalog.date) \
+      FROM cron.calendar_date r WHERE r.calendar OPERATOR(pg_catalog.=) c.name \
+       AND pg_catalog.isfinite(r.from_date) AND pg_catalog.isfinite(r.to_date)) d (from_days, to_days) \
+     ORDER BY c.name"
 );
 
 /// A calendar's name, and its dates as first and last days since 1970.
 pub(crate) type Calendar = (String, Vec<(i64, i64)>);
 
-/// All calendars.
-pub(crate) fn calendars() -> Result<Vec<Calendar>, spi::Error> {
+/// So many calendars, in the order of their names, after this name; and the last name as it is stored.
+pub(crate) fn calendars(
+    after: &[u8],
+    most: usize,
+) -> Result<(Vec<Calendar>, Option<Vec<u8>>), spi::Error> {
     let days = |row: &SpiHeapTupleData<'_>, column: usize| {
         row.get::<Vec<i32>>(column).map(Option::unwrap_or_default)
     };
     Spi::connect(|client| {
-        let rows = client.select(CALENDARS, None, &[])?;
-        rows.map(|row| {
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        // Planned for the number there is now, as queues are.
+        let rows = client.select(CALENDARS, None, &[after.to_vec().into(), most.into()])?;
+        let mut last = None;
+        let read = rows.map(|row| {
             let name = row.get::<Vec<u8>>(1)?.unwrap_or_default();
+            last = Some(name.clone());
             let (from, to) = (days(&row, 2)?, days(&row, 3)?);
             let dates = from.into_iter().map(i64::from).zip(to.into_iter().map(i64::from));
             Ok((String::from_utf8_lossy(&name).into_owned(), dates.collect()))
-        })
-        .collect()
+        });
+        let read: Result<Vec<Calendar>, spi::Error> = read.collect();
+        Ok((read?, last))
     })
 }
 
-const QUEUES: &str =
-    concat!("SELECT ", utf8!("q.name"), ", q.max_running, q.max_start_rate FROM cron.queue q");
+// Each is looked up in the index, however few rows the planner thinks the table has: it needs the name as
+// a value, not as a function's result.
+const QUEUES: &str = concat!(
+    "SELECT q.name, q.max_running, q.max_start_rate FROM (SELECT pg_catalog.convert_from(u.name, \
+       CASE pg_catalog.getdatabaseencoding() WHEN 'SQL_ASCII' THEN 'SQL_ASCII' ELSE 'UTF8' END) \
+      FROM pg_catalog.unnest($1) u (name) OFFSET 0) n (name) \
+     CROSS JOIN LATERAL (SELECT ",
+    utf8!("q.name"),
+    ", q.max_running, q.max_start_rate FROM cron.queue q \
+      WHERE q.name OPERATOR(pg_catalog.=) n.name OFFSET 0) q (name, max_running, max_start_rate)"
+);
 
 /// A queue: its name, most runs at once, most starts in a second.
 pub(crate) type Queue = (String, Option<i32>, Option<f64>);
 
-/// All queues.
-pub(crate) fn queues() -> Result<Vec<Queue>, spi::Error> {
+/// Those of these queues that there are.
+pub(crate) fn queues(names: &[Rc<str>]) -> Result<Vec<Queue>, spi::Error> {
+    let names: Vec<Vec<u8>> = names.iter().map(|name| name.as_bytes().to_vec()).collect();
     Spi::connect(|client| {
-        let rows = client.select(QUEUES, None, &[])?;
+        // Not a plan that is kept: one made while there were few would go on reading all of them.
+        let rows = client.select(QUEUES, None, &[names.into()])?;
         rows.map(|row| {
             let name = row.get::<Vec<u8>>(1)?.unwrap_or_default();
             Ok((String::from_utf8_lossy(&name).into_owned(), row.get(2)?, row.get(3)?))

@@ -41,6 +41,12 @@ pub(crate) mod stats;
 pub(crate) mod stats_reset;
 pub(crate) mod upstream;
 
+use pgrx::prelude::*;
+
+use crate::error::Error;
+use crate::pg::identity::as_role;
+use crate::pg::text::ServerText;
+
 /// The jobs that name something.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Use {
@@ -49,4 +55,16 @@ pub(crate) struct Use {
     pub(crate) seen: Option<Vec<u8>>,
     /// How many others there are.
     pub(crate) unseen: i64,
+}
+
+/// How many of something a role has, as others have left it by now: as an update, so that it sees what
+/// was committed while a lock was waited for.
+fn count(statement: &'static str, role: ServerText<'_>) -> Result<i64, Error> {
+    let owner = role::extension_owner()?;
+    as_role(owner, || {
+        Spi::connect_mut(|client| {
+            let count = client.update(statement, Some(1), &[role.param()])?.first().get_one()?;
+            Ok(count.unwrap_or(0))
+        })
+    })
 }

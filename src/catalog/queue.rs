@@ -9,8 +9,8 @@ use crate::error::Error;
 use crate::pg::identity::as_role;
 use crate::pg::text::{ServerText, param};
 
-use super::Use;
 use super::role::extension_owner;
+use super::{Use, count};
 
 // Locked against everything that names it, and against other changes of it.
 const FOUND: &str = "SELECT pg_catalog.convert_to(q.owner, pg_catalog.getdatabaseencoding()), \
@@ -32,6 +32,9 @@ const USED: &str = "SELECT pg_catalog.count(*), \
       pg_catalog.getdatabaseencoding()), \
      pg_catalog.count(*) FILTER (WHERE NOT ($2 OR j.username OPERATOR(pg_catalog.=) $3)) \
      FROM cron.job j WHERE j.queue OPERATOR(pg_catalog.=) $1";
+
+const OWNED: &str =
+    "SELECT pg_catalog.count(*) FROM cron.queue q WHERE q.owner OPERATOR(pg_catalog.=) $1";
 
 const DROP: &str = "DELETE FROM cron.queue WHERE name OPERATOR(pg_catalog.=) $1";
 
@@ -121,6 +124,11 @@ pub(crate) fn used_by(
             Ok(Use { jobs: jobs.unwrap_or(0), seen, unseen: unseen.unwrap_or(0) })
         })
     })
+}
+
+/// How many queues a role has.
+pub(crate) fn owned_by(role: ServerText<'_>) -> Result<i64, Error> {
+    count(OWNED, role)
 }
 
 /// Drops a queue.

@@ -17,6 +17,9 @@ use super::raw;
 const OUR_OWN: u16 = 3;
 /// `objsubid` of the lock that whoever asks for another attempt has until the end of the transaction.
 const REQUESTS: u16 = 4;
+/// `objsubid` of the lock that whoever adds to the queues or calendars of a role has, until the end of
+/// the transaction.
+const COMPANY: u16 = 5;
 
 /// Whom a lock keeps away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +72,14 @@ impl JobLock {
     pub(crate) const fn of_requests(scheduler: u32, job: JobId) -> Self {
         let mut lock = Self::new(scheduler, job, Mode::Alone);
         lock.tag.locktag_field4 = REQUESTS;
+        lock
+    }
+
+    /// The lock among those who add to what a role has of queues, calendars and dates: two of them
+    /// would count without knowing of each other.
+    pub(crate) fn of_company(scheduler: u32, role: u32) -> Self {
+        let mut lock = Self::new(scheduler, JobId(role.into()), Mode::Alone);
+        lock.tag.locktag_field4 = COMPANY;
         lock
     }
 

@@ -2,6 +2,7 @@
 //! each second: it runs for every second, soon after it.
 
 use pg_tock_test::{Cluster, MALLORY, PATIENCE, poll_until, under_attack};
+use serde_json::json;
 use std::time::Duration;
 
 /// Later than this no run of a neighbour may start, on a machine however busy with tests.
@@ -48,10 +49,20 @@ fn one_user_tries_everything_and_another_ones_job_runs_each_second() {
         "insert into effect select runid from cron.current_run()",
     );
     let _ = cluster.finished_run(job);
+    // Another one is in a queue of her own.
+    cluster.sql("begin; set local role ann; select cron.create_queue('own', 1); commit");
+    let queued = cluster.create_job(&json!({
+        "job_name": "queued", "schedule": "1 second", "username": "ann", "queue": "own",
+        "command": "insert into effect select runid from cron.current_run()",
+    }));
+    let _ = cluster.finished_run(queued);
     let scheduler = cluster.wait_scheduler();
     under_attack(&cluster, Duration::from_secs(20));
-    let during = cluster.finished_runs_of(job).len();
-    let runs = cluster.finished_runs(job, during + 2);
+    let mut runs = Vec::new();
+    for job in [job, queued] {
+        let during = cluster.finished_runs_of(job).len();
+        runs.extend(cluster.finished_runs(job, during + 2));
+    }
     assert_eq!(cluster.wait_scheduler(), scheduler, "it is still the same scheduler");
     for run in &runs {
         assert_eq!(run.status, "succeeded", "{run:#?}");
@@ -62,14 +73,16 @@ fn one_user_tries_everything_and_another_ones_job_runs_each_second() {
         assert!(lag.is_some_and(|lag| lag < LATEST), "{run:#?}");
     }
     cluster.flush();
-    assert_eq!(cluster.skipped(job), Vec::<String>::new());
+    for job in [job, queued] {
+        assert_eq!(cluster.skipped(job), Vec::<String>::new());
+    }
     let seconds = occurrences(&cluster, "ann");
-    assert!(seconds >= 20, "{seconds} seconds");
+    assert!(seconds >= 40, "{seconds} seconds");
     // One snapshot, as it goes on.
     let differing: i64 = cluster.one_with(
         "select count(*) from effect full join (select runid from cron.job_run_details \
-           where jobid = $1 and status = 'succeeded') d on run = runid where run is null or runid is null",
-        &[&job],
+           where jobid = any ($1) and status = 'succeeded') d on run = runid where run is null or runid is null",
+        &[&vec![job, queued]],
     );
     assert_eq!(differing, 0, "its effects are its succeeded runs");
     // Her own are accounted for as well, whatever she did to them.

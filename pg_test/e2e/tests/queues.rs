@@ -101,6 +101,36 @@ fn a_thousand_due_at_once_reach_the_limits_and_never_exceed_them() {
 }
 
 #[test]
+fn a_role_at_its_limit_does_not_keep_the_place_of_a_shared_queue() {
+    let cluster = Cluster::builder().conf("cron.max_running_jobs_per_role", "1").start();
+    cluster.role("ann");
+    cluster.role("bob");
+    cluster.sql("select cron.create_queue('common', 1, shared => true)");
+    let closed = gate(&cluster);
+    let run = |name: &str, role: &str, options: serde_json::Value, command: &str| {
+        let mut document = json!({
+            "job_name": name, "username": role, "schedule": "0 0 29 2 *", "command": command,
+        });
+        document.as_object_mut().unwrap().extend(options.as_object().unwrap().clone());
+        cluster.create_job(&document);
+        cluster.sql(&format!("select cron.run_now('{name}')"));
+    };
+    run("long", "ann", json!({}), "select pg_advisory_xact_lock_shared(7)");
+    wait_running(&cluster, 1, "jobname = 'long'");
+    run("hers", "ann", json!({"queue": "common", "priority": 100}), "select 1");
+    run("his", "bob", json!({"queue": "common"}), "select 1");
+    let succeeded = |name: &str| {
+        format!(
+            "exists (select from cron.job_run_details where jobname = '{name}' and status = 'succeeded')"
+        )
+    };
+    cluster.wait_for(&succeeded("his"));
+    assert!(!cluster.one::<bool>(&format!("select {}", succeeded("hers"))));
+    drop(closed);
+    cluster.wait_for(&succeeded("hers"));
+}
+
+#[test]
 fn starts_are_spread_as_the_queue_says() {
     let cluster = Cluster::start();
     // There is an executor when they are due.

@@ -1,6 +1,8 @@
 //! What somebody without any special right can do to a server with jobs, all at once and without
 //! pause. Owns the list; whoever runs it says what must not suffer.
 
+mod company;
+
 use crate::cluster::{Cluster, explain};
 use crate::poll::stays_true;
 use postgres::NoTls;
@@ -223,6 +225,8 @@ const ATTACKS: &[Attack] = &[
         first: "select 1",
         again: &["select 1", "select pg_terminate_backend(pg_backend_pid())"],
     },
+    company::QUEUES,
+    company::CALENDARS,
 ];
 
 /// Lets her loose for that long, and checks that the server stays up. Afterwards her sessions are gone

@@ -1,10 +1,12 @@
 //! What ties jobs to each other: queues they share, jobs they wait for.
 //!
-//! Invariant: the engine knows every queue of `cron.queue` by a number that stands for its name as
-//! long as this scheduler lives, and for each job with `run_after` the ids those names stood for when
+//! Invariant: the engine knows every queue that jobs name by a number that stands for its name as
+//! long as one does, and reads it, however many others there are, when a run is about to begin and
+//! queues may have changed since; and for each job with `run_after` the ids those names stood for when
 //! its row was read last, or a moment ago if names have changed since.
 
 use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -22,18 +24,17 @@ use crate::pg::{lock, time, txn};
 
 /// How long to wait before queues are read again, in times as long as it took.
 const QUEUES_SHARE: i64 = 10;
+/// How many are read at a time.
+const QUEUES_AT_ONCE: usize = 100;
 
 /// Queues by name, and who waits for whom.
 #[derive(Debug, Default)]
 pub(crate) struct Company {
-    queues: HashMap<String, QueueId>,
-    /// Queues the engine was told of.
-    put: HashSet<QueueId>,
+    queues: HashMap<Rc<str>, QueueId>,
+    names: HashMap<QueueId, Rc<str>>,
     /// The number of the next queue.
     next: u32,
-    /// A job names a queue that was not among those read last.
-    unheard_of: bool,
-    /// Queues have changed since they were read last.
+    /// Queues have changed since some were read last.
     queues_changed: bool,
     /// When they may be read again.
     queues_at: Option<Timestamp>,
@@ -57,10 +58,10 @@ impl Company {
         if let Some(&id) = self.queues.get(name) {
             return id;
         }
-        let id = QueueId(self.next);
+        let (id, name) = (QueueId(self.next), Rc::from(name));
         self.next = self.next.wrapping_add(1);
-        self.queues.insert(name.to_owned(), id);
-        self.unheard_of = true;
+        self.queues.insert(Rc::clone(&name), id);
+        self.names.insert(id, name);
         id
     }
 
@@ -69,31 +70,29 @@ impl Company {
         self.after.get(&job).cloned().unwrap_or_default()
     }
 
-    /// Tells the engine of all queues as they are now. Names that stand for none any more are
-    /// forgotten if all jobs are about to be read.
-    pub(super) fn take_queues(&mut self, queues: Vec<Queue>, all: bool, engine: &mut Engine) {
-        let before = std::mem::take(&mut self.put);
-        for (name, most, rate) in queues {
-            let id = self.queue(&name);
-            engine.put_queue(id, spec(most, rate));
-            self.put.insert(id);
+    /// Tells the engine what these queues are, now that those of them that there are have been read.
+    fn take_queues(&self, read: &[QueueId], found: Vec<Queue>, engine: &mut Engine) {
+        let mut there = HashSet::new();
+        for (name, most, rate) in found {
+            if let Some(&id) = self.queues.get(name.as_str()) {
+                engine.put_queue(id, spec(most, rate));
+                there.insert(id);
+            }
         }
-        let gone: HashSet<QueueId> = before.difference(&self.put).copied().collect();
-        if !gone.is_empty() {
-            self.queues.retain(|_, id| !gone.contains(id) || engine.drop_queue(*id));
+        for &id in read.iter().filter(|id| !there.contains(id)) {
+            engine.drop_queue(id);
         }
-        if all {
-            // A name that comes back gets a new number; jobs that have it are read again, too.
-            self.queues.retain(|_, id| self.put.contains(id));
-        }
-        (self.unheard_of, self.queues_changed, self.queues_locked) = (false, false, false);
-        self.queues_at = None;
-        engine.trust_queues(true);
     }
 
-    /// When to read queues.
-    pub(super) fn next_queues(&self) -> Option<Timestamp> {
-        let wanted = self.queues_changed || self.unheard_of;
+    /// Forgets the names that no job has any more. One that comes back gets a new number.
+    pub(super) fn forget_names(&mut self, engine: &mut Engine) {
+        self.queues.retain(|_, id| engine.names_queue(*id) || engine.drop_queue(*id));
+        self.names.retain(|id, _| engine.names_queue(*id));
+    }
+
+    /// When to read queues, if somebody waits for that (`wanted`) or they have changed.
+    pub(super) fn next_queues(&self, wanted: bool) -> Option<Timestamp> {
+        let wanted = wanted || self.queues_changed || self.queues_locked;
         wanted.then(|| self.queues_at.unwrap_or(Timestamp(0)))
     }
 
@@ -166,39 +165,52 @@ impl Company {
 }
 
 impl Scheduler {
-    /// Reads the queues if they have changed, or a job names one nobody knows; `changed`: they have now.
-    /// They are few, and whoever changes them all the time gets a share of this process's time. Until
-    /// they are read nothing of a queue begins.
+    /// Reads the queues that somebody waits for and that may have changed; `changed`: some have now.
+    /// Whoever changes them all the time gets a share of this process's time, whoever waits for one
+    /// its turn. Until a queue is read nothing of it begins.
     pub(super) fn read_queues(&mut self, changed: bool) {
+        if changed {
+            self.engine.doubt_queues();
+        }
         let company = &mut self.jobs.company;
         company.queues_changed |= changed;
-        if !self.installed || company.next_queues().is_none() {
-            return; // they are read with the jobs
+        let wanted = self.engine.unknown_queues(QUEUES_AT_ONCE);
+        if !self.installed || company.next_queues(!wanted.is_empty()).is_none() {
+            return;
         }
         let now = time::now();
         // A clock that was set back makes that time lie far ahead.
         if company.queues_at.is_some_and(|at| at > now && at.since(now) <= Timestamp::SECOND) {
-            self.engine.trust_queues(company.queues_locked);
+            if company.queues_locked {
+                self.engine.trust_queues();
+            }
             return;
         }
+        let names: Vec<Rc<str>> =
+            wanted.iter().filter_map(|id| company.names.get(id).cloned()).collect();
         let began = Instant::now();
         self.stats_pending = true;
         let read = txn::run("reading queues", || match load::installed()? {
-            Some(_) => load::queues().map(Some),
+            Some(_) => load::queues(&names).map(Some),
             None => Ok::<_, pgrx::spi::Error>(None),
         });
         self.saw_source(Source::Queues, matches!(read, Some(Ok(_))), now);
         let company = &mut self.jobs.company;
-        let pause = if let Some(Ok(Some(queues))) = read {
-            company.take_queues(queues, false, &mut self.engine);
+        let pause = if let Some(Ok(Some(found))) = read {
+            if std::mem::take(&mut company.queues_locked) {
+                // What was trusted meanwhile is to be read.
+                self.engine.doubt_queues();
+            }
+            company.queues_changed = false;
+            company.take_queues(&wanted, found, &mut self.engine);
             let took = i64::try_from(began.elapsed().as_micros()).unwrap_or(i64::MAX);
             took.saturating_mul(QUEUES_SHARE).min(Timestamp::SECOND)
         } else {
             company.queues_locked = true;
-            self.engine.trust_queues(true);
+            self.engine.trust_queues();
             LOCK_RETRY
         };
-        self.jobs.company.queues_at = Some(time::now().plus(pause));
+        company.queues_at = Some(time::now().plus(pause));
     }
 
     /// Reads for whom those of the jobs just read wait that are new or wait for others than before;

@@ -13,7 +13,7 @@ use pg_tock_core::schedule::{DayRule, DstPolicy, Kind, Schedule, Zone};
 use pg_tock_core::time::{JobId, Timestamp};
 
 use crate::catalog::http::HttpJob;
-use crate::catalog::load::{Calendar, JobRow};
+use crate::catalog::load::JobRow;
 use crate::catalog::request::Place;
 use crate::catalog::state::Effective;
 use crate::guc::{self, defaults};
@@ -371,11 +371,7 @@ impl Jobs {
     }
 
     /// Takes all calendars as they are now. Jobs that use one get their instants anew.
-    pub(crate) fn take_calendars(&mut self, calendars: Vec<Calendar>) {
-        let calendars: HashMap<String, Arc<Dates>> = calendars
-            .into_iter()
-            .map(|(name, days)| (name, Arc::new(Dates::from_days(days))))
-            .collect();
+    pub(crate) fn take_calendars(&mut self, calendars: HashMap<String, Arc<Dates>>) {
         if calendars == self.calendars {
             return;
         }

@@ -113,7 +113,8 @@ impl Scheduler {
 
     /// When there is something to be read.
     pub(super) fn next_read(&self) -> Option<Timestamp> {
-        let queues = self.jobs.company.next_queues().filter(|_| self.installed);
+        let wanted = !self.engine.unknown_queues(1).is_empty();
+        let queues = self.jobs.company.next_queues(wanted).filter(|_| self.installed);
         [queues, self.next_news()].into_iter().flatten().min()
     }
 
@@ -206,7 +207,7 @@ impl Scheduler {
         }
         self.look_back();
         let mut puts = Puts::default();
-        let mut read = self.read_surroundings(installed);
+        let mut read = self.read_surroundings(installed) && self.read_calendars();
         let mut after = Some(i64::MIN);
         while let (true, Some(from)) = (read, after) {
             match self.read_page(installed, from, FIRST_PAGE) {

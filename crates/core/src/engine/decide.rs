@@ -11,7 +11,7 @@ use crate::run::Overlap;
 impl Engine {
     /// How many runs there may be with one more of an owner that has `load` of them. Whoever has none finds
     /// places that others do not get, however many runs without end they have.
-    fn max_running(&self, load: u32) -> u32 {
+    pub(super) fn max_running(&self, load: u32) -> u32 {
         let max = self.limits.max_running.max(1);
         max - if load == 0 { 0 } else { self.kept_places() }
     }

@@ -27,10 +27,9 @@
 //! downtime, stalls, steps of the clock and pauses are one kind of gap to it. `close` ends a
 //! schedule that gives way to another, `policies` what gives way to a later instant of its job.
 //! `waiting` is what waits of one job, `requests` what comes to wait without being due, `unrun` what
-//! was handed out in vain. `queues` are limits that jobs share, `after` is jobs that wait for others,
-//! `successes` for which instants those have succeeded.
-//! `fair` knows for each key what it lacks and for
-//! each owner whose turn it is. `pool` follows the executors through their lives. `decide` hands
+//! was handed out in vain. `queues` are limits that jobs share, `lines` whose turn it is there. `after`
+//! is jobs that wait for others, `successes` for which instants those have succeeded.
+//! `fair` knows for each key what it lacks and for each owner whose turn it is. `pool` follows the executors through their lives. `decide` hands
 //! out runs, starts executors and makes room for them; `send` hands out requests, which need none. All orders are kept in heaps whose members
 //! can be found (`heap`), so every change costs O(log n).
 //!
@@ -48,6 +47,7 @@ mod decide;
 mod due;
 mod fair;
 mod heap;
+mod lines;
 mod policies;
 mod pool;
 mod queues;
@@ -70,7 +70,8 @@ use crate::cancel::Cause;
 use crate::run::SkipReason;
 use crate::time::{JobId, Timestamp};
 use heap::{Heap, Positions};
-use queues::Queue;
+use lines::Line;
+use queues::{Looks, Queue};
 use send::Send;
 use slab::Slab;
 use state::{EVER, Executor, Job, Key, Need, Owner, Phase, Pressure, Rank};
@@ -131,8 +132,11 @@ pub struct Engine {
     keys: Slab<Key>,
     owners: Slab<Owner>,
     queues: Slab<Queue>,
-    /// They have changed, and it is not known how.
-    queues_unknown: bool,
+    /// What each owner has in each queue, and which that is.
+    lines: Slab<Line>,
+    line_ids: HashMap<(u32, u32), u32>,
+    /// Which of the queues there is something to do about.
+    looks: Looks,
     executors: Slab<Executor>,
     sends: Slab<Send>,
     places: Places,
@@ -183,8 +187,9 @@ struct Places {
     agenda: Positions,
     closed: Positions,
     later: Positions,
-    /// A job stands in its key's heap or in its queue's.
+    /// A job stands in its key's heap or in its line's.
     key_jobs: Positions,
+    standing: Positions,
     spaced: Positions,
     delayed: Positions,
     expiry: Positions,
@@ -234,7 +239,9 @@ impl Engine {
             keys: Slab::default(),
             owners: Slab::default(),
             queues: Slab::default(),
-            queues_unknown: false,
+            lines: Slab::default(),
+            line_ids: HashMap::new(),
+            looks: Looks::default(),
             executors: Slab::default(),
             sends: Slab::default(),
             places: Places::default(),
@@ -323,6 +330,7 @@ impl Engine {
             self.end_delays();
             self.hand_out(out);
             self.send_due(out);
+            self.look_at_filled();
             let quiet = self.inbox.is_empty() && self.noted.is_empty();
             if quiet && self.spaced.peek().is_none_or(|(at, _)| at > self.now) {
                 break;

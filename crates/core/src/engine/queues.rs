@@ -2,14 +2,19 @@
 //!
 //! Invariant: a job of a queue stands in its key's heap only while it has one of the queue's
 //! places, which goes over to its run and is given back when that has ended; so the runs of a queue
-//! are never more than its places, whatever is due. A job without a place stands in the queue's own
-//! heap, in the order in which jobs stand everywhere. With an interval only one job has a place
-//! without running, and gets it no sooner than the interval after the last start.
+//! are never more than its places, whatever is due. A job without a place waits in its owner's line
+//! (`lines`), and owners take turns: whoever has the fewest of the places is next, among those the one
+//! that has waited longest. Nobody keeps a place he cannot use from somebody who can: an owner who
+//! may have no further run is passed over, and a place whose job cannot begin, or has not for a
+//! second, is passed on. With an interval only one job has a place without running, and gets it no
+//! sooner than the interval after the last start.
 
-use super::Engine;
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::heap::Heap;
 use super::rules::{QueueId, QueueSpec};
-use super::state::{EVER, Head, Job};
+use super::state::{EVER, Job, Rank};
+use super::{Engine, RETRY};
 use crate::time::Timestamp;
 
 #[derive(Debug, Default)]
@@ -18,24 +23,46 @@ pub(super) struct Queue {
     /// The caller has said what it is.
     put: bool,
     spec: QueueSpec,
+    /// How often queues had been doubted when that was said.
+    known_at: u64,
+    /// Its place among the unknown ones that somebody waits for.
+    asked: Option<u64>,
     /// Jobs that name it.
-    refs: u32,
-    running: u32,
-    /// Jobs that have a place and do not run.
-    standing: u32,
-    waiting: Heap<Head>,
+    pub(super) refs: u32,
+    pub(super) running: u32,
+    /// Jobs that have a place and do not run, in the order in which they got it.
+    standing: Heap<u64>,
+    /// Lines with a job that waits for a place, by whose turn it is.
+    pub(super) waiting: BTreeSet<(Rank, u32)>,
     started_at: Option<Timestamp>,
 }
 
+/// What there is to do about queues.
+#[derive(Debug, Default)]
+pub(super) struct Looks {
+    /// How often they have changed without it being known which, and how.
+    doubts: u64,
+    /// Those somebody waits for and nobody has said since what they are, in the order in which they
+    /// came to be waited for.
+    unknown: BTreeMap<u64, u32>,
+    /// Those looked at, since runs were handed out last, in which somebody waits.
+    filled: Vec<u32>,
+}
+
 impl Queue {
+    pub(super) const fn id(&self) -> Option<QueueId> {
+        self.id
+    }
+
     fn most(&self) -> u32 {
         self.spec.max_running.unwrap_or(u32::MAX)
     }
 
     /// Whether one more of its jobs may have a place.
     fn has_place(&self) -> bool {
-        let spaced = self.spec.start_interval > 0 && self.standing > 0;
-        self.running.saturating_add(self.standing) < self.most() && !spaced
+        let spaced = self.spec.start_interval > 0 && !self.standing.is_empty();
+        let standing = u32::try_from(self.standing.len()).unwrap_or(u32::MAX);
+        self.running.saturating_add(standing) < self.most() && !spaced
     }
 
     /// When the next run may start as far as the interval goes.
@@ -46,12 +73,12 @@ impl Queue {
 }
 
 impl Engine {
-    /// Says what a queue is, from now on. Jobs that name one nobody has put are limited by nothing.
+    /// Says what a queue is, from now on. One nobody has put limits nothing.
     pub fn put_queue(&mut self, id: QueueId, spec: QueueSpec) {
         let number = self.queue_for(id);
         let queue = &mut self.queues[number];
         (queue.put, queue.spec) = (true, spec);
-        self.look_at_queue(number);
+        self.know_queue(number);
     }
 
     /// Forgets a queue. The jobs that name it are limited by nothing; says whether there are any.
@@ -60,51 +87,74 @@ impl Engine {
         let queue = &mut self.queues[number];
         (queue.put, queue.spec) = (false, QueueSpec::default());
         let named = queue.refs > 0;
-        self.look_at_queue(number);
+        self.know_queue(number);
         self.forget_queue_if_over(number);
         named
     }
 
-    /// Says whether the queues are what was said last. While they are not, because they have changed
-    /// and nobody has said how, no run of a job that names one begins.
-    pub fn trust_queues(&mut self, known: bool) {
-        if std::mem::replace(&mut self.queues_unknown, !known) && known {
-            for number in self.queues.ids() {
-                if self.queues[number].id.is_some() {
-                    self.look_at_queue(number);
-                }
+    /// Whether a job names the queue.
+    #[must_use]
+    pub fn names_queue(&self, id: QueueId) -> bool {
+        self.queue_ids.get(&id).is_some_and(|&number| self.queues[number].refs > 0)
+    }
+
+    /// Queues have changed, and nobody has said how: of none does a run begin before it was put or
+    /// dropped again. [`Self::unknown_queues`] are those for which somebody waits.
+    pub fn doubt_queues(&mut self) {
+        self.looks.doubts += 1;
+        for number in self.queues.ids() {
+            if !self.queues[number].waiting.is_empty() {
+                self.look_at_queue(number);
             }
         }
     }
 
-    /// The next tick looks whether somebody may have a place.
-    fn look_at_queue(&mut self, number: u32) {
-        self.dirty = true;
+    /// They cannot be read: all are what was said of them last.
+    pub fn trust_queues(&mut self) {
+        for number in self.queues.ids() {
+            if self.queues[number].id.is_some() && !self.is_known(number) {
+                self.know_queue(number);
+            }
+        }
+    }
+
+    /// The queues about which somebody has to say what they are before jobs that wait can begin, the
+    /// first so many of those that are waited for.
+    #[must_use]
+    pub fn unknown_queues(&self, most: usize) -> Vec<QueueId> {
+        let unknown = self.looks.unknown.values().take(most);
+        unknown.filter_map(|&number| self.queues[number].id).collect()
+    }
+
+    fn is_known(&self, number: u32) -> bool {
+        self.queues[number].known_at == self.looks.doubts
+    }
+
+    fn know_queue(&mut self, number: u32) {
+        let queue = &mut self.queues[number];
+        queue.known_at = self.looks.doubts;
+        if let Some(turn) = queue.asked.take() {
+            self.looks.unknown.remove(&turn);
+        }
+        self.look_at_queue(number);
+    }
+
+    /// Somebody waits for a queue that may have changed.
+    fn ask_for_queue(&mut self, number: u32) {
+        let queue = &mut self.queues[number];
+        if queue.asked.is_none() && !queue.waiting.is_empty() {
+            self.turn += 1;
+            queue.asked = Some(self.turn);
+            self.looks.unknown.insert(self.turn, number);
+        }
+    }
+
+    /// Somebody may have a place: the next step of this tick, or the next tick, looks.
+    pub(super) fn look_at_queue(&mut self, number: u32) {
         self.spaced.set(&mut self.places.spaced, number, EVER);
     }
 
-    /// Gives a job the queue it names; its runs count there from now on.
-    pub(super) fn join_queue(&mut self, job: u32, id: Option<QueueId>) {
-        let before = self.jobs[job].in_queue;
-        if before.and_then(|number| self.queues[number].id) == id {
-            return;
-        }
-        self.leave(job);
-        let runs = u32::try_from(self.jobs[job].runs.len()).unwrap_or(u32::MAX);
-        if let Some(number) = before {
-            let queue = &mut self.queues[number];
-            (queue.refs, queue.running) = (queue.refs - 1, queue.running - runs);
-            self.look_at_queue(number);
-            self.forget_queue_if_over(number);
-        }
-        self.jobs[job].in_queue = id.map(|id| self.queue_for(id));
-        if let Some(number) = self.jobs[job].in_queue {
-            let queue = &mut self.queues[number];
-            (queue.refs, queue.running) = (queue.refs + 1, queue.running + runs);
-        }
-    }
-
-    fn queue_for(&mut self, id: QueueId) -> u32 {
+    pub(super) fn queue_for(&mut self, id: QueueId) -> u32 {
         if let Some(&number) = self.queue_ids.get(&id) {
             return number;
         }
@@ -113,7 +163,7 @@ impl Engine {
         number
     }
 
-    fn forget_queue_if_over(&mut self, number: u32) {
+    pub(super) fn forget_queue_if_over(&mut self, number: u32) {
         let queue = &self.queues[number];
         if queue.refs > 0 || queue.put {
             return;
@@ -122,49 +172,107 @@ impl Engine {
             self.queue_ids.remove(&id);
         }
         self.spaced.remove(&mut self.places.spaced, number);
+        if let Some(turn) = queue.asked {
+            self.looks.unknown.remove(&turn);
+        }
         self.queues.remove(number);
     }
 
-    /// Puts a job that could start into its key's heap, or into its queue's if that has no place.
-    pub(super) fn line_up(&mut self, job: u32, head: Head) {
-        match self.jobs[job].in_queue {
-            None => self.stand(job, head),
-            Some(queue) => {
-                self.queues[queue].waiting.set(&mut self.places.key_jobs, job, head);
-                self.fill_places(queue);
+    /// Gives the places a queue has, and those that cannot be used, to those whose turn it is.
+    fn fill_places(&mut self, number: u32) {
+        if !self.is_known(number) {
+            self.ask_for_queue(number);
+        }
+        let open = self.is_open(number);
+        // Once nobody may have a further run, more places change nothing.
+        let mut able = true;
+        while open
+            && self.queues[number].has_place()
+            && let Some(&(_, first)) = self.queues[number].waiting.first()
+        {
+            let next = if able { self.first_able(number, None) } else { None };
+            able = next.is_some();
+            self.give_place(next.unwrap_or(first));
+        }
+        while let Some((job, line)) = self.unused_place(number) {
+            self.pass_over(job);
+            self.give_place(line);
+        }
+        match self.next_fill(number) {
+            Some(at) => {
+                self.spaced.set(&mut self.places.spaced, number, at);
+                self.looks.filled.push(number);
+            }
+            None => {
+                self.spaced.remove(&mut self.places.spaced, number);
             }
         }
     }
 
-    /// Gives the places a queue has to the first of those who wait for one.
-    pub(super) fn fill_places(&mut self, number: u32) {
-        while !self.queues_unknown
-            && self.queues[number].has_place()
-            && self.queues[number].opens() <= self.now
-            && let Some((head, job)) = self.queues[number].waiting.pop(&mut self.places.key_jobs)
-        {
-            if self.next_waiting(&self.jobs[job]).is_none() {
-                self.close(job);
-                continue;
-            }
-            self.queues[number].standing += 1;
-            self.stand(job, head);
-        }
+    /// Whether a run of a queue may begin now, as far as its interval goes.
+    fn is_open(&self, number: u32) -> bool {
+        self.is_known(number) && self.queues[number].opens() <= self.now
+    }
+
+    /// When to look at a queue again although nothing is seen to change.
+    fn next_fill(&self, number: u32) -> Option<Timestamp> {
         let queue = &self.queues[number];
-        if !self.queues_unknown && queue.has_place() && !queue.waiting.is_empty() {
-            self.spaced.set(&mut self.places.spaced, number, queue.opens());
-        } else {
-            self.spaced.remove(&mut self.places.spaced, number);
+        let waiting = self.is_known(number) && !queue.waiting.is_empty();
+        if queue.has_place() {
+            return waiting.then(|| queue.opens());
         }
+        let (_, job) = queue.standing.peek().filter(|_| waiting && queue.running < queue.most())?;
+        let others = queue.waiting.iter().any(|&(_, line)| Some(line) != self.jobs[job].line);
+        let unused = self.jobs[job].eligible_since.plus(RETRY);
+        let at = if unused > self.now { unused } else { self.now.plus(RETRY) };
+        others.then(|| at.max(queue.opens()))
+    }
+
+    /// A place whose job does not begin, and the line of another owner who might.
+    fn unused_place(&self, number: u32) -> Option<(u32, u32)> {
+        let queue = &self.queues[number];
+        let open = self.is_open(number) && queue.running < queue.most();
+        let (_, job) = queue.standing.peek().filter(|_| open)?;
+        let record = &self.jobs[job];
+        if self.may_run(record.key) && self.now.since(record.eligible_since) < RETRY {
+            return None;
+        }
+        self.first_able(number, record.line).map(|line| (job, line))
+    }
+
+    /// Gives a place to the first job of a line, unless nothing of it may start any more.
+    fn give_place(&mut self, line: u32) {
+        let Some((head, job)) = self.leave_first(line) else { return };
+        if self.next_waiting(&self.jobs[job]).is_none() {
+            return self.close(job);
+        }
+        self.turn += 1;
+        let (queue, turn) = (self.lines[line].queue, self.turn);
+        self.queues[queue].standing.set(&mut self.places.standing, job, turn);
+        self.count_place(job, 1);
+        self.stand(job, head);
+    }
+
+    /// Looks again at queues where somebody waits, now that runs were handed out: who has a place
+    /// there may have begun something else instead.
+    pub(super) fn look_at_filled(&mut self) {
+        let mut filled = std::mem::take(&mut self.looks.filled);
+        for number in filled.drain(..) {
+            if self.unused_place(number).is_some() {
+                self.look_at_queue(number);
+            }
+        }
+        self.looks.filled = filled;
     }
 
     /// Whether a run of a job that has just given its place back may begin after all. Runs may have
     /// come into its queue since it got that place, with a job that joined, or the queue may have
     /// become smaller or slower, or be about to.
     pub(super) fn queue_allows(&self, job: &Job) -> bool {
-        job.in_queue.is_none_or(|number| {
+        job.line.is_none_or(|line| {
+            let number = self.lines[line].queue;
             let queue = &self.queues[number];
-            !self.queues_unknown && queue.running < queue.most() && queue.opens() <= self.now
+            self.is_open(number) && queue.running < queue.most()
         })
     }
 
@@ -177,34 +285,33 @@ impl Engine {
         }
     }
 
-    /// A job leaves the heap of the queue it waits in.
-    pub(super) fn leave_line(&mut self, job: u32) {
-        if let Some(number) = self.jobs[job].in_queue {
-            self.queues[number].waiting.remove(&mut self.places.key_jobs, job);
-        }
-    }
-
     /// A job has left its key's heap, and gives its place back.
     pub(super) fn give_place_back(&mut self, job: u32) {
-        if let Some(number) = self.jobs[job].in_queue {
-            self.queues[number].standing -= 1;
-            self.look_at_queue(number);
+        if let Some(line) = self.jobs[job].line {
+            let queue = self.lines[line].queue;
+            self.queues[queue].standing.remove(&mut self.places.standing, job);
+            self.count_place(job, -1);
+            self.look_at_queue(queue);
         }
     }
 
     /// A run of a job has begun, or one of an earlier scheduler is known.
     pub(super) fn count_start(&mut self, job: u32) {
-        if let Some(number) = self.jobs[job].in_queue {
-            self.queues[number].running += 1;
-            self.queues[number].started_at = Some(self.now);
+        if let Some(line) = self.jobs[job].line {
+            let queue = &mut self.queues[self.lines[line].queue];
+            queue.running += 1;
+            queue.started_at = Some(self.now);
+            self.serve(line, 1);
         }
     }
 
     /// A run of a job is over.
     pub(super) fn count_end(&mut self, job: u32) {
-        if let Some(number) = self.jobs[job].in_queue {
-            self.queues[number].running -= 1;
-            self.look_at_queue(number);
+        if let Some(line) = self.jobs[job].line {
+            let queue = self.lines[line].queue;
+            self.queues[queue].running -= 1;
+            self.serve(line, -1);
+            self.look_at_queue(queue);
         }
     }
 
@@ -218,5 +325,6 @@ impl Engine {
                 self.look_at_queue(number);
             }
         }
+        self.clamp_lines();
     }
 }

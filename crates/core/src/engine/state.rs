@@ -178,8 +178,8 @@ pub(super) struct Job {
     /// The latest instant for which it has succeeded (see `successes`), and from where it has instants.
     pub(super) succeeded: Timestamp,
     pub(super) began: Timestamp,
-    /// The number of the queue it names.
-    pub(super) in_queue: Option<u32>,
+    /// The line it belongs to in the queue it names.
+    pub(super) line: Option<u32>,
     /// Nothing of it starts until the holds on it have ended.
     pub(super) held: bool,
     pub(super) rare: Option<Box<Rare>>,
@@ -211,7 +211,7 @@ impl Default for Job {
             priority: 0,
             succeeded: EVER,
             began: EVER,
-            in_queue: None,
+            line: None,
             held: false,
             rare: None,
         }
@@ -350,6 +350,8 @@ pub(super) struct Owner {
     pub(super) sql_keys: u32,
     pub(super) running: u32,
     pub(super) starting: u32,
+    /// Jobs for runs of SQL that have a place in a queue and do not run.
+    pub(super) standing: u32,
     /// Keys with waiting jobs.
     pub(super) waiting_keys: u32,
     /// Counted among the owners with something running or waiting.

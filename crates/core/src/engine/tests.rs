@@ -10,6 +10,7 @@ mod missed;
 mod order;
 mod overlap;
 mod pool;
+mod queues;
 mod send;
 mod shaped;
 mod simulate;

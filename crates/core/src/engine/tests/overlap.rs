@@ -212,18 +212,18 @@ fn nothing_of_a_queue_begins_while_it_is_not_known_what_it_is() {
     story.up(8, 4);
     // Two have a place already, and stand for want of an executor.
     assert_eq!(story.tick(SEC), [run(4, 4, SEC), start(7)]);
-    story.engine.trust_queues(false);
+    story.engine.doubt_queues();
     (0..3).for_each(|id| story.up(7, id));
     assert_eq!(story.tick(SEC), []);
+    assert_eq!(story.engine.unknown_queues(5), [QueueId(9)]);
     story.engine.put_queue(QueueId(9), most(1));
-    story.engine.trust_queues(true);
+    assert_eq!(story.engine.unknown_queues(5), []);
     assert_eq!(story.tick(SEC), [run(2, 1, SEC)]);
-    story.engine.trust_queues(false);
+    story.engine.doubt_queues();
     story.finished(2);
     assert_eq!(story.tick(2 * SEC), []);
     // A name that turns out to stand for nothing limits nothing.
     assert!(story.engine.drop_queue(QueueId(9)));
-    story.engine.trust_queues(true);
     assert_eq!(story.tick(2 * SEC).len(), 2);
 }
 
