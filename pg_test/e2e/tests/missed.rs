@@ -234,3 +234,24 @@ fn a_pause_survives_a_restart() {
     cluster.wait_story(jobs.all, &["10:10 catch_up", "10:20 catch_up"]);
     cluster.audit();
 }
+
+#[test]
+fn a_skip_lengthens_one_row_of_two_that_end_alike() {
+    let cluster = Cluster::start();
+    cluster.sql("select cron.create_calendar('never')");
+    cluster.create_job(&json!({
+        "job_name": "closed", "schedule": "1 second", "command": "select 1", "only_on": ["never"],
+    }));
+    cluster.wait_for("exists (select from cron.job_skip where count > 1)");
+    // As a clock leaves them that was set back.
+    cluster.flush();
+    cluster.sql(
+        "insert into cron.job_skip select jobid, reason, last_at, last_at, 1 from cron.job_skip",
+    );
+    let before: i64 = cluster.one("select max(count) from cron.job_skip");
+    cluster.wait_for(
+        "(select sum(count) > 2 and count(distinct last_at) = 2 from (select *, max(last_at) over () from cron.job_skip) s)",
+    );
+    let counts: Vec<i64> = cluster.column("select count from cron.job_skip order by last_at");
+    assert_eq!((counts.len(), counts[0]), (2, before), "{counts:?}");
+}
