@@ -49,7 +49,13 @@ mod tests {
         let command = format!("select '{}'", "0123456789abcdef\u{e9}\n".repeat(1 << 16));
         assert!(command.len() > 1 << 20);
         let id = schedule("large", &command);
-        assert!(only(id).command == c(&command), "the command was changed");
+        // Not along with others.
+        let cut = only(id);
+        assert!(cut.is_cut && cut.command.is_empty());
+        assert_eq!(cut.bytes, i64::try_from(command.len()).unwrap());
+        assert!(load::whole(id, cut.bytes - 1).unwrap().unwrap().is_cut);
+        let whole = load::whole(id, cut.bytes).unwrap().unwrap();
+        assert!(!whole.is_cut && whole.command == c(&command), "the command was changed");
     }
 
     #[pg_test]

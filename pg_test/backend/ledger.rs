@@ -136,6 +136,10 @@ mod tests {
     fn a_run_is_counted_once_by_whichever_scheduler() {
         let ids = run::draw_ids(4).unwrap();
         assert_eq!(statistics(), None);
+        // Nobody counts runs of jobs that are gone.
+        let job =
+            "INSERT INTO cron.job (jobid, schedule, command) VALUES (42, '@yearly', 'select 1')";
+        Spi::run(job).unwrap();
         let mut counted = Tally::default();
         let first = Ended {
             outcome: Outcome::Failed,

@@ -20,7 +20,7 @@ use crate::pg::time::from_pg;
 
 // OFFSET keeps each EXISTS what it is, a look into an index: a join could read the whole ledger.
 macro_rules! requests {
-    ($where:literal) => {
+    ($($where:literal),+) => {
         concat!(
             "SELECT r.runid, r.jobid, r.scheduled_for, r.attempt, r.trigger, r.not_before, \
               pg_catalog.convert_to(r.requested_by, pg_catalog.getdatabaseencoding()), \
@@ -41,17 +41,32 @@ macro_rules! requests {
                FROM cron.job j WHERE j.jobid OPERATOR(pg_catalog.=) r.jobid) \
              FROM cron.run_request r LEFT JOIN cron.run_cancel c \
               ON c.runid OPERATOR(pg_catalog.=) r.runid WHERE ",
-            $where,
+            $($where,)+
             " ORDER BY r.runid"
         )
     };
 }
 
-const ALL: &str = requests!(
+// Of a flood of requests each further one would have all that wait read again: those that are known, $1, are
+// news only if they are to end. A subquery of its own is hashed, whatever the plan is made for.
+macro_rules! news {
+    ($where:literal) => {
+        requests!(
+            "(NOT r.runid OPERATOR(pg_catalog.=) ANY (SELECT k.id FROM pg_catalog.unnest($1) AS k (id)) \
+              OR c.runid IS NOT NULL OR EXISTS ( \
+               SELECT FROM cron.job j WHERE j.jobid OPERATOR(pg_catalog.=) r.jobid \
+                AND NOT coalesce(j.username OPERATOR(pg_catalog.=) r.username \
+                 AND j.database OPERATOR(pg_catalog.=) r.database, r.command IS NULL) OFFSET 0)) AND ",
+            $where
+        )
+    };
+}
+
+const ALL: &str = news!(
     "NOT EXISTS (SELECT FROM cron.job_run_details d \
       WHERE d.runid OPERATOR(pg_catalog.=) r.runid AND d.end_time IS NOT NULL OFFSET 0)"
 );
-const SOME: &str = requests!("r.jobid OPERATOR(pg_catalog.=) ANY ($1)");
+const SOME: &str = news!("r.jobid OPERATOR(pg_catalog.=) ANY ($2)");
 
 const FORGET: [&str; 2] = [
     "DELETE FROM cron.run_request WHERE runid OPERATOR(pg_catalog.=) ANY ($1)",
@@ -134,18 +149,19 @@ impl Request {
     }
 }
 
-/// All requests whose runs are not over, oldest first. In a transaction, as every function here.
-pub(crate) fn all() -> Result<Vec<Request>, spi::Error> {
+/// All requests whose runs are not over, oldest first, but for those `known` that are to go on. In a
+/// transaction, as every function here.
+pub(crate) fn all(known: Vec<i64>) -> Result<Vec<Request>, spi::Error> {
     Spi::connect(|client| {
-        let rows = client.select(ALL, None, &[])?;
+        let rows = client.select(ALL, None, &[known.into()])?;
         rows.map(|row| read(&row)).collect()
     })
 }
 
-/// The requests for these jobs, oldest first.
-pub(crate) fn of_jobs(ids: &[i64]) -> Result<Vec<Request>, spi::Error> {
+/// The requests for these jobs, oldest first, but for those `known` that are to go on.
+pub(crate) fn of_jobs(ids: &[i64], known: Vec<i64>) -> Result<Vec<Request>, spi::Error> {
     Spi::connect(|client| {
-        let rows = kept::select(client, SOME, &[ids.to_vec().into()])?;
+        let rows = kept::select(client, SOME, &[known.into(), ids.to_vec().into()])?;
         rows.map(|row| read(&row)).collect()
     })
 }

@@ -9,7 +9,12 @@ use postgres::NoTls;
 use postgres::error::SqlState;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// How many sessions she has at a time, in which her attacks take turns: more than two cores have time for.
+const SESSIONS: usize = 13;
+/// How long it is one attack's turn, at the least.
+const TURN: Duration = Duration::from_secs(2);
 
 /// The role that does it.
 pub const MALLORY: &str = "mallory";
@@ -238,15 +243,14 @@ const ATTACKS: &[Attack] = &[
 pub fn under_attack(cluster: &Cluster, span: Duration) {
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let sessions: Vec<_> = ATTACKS
-            .iter()
-            .map(|attack| (attack.name, scope.spawn(|| carry_out(cluster, attack, &over))))
+        let over = &over;
+        let sessions: Vec<_> = (0..SESSIONS)
+            .map(|session| scope.spawn(move || take_turns(cluster, session, over)))
             .collect();
         stays_true("the server answers", span, || cluster.one::<i32>("select 1") == 1);
         over.store(true, Ordering::SeqCst);
-        for (name, session) in sessions {
-            let Done { answered, succeeded, refused, mistake } =
-                session.join().expect("an attack ends when told");
+        let ended = sessions.into_iter().map(|session| session.join().expect("it ends when told"));
+        for (name, Done { answered, succeeded, refused, mistake }) in ended.flatten() {
             eprintln!(
                 "    {name}: {answered} statements, {succeeded} succeeded, refusals {refused:?}"
             );
@@ -297,19 +301,35 @@ const MISTAKES: &[SqlState] = &[
     SqlState::INVALID_TEXT_REPRESENTATION,
 ];
 
-/// Does one attack until it is over.
-fn carry_out(cluster: &Cluster, attack: &Attack, over: &AtomicBool) -> Done {
-    let mut done = Done::default();
-    while !over.load(Ordering::SeqCst) {
+/// Does the attacks of one session in turns until it is over, each at least once.
+fn take_turns(cluster: &Cluster, session: usize, over: &AtomicBool) -> Vec<(&'static str, Done)> {
+    let attacks: Vec<&Attack> = ATTACKS.iter().skip(session).step_by(SESSIONS).collect();
+    let mut done: Vec<Done> = attacks.iter().map(|_| Done::default()).collect();
+    loop {
+        for (attack, done) in attacks.iter().zip(&mut done) {
+            carry_out(cluster, attack, over, done);
+        }
+        if over.load(Ordering::SeqCst) {
+            return attacks.iter().map(|attack| attack.name).zip(done).collect();
+        }
+    }
+}
+
+/// Does one attack while it is its turn.
+fn carry_out(cluster: &Cluster, attack: &Attack, over: &AtomicBool, done: &mut Done) {
+    let since = Instant::now();
+    let goes_on = || since.elapsed() < TURN && !over.load(Ordering::SeqCst);
+    let mut begun = false;
+    while goes_on() || !begun {
         let Ok(mut client) = cluster.config("postgres", MALLORY).connect(NoTls) else { continue };
+        begun = true;
         drop(client.batch_execute("set statement_timeout = '10s'"));
         done.note(attack.first, client.batch_execute(attack.first));
         for statement in attack.again.iter().cycle() {
-            if over.load(Ordering::SeqCst) || client.is_closed() {
+            if !goes_on() || client.is_closed() {
                 break;
             }
             done.note(statement, client.batch_execute(statement));
         }
     }
-    done
 }

@@ -177,7 +177,7 @@ impl Scheduler {
             if waited.is_empty() {
                 continue;
             }
-            let read = txn::run("reading requests", || request::of_jobs(&[id.0]));
+            let read = txn::run("reading requests", || request::of_jobs(&[id.0], Vec::new()));
             let Some(Ok(requests)) = read else {
                 self.asked.switched_off(id, waited);
                 self.asked.look_later(now.plus(LOCK_RETRY));

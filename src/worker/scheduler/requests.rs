@@ -34,6 +34,17 @@ impl Requests {
         self.0.get(&job).is_some_and(|runs| runs.contains(&run))
     }
 
+    /// The runs of these jobs, or of all, that it has.
+    pub(super) fn runs(&self, jobs: Option<&[i64]>) -> Vec<i64> {
+        let ids = |runs: &HashSet<RunId>| runs.iter().map(|run| run.0).collect::<Vec<i64>>();
+        match jobs {
+            Some(jobs) => {
+                jobs.iter().filter_map(|job| self.0.get(&JobId(*job))).flat_map(ids).collect()
+            }
+            None => self.0.values().flat_map(ids).collect(),
+        }
+    }
+
     /// Forgets all.
     pub(super) fn clear(&mut self) {
         self.0.clear();

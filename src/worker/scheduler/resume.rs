@@ -228,13 +228,14 @@ impl Scheduler {
         self.read_at = Some(now.plus(LOCK_RETRY));
     }
 
-    /// Takes the runs that were asked for, of these jobs or of all, and says which those are; and what
-    /// has been resolved. None if that could not be read.
+    /// Takes the runs that were asked for, of these jobs or of all, and says which those are, as far as that was
+    /// not known; and what has been resolved. None if that could not be read.
     pub(super) fn take_requests(&mut self, jobs: Option<&[i64]>) -> Option<HashSet<RunId>> {
+        let known = self.requests.runs(jobs);
         let read = txn::run("reading requests", || {
             let requests = match jobs {
-                Some(ids) => request::of_jobs(ids)?,
-                None => request::all()?,
+                Some(ids) => request::of_jobs(ids, known)?,
+                None => request::all(known)?,
             };
             Ok::<_, pgrx::spi::Error>((requests, resets::made_good(jobs)?))
         });

@@ -398,8 +398,11 @@ impl Shared {
 
     fn may_run(&self, role: u32) -> bool {
         let of_role = self.running(|id| role_of(id) == role);
-        let kept = if of_role == 0 { 0 } else { self.story.engine.kept_places() };
-        let free = self.running(|_| true) < self.limits.max_running - kept;
+        // Places are kept from time to time: while one whose executor never comes waits in the queue.
+        let kept = if of_role == 0 { 0 } else { (self.limits.max_running / 8).max(1) };
+        // An executor on its way takes up a run's place, also one that never comes.
+        let coming = u32::try_from(self.coming.len()).unwrap();
+        let free = self.running(|_| true) + coming < self.limits.max_running - kept;
         Some(role) != self.never && of_role < self.limits.max_running_per_role && free
     }
 }
