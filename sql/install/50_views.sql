@@ -191,8 +191,8 @@ SELECT
     run.scheduled_for,
     run.start_time,
     run.end_time,
-    CASE WHEN run.end_time IS NULL THEN pg_catalog.clock_timestamp() - run.start_time
-        WHEN pg_catalog.isfinite(run.end_time) AND pg_catalog.isfinite(run.start_time) THEN run.end_time - run.start_time END AS duration,
+    CASE WHEN pg_catalog.isfinite(coalesce(run.end_time, pg_catalog.clock_timestamp())) AND pg_catalog.isfinite(run.start_time)
+        THEN coalesce(run.end_time, pg_catalog.clock_timestamp()) - run.start_time END AS duration,
     run.trigger,
     run.attempt,
     run.return_message,

@@ -80,9 +80,10 @@ fn remove(name: Option<&[u8]>, from: Option<Date>, to: Option<Date>) -> Result<(
     refuse_in_recovery("cron.remove_calendar_dates()")?;
     let (name, days) = (given(name)?, days(from, to)?);
     let owner = lock(name)?;
+    let before = calendar::dates_of(owner.name())?;
     calendar::remove(name, days)?;
-    // What is left of a range may be two.
-    refuse_more_dates(&owner)
+    // What is left of a range may be two. Who has too many already may always have fewer.
+    if calendar::dates_of(owner.name())? > before { refuse_more_dates(&owner) } else { Ok(()) }
 }
 
 fn drop_calendar(name: Option<&[u8]>) -> Result<(), Error> {

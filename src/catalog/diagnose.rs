@@ -61,8 +61,7 @@ const KNOWN: &str = "SELECT pg_catalog.convert_to(pg_catalog.jsonb_build_object(
          ORDER BY s.last_at DESC LIMIT 100) AS s), \
      'requests', (SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object('id', r.runid, \
          'trigger', r.trigger, \
-         'not_before', (greatest(least(extract(epoch FROM r.not_before), 9000000000000), -9000000000000) \
-          OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8) \
+         'not_before', (extract(epoch FROM r.not_before) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8) \
          ORDER BY r.not_before, r.runid) \
        FROM (SELECT * FROM cron.run_request r WHERE r.jobid OPERATOR(pg_catalog.=) j.jobid \
          ORDER BY r.not_before, r.runid LIMIT 3) AS r), \
@@ -72,11 +71,12 @@ const KNOWN: &str = "SELECT pg_catalog.convert_to(pg_catalog.jsonb_build_object(
        WHERE $3 IS NOT NULL AND (s.owner OPERATOR(pg_catalog.=) $3 OR EXISTS ( \
         SELECT FROM cron.secret_grant g WHERE g.name OPERATOR(pg_catalog.=) s.name \
          AND pg_catalog.pg_has_role($3, g.role, 'USAGE'))) IS NOT TRUE), \
-     'accounted', (greatest(least(extract(epoch FROM greatest(t.effective_from, t.cursor, \
+     'accounted', (extract(epoch FROM greatest(t.effective_from, t.cursor, \
         (SELECT d.scheduled_for FROM cron.job_run_details d WHERE d.jobid OPERATOR(pg_catalog.=) j.jobid \
           AND d.trigger OPERATOR(pg_catalog.=) ANY (ARRAY['schedule', 'catch_up', 'dependency']) \
-          AND d.scheduled_for IS NOT NULL ORDER BY d.scheduled_for DESC LIMIT 1), \
-        (SELECT pg_catalog.max(s.last_at) FROM cron.job_skip s WHERE s.jobid OPERATOR(pg_catalog.=) j.jobid))), 9000000000000), -9000000000000) \
+          AND pg_catalog.isfinite(d.scheduled_for) ORDER BY d.scheduled_for DESC LIMIT 1), \
+        (SELECT pg_catalog.max(s.last_at) FROM cron.job_skip s WHERE s.jobid OPERATOR(pg_catalog.=) j.jobid \
+          AND pg_catalog.isfinite(s.last_at)))) \
        OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8 \
      )::pg_catalog.text, 'UTF8') \
      FROM cron.job j LEFT JOIN cron.job_state t ON t.jobid OPERATOR(pg_catalog.=) j.jobid \

@@ -120,6 +120,11 @@ impl Database {
         Some(Timestamp(self.nobody_until.load(Ordering::Acquire))).filter(|at| at.0 != 0)
     }
 
+    /// The clock was set back to this instant: nobody has lived later than that.
+    pub(crate) fn clock_was_set_back(&self, to: Timestamp) {
+        self.nobody_until.fetch_min(to.0, Ordering::AcqRel);
+    }
+
     /// No scheduler lived until then. `crashed_after`: since the server crashed, when runs had ids up to this
     /// one. It holds for all schedulers of this life of shared memory.
     pub(crate) fn nobody_lived(&self, until: Timestamp, crashed_after: Option<i64>) {

@@ -298,3 +298,21 @@ fn a_job_and_its_run_asked_for_while_all_jobs_are_read_are_not_lost() {
         let _ = run(&cluster, job, id).must_have_succeeded();
     }
 }
+
+#[test]
+fn a_run_by_hand_that_waits_is_no_attempt_to_come() {
+    let cluster = Cluster::start();
+    let id = job(&cluster, "long", "select pg_sleep(3600)");
+    // The second waits for the first.
+    let _: Vec<i64> = cluster.column("select cron.run_now('long') from generate_series(1, 2)");
+    let executor = cluster.executor_of(id);
+    assert!(
+        cluster.one::<bool>("select count(*) = 2 from cron.run_request where not_before is null")
+    );
+    let findings: Vec<String> =
+        cluster.column(&format!("select finding from cron.diagnose({id}::bigint)"));
+    assert!(!findings.is_empty());
+    assert!(!findings.contains(&"attempt to come".to_owned()), "{findings:?}");
+    cluster.unschedule(id);
+    cluster.terminate(executor);
+}

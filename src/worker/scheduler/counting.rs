@@ -290,7 +290,7 @@ impl Scheduler {
             let (runs, next) = stats::uncounted(from, i64::try_from(most).unwrap_or(i64::MAX))?;
             let runs: Vec<Uncounted> =
                 runs.into_iter().filter(|run| !catch_up.leaves_out(run)).collect();
-            if self.has_unread_jobs() && runs.iter().any(|run| self.jobs.get(run.job).is_none()) {
+            if self.has_unread_jobs() && runs.iter().any(|run| !self.jobs.is_read(run.job)) {
                 return Ok(None); // of a job that is new and not read yet
             }
             let tallies = self.tallies(runs.into_iter());

@@ -143,6 +143,11 @@ impl Jobs {
         self.jobs.get(&id)
     }
 
+    /// Whether a job has been read, be it one that can run or not.
+    pub(super) fn is_read(&self, id: JobId) -> bool {
+        self.jobs.contains_key(&id) || self.complaints.contains_key(&id)
+    }
+
     /// The time a run of a job is for: from the end of what successful runs have covered, or from
     /// when the job took effect, up to its own instant. `None` if that lies in the past already.
     pub(crate) fn window(&self, id: JobId, until: Timestamp) -> Option<(Timestamp, Timestamp)> {

@@ -103,13 +103,15 @@ impl Scheduler {
             if row.reaches_outside {
                 self.outside.insert(id);
             }
-            let watched = Watched::of(&row);
+            let watched = (!row.is_cut).then(|| Watched::of(&row));
             let taken = self.jobs.take(row, cursor, now);
             let until = match &taken {
                 Taken::Job { spec, .. } => Some(spec.paused_until),
                 Taken::Refused => None,
             };
-            self.watch_job(id, &watched, until, now);
+            if let Some(watched) = watched {
+                self.watch_job(id, &watched, until, now);
+            }
             match taken {
                 Taken::Job { spec, after, fresh } if fresh || self.unknown.contains(&id) => {
                     puts.0.push(Fresh { spec, after });
@@ -277,6 +279,7 @@ impl Scheduler {
     /// has run already.
     pub(super) fn clock_was_set_back(&mut self, to: Timestamp) {
         pgrx::log!("pg_tock: the clock was set back, jobs go on from where it is now");
+        self.database.clock_was_set_back(to);
         self.records.set_back(to);
         self.alerts.set_back(to);
         let jobs = &self.jobs;

@@ -88,9 +88,10 @@ impl Scheduler {
             return Some(row);
         }
         match txn::run("reading a long job", || load::whole(row.id, row.bytes)) {
-            Some(Ok(Some(whole))) => Some(whole),
+            Some(Ok(Some(whole))) if !whole.is_cut => Some(whole),
             Some(Ok(None)) => None, // it is gone, and that will be heard of
-            Some(Err(_)) | None => {
+            // It cannot be read, or has become longer in between: there may be room for that or not.
+            Some(_) | None => {
                 self.news.jobs.push(row.id);
                 self.read_at = Some(time::now().plus(LOCK_RETRY));
                 None
