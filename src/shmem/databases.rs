@@ -39,8 +39,9 @@ pub(crate) struct Database {
     flush_skips: AtomicBool,
     /// How many holds of jobs have ended.
     holds_ended: AtomicU64,
-    /// Up to which run id requests are older than the crash this life of shared memory began after; 0 = it
-    /// began after no crash.
+    /// Whether this life of shared memory began after a crash, or a stop without order.
+    crashed: AtomicBool,
+    /// Up to which run id requests are older than that; 0 = none is.
     claim_up_to: AtomicI64,
     /// Its scheduler's queues to the HTTP worker.
     pub(crate) http: http::Link,
@@ -114,6 +115,11 @@ impl Database {
         self.claim_up_to.load(Ordering::Relaxed)
     }
 
+    /// Whether nobody left in order before this life of shared memory.
+    pub(crate) fn has_crashed(&self) -> bool {
+        self.crashed.load(Ordering::Relaxed)
+    }
+
     /// Until when no scheduler lived before this life of shared memory; None if none has found that out yet.
     /// What falls due between two schedulers later than that is late, and not missed.
     pub(crate) fn nobody_until(&self) -> Option<Timestamp> {
@@ -128,8 +134,8 @@ impl Database {
     /// No scheduler lived until then. `crashed_after`: since the server crashed, when runs had ids up to this
     /// one. It holds for all schedulers of this life of shared memory.
     pub(crate) fn nobody_lived(&self, until: Timestamp, crashed_after: Option<i64>) {
-        let claim_up_to = crashed_after.map_or(0, |run| run.max(1));
-        self.claim_up_to.store(claim_up_to, Ordering::Relaxed);
+        self.crashed.store(crashed_after.is_some(), Ordering::Relaxed);
+        self.claim_up_to.store(crashed_after.unwrap_or(0), Ordering::Relaxed);
         self.nobody_until.store(until.0, Ordering::Release);
     }
 

@@ -71,8 +71,11 @@ impl Scheduler {
         // back since.
         let until = self.database.nobody_until().unwrap_or_default().min(self.started_at);
         self.engine.set_missed_before(until);
-        let crashed = self.database.claim_up_to() > 0;
-        let reason = if crashed { SkipReason::ServerCrashed } else { SkipReason::Missed };
+        let reason = if self.database.has_crashed() {
+            SkipReason::ServerCrashed
+        } else {
+            SkipReason::Missed
+        };
         self.engine.set_gap_reason(reason);
     }
 
