@@ -169,6 +169,15 @@ fn a_switchover_goes_on_by_each_jobs_policy() {
     goes_on(&standby, &jobs, "missed");
 }
 
+/// An old primary gets new runs of a job from the new one, and runs nothing itself.
+fn only_follows(primary: &Cluster, job: i64) {
+    let here = primary.runs_of(job).len();
+    primary.wait_for(&format!(
+        "(select count(*) > {here} from cron.job_run_details where jobid = {job})"
+    ));
+    stays_true("nothing of ours on the old primary", Duration::from_secs(2), || ours(primary) == 0);
+}
+
 #[test]
 fn an_old_primary_that_follows_runs_nothing() {
     let (primary, jobs) = primary();
@@ -178,14 +187,7 @@ fn an_old_primary_that_follows_runs_nothing() {
     standby.promote();
     let _ = standby.finished_runs(jobs.all, standby.finished_runs_of(jobs.all).len() + 2);
     primary.follow(&standby);
-    let here = primary.runs_of(jobs.all).len();
-    primary.wait_for(&format!(
-        "(select count(*) > {here} from cron.job_run_details where jobid = {})",
-        jobs.all
-    ));
-    stays_true("nothing of ours on the old primary", Duration::from_secs(2), || {
-        ours(&primary) == 0
-    });
+    only_follows(&primary, jobs.all);
     no_double_effects(&standby);
 }
 
@@ -293,14 +295,7 @@ fn an_old_primary_that_was_killed_is_rewound_and_runs_nothing() {
     let new = effects(&standby);
     assert!(ahead.keys().any(|id| !new.contains_key(id)), "the old primary is not ahead");
     primary.rewind_and_follow(&standby);
-    let here = primary.runs_of(jobs.all).len();
-    primary.wait_for(&format!(
-        "(select count(*) > {here} from cron.job_run_details where jobid = {})",
-        jobs.all
-    ));
-    stays_true("nothing of ours on the old primary", Duration::from_secs(2), || {
-        ours(&primary) == 0
-    });
+    only_follows(&primary, jobs.all);
     let old = effects(&primary);
     let new = effects(&standby);
     assert!(old.keys().all(|id| new.contains_key(id)), "what it had alone is gone");
