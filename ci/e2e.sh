@@ -31,6 +31,9 @@ fi
 if PG_TOCK_PROMTOOL=$(ci/promtool.sh); then export PG_TOCK_PROMTOOL; else leave_out promtool; fi
 if PG_TOCK_CHROMIUM=$(ci/chromium.sh); then export PG_TOCK_CHROMIUM; else leave_out chromium; fi
 
+# A scenario that hangs ends its program, says where it was, and lets the next program run.
+export PG_TOCK_SCENARIO_LIMIT=600
+
 # Two at a time: every scenario has a server of its own, and a runner has two cores.
 exec cargo test --locked -p pg_tock_test -p pg_tock_e2e --no-fail-fast -- \
   --test-threads=2 --include-ignored "${left_out[@]}" "$@"

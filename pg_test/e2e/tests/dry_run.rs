@@ -176,7 +176,10 @@ fn it_waits_for_a_run_under_way_and_is_cancelled_with_its_caller() {
         assert_eq!(sqlstate(&error), "57014");
         client
     });
-    let _ = cluster.executor_of(slow);
+    // The executor of the run before may not have gone to rest yet, but it does not wait for the gate.
+    cluster.wait_for(
+        "exists (select from pg_stat_activity where backend_type = 'pg_tock executor' and wait_event_type = 'Lock')",
+    );
     let _: bool = cluster.one_with("select pg_cancel_backend($1)", &[&pid]);
     let mut client = thread.join().unwrap();
     cluster.wait_for("not exists (select from cron.running)");

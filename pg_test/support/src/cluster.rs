@@ -5,7 +5,8 @@ use crate::clock::{self, Clock};
 use crate::disk;
 use crate::poll::{PATIENCE, poll_until};
 use crate::process::{is_alive, kill9, signal};
-use crate::server;
+use crate::report::{self, Watchdog};
+use crate::server::{self, PORT};
 use postgres::types::{FromSqlOwned, ToSql};
 use postgres::{Client, Config, NoTls};
 use rustix::process::Signal;
@@ -17,9 +18,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// The port only names the socket: no server of ours listens on the network.
-const PORT: u16 = 5439;
-
 /// A private server. Dropping it stops the server at once and removes its files; if that happens
 /// because a test fails, its state is printed first.
 pub struct Cluster {
@@ -29,6 +27,7 @@ pub struct Cluster {
     environment: Vec<(String, String)>,
     postmaster: Mutex<Option<Child>>,
     admin: Mutex<Option<Client>>,
+    _watchdog: Option<Watchdog>,
 }
 
 impl Debug for Cluster {
@@ -92,6 +91,7 @@ impl Cluster {
             .tempdir_in(server::state_dir())
             .expect("a directory for the cluster");
         server::give_to_server(dir.path());
+        let watchdog = Watchdog::of_ci(dir.path());
         Self {
             dir,
             bindir,
@@ -99,6 +99,7 @@ impl Cluster {
             environment: Vec::new(),
             postmaster: Mutex::new(None),
             admin: Mutex::new(None),
+            _watchdog: watchdog,
         }
     }
 
@@ -274,15 +275,7 @@ impl Cluster {
     /// How to connect to `database` as `role`.
     #[must_use]
     pub fn config(&self, database: &str, role: &str) -> Config {
-        let mut config = Config::new();
-        config
-            .host_path(self.dir.path())
-            .port(PORT)
-            .user(role)
-            .dbname(database)
-            .application_name("scenario")
-            .connect_timeout(PATIENCE);
-        config
+        server::config(self.dir.path(), database, role)
     }
 
     /// A connection to `postgres` as superuser.
@@ -428,37 +421,18 @@ impl Cluster {
     /// The last `count` lines of the server's log.
     #[must_use]
     pub fn log_tail(&self, count: usize) -> String {
-        let log = self.log();
-        let lines: Vec<&str> = log.lines().collect();
-        lines[lines.len().saturating_sub(count)..].join("\n")
+        report::log_tail(self.dir.path(), count)
     }
 
     fn log_path(&self) -> PathBuf {
-        self.dir.path().join("server.log")
-    }
-
-    /// Prints what one wants to know about a failed scenario.
-    fn report(&self) {
-        eprintln!("--- the cluster of the failed scenario");
-        if let Ok(mut client) = self.config("postgres", "postgres").connect(NoTls) {
-            // What the scenario has locked stays locked.
-            drop(client.batch_execute("set lock_timeout = '2s'; set statement_timeout = '10s'"));
-            for (title, query) in crate::runs::REPORT {
-                eprintln!("--- {title}");
-                match client.simple_query(query) {
-                    Ok(messages) => crate::runs::print_rows(&messages),
-                    Err(error) => eprintln!("{}", explain(&error)),
-                }
-            }
-        }
-        eprintln!("--- end of the server's log\n{}\n---", self.log_tail(80));
+        report::log_path(self.dir.path())
     }
 }
 
 impl Drop for Cluster {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.report();
+            eprintln!("{}", report::of(self.dir.path()));
         }
         if let Some(child) = lock(&self.postmaster).as_mut() {
             if let Ok(process) = i32::try_from(child.id())

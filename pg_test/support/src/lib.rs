@@ -7,7 +7,7 @@
 //!   and the kernel stops the server should the test process die.
 //! - No scenario sleeps. [`poll_until`] is the only place that does, between two looks at a fact.
 //! - A failed scenario explains itself: the jobs, the last runs, the processes and the end of the
-//!   server's log are printed when a test panics while it holds a cluster.
+//!   server's log are printed when a test panics while it holds a cluster, and in CI also when one hangs.
 //!
 //! ```no_run
 //! use pg_tock_test::Cluster;
@@ -36,6 +36,7 @@ mod hostile;
 pub mod page;
 mod poll;
 mod process;
+mod report;
 mod runs;
 mod server;
 mod standby;

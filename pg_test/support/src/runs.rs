@@ -2,7 +2,7 @@
 
 use crate::cluster::{Cluster, explain};
 use crate::poll::{PATIENCE, poll_until};
-use postgres::{Row, SimpleQueryMessage};
+use postgres::Row;
 use serde_json::Value;
 use std::time::SystemTime;
 
@@ -247,37 +247,5 @@ impl Cluster {
             .first()
             .map(|row| row.get(0))
         })
-    }
-}
-
-/// What is printed about a failed scenario.
-pub(crate) const REPORT: [(&str, &str); 6] = [
-    ("jobs", "select * from cron.job order by jobid limit 20"),
-    ("last runs", "select * from cron.job_run_details order by runid desc limit 20"),
-    ("states", "select * from cron.job_state order by jobid limit 20"),
-    ("skipped", "select * from cron.job_skip order by last_at desc limit 20"),
-    ("the scheduler's memory", "select * from cron.engine_state"),
-    (
-        "processes",
-        "select pid, backend_type, datname, usename, application_name, state, wait_event, \
-         left(query, 80) as query from pg_stat_activity order by backend_start",
-    ),
-];
-
-/// Prints a result, one row a line, leaving out what is NULL.
-pub(crate) fn print_rows(messages: &[SimpleQueryMessage]) {
-    for message in messages {
-        if let SimpleQueryMessage::Row(row) = message {
-            let fields: Vec<String> = row
-                .columns()
-                .iter()
-                .enumerate()
-                .filter_map(|(at, column)| {
-                    let value: String = row.get(at)?.chars().take(500).collect();
-                    Some(format!("{}={value}", column.name()))
-                })
-                .collect();
-            eprintln!("  {}", fields.join(" "));
-        }
     }
 }

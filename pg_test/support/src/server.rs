@@ -1,6 +1,8 @@
 //! The server's programs: where they are, whom they run as, and a freshly initialised data directory
 //! to copy from. Owns the invariant that no server program ever runs as root.
 
+use crate::poll::PATIENCE;
+use postgres::Config;
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown};
@@ -9,6 +11,22 @@ use std::process::Command;
 
 /// Debian's place for the default major version, as in `ci/env.sh`.
 const DEFAULT_PG_CONFIG: &str = "/usr/lib/postgresql/15/bin/pg_config";
+
+/// The port only names the socket: no server of ours listens on the network.
+pub(crate) const PORT: u16 = 5439;
+
+/// How to connect to `database` of the cluster in `dir` as `role`.
+pub(crate) fn config(dir: &Path, database: &str, role: &str) -> Config {
+    let mut config = Config::new();
+    config
+        .host_path(dir)
+        .port(PORT)
+        .user(role)
+        .dbname(database)
+        .application_name("scenario")
+        .connect_timeout(PATIENCE);
+    config
+}
 
 /// Directory of the server's programs: `PG_TOCK_BINDIR`, else what `PG_CONFIG` answers.
 pub(crate) fn bindir() -> PathBuf {

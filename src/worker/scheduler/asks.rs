@@ -102,10 +102,15 @@ impl Scheduler {
             }
         };
         if wanted.dry.is_some() {
+            // Two sessions may have asked at the same instant.
+            let Some(scheduled_for) = self.engine.free_instant(wanted.job, wanted.scheduled_for)
+            else {
+                return Some(false);
+            };
             self.asked.dry_run(run, &wanted);
             let occurrence = Occurrence {
                 job: wanted.job,
-                scheduled_for: wanted.scheduled_for,
+                scheduled_for,
                 trigger: Trigger::Manual,
                 attempt: 1,
                 run: Some(run),

@@ -10,7 +10,7 @@ use super::state::Job;
 use super::types::Occurrence;
 use super::waiting::Waiting;
 use crate::run::Trigger;
-use crate::time::Timestamp;
+use crate::time::{JobId, Timestamp};
 
 impl Engine {
     /// Adds an occurrence that does not come from the agenda (manual, retry, backfill and so on).
@@ -50,6 +50,14 @@ impl Engine {
         true
     }
 
+    /// The first instant from `at` on that is neither one of the job's schedule nor asked for by somebody
+    /// else; None if the job is unknown.
+    #[must_use]
+    pub fn free_instant(&self, job: JobId, at: Timestamp) -> Option<Timestamp> {
+        let &number = self.job_ids.get(&job)?;
+        Some(free_from(&self.jobs[number], at))
+    }
+
     /// A run of a job has more to do: another one follows, as soon as its turn comes. Not if the job
     /// may not start now (it is off or paused, or its window or a calendar is closed), and not beside
     /// one that waits already, which does for both. What waits is dropped when the job comes to be
@@ -65,10 +73,7 @@ impl Engine {
             return true;
         }
         // An occurrence of its own: neither of the schedule nor asked for by anybody else.
-        let mut scheduled_for = now.max(last.scheduled_for.plus(1));
-        while comes(job, scheduled_for) || is_instant(job, scheduled_for) {
-            scheduled_for = scheduled_for.plus(1);
-        }
+        let scheduled_for = free_from(job, now.max(last.scheduled_for.plus(1)));
         let (ready_at, turn) = (self.now, self.next_arrival());
         let (run, attempt, trigger) = (None, 1, Trigger::Manual);
         let (claim, follows) = (false, true);
@@ -118,6 +123,14 @@ pub(super) fn comes(job: &Job, at: Timestamp) -> bool {
     job.queue.has(at)
         || job.runs.iter().any(|run| run.waiting.is_some_and(runs))
         || is_in_backlog(job, at)
+}
+
+/// The first instant from `at` on that is neither one of the schedule nor waits or runs already.
+fn free_from(job: &Job, mut at: Timestamp) -> Timestamp {
+    while comes(job, at) || is_instant(job, at) {
+        at = at.plus(1);
+    }
+    at
 }
 
 /// Whether an instant is one of those to be caught up.

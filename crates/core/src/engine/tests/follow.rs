@@ -4,7 +4,7 @@ use super::shaped::Shaped;
 use super::support::*;
 use crate::engine::{Action, ExecutorId, JobSpec, Limits, Occurrence, QueueId, QueueSpec, Rules};
 use crate::run::Trigger;
-use crate::time::JobId;
+use crate::time::{JobId, RunId};
 
 /// A story in which a run of job 1, due at 1 s, is over.
 fn after_a_run(spec: JobSpec) -> Story {
@@ -46,6 +46,22 @@ fn what_follows_is_never_for_an_instant_of_the_schedule() {
     assert_eq!(story.tick(2 * SEC), [follower(2 * SEC + 1)]);
     story.finished(0);
     assert_eq!(story.tick(2 * SEC), [run(0, 1, 2 * SEC)]);
+}
+
+#[test]
+fn a_free_instant_is_nobodys_and_not_the_schedules() {
+    let mut story = after_a_run(job(1, 7, Every(SEC)));
+    let free = |story: &Story, from| story.engine.free_instant(JobId(1), at(from));
+    assert_eq!(free(&story, SEC + 5), Some(at(SEC + 5)));
+    // Two sessions that ask in the same microsecond have a run each.
+    for asked in [SEC + 5, SEC + 6] {
+        let scheduled_for = free(&story, SEC + 5).unwrap();
+        assert_eq!(scheduled_for, at(asked));
+        let (run, trigger) = (Some(RunId(asked)), Trigger::Manual);
+        assert!(story.engine.enqueue(Occurrence { run, trigger, ..due(1, asked) }));
+    }
+    assert_eq!(free(&story, 2 * SEC), Some(at(2 * SEC + 1)));
+    assert_eq!(story.engine.free_instant(JobId(2), at(SEC)), None);
 }
 
 #[test]
@@ -141,7 +157,7 @@ fn one_that_did_not_begin_still_only_follows() {
     let mut again = due(1, SEC + 5);
     again.trigger = Trigger::Manual;
     // In another database it has an id by then.
-    again.run = Some(crate::time::RunId(8));
+    again.run = Some(RunId(8));
     assert!(story.engine.put_back(again, false));
     story.finished(0);
     story.put([JobSpec { paused_until: Some(at(i64::MAX)), ..once() }]);
@@ -155,7 +171,7 @@ fn what_somebody_asked_for_runs_all_the_same() {
     story.engine.follow(&due(1, SEC), at(SEC));
     let mut forced = due(1, 2 * SEC);
     forced.trigger = Trigger::Manual;
-    forced.run = Some(crate::time::RunId(8));
+    forced.run = Some(RunId(8));
     story.put([JobSpec { paused_until: Some(at(i64::MAX)), ..once() }]);
     assert!(story.engine.enqueue(forced));
     let run = Action::Run { executor: ExecutorId(0), occurrence: forced, claim: false };
