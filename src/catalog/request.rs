@@ -47,26 +47,28 @@ macro_rules! requests {
     };
 }
 
-// Of a flood of requests each further one would have all that wait read again: those that are known, $1, are
-// news only if they are to end. A subquery of its own is hashed, whatever the plan is made for.
+// Of a flood of requests each further one would have all that wait read again: those that are taken, $1, are news
+// only if they are to end, those that are over, $2, never. A subquery of its own is hashed, whatever the plan is
+// made for.
 macro_rules! news {
     ($where:literal) => {
         requests!(
             "(NOT r.runid OPERATOR(pg_catalog.=) ANY (SELECT k.id FROM pg_catalog.unnest($1) AS k (id)) \
-              OR c.runid IS NOT NULL OR EXISTS ( \
-               SELECT FROM cron.job j WHERE j.jobid OPERATOR(pg_catalog.=) r.jobid \
-                AND NOT coalesce(j.username OPERATOR(pg_catalog.=) r.username \
-                 AND j.database OPERATOR(pg_catalog.=) r.database, r.command IS NULL) OFFSET 0)) AND ",
+              OR c.runid IS NOT NULL) \
+             AND NOT r.runid OPERATOR(pg_catalog.=) ANY (SELECT k.id FROM pg_catalog.unnest($2) AS k (id)) AND ",
             $where
         )
     };
 }
 
-const ALL: &str = news!(
-    "NOT EXISTS (SELECT FROM cron.job_run_details d \
+const SOME: &str = concat!(news!("r.jobid OPERATOR(pg_catalog.=) ANY ($3)"), " LIMIT $4");
+const NEXT: &str = "SELECT pg_catalog.max(n.runid), pg_catalog.count(*) FROM (SELECT r.runid FROM cron.run_request r \
+      WHERE r.runid OPERATOR(pg_catalog.>) $1 ORDER BY r.runid LIMIT $2) n";
+const PAGE: &str = news!(
+    "r.runid OPERATOR(pg_catalog.>) $3 AND r.runid OPERATOR(pg_catalog.<=) $4 \
+     AND NOT EXISTS (SELECT FROM cron.job_run_details d \
       WHERE d.runid OPERATOR(pg_catalog.=) r.runid AND d.end_time IS NOT NULL OFFSET 0)"
 );
-const SOME: &str = news!("r.jobid OPERATOR(pg_catalog.=) ANY ($2)");
 
 const FORGET: [&str; 2] = [
     "DELETE FROM cron.run_request WHERE runid OPERATOR(pg_catalog.=) ANY ($1)",
@@ -91,6 +93,15 @@ const FORGET_STRAY: [&str; 2] = [
     "DELETE FROM cron.run_cancel c WHERE NOT EXISTS \
       (SELECT FROM cron.run_request r WHERE r.runid OPERATOR(pg_catalog.=) c.runid)",
 ];
+
+/// Runs whose requests need not be read.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    /// They are to begin, or have begun: their requests are news only if they are to end.
+    pub(crate) taken: Vec<i64>,
+    /// They are over.
+    pub(crate) over: Vec<i64>,
+}
 
 /// A run that was asked for.
 #[derive(Clone, Debug)]
@@ -149,20 +160,31 @@ impl Request {
     }
 }
 
-/// All requests whose runs are not over, oldest first, but for those `known` that are to go on. In a
-/// transaction, as every function here.
-pub(crate) fn all(known: Vec<i64>) -> Result<Vec<Request>, spi::Error> {
+/// The last run of the next so many requests, and how many those are. In a transaction, as every function here.
+pub(crate) fn next(after: i64, most: usize) -> Result<Option<(i64, usize)>, spi::Error> {
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
     Spi::connect(|client| {
-        let rows = client.select(ALL, None, &[known.into()])?;
-        rows.map(|row| read(&row)).collect()
+        let row = kept::select(client, NEXT, &[after.into(), most.into()])?.first();
+        let count = usize::try_from(row.get::<i64>(2)?.unwrap_or(0)).unwrap_or(0);
+        Ok(row.get::<i64>(1)?.map(|last| (last, count)))
     })
 }
 
-/// The requests for these jobs, oldest first, but for those `known` that are to go on.
-pub(crate) fn of_jobs(ids: &[i64], known: Vec<i64>) -> Result<Vec<Request>, spi::Error> {
+/// The requests after one and up to another whose runs are not over, oldest first, but for what is `known`.
+pub(crate) fn page(after: i64, last: i64, known: Known) -> Result<Vec<Request>, spi::Error> {
+    let Known { taken, over } = known;
     Spi::connect(|client| {
-        let rows = kept::select(client, SOME, &[known.into(), ids.to_vec().into()])?;
-        rows.map(|row| read(&row)).collect()
+        let arguments = [taken.into(), over.into(), after.into(), last.into()];
+        kept::select(client, PAGE, &arguments)?.map(|row| read(&row)).collect()
+    })
+}
+
+/// So many requests for these jobs, oldest first, but for what is `known`.
+pub(crate) fn of_jobs(ids: &[i64], known: Known, most: i64) -> Result<Vec<Request>, spi::Error> {
+    let Known { taken, over } = known;
+    Spi::connect(|client| {
+        let arguments = [taken.into(), over.into(), ids.to_vec().into(), most.into()];
+        kept::select(client, SOME, &arguments)?.map(|row| read(&row)).collect()
     })
 }
 

@@ -35,7 +35,7 @@ const MADE_GOOD_OF: &str = made_good!(
        AND r.jobid OPERATOR(pg_catalog.=) ANY ($1)) g"
 );
 
-const RESETS: &str = "SELECT DISTINCT r.jobid FROM cron.stat_reset r";
+const RESETS: &str = "SELECT DISTINCT r.jobid FROM cron.stat_reset r ORDER BY r.jobid LIMIT $1";
 
 // What is known of the newest run stays: the scheduler goes by it. A run that was resolved ends the row of
 // failures, if none has failed since; resolved as succeeded, it makes its occurrence good.
@@ -58,10 +58,11 @@ const RESET: &str = concat!(
      FROM wanted w WHERE s.jobid OPERATOR(pg_catalog.=) w.jobid AND w.anew"
 );
 
-/// The jobs whose statistics are to begin anew, or whose failures were resolved.
-pub(crate) fn jobs() -> Result<Vec<i64>, spi::Error> {
+/// So many jobs whose statistics are to begin anew, or whose failures were resolved.
+pub(crate) fn jobs(most: usize) -> Result<Vec<i64>, spi::Error> {
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
     Spi::connect(|client| {
-        let rows = kept::select(client, RESETS, &[])?;
+        let rows = kept::select(client, RESETS, &[most.into()])?;
         rows.map(|row| row.get::<i64>(1).map(Option::unwrap_or_default)).collect()
     })
 }
@@ -89,7 +90,7 @@ pub(crate) fn made_good(of: Option<&[i64]>) -> Result<Vec<(JobId, Timestamp)>, s
 /// stores which of their instants have been made good.
 pub(crate) fn carry_out(jobs: &[i64]) -> Result<(), spi::Error> {
     Spi::connect_mut(|client| {
-        client.update(RESET, None, &[jobs.to_vec().into()])?;
+        kept::update(client, RESET, &[jobs.to_vec().into()])?;
         Ok(())
     })
 }

@@ -11,7 +11,7 @@
 use crate::time::Timestamp;
 
 /// How long before an instant the scheduler may stop working. In microseconds, as all spans here.
-pub const BEFORE: i64 = 40_000;
+pub const BEFORE: i64 = 80_000;
 
 /// How often it looks for such an instant, and so by how much a rest may be shorter than [`BEFORE`].
 const LOOK: i64 = 5_000;
@@ -124,10 +124,10 @@ mod tests {
 
     #[test]
     fn what_is_due_now_or_much_later_makes_no_rest() {
-        for due in [990, 1_010, 1_051] {
+        for due in [990, 1_010, 1_091] {
             assert_eq!(length(&mut rests(50), 1_010, due), None, "{due}");
         }
-        assert_eq!(length(&mut rests(50), 1_010, 1_050), Some(40));
+        assert_eq!(length(&mut rests(50), 1_010, 1_090), Some(80));
     }
 
     #[test]

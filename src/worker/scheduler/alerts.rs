@@ -305,7 +305,10 @@ impl Scheduler {
             return;
         }
         // A locked ledger keeps nobody's alert from being written.
-        let read = self.load_open_alerts() && self.read_paces(now) && self.read_pasts(now);
+        let mut read = self.load_open_alerts() && self.read_paces(now);
+        self.make_way();
+        read = read && self.read_pasts(now);
+        self.make_way();
         let given = self.give_alerts();
         let written = self.alerts.noted.is_empty() || self.write_some();
         let done = self.write_runs(now) && read && given && written;

@@ -18,7 +18,7 @@ use super::Scheduler;
 use super::jobs::Job;
 use super::pool::Current;
 use super::runs::End;
-use crate::catalog::request::{self, Request};
+use crate::catalog::request::{self, Known, Request};
 use crate::catalog::run_now;
 use crate::pg::{letter, txn};
 use crate::shmem::asks::{self, Ask, State, Wanted};
@@ -52,10 +52,17 @@ impl Scheduler {
         self.currents().any(|current| current.run == run)
     }
 
-    /// All requests have been read, those `there`: whoever waits for one that is not there waits for nothing.
-    pub(super) fn settle_asks(&self, there: &HashSet<RunId>) {
+    /// The runs, dry ones aside, for which sessions wait.
+    pub(super) fn awaited_runs(&self) -> HashSet<RunId> {
+        let waiting = |ask: &&Ask| ask.state() == State::Waiting && ask.wanted().dry.is_none();
+        asks::of_scheduler(self.oid).filter(waiting).filter_map(Ask::run).collect()
+    }
+
+    /// All requests have been read since sessions waited for those `awaited`: whoever waits for one that was not
+    /// there waits for nothing.
+    pub(super) fn settle_asks(&self, awaited: &HashSet<RunId>, there: &HashSet<RunId>) {
         asks::tell(self.oid, State::Ended, |ask| {
-            let run = ask.run().unwrap_or(RunId(0));
+            let Some(run) = ask.run().filter(|run| awaited.contains(run)) else { return false };
             let wanted = ask.wanted();
             let known = there.contains(&run) || self.requests.contains(wanted.job, run);
             wanted.dry.is_none() && !known && !self.has_run(run)
@@ -182,7 +189,9 @@ impl Scheduler {
             if waited.is_empty() {
                 continue;
             }
-            let read = txn::run("reading requests", || request::of_jobs(&[id.0], Vec::new()));
+            let known = Known::default();
+            let read = || request::of_jobs(&[id.0], known, i64::MAX);
+            let read = txn::run("reading requests", read);
             let Some(Ok(requests)) = read else {
                 self.asked.switched_off(id, waited);
                 self.asked.look_later(now.plus(LOCK_RETRY));

@@ -188,13 +188,16 @@ impl Records {
         if self.catch_up.is_some() {
             return;
         }
-        let Some(Ok(jobs)) = txn::run("looking for statistics to reset", resets::jobs) else {
+        let (since, most) = (Instant::now(), self.counting.size());
+        let found = txn::run("looking for statistics to reset", || resets::jobs(most));
+        let Some(Ok(jobs)) = found else {
             self.retry_at = Some(time::now().plus(LOCK_RETRY));
             return;
         };
         let ids: Vec<JobId> = jobs.iter().copied().map(JobId).collect();
         if jobs.is_empty() || self.count_jobs(ids, oldest, &jobs) {
-            self.resets = false;
+            self.counting.done(jobs.len(), since.elapsed());
+            self.resets = jobs.len() == most;
         } else {
             self.retry_at = Some(time::now().plus(LOCK_RETRY));
         }

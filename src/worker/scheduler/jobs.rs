@@ -77,6 +77,11 @@ impl Job {
         self.name == row.jobname && *self.username == *row.username
     }
 
+    /// Whether a row has the same owner and the same database.
+    pub(super) fn is_placed_as(&self, row: &JobRow) -> bool {
+        *self.username == *row.username && *self.database == *row.database
+    }
+
     /// Whether a row has the same options.
     pub(super) fn has_options_of(&self, row: &JobRow) -> bool {
         self.options.as_deref() == row.options.as_deref()

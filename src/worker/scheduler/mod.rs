@@ -354,7 +354,9 @@ impl Scheduler {
         self.look_after_executors();
         self.look_after_http();
         self.take_released();
+        self.make_way();
         self.take_requests_again();
+        self.make_way();
         let now = time::now();
         self.take_names(now);
         self.conclude(now);
@@ -426,7 +428,7 @@ impl Scheduler {
                 self.forget_all_requests();
                 self.ask_dry_runs_again(|_| true);
             }
-            self.requests_at = Some(time::now());
+            self.take_all_requests();
             if self.alerts.is_needed() {
                 self.database.changes.push_everything();
             }

@@ -59,6 +59,7 @@ impl Scheduler {
         self.read_at = None;
         let sweeps = self.sweep.is_some();
         let swept = self.sweep_on();
+        self.make_way();
         if sweeps || !swept {
             self.saw_source(Source::Jobs, swept, now);
         }
@@ -230,6 +231,10 @@ impl Scheduler {
         self.start_up();
         let before = time::monotonic();
         self.all_read();
+        // There is nothing to run yet: all at once.
+        while self.requests_at.is_some_and(|at| at <= time::now()) {
+            self.take_requests_again();
+        }
         if self.requests_at.is_none() {
             // They have been read of. Some may be about runs of another extension.
             taken_back::forget_older(self.oid, before);
@@ -273,7 +278,8 @@ impl Scheduler {
         self.sort(rows, &mut puts);
         self.put(puts, false);
         self.records.resets = true;
-        self.take_requests(Some(ids)).is_some()
+        self.make_way();
+        self.take_requests(ids)
     }
 
     /// Reads these jobs but for those that cannot be read, whose ids are added to `there`. `None`: it has

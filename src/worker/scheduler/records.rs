@@ -4,6 +4,7 @@
 //! waiting, statistics until two seconds after the first run they speak of.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::time::Instant;
 
 use pg_tock_core::portion::Portion;
 use pg_tock_core::time::{JobId, RunId, Timestamp};
@@ -28,6 +29,9 @@ pub(super) const COUNT_DELAY: i64 = 2 * Timestamp::SECOND;
 const MOST_ROWS: usize = 100_000;
 /// So many jobs make it worth while to see to it that memory is given back.
 const MANY_JOBS: usize = 10_000;
+
+/// How many requests are deleted in the time of one other thing.
+const ANSWERED: usize = 4;
 
 /// Most run ids drawn at once.
 const MOST_IDS: usize = 1_024;
@@ -63,12 +67,16 @@ pub(crate) struct Records {
     pub(super) more: bool,
     effective: HashMap<JobId, Effective>,
     gone: HashSet<i64>,
+    /// How many of those are written in one turn.
+    storing: Portion,
     /// Jobs to switch off, with their schedules.
     over: HashMap<JobId, Vec<u8>>,
     /// When to do that.
     pub(super) over_at: Option<Timestamp>,
     /// Requests whose runs have their rows, and the jobs.
     answered: HashMap<i64, JobId>,
+    /// How many of those are deleted in one turn.
+    answering: Portion,
     /// Runs whose rows are to go: they did not begin.
     taken_back: Vec<i64>,
     /// What follows attempts that failed.
@@ -206,6 +214,11 @@ impl Records {
         self.answered.contains_key(&run.0) || self.decided.is_kept(run)
     }
 
+    /// The runs, of jobs that `pick` likes, whose requests are about to be deleted.
+    pub(super) fn answered_of(&self, pick: impl Fn(JobId) -> bool) -> impl Iterator<Item = i64> {
+        self.answered.iter().filter(move |(_, job)| pick(**job)).map(|(run, _)| *run)
+    }
+
     /// The run somebody asked for of a job has ended.
     pub(crate) fn answered(&mut self, job: JobId, run: RunId) {
         self.answered.insert(run.0, job);
@@ -323,7 +336,10 @@ impl Records {
         if (self.wants_writing() || others) && !self.write_rows() {
             // At once, after others had their turn, or once a lock may be gone.
             self.retry_at = (!self.more).then(|| time::now().plus(LOCK_RETRY));
-            return;
+            // A flood of requests that are answered does not keep statistics from being written.
+            if !self.more || !self.rows.is_empty() {
+                return;
+            }
         }
         if self.resets {
             self.reset_statistics(oldest);
@@ -339,6 +355,7 @@ impl Records {
     /// Writes rows, and what became of jobs. False if some of it has to wait, but for rows that are in
     /// the way of others and what follows from them.
     pub(super) fn write_rows(&mut self) -> bool {
+        self.more = false;
         let jobs = self.write_jobs();
         self.write_stuck(time::now());
         let rows = (self.rows.is_empty() || self.write_ledger()) && self.write_taken_back();
@@ -366,22 +383,31 @@ impl Records {
         if self.effective.is_empty() && self.gone.is_empty() {
             return true;
         }
-        let effective: Vec<Effective> = self.effective.values().cloned().collect();
-        let gone: Vec<i64> = self.gone.iter().copied().collect();
+        let (since, most) = (Instant::now(), self.storing.size());
+        let gone: Vec<i64> = self.gone.iter().copied().take(most).collect();
+        let effective: Vec<Effective> =
+            self.effective.values().take(most - gone.len()).cloned().collect();
         let written = txn::run("writing what became of jobs", || {
             state::forget(&gone)?;
             state::set_effective(&effective)
         });
-        let written = matches!(written, Some(Ok::<(), pgrx::spi::Error>(())));
-        if written {
-            let many = effective.len() >= MANY_JOBS;
-            (self.effective, self.gone) = (HashMap::new(), HashSet::new());
-            drop(effective);
-            if many {
-                process::give_memory_back();
-            }
+        if !matches!(written, Some(Ok::<(), pgrx::spi::Error>(()))) {
+            return false;
         }
-        written
+        self.storing.done(gone.len() + effective.len(), since.elapsed());
+        for job in &gone {
+            self.gone.remove(job);
+        }
+        for job in &effective {
+            self.effective.remove(&job.job);
+        }
+        let all = self.effective.is_empty() && self.gone.is_empty();
+        if all && self.effective.capacity() >= MANY_JOBS {
+            self.effective = HashMap::new();
+            process::give_memory_back();
+        }
+        self.more |= !all;
+        all
     }
 
     /// Deletes the rows of runs that did not begin.
@@ -409,10 +435,13 @@ impl Records {
         let decided = &mut self.decided;
         self.answered.extend(decided.take_freed().into_iter().map(|(run, job)| (run.0, job)));
         self.answered.retain(|&run, _| !decided.keeps(RunId(run)));
-        let over = self.answered_runs();
+        let (since, mut over) = (Instant::now(), self.answered_runs());
         if over.is_empty() {
             return true;
         }
+        let most = self.answering.size() * ANSWERED;
+        let all = over.len() <= most;
+        over.truncate(most);
         let jobs: HashSet<JobId> =
             over.iter().filter_map(|run| self.answered.get(run)).copied().collect();
         let reached = |&job: &JobId| Some(self.progress.get(&job)?.succeeded(job));
@@ -421,6 +450,8 @@ impl Records {
         let done = txn::run("answering requests", || request::forget(&over, &reached));
         let done = matches!(done, Some(Ok::<(), pgrx::spi::Error>(())));
         if done {
+            self.answering.done(over.len().div_ceil(ANSWERED), since.elapsed());
+            self.more |= !all;
             let over: HashSet<i64> = over.into_iter().collect();
             self.answered.retain(|run, _| !over.contains(run));
             let database = process::database().to_u32();
@@ -428,7 +459,7 @@ impl Records {
                 ask.run().is_some_and(|run| over.contains(&run.0))
             });
         }
-        done
+        done && all
     }
 
     /// Switches jobs off that are over. Those wait whose rows somebody has locked.

@@ -1,65 +1,222 @@
-//! The requests the engine has, or waits for the time of.
+//! The requests the engine has, or waits for the time of, and reading them.
 //!
-//! Invariant: a run is here exactly as long as its row of `cron.run_request` need not be taken again:
-//! until it is answered, or the engine has dropped what waits of its job.
+//! Invariants: a run is here exactly as long as its row of `cron.run_request` need not be taken again:
+//! until it is answered, or the engine has dropped what waits of its job. All requests are read some at a time,
+//! so that a flood of them makes nobody late; each is read that was there when that began.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Instant;
 
-use pg_tock_core::time::{JobId, RunId};
+use pg_tock_core::portion::Portion;
+use pg_tock_core::time::{JobId, RunId, Timestamp};
 
-use super::Scheduler;
+use super::sight::Source;
+use super::{LOCK_RETRY, Scheduler};
+use crate::catalog::request::{self, Known, Request};
+use crate::catalog::resets;
+use crate::pg::{time, txn};
+
+/// Most requests of jobs that are read with their jobs. If there are more, all are read.
+const MOST: i64 = 200;
+/// How many requests are looked at in the time one is read in: most are known.
+const KNOWN: usize = 8;
 
 /// Runs that were asked for, by job.
 #[derive(Debug, Default)]
-pub(super) struct Requests(HashMap<JobId, HashSet<RunId>>);
+pub(super) struct Requests {
+    runs: HashMap<JobId, HashSet<RunId>>,
+    /// Jobs that have become another role's or another database's: what was asked of them before is to end.
+    doubted: HashSet<JobId>,
+    /// All are being read.
+    reading: Option<Reading>,
+    /// How many are read at a time.
+    page: Portion,
+}
+
+/// How far the reading of all requests has come.
+#[derive(Debug)]
+struct Reading {
+    /// The last run it has passed.
+    after: i64,
+    /// What was there, as far as it was not known.
+    there: HashSet<RunId>,
+    /// The runs for which sessions waited when it began.
+    awaited: HashSet<RunId>,
+    /// The jobs that were doubted then.
+    doubted: HashSet<JobId>,
+    /// It is to begin anew when it is done.
+    again: bool,
+}
 
 impl Requests {
     /// The engine has it now. False if it had before.
     pub(super) fn insert(&mut self, job: JobId, run: RunId) -> bool {
-        self.0.entry(job).or_default().insert(run)
+        self.runs.entry(job).or_default().insert(run)
     }
 
     /// It is answered. False if it was not there.
     pub(super) fn remove(&mut self, job: JobId, run: RunId) -> bool {
-        let Some(runs) = self.0.get_mut(&job) else { return false };
+        let Some(runs) = self.runs.get_mut(&job) else { return false };
         let was_there = runs.remove(&run);
         if runs.is_empty() {
-            self.0.remove(&job);
+            self.runs.remove(&job);
         }
         was_there
     }
 
     /// Whether the engine has it.
     pub(super) fn contains(&self, job: JobId, run: RunId) -> bool {
-        self.0.get(&job).is_some_and(|runs| runs.contains(&run))
+        self.runs.get(&job).is_some_and(|runs| runs.contains(&run))
     }
 
-    /// The runs of these jobs, or of all, that it has.
-    pub(super) fn runs(&self, jobs: Option<&[i64]>) -> Vec<i64> {
-        let ids = |runs: &HashSet<RunId>| runs.iter().map(|run| run.0).collect::<Vec<i64>>();
-        match jobs {
-            Some(jobs) => {
-                jobs.iter().filter_map(|job| self.0.get(&JobId(*job))).flat_map(ids).collect()
-            }
-            None => self.0.values().flat_map(ids).collect(),
+    /// The runs of these jobs that it has, but for those that may have to end.
+    fn of_jobs(&self, jobs: &[i64]) -> Vec<i64> {
+        let known = jobs.iter().map(|job| JobId(*job)).filter(|job| !self.is_doubted(*job));
+        known.filter_map(|job| self.runs.get(&job)).flatten().map(|run| run.0).collect()
+    }
+
+    /// The runs after one and up to another that it has, but for those that may have to end.
+    fn between(&self, after: i64, last: i64) -> Vec<i64> {
+        let known = self.runs.iter().filter(|(job, _)| !self.is_doubted(**job));
+        let runs = known.flat_map(|(_, runs)| runs).map(|run| run.0);
+        runs.filter(|run| after < *run && *run <= last).collect()
+    }
+
+    /// A job has become another role's or another database's.
+    pub(super) fn doubt(&mut self, job: JobId) {
+        if self.runs.contains_key(&job) {
+            self.doubted.insert(job);
         }
+    }
+
+    fn is_doubted(&self, job: JobId) -> bool {
+        self.doubted.contains(&job)
     }
 
     /// Forgets all.
     pub(super) fn clear(&mut self) {
-        self.0.clear();
+        *self = Self::default();
     }
 
     fn jobs(&self) -> Vec<JobId> {
-        self.0.keys().copied().collect()
+        self.runs.keys().copied().collect()
     }
 
     fn take(&mut self, job: JobId) -> HashSet<RunId> {
-        self.0.remove(&job).unwrap_or_default()
+        self.runs.remove(&job).unwrap_or_default()
     }
 }
 
 impl Scheduler {
+    /// Takes the runs that were asked for of these jobs, and what has been resolved. False if that could not be
+    /// read.
+    pub(super) fn take_requests(&mut self, jobs: &[i64]) -> bool {
+        let these: HashSet<i64> = jobs.iter().copied().collect();
+        let over = self.records.answered_of(|job| these.contains(&job.0)).collect();
+        let known = Known { taken: self.requests.of_jobs(jobs), over };
+        let read = txn::run("reading requests", || {
+            let requests = request::of_jobs(jobs, known, MOST)?;
+            Ok::<_, pgrx::spi::Error>((requests, resets::made_good(Some(jobs))?))
+        });
+        let Some(Ok((requests, made_good))) = read else { return false };
+        if i64::try_from(requests.len()).is_ok_and(|count| count < MOST) {
+            for job in jobs {
+                self.requests.doubted.remove(&JobId(*job));
+            }
+        } else {
+            self.take_all_requests();
+        }
+        self.take_read(requests, made_good);
+        true
+    }
+
+    /// Takes all runs that were asked for: from now on, some at a time.
+    pub(super) fn take_all_requests(&mut self) {
+        self.requests_at = Some(time::now());
+        match &mut self.requests.reading {
+            Some(reading) => reading.again = true,
+            None => self.begin_reading(),
+        }
+    }
+
+    /// Takes the next of them, if that is due.
+    pub(super) fn take_requests_again(&mut self) {
+        if self.requests_at.is_none_or(|at| at > time::now()) {
+            return;
+        }
+        self.requests_at = None;
+        if !self.installed {
+            return; // all are read once the extension is there
+        }
+        let over = self.take_page();
+        self.saw_source(Source::Requests, over.is_some(), time::now());
+        match over {
+            Some(true) => self.end_reading(),
+            Some(false) => self.requests_at = Some(time::now()),
+            None => self.requests_at = Some(time::now().plus(LOCK_RETRY)),
+        }
+    }
+
+    fn begin_reading(&mut self) {
+        self.requests.reading = Some(Reading {
+            after: i64::MIN,
+            there: HashSet::new(),
+            awaited: self.awaited_runs(),
+            doubted: self.requests.doubted.clone(),
+            again: false,
+        });
+    }
+
+    fn end_reading(&mut self) {
+        let Some(reading) = self.requests.reading.take() else { return };
+        self.settle_asks(&reading.awaited, &reading.there);
+        if reading.again {
+            self.requests_at = Some(time::now());
+            self.begin_reading();
+        } else {
+            self.requests.doubted.retain(|job| !reading.doubted.contains(job));
+        }
+    }
+
+    /// Takes some of all requests. Says whether those were the last; None: it has to wait.
+    fn take_page(&mut self) -> Option<bool> {
+        let since = Instant::now();
+        let (requests, most) = (&self.requests, self.requests.page.size() * KNOWN);
+        let after = requests.reading.as_ref()?.after;
+        let over = |last: i64| {
+            let over = self.records.answered_of(|_| true);
+            over.filter(|run| after < *run && *run <= last).collect()
+        };
+        let read = txn::run("reading requests", || {
+            let first = after == i64::MIN;
+            let made_good = if first { resets::made_good(None)? } else { Vec::new() };
+            let next = request::next(after, most)?;
+            let found = next.map(|(last, _)| {
+                let known = Known { taken: requests.between(after, last), over: over(last) };
+                request::page(after, last, known)
+            });
+            Ok::<_, pgrx::spi::Error>((next, found.transpose()?.unwrap_or_default(), made_good))
+        });
+        let Some(Ok((next, found, made_good))) = read else { return None };
+        let (last, count) = next.unwrap_or((after, 0));
+        if let Some(reading) = &mut self.requests.reading {
+            reading.after = last;
+            reading.there.extend(found.iter().filter_map(|request| request.occurrence.run));
+        }
+        self.take_read(found, made_good);
+        self.requests.page.done(count.div_ceil(KNOWN), since.elapsed());
+        Some(count < most)
+    }
+
+    fn take_read(&mut self, requests: Vec<Request>, made_good: Vec<(JobId, Timestamp)>) {
+        for (job, at) in made_good {
+            self.make_good(job, at);
+        }
+        for request in requests {
+            self.take_request(request);
+        }
+    }
+
     /// The engine has dropped what waited of a job: what was asked for and is not under way is taken
     /// again when the job is, as far as it is still asked for then. Returns those runs.
     pub(super) fn forget_requests(&mut self, job: JobId) -> HashSet<RunId> {

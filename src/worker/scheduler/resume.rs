@@ -3,21 +3,20 @@
 //! Invariant: an occurrence that has a row, or a run on its way to one, is never due again, whoever
 //! handed it out and whatever the clock was set to since.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use pg_tock_core::engine::JobSpec;
 use pg_tock_core::run::SkipReason;
-use pg_tock_core::time::{JobId, RunId, Timestamp};
+use pg_tock_core::time::{JobId, Timestamp};
 
 use super::LOCK_RETRY;
 use super::Scheduler;
 use super::alerts::Watched;
 use super::jobs::Taken;
-use super::sight::Source;
 use crate::catalog::load::JobRow;
+use crate::catalog::run;
 use crate::catalog::state::{self, Recorded};
-use crate::catalog::{request, resets, run};
 use crate::pg::{lock, time, txn};
 
 /// So many jobs at a time are looked up in the ledger whether or not anything of them is due. More only
@@ -101,6 +100,9 @@ impl Scheduler {
             if !row.active && self.jobs.get(id).is_some_and(|job| job.active) {
                 let waited = self.forget_requests(id);
                 self.asked.switched_off(id, waited);
+            }
+            if self.jobs.get(id).is_some_and(|job| !job.is_placed_as(&row)) {
+                self.requests.doubt(id);
             }
             let cursor = self.records.cursor(id);
             if row.reaches_outside {
@@ -231,51 +233,6 @@ impl Scheduler {
         self.unknown.extend(ids.clone());
         self.news.jobs.extend(ids.map(|id| id.0));
         self.read_at = Some(now.plus(LOCK_RETRY));
-    }
-
-    /// Takes the runs that were asked for, of these jobs or of all, and says which those are, as far as that was
-    /// not known; and what has been resolved. None if that could not be read.
-    pub(super) fn take_requests(&mut self, jobs: Option<&[i64]>) -> Option<HashSet<RunId>> {
-        let known = self.requests.runs(jobs);
-        let read = txn::run("reading requests", || {
-            let requests = match jobs {
-                Some(ids) => request::of_jobs(ids, known)?,
-                None => request::all(known)?,
-            };
-            Ok::<_, pgrx::spi::Error>((requests, resets::made_good(jobs)?))
-        });
-        let Some(Ok((requests, made_good))) = read else { return None };
-        for (job, at) in made_good {
-            self.make_good(job, at);
-        }
-        let there = requests.iter().filter_map(|request| request.occurrence.run).collect();
-        for request in requests {
-            self.take_request(request);
-        }
-        Some(there)
-    }
-
-    /// Takes all runs that were asked for, now or, if they cannot be read now, soon.
-    pub(super) fn take_all_requests(&mut self) {
-        self.requests_at = None;
-        let read = self.take_requests(None);
-        self.saw_source(Source::Requests, read.is_some(), time::now());
-        match read {
-            Some(there) => self.settle_asks(&there),
-            None => self.requests_at = Some(time::now().plus(LOCK_RETRY)),
-        }
-    }
-
-    /// Takes them if that is due.
-    pub(super) fn take_requests_again(&mut self) {
-        if self.requests_at.is_none_or(|at| at > time::now()) {
-            return;
-        }
-        if self.installed {
-            self.take_all_requests();
-        } else {
-            self.requests_at = None; // all are read once the extension is there
-        }
     }
 
     /// The clock was set back by a lot: every job goes on from now, but does not run again what it

@@ -84,7 +84,7 @@ impl Records {
         if !locked {
             self.portion.done(fresh, since.elapsed());
         }
-        self.more = !locked && !self.rows.is_empty();
+        self.more |= !locked && !self.rows.is_empty();
         self.rows.is_empty()
     }
 

@@ -18,10 +18,11 @@ use crate::pg::time::monotonic;
 use crate::pg::txn::{self, Failure};
 use crate::shmem::keeper::Chore;
 
-/// How many jobs' pasts, and how long how many jobs' runs take, is read in one turn, and how many events written: some milliseconds' worth each.
-const PASTS: usize = 100;
-const PACES: usize = 500;
-const AT_ONCE: usize = 32;
+/// How many jobs' pasts, and how long how many jobs' runs take, is read in one turn, and how many events
+/// written: a few milliseconds' worth each.
+const PASTS: usize = 40;
+const PACES: usize = 200;
+const AT_ONCE: usize = 12;
 
 /// So many handlers that could not be called are remembered.
 const MOST_MISSING: usize = 500;
