@@ -428,6 +428,7 @@ fn an_odd_row_in_the_history_of_one_job_silences_nobody() {
         cluster.sql(&format!("select cron.set_job({job}, '{options}')"));
     }
     cluster.wait_known();
+    wait_alerts(&cluster, job, &["failures open"]);
     // Written by a superuser, or restored.
     cluster.sql(&format!(
         "insert into cron.job_run_details (jobid, runid, database, username, command, status, start_time, \
@@ -435,8 +436,9 @@ fn an_odd_row_in_the_history_of_one_job_silences_nobody() {
          values ({odd}, nextval('cron.runid_seq'), 'postgres', 'postgres', 'select 1', 'failed', '-infinity', \
           'infinity', 'infinity', 'failed', 'schedule', 1)"
     ));
-    another_scheduler(&cluster);
+    // The next scheduler knows of no alert, and has to find out by the rows.
     cluster.sql("delete from cron.alert");
+    another_scheduler(&cluster);
     wait_alerts(&cluster, job, &["failures open"]);
     for look in [
         format!("select count(*) from cron.diagnose({odd})"),
