@@ -23,7 +23,7 @@ pub(crate) struct Figures {
     /// Active jobs that it cannot run.
     broken: AtomicU32,
     short_of_slots: AtomicBool,
-    /// Places for runs that are kept for roles with nothing to do.
+    /// Places for runs that are kept for roles with nothing running.
     kept_places: AtomicU32,
     /// The earliest instant among the occurrences that wait for a slot; 0 = there is none.
     oldest_waiting: AtomicI64,

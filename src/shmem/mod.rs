@@ -3,7 +3,7 @@
 //! Everything here is atomics placed once by the postmaster, so no lock is ever held and nothing
 //! can be left locked by a process that dies. `layout` places it, `slots` tells the life of an
 //! executor and of its run (`progress` what the run says about itself, `lasting` how long it may take, `cancel`
-//! that it is to end and why, `left` how it ended, `words` what its process said last, `mine` which
+//! that it is to end and why, `ordered` what its order says of its row, `left` how it ended, `words` what its process said last, `mine` which
 //! slot is this process's own), `databases` that of a scheduler,
 //! `http` that of the HTTP worker and its runs, `keeper` that of a keeper, `figures` what a
 //! scheduler says of itself, `changes` carries news of changed
@@ -23,6 +23,7 @@ pub(crate) mod lasting;
 pub(crate) mod layout;
 pub(crate) mod left;
 pub(crate) mod mine;
+mod ordered;
 pub(crate) mod progress;
 pub(crate) mod roster;
 pub(crate) mod slots;

@@ -33,6 +33,7 @@ use super::cancel::{Asked, Cancel};
 use super::lasting::{Lasting, Limits};
 use super::layout;
 use super::left::{Leaving, Left};
+use super::ordered::Ordered;
 use super::progress::Progress;
 use super::words::Words;
 
@@ -74,8 +75,10 @@ pub(crate) struct Slot {
     window_end: AtomicI64,
     /// The run wants to be followed by another one.
     again: AtomicBool,
-    /// The run is a question, and what it asks for is for another process to do.
-    asks: AtomicBool,
+    /// What the run's order says of its row.
+    pub(crate) ordered: Ordered,
+    /// There was no run after all: its job was held, or its condition was not met.
+    came_to_nothing: AtomicBool,
     /// The alert the run handles.
     pub(crate) alert: Alert,
     /// What the run says about itself.
@@ -322,6 +325,7 @@ impl Slot {
         self.window_start.store(start.0, Ordering::Relaxed);
         self.window_end.store(end.0, Ordering::Relaxed);
         self.again.store(false, Ordering::Relaxed);
+        self.came_to_nothing.store(false, Ordering::Relaxed);
         self.limits.set(&run.lasting);
         self.progress.reset();
         self.cancel.open(run.run);
@@ -342,16 +346,6 @@ impl Slot {
         self.at_work.load(Ordering::Acquire)
     }
 
-    /// Says of the run that begins next whether it only asks its job's condition.
-    pub(crate) fn only_asks(&self, only: bool) {
-        self.asks.store(only, Ordering::Release);
-    }
-
-    /// Whether the run it has, or had last, only asks its job's condition.
-    pub(crate) fn asks(&self) -> bool {
-        self.asks.load(Ordering::Acquire)
-    }
-
     /// The scheduler goes, or is gone: a run that has begun goes on, no other begins.
     pub(crate) fn orphan(&self) {
         let _ = self.advance(Phase::None, Phase::Orphaned)
@@ -361,6 +355,17 @@ impl Slot {
     /// The run is over, and its report is in the slot for the scheduler to record.
     pub(crate) fn report(&self) {
         self.phase.store(Phase::Reported as u32, Ordering::Release);
+    }
+
+    /// There was no run after all, and nothing is left of it.
+    pub(crate) fn comes_to_nothing(&self) {
+        self.came_to_nothing.store(true, Ordering::Release);
+        self.end();
+    }
+
+    /// Whether that is so of the run it began last.
+    pub(crate) fn came_to_nothing(&self) -> bool {
+        self.came_to_nothing.load(Ordering::Acquire)
     }
 
     /// The run is over and nobody has to record anything.

@@ -194,7 +194,7 @@ fn serve(session: &Session, mut receiver: Receiver, mut sender: Sender) {
         report.clear();
         let Some(ended) = obey(session, &order) else { return };
         if !ended.has_begun() {
-            session.slot.end();
+            session.slot.comes_to_nothing();
         } else if !ended.is_recorded() {
             // Stays there until the scheduler, this or the next, has committed the row.
             ended.leave(session.slot);
@@ -218,7 +218,7 @@ fn serve(session: &Session, mut receiver: Receiver, mut sender: Sender) {
 /// next scheduler finds its occurrence due.
 fn obey(session: &Session, order: &RunOrder<'_>) -> Option<Ended> {
     context::begin(order);
-    session.slot.only_asks(order.only_asks);
+    session.slot.ordered.take(order);
     session.slot.alert.set(order.alert);
     let begun = session.slot.begin(&CurrentRun {
         job: order.job,

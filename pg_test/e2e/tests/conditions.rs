@@ -182,6 +182,29 @@ fn limits_of_time_hold_for_conditions_too_and_a_slow_one_leaves_no_row() {
 }
 
 #[test]
+fn a_condition_that_outlasts_its_scheduler_is_a_condition_all_the_same() {
+    let cluster = Cluster::start();
+    let job = job(&cluster, "postgres", "pg_advisory_lock(1) is null", "select 1");
+    let mut holder = cluster.client();
+    holder.execute("select pg_advisory_lock(1)", &[]).unwrap();
+    let _ = run_now(&cluster, job);
+    let _ = cluster.executor_of(job);
+    cluster.terminate(cluster.wait_scheduler());
+    let _ = cluster.wait_scheduler();
+    cluster.wait_known();
+    drop(holder);
+    cluster.wait_for("not exists (select from cron.running)");
+    cluster.wait_for("not exists (select from cron.run_request)");
+    cluster.flush();
+    let ends: Vec<String> = cluster.column(
+        "select concat_ws(' ', 'row', outcome) from cron.job_run_details \
+         union all select concat_ws(' ', 'skip', reason) from cron.job_skip \
+         union all select concat_ws(' ', 'counted', total_runs) from cron.job_stats where total_runs > 0",
+    );
+    assert_eq!(ends, ["skip condition"]);
+}
+
+#[test]
 fn conditions_work_in_other_databases() {
     let cluster = Cluster::start();
     cluster.sql("create database far");

@@ -424,6 +424,40 @@ fn a_later_success_does_not_stand_in_for_what_is_tried_again_and_fails() {
 }
 
 #[test]
+fn a_failure_before_somebody_waited_is_known_once_the_ledger_can_be_read() {
+    let cluster = Cluster::start();
+    let first = fails_once_in_a_while(&cluster, 1);
+    let name = |name: &str| {
+        cluster.sql(&format!("update cron.job set jobname = '{name}' where jobid = {first}"));
+    };
+    name("other");
+    let _ = job(&cluster, "first", "select 1 / 0", &[]);
+    cluster.wait_known();
+    let second = job(&cluster, "second", "select pg_advisory_xact_lock_shared(7)", &["first"]);
+    cluster.wait_known();
+    // From now on it waits for nobody.
+    cluster.sql("select cron.unschedule('first')");
+    let _ = cluster.finished_runs(second, 1);
+    let mut gate = cluster.client();
+    gate.batch_execute("select pg_advisory_lock(7)").unwrap();
+    let _ = cluster.executor_of(second);
+    let at = fails_before_a_success(&cluster, first);
+    let mut lock = cluster.client();
+    lock.batch_execute("begin; lock table cron.job_run_details in access exclusive mode").unwrap();
+    name("first");
+    stays_true("the scheduler looks for whom it waits", Duration::from_secs(2), || {
+        cluster.one("select exists (select from cron.running where jobname = 'second')")
+    });
+    lock.batch_execute("commit").unwrap();
+    // It looks again before the second instant from now.
+    let runs = format!("(select count(*) from cron.job_run_details where jobid = {first}");
+    let now: String = cluster.one("select clock_timestamp()::text");
+    cluster.wait_for(&format!("{runs} and status = 'succeeded' and scheduled_for > '{now}') >= 2"));
+    drop(gate);
+    skips_that_one(&cluster, second, &at);
+}
+
+#[test]
 fn a_later_success_does_not_make_up_for_a_failure_before_a_restart() {
     let cluster = Cluster::start();
     let first = fails_once_in_a_while(&cluster, 1);

@@ -83,6 +83,30 @@ fn what_is_caught_up_is_claimed_whichever_scheduler_does_it() {
     assert_eq!(ends, [("catch_up", Some("crashed"))]);
 }
 
+/// A run that was claimed before its condition was asked says so however it ends, and to whomever.
+#[test]
+fn a_run_that_was_claimed_early_is_known_as_such_to_the_next_scheduler() {
+    let cluster = Cluster::start();
+    let job = cluster.create_job(&json!({
+        "job_name": "claimed", "schedule": "1 second", "command": "select 1",
+        "on_missed": "once", "on_overlap": "skip", "run_if": "(select true from pg_sleep(3600))",
+    }));
+    // What a crash left to be caught up is claimed.
+    cluster.crash_by_killing(cluster.executor_of(job));
+    let executor = cluster.executor_of(job);
+    cluster.wait_for("exists (select from cron.job_run_details where trigger = 'catch_up')");
+    cluster.terminate(cluster.wait_scheduler());
+    let _ = cluster.wait_scheduler();
+    cluster.wait_known();
+    cluster.terminate(executor);
+    cluster.wait_for("exists (select from cron.job_run_details where outcome is not null)");
+    let ends: Vec<String> = cluster.column(
+        "select concat_ws(' ', trigger, outcome, guarantee) from cron.job_run_details \
+         where outcome is not null",
+    );
+    assert_eq!(ends, ["catch_up cancelled at_most_once"]);
+}
+
 #[test]
 fn effects_equal_succeeded_rows_at_every_instant() {
     let cluster = Cluster::start();

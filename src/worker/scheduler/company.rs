@@ -46,6 +46,8 @@ pub(crate) struct Company {
     unread: HashSet<JobId>,
     /// Jobs that may ask what became of instants of others before they began to wait for those.
     asking: HashSet<JobId>,
+    /// The ledger could not be read: when to ask again.
+    ask_at: Option<Timestamp>,
     /// Names have come, gone or passed to other jobs since all was read.
     renamed: bool,
     /// When all was read.
@@ -122,11 +124,16 @@ impl Company {
     pub(super) fn all_gone(&mut self) {
         self.unread.clear();
         self.asking.clear();
+        self.ask_at = None;
         self.after.clear();
     }
 
-    /// When to read who waits for whom.
+    /// When to read who waits for whom, or what became of those.
     pub(super) fn next_look(&self) -> Option<Timestamp> {
+        self.next_names().into_iter().chain(self.ask_at).min()
+    }
+
+    fn next_names(&self) -> Option<Timestamp> {
         (self.renamed && !self.after.is_empty()).then(|| self.read_at.plus(READ_ALL_PAUSE))
     }
 
@@ -241,13 +248,17 @@ impl Scheduler {
         company.take_upstream(of, found, &mut self.engine);
     }
 
-    /// Reads who waits for whom, some time after a name has come, gone or passed to another job.
+    /// Reads who waits for whom, some time after a name has come, gone or passed to another job, and what
+    /// became of those as soon as the ledger can be read.
     pub(super) fn take_names(&mut self, now: Timestamp) {
-        let company = &self.jobs.company;
-        // A clock that was set back makes the last time lie ahead.
-        let due = company.next_look().is_some_and(|at| at <= now || company.read_at > now);
+        let company = &mut self.jobs.company;
+        // A clock that was set back makes the last time lie ahead, and the next one far ahead.
+        let due = company.next_names().is_some_and(|at| at <= now || company.read_at > now);
+        let ask = company.ask_at.is_some_and(|at| at <= now || at.since(now) > LOCK_RETRY);
         if self.installed && due {
             self.take_upstream(true);
+        }
+        if self.installed && (due || ask) {
             self.look_upstream();
         }
     }
@@ -255,7 +266,9 @@ impl Scheduler {
     /// Tells the engine what became of instants of jobs others have begun to wait for, as far as those
     /// have instants in the past. Until the ledger can be read, of each only its latest success is known.
     pub(super) fn look_upstream(&mut self) {
-        let asking = std::mem::take(&mut self.jobs.company.asking);
+        let company = &mut self.jobs.company;
+        company.ask_at = None;
+        let asking = std::mem::take(&mut company.asking);
         let mut since: HashMap<JobId, Timestamp> = HashMap::new();
         for (after, at) in asking.iter().filter_map(|&job| self.engine.asks_about(job)) {
             for &other in &*after {
@@ -275,6 +288,7 @@ impl Scheduler {
         });
         let Some(Ok(Some(found))) = found else {
             self.jobs.company.asking.extend(asking);
+            self.jobs.company.ask_at = Some(time::now().plus(LOCK_RETRY));
             return;
         };
         for Fate { job, first, last, succeeded } in found {

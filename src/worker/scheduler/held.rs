@@ -111,11 +111,11 @@ impl Scheduler {
     }
 }
 
-/// The occurrence of a run that has not begun. One in another database has its row already, and
-/// keeps the id it has there.
+/// The occurrence of a run that has not begun. One that may have its row already keeps the id it has there,
+/// one somebody has asked for the id he knows.
 fn with_id(current: &Current) -> Occurrence {
     let mut occurrence = current.occurrence;
-    if !current.local {
+    if !current.local || !occurrence.is_nominal() {
         occurrence.run = Some(current.run);
     }
     occurrence

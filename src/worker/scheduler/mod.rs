@@ -384,7 +384,7 @@ impl Scheduler {
         let records = if self.installed { self.records.next_look() } else { None };
         let retries = self.retries.next_look();
         let http = self.http.next_look();
-        let names = self.jobs.company.next_look();
+        let names = if self.installed { self.jobs.company.next_look() } else { None };
         let given_up = self.asked.next_look();
         let earlier = self.next_catch_up();
         let alerts = if self.installed { self.alerts.next_look() } else { None };

@@ -222,8 +222,13 @@ impl Scheduler {
         let Some(executor) = self.executors.get_mut(&id) else { return };
         let settled = executor.slot.current().is_none();
         let begun = executor.slot.last_begun();
-        if let Some(current) = executor.current.take_if(|current| current.run != begun) {
-            // It left before the order reached it: the run has not begun, another does it.
+        let nothing = settled && executor.slot.came_to_nothing();
+        if let Some(mut current) =
+            executor.current.take_if(|current| nothing || current.run != begun)
+        {
+            // It left before the order reached it, or before it could say that nothing came of it: the run
+            // has not begun, another does it.
+            current.watched.hear(current.run, &executor.slot.cancel);
             self.try_again(&current);
             self.free(id, now);
             return;

@@ -80,13 +80,13 @@ impl Scheduler {
                 run: run.run,
                 job: self.jobs.stranger(run.job, executor_key(slot)),
                 handed_at: run.started_at,
-                claim: false,
-                local: slot.database() == self.oid && !slot.asks(),
+                claim: slot.ordered.is_claimed(),
+                local: slot.ordered.records_itself(),
                 record_at: None,
                 extension: 0,
                 requested_by: None,
                 watched: Watched::adopted(),
-                asks: slot.asks(),
+                asks: slot.ordered.only_asks(),
                 dry: asks::of_scheduler(self.oid)
                     .any(|ask| ask.run() == Some(run.run) && ask.wanted().dry.is_some()),
             });

@@ -194,7 +194,7 @@ pub struct Limits {
     pub running: i64,
     /// Setting `cron.max_running_jobs`.
     pub most: i64,
-    /// How many of them are kept for roles with nothing to do.
+    /// How many of them are kept for roles with nothing running.
     pub kept: i64,
     /// Those of the job's owner.
     pub of_role: i64,

@@ -120,7 +120,7 @@ impl Findings<'_> {
         if limits.running >= limits.most.saturating_sub(kept) {
             let but = match kept {
                 0 => String::new(),
-                kept => format!(", of which {kept} are kept for roles with nothing to do"),
+                kept => format!(", of which {kept} are kept for roles with nothing running"),
             };
             let detail = format!(
                 "{}, and cron.max_running_jobs lets no more than {} through{but}. A change takes effect \

@@ -16,12 +16,13 @@ impl Engine {
         max - if load == 0 { 0 } else { self.kept_places() }
     }
 
-    /// How many of the places for runs are kept for owners who have nothing to do at present.
+    /// How many of the places for runs are kept for owners who have no run at present, also while one of
+    /// them waits: for an executor on its way, or in a queue's line, it cannot take its place yet.
     #[must_use]
     pub fn kept_places(&self) -> u32 {
         let max = self.limits.max_running;
-        let all_active = self.totals.active_owners >= self.totals.sql_owners;
-        if all_active || max < FEW_PLACES { 0 } else { (max / 8).max(1) }
+        let all_run = self.totals.running_owners >= self.totals.sql_owners;
+        if all_run || max < FEW_PLACES { 0 } else { (max / 8).max(1) }
     }
 
     /// Hands due occurrences to idle executors while run slots last.

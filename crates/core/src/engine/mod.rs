@@ -212,9 +212,9 @@ struct Totals {
     /// Keys whose need is `Ready`, and `Bare`.
     ready_keys: u32,
     bare_keys: u32,
-    /// Owners with something running or waiting.
+    /// Owners with something running, with something running or waiting, and of jobs that run SQL.
+    running_owners: u32,
     active_owners: u32,
-    /// Owners of jobs that run SQL.
     sql_owners: u32,
 }
 

@@ -352,6 +352,7 @@ impl Engine {
             Phase::Busy(_) => {
                 key.live += further;
                 owner.running += 1;
+                self.totals.running_owners += u32::from(owner.running == 1);
                 self.totals.busy += 1;
             }
             Phase::Leaving => self.totals.leaving += 1,
@@ -380,6 +381,7 @@ impl Engine {
             Phase::Busy(_) => {
                 key.live -= further;
                 owner.running -= 1;
+                self.totals.running_owners -= u32::from(owner.running == 0);
                 self.totals.busy -= 1;
             }
             Phase::Leaving => self.totals.leaving -= 1,

@@ -289,6 +289,6 @@ pub struct Load {
     pub executors: u32,
     /// As in [`Counts`].
     pub short_of_slots: bool,
-    /// Places for runs that are kept for owners with nothing to do.
+    /// Places for runs that are kept for owners with nothing running.
     pub kept_places: u32,
 }

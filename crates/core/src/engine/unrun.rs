@@ -44,6 +44,9 @@ impl Engine {
             true => Some(SkipReason::Overlap).filter(|_| replaced),
         };
         if let Some(reason) = reason.filter(|_| trigger.is_nominal()) {
+            if let Some(was) = was.filter(|_| reason == SkipReason::Overlap) {
+                self.take_over(number, was.ready_at);
+            }
             self.skip_one(number, reason, scheduled_for);
             return false;
         }
@@ -133,6 +136,17 @@ impl Engine {
         let job = &mut self.jobs[number];
         job.skipped = skipped;
         job.rare_mut().turned_away = Some((reason, last));
+    }
+
+    /// What has replaced something that was handed out and did not begin waits since the other did.
+    fn take_over(&mut self, number: u32, since: Timestamp) {
+        let Some(first) = self.jobs[number].queue.nominal().copied() else { return };
+        if since < first.ready_at {
+            self.leave(number);
+            let queue = &mut self.jobs[number].queue;
+            queue.remove(&first);
+            queue.push(Waiting { ready_at: since, ..first });
+        }
     }
 
     /// Reports one instant as skipped.

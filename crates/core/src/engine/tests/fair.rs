@@ -195,6 +195,19 @@ fn runs_without_end_of_one_owner_leave_places_to_those_with_nothing_to_do() {
 }
 
 #[test]
+fn a_place_is_kept_for_an_owner_while_it_waits_for_an_executor() {
+    let mut story = story(4, &[(7, 50, SEC)], 4);
+    story.put([job(800, 8, Once(2 * SEC))]);
+    assert_eq!(owners_of_runs(&story.tick(SEC)), [7, 7, 7]);
+    assert_eq!(story.tick(2 * SEC), [start(8)]);
+    story.starting(8, 10);
+    assert_eq!(story.tick(3 * SEC), []);
+    story.ready(10);
+    assert_eq!(owners_of_runs(&story.tick(4 * SEC)), [8]);
+    assert_eq!(story.engine.kept_places(), 0);
+}
+
+#[test]
 fn a_place_that_an_owner_has_left_is_kept_for_it() {
     let mut story = story(8, &[(7, 50, SEC)], 8);
     story.put([job(800, 8, Every(SEC))]);

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use proptest::prelude::*;
+
 use super::support::*;
 use crate::cancel::Cause;
-use crate::engine::{Action, ExecutorId, JobSpec, Limits, QueueId, QueueSpec, Rules};
+use crate::engine::{Action, ExecutorId, JobSpec, Limits, Occurrence, QueueId, QueueSpec, Rules};
 use crate::run::{Overlap, SkipReason};
 use crate::time::JobId;
 
@@ -127,6 +129,110 @@ fn what_is_replaced_before_it_starts_leaves_its_place_to_what_replaces_it() {
         }
     }
     assert!(runs >= 4, "it ran {runs} times");
+}
+
+#[test]
+fn what_is_replaced_in_the_line_of_a_queue_leaves_its_place_too() {
+    for (role, least) in [(7, 3), (8, 15)] {
+        let mut story = Story::new(LIMITS);
+        let queue = QueueId(1);
+        story.engine.put_queue(queue, QueueSpec { max_running: Some(1), start_interval: 0 });
+        [(7, 0), (8, 1)].into_iter().for_each(|(role, executor)| story.up(role, executor));
+        let spec = |id, role, overlap| {
+            let rules = Rules { overlap, queue: Some(queue), ..Rules::default() };
+            JobSpec { rules, ..job(id, role, Every(SEC)) }
+        };
+        // What the others have waiting is older each time than the latest instant of the first.
+        story.put([spec(1, 7, Overlap::Replace)]);
+        story.put([spec(2, role, Overlap::Queue), spec(3, role, Overlap::Queue)]);
+        let mut runs = 0;
+        for second in 1..=60 {
+            let first = |action: &Action| matches!(action, Action::Run { occurrence, .. } if occurrence.job == JobId(1));
+            runs += story.tick(second * SEC).iter().filter(|action| first(action)).count();
+            if second % 2 == 0 {
+                (0..2).for_each(|executor| story.finished(executor));
+            }
+        }
+        assert!(runs >= least, "it ran {runs} times");
+    }
+}
+
+#[test]
+fn what_is_replaced_before_it_begins_leaves_its_place_to_what_replaces_it() {
+    let mut story = Story::new(LIMITS);
+    story.up(7, 0);
+    story.put([every(1, Overlap::Replace, 1), job(2, 7, Once(SEC + 500 * MS))]);
+    assert_eq!(story.tick(SEC), [run(0, 1, SEC)]);
+    assert_eq!(story.tick(SEC + 500 * MS), []);
+    let (executor, job) = (ExecutorId(0), JobId(1));
+    let cancel = Action::Cancel { executor, job, cause: Cause::Replaced };
+    assert!(story.tick(2 * SEC).contains(&cancel));
+    assert!(!story.engine.put_back(due(1, SEC), false));
+    story.finished(0);
+    let skipped = overlapped(SEC, SEC, 1);
+    assert_eq!(story.tick(2 * SEC), [skipped, run(0, 1, 2 * SEC)]);
+}
+
+/// Jobs of one owner, some of which replace what is due before, and fewer executors than they need.
+struct Turns {
+    story: Story,
+    dice: Dice,
+    periods: Vec<i64>,
+    /// By job, since when it waits, or will: an instant of its own.
+    since: Vec<i64>,
+    /// By executor: the run it has, and whether it comes to nothing.
+    busy: BTreeMap<u32, (Occurrence, bool)>,
+}
+
+impl Turns {
+    fn new(seed: u64) -> Self {
+        let mut dice = Dice(seed);
+        let limits = Limits { max_queued_per_job: 10_000, idle_timeout: 0, ..LIMITS };
+        let mut story = Story::new(limits);
+        (0..1 + u32::from(dice.roll(2) == 0)).for_each(|executor| story.up(7, executor));
+        let periods: Vec<i64> = (0..5).map(|_| (1 + dice.up_to(9)) * 100 * MS).collect();
+        for (id, &period) in (0..).zip(&periods) {
+            let overlap = if dice.roll(2) == 0 { Overlap::Replace } else { Overlap::Queue };
+            let rules = Rules { overlap, ..Rules::default() };
+            story.put([JobSpec { rules, ..job(id, 7, Every(period)) }]);
+        }
+        Self { story, dice, since: periods.clone(), periods, busy: BTreeMap::new() }
+    }
+
+    fn step(&mut self, now: i64) {
+        self.story.now = now;
+        let over = self.busy.extract_if(.., |_, _| self.dice.roll(3) == 0).collect::<Vec<_>>();
+        for (executor, (run, nothing)) in over {
+            let id = usize::try_from(run.job.0).unwrap();
+            if nothing {
+                self.story.engine.put_back(run, false);
+            } else {
+                self.since[id] = run.scheduled_for.0 + self.periods[id];
+            }
+            self.story.finished(executor);
+        }
+        for action in self.story.tick(now) {
+            if let Action::Run { executor, occurrence, .. } = action {
+                let id = usize::try_from(occurrence.job.0).unwrap();
+                let runs = |id| self.busy.values().any(|(run, _)| run.job == JobId(id));
+                let older = (0..5).filter(|&other| self.since[other] < self.since[id]);
+                let passed: Vec<usize> =
+                    older.filter(|&id| !runs(i64::try_from(id).unwrap())).collect();
+                assert_eq!(passed, [0; 0], "{occurrence:?} came before who waited longer");
+                self.busy.insert(executor.0, (occurrence, self.dice.roll(3) == 0));
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases(64), ..ProptestConfig::default() })]
+
+    #[test]
+    fn who_waits_longest_is_next_also_if_it_is_replaced_again_and_again(seed: u64) {
+        let mut turns = Turns::new(seed);
+        (1..300).for_each(|step| turns.step(step * 100 * MS));
+    }
 }
 
 #[test]

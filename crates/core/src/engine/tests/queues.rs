@@ -290,6 +290,8 @@ struct Shared {
     coming: Vec<(i64, u32, u32)>,
     executors: u32,
     never: Option<u32>,
+    /// Who has jobs.
+    roles: BTreeSet<u32>,
     waiting: BTreeSet<i64>,
     started_at: i64,
 }
@@ -317,21 +319,35 @@ impl Shared {
         };
         let never = (dice.roll(2) == 0).then_some(3);
         let mut story = story(limits, spec, &[], 0);
-        let mut waiting = BTreeSet::new();
+        let (mut waiting, mut roles) = (BTreeSet::new(), BTreeSet::new());
         for role in 0..4 {
             let endless = i64::from(one_to(&mut dice, 3)) - 1;
+            roles.extend((endless > 0).then_some(role));
             story.put((0..endless).map(|n| job(QUEUED + n * 10 + i64::from(role), role, Once(1))));
             for n in 0..dice.up_to(6) {
                 let id = n * 10 + i64::from(role);
                 let priority = i32::try_from(dice.up_to(200)).unwrap() - 100;
                 story.put([queued(id, role, priority, i64::MIN)]);
                 waiting.insert(id);
+                roles.insert(role);
             }
         }
         let (busy, coming) = (BTreeMap::new(), Vec::new());
         let started_at = i64::MIN / 2;
         let executors = 0;
-        Self { story, dice, spec, limits, busy, coming, executors, never, waiting, started_at }
+        Self {
+            story,
+            dice,
+            spec,
+            limits,
+            busy,
+            coming,
+            executors,
+            never,
+            roles,
+            waiting,
+            started_at,
+        }
     }
 
     fn running(&self, which: impl Fn(i64) -> bool) -> u32 {
@@ -382,6 +398,9 @@ impl Shared {
             assert!(now - self.started_at >= self.spec.start_interval, "too soon");
             self.started_at = now;
         }
+        let has_one = self.running(|other| role_of(other) == role_of(id)) > 0;
+        let places = self.limits.max_running - if has_one { self.kept() } else { 0 };
+        assert!(self.running(|_| true) < places, "a place that is kept for others");
         self.busy.insert(executor, (id, ends));
         assert!(self.running(|id| id < QUEUED) <= self.spec.max_running.unwrap());
         let of_role = self.running(|other| role_of(other) == role_of(id));
@@ -396,10 +415,15 @@ impl Shared {
         place && open && self.waiting.iter().any(|&id| self.may_run(role_of(id)))
     }
 
+    /// One is kept as long as somebody has no run, also for one whose executor never comes.
+    fn kept(&self) -> u32 {
+        let runs = |role: &u32| self.running(|id| role_of(id) == *role) > 0;
+        u32::from(!self.roles.iter().all(runs))
+    }
+
     fn may_run(&self, role: u32) -> bool {
         let of_role = self.running(|id| role_of(id) == role);
-        // Places are kept from time to time: while one whose executor never comes waits in the queue.
-        let kept = if of_role == 0 { 0 } else { (self.limits.max_running / 8).max(1) };
+        let kept = if of_role == 0 { 0 } else { self.kept() };
         // An executor on its way takes up a run's place, also one that never comes.
         let coming = u32::try_from(self.coming.len()).unwrap();
         let free = self.running(|_| true) + coming < self.limits.max_running - kept;
