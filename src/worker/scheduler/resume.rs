@@ -120,12 +120,7 @@ impl Scheduler {
                     puts.0.push(Fresh { spec, after });
                 }
                 Taken::Job { spec, after, .. } => self.engine.put_job(spec, after),
-                Taken::Refused => {
-                    self.unknown.remove(&id);
-                    self.engine.drop_job(id);
-                    self.forget_requests(id);
-                    self.nobody_waits_for(id);
-                }
+                Taken::Refused => self.refused(id),
             }
         }
         self.look_for_room();

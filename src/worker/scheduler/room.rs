@@ -6,11 +6,15 @@
 use std::collections::{HashMap, HashSet};
 use std::ffi::{CStr, CString};
 
-use pg_tock_core::time::JobId;
+use pg_tock_core::time::{JobId, Timestamp};
 
 use super::{LOCK_RETRY, Scheduler};
 use crate::catalog::load::{self, JobRow};
-use crate::pg::{time, txn};
+use crate::pg::time;
+use crate::pg::txn::{self, Failure};
+
+/// How long to wait before reading a job again that could not be read, though nobody had locked it.
+const FAILED_RETRY: i64 = Timestamp::SECOND;
 
 /// What the long texts of one role's jobs may take up, in bytes.
 const MOST: i64 = 64 * 1024 * 1024;
@@ -24,6 +28,9 @@ pub(super) struct Room {
     turned_away: HashMap<CString, HashSet<JobId>>,
     /// Roles that have more room than before, and jobs that were turned away.
     freed: HashSet<CString>,
+    /// Jobs whose long texts could not be read this time, and when to read them again.
+    put_off: HashSet<JobId>,
+    again_at: Option<Timestamp>,
 }
 
 impl Room {
@@ -65,6 +72,25 @@ impl Room {
         let freed = std::mem::take(&mut self.freed);
         freed.iter().filter_map(|role| self.turned_away.remove(role)).flatten().collect()
     }
+
+    /// A job is to be read again then, at the latest.
+    fn put_off(&mut self, job: JobId, at: Timestamp) {
+        self.put_off.insert(job);
+        self.again_at = Some(self.again_at.map_or(at, |before| before.min(at)));
+    }
+
+    /// When there are jobs to be read again.
+    pub(super) const fn next_read(&self) -> Option<Timestamp> {
+        self.again_at
+    }
+
+    /// Jobs that could not be read, and are to be read again now.
+    pub(super) fn take_put_off(&mut self, now: Timestamp) -> Vec<i64> {
+        match self.again_at.take_if(|at| *at <= now) {
+            Some(_) => self.put_off.drain().map(|job| job.0).collect(),
+            None => Vec::new(),
+        }
+    }
 }
 
 /// What is said of a job there is no room for.
@@ -76,8 +102,8 @@ pub(super) fn no_room(job: i64) -> String {
 }
 
 impl Scheduler {
-    /// A row with its long texts, if there is room for them. None: they cannot be read now, and the job is read
-    /// again soon.
+    /// A row with its long texts, if there is room for them. None: they cannot be read, and it has been seen to
+    /// when the job is read again.
     pub(super) fn whole(&mut self, row: JobRow) -> Option<JobRow> {
         let job = JobId(row.id);
         if !row.is_cut {
@@ -87,16 +113,20 @@ impl Scheduler {
         if !self.jobs.room.take(job, &row.username, row.bytes) {
             return Some(row);
         }
-        match txn::run("reading a long job", || load::whole(row.id, row.bytes)) {
-            Some(Ok(Some(whole))) if !whole.is_cut => Some(whole),
-            Some(Ok(None)) => None, // it is gone, and that will be heard of
-            // It cannot be read, or has become longer in between: there may be room for that or not.
-            Some(_) | None => {
-                self.news.jobs.push(row.id);
-                self.read_at = Some(time::now().plus(LOCK_RETRY));
-                None
+        let wait = match txn::attempt("reading a long job", || load::whole(row.id, row.bytes)) {
+            Ok(Ok(Some(whole))) if !whole.is_cut => return Some(whole),
+            Ok(Ok(None)) => return None, // it is gone, and that will be heard of
+            // A value in it is at fault, and will be until the job is changed.
+            Err(Failure::Data) => {
+                self.cannot_read(job);
+                return None;
             }
-        }
+            // It has become longer in between: there may be room for that or not.
+            Ok(Ok(Some(_))) | Err(Failure::Locked) => LOCK_RETRY,
+            Ok(Err(_)) | Err(_) => FAILED_RETRY,
+        };
+        self.jobs.room.put_off(job, time::now().plus(wait));
+        None
     }
 
     /// Jobs that were turned away are read again once others of their role need less.
