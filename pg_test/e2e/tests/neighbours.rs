@@ -231,9 +231,8 @@ fn long_texts_that_are_corrupt_harm_nobody_else_and_are_read_again_when_they_cha
     for job in broken {
         let _ = cluster.finished_run(job).must_have_succeeded();
     }
-    let toast: String = cluster.one(
-        "select reltoastrelid::regclass::text from pg_class where oid = 'cron.job'::regclass",
-    );
+    let toast: String = cluster
+        .one("select reltoastrelid::regclass::text from pg_class where oid = 'cron.job'::regclass");
     cluster.sql(&format!(
         "create extension pg_surgery;
          select heap_force_kill('{toast}'::regclass, array(select ctid from {toast}))"
