@@ -62,6 +62,8 @@ pub(crate) struct Records {
     /// Rows are left that can be written at once.
     pub(super) more: bool,
     effective: HashMap<JobId, Effective>,
+    /// Jobs there is no room for, or is again.
+    no_room: HashMap<JobId, bool>,
     gone: HashSet<i64>,
     /// Jobs to switch off, with their schedules.
     over: HashMap<JobId, Vec<u8>>,
@@ -232,11 +234,21 @@ impl Records {
         }
     }
 
+    /// Whether there is no room for a job; `before`: what is written of that.
+    pub(crate) fn room(&mut self, job: JobId, before: bool, no_room: bool) {
+        if before == no_room {
+            self.no_room.remove(&job);
+        } else {
+            self.no_room.insert(job, no_room);
+        }
+    }
+
     /// A job that is gone.
     pub(crate) fn gone(&mut self, job: JobId) {
         self.progress.remove(&job);
         self.over.remove(&job);
         self.effective.remove(&job);
+        self.no_room.remove(&job);
         self.decided.forget(job);
         self.gone.insert(job.0);
     }
@@ -271,6 +283,7 @@ impl Records {
     pub(super) fn wants_writing(&self) -> bool {
         !(self.rows.is_empty()
             && self.effective.is_empty()
+            && self.no_room.is_empty()
             && self.gone.is_empty()
             && self.taken_back.is_empty()
             && self.answered_runs().is_empty()
@@ -361,21 +374,23 @@ impl Records {
         self.unwritten_rows().map(|row| row.row.job).filter(|job| some(*job)).collect()
     }
 
-    /// Stores definitions that came into force and forgets jobs that are gone.
+    /// Stores definitions that came into force and for what there is no room, and forgets jobs that are gone.
     fn write_jobs(&mut self) -> bool {
-        if self.effective.is_empty() && self.gone.is_empty() {
+        if self.effective.is_empty() && self.no_room.is_empty() && self.gone.is_empty() {
             return true;
         }
         let effective: Vec<Effective> = self.effective.values().cloned().collect();
         let gone: Vec<i64> = self.gone.iter().copied().collect();
         let written = txn::run("writing what became of jobs", || {
             state::forget(&gone)?;
-            state::set_effective(&effective)
+            state::set_effective(&effective)?;
+            state::set_no_room(&self.no_room)
         });
         let written = matches!(written, Some(Ok::<(), pgrx::spi::Error>(())));
         if written {
             let many = effective.len() >= MANY_JOBS;
             (self.effective, self.gone) = (HashMap::new(), HashSet::new());
+            self.no_room = HashMap::new();
             drop(effective);
             if many {
                 process::give_memory_back();

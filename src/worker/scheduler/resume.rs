@@ -106,6 +106,7 @@ impl Scheduler {
             if row.reaches_outside {
                 self.outside.insert(id);
             }
+            self.records.room(id, row.no_room, row.is_cut);
             let watched = (!row.is_cut).then(|| Watched::of(&row));
             let taken = self.jobs.take(row, cursor, now);
             let until = match &taken {

@@ -1,6 +1,6 @@
 //! Room for what jobs say at length: a command of megabytes takes little on disk, compressed, and all of it here.
 //!
-//! Invariant: the long texts of one role's jobs take up no more than [`MOST`] together, whatever their
+//! Invariant: the long texts of one role's jobs take up no more than [`ROOM`] together, whatever their
 //! rows have; the scheduler, and with it the server, outlives whoever tries.
 
 use std::collections::{HashMap, HashSet};
@@ -9,15 +9,12 @@ use std::ffi::{CStr, CString};
 use pg_tock_core::time::{JobId, Timestamp};
 
 use super::{LOCK_RETRY, Scheduler};
-use crate::catalog::load::{self, JobRow};
+use crate::catalog::load::{self, JobRow, ROOM};
 use crate::pg::time;
 use crate::pg::txn::{self, Failure};
 
 /// How long to wait before reading a job again that could not be read, though nobody had locked it.
 const FAILED_RETRY: i64 = Timestamp::SECOND;
-
-/// What the long texts of one role's jobs may take up, in bytes.
-const MOST: i64 = 64 * 1024 * 1024;
 
 /// Who has taken how much.
 #[derive(Debug, Default)]
@@ -38,7 +35,7 @@ impl Room {
     fn take(&mut self, job: JobId, role: &CStr, bytes: i64) -> bool {
         self.give_back(job);
         let taken = self.by_role.get(role).copied().unwrap_or(0);
-        if bytes > MOST - taken {
+        if bytes > ROOM - taken {
             self.turned_away.entry(role.to_owned()).or_default().insert(job);
             return false;
         }
@@ -95,7 +92,7 @@ impl Room {
 
 /// What is said of a job there is no room for.
 pub(super) fn no_room(job: i64) -> String {
-    let most = MOST / 1024 / 1024;
+    let most = ROOM / 1024 / 1024;
     format!(
         "job {job} does not run: its role's jobs have long commands, settings or requests of more than {most} MB"
     )
@@ -143,13 +140,13 @@ mod tests {
     fn a_role_has_its_room_and_others_have_theirs() {
         let mut room = Room::default();
         let (ann, bob) = (c"ann", c"bob");
-        assert!(room.take(JobId(1), ann, MOST - 10));
+        assert!(room.take(JobId(1), ann, ROOM - 10));
         assert!(room.take(JobId(2), ann, 10));
         assert!(!room.take(JobId(3), ann, 1));
-        assert!(room.take(JobId(4), bob, MOST));
+        assert!(room.take(JobId(4), bob, ROOM));
         assert_eq!(room.take_freed(), []);
         // What a job has already is not counted twice.
-        assert!(room.take(JobId(1), ann, MOST - 11));
+        assert!(room.take(JobId(1), ann, ROOM - 11));
         assert_eq!(room.take_freed(), [JobId(3)]);
         assert!(room.take(JobId(3), ann, 1));
         for job in 1..=4 {
