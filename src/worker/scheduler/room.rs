@@ -154,4 +154,19 @@ mod tests {
         }
         assert!(room.by_role.is_empty() && room.by_job.is_empty() && room.turned_away.is_empty());
     }
+
+    #[test]
+    fn what_could_not_be_read_is_read_again_at_its_time_once() {
+        let mut room = Room::default();
+        assert_eq!(room.next_read(), None);
+        room.put_off(JobId(1), Timestamp(20));
+        room.put_off(JobId(2), Timestamp(10));
+        room.put_off(JobId(1), Timestamp(30));
+        assert_eq!(room.next_read(), Some(Timestamp(10)));
+        assert_eq!(room.take_put_off(Timestamp(9)), [0_i64; 0]);
+        let mut again = room.take_put_off(Timestamp(10));
+        again.sort_unstable();
+        assert_eq!(again, [1, 2]);
+        assert_eq!((room.next_read(), room.take_put_off(Timestamp(99))), (None, Vec::new()));
+    }
 }
