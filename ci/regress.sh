@@ -73,7 +73,7 @@ if [ $# -gt 0 ]; then regress "$@"; else regress --schedule="$work/schedule"; fi
 isolation=$(dirname "$pg_regress")/../isolation/pg_isolation_regress
 if [ $# = 0 ] && [ -x "$isolation" ]; then
     run "$isolation" --bindir="$bindir" --inputdir="$work" --outputdir="$work/isolation" --host="$work" --user=postgres \
-        --dbname=contrib_regression --use-existing same-job || status=$?
+        --dbname=contrib_regression --use-existing same-job same-role || status=$?
     cat "$work/isolation/regression.diffs" 2>/dev/null || true
     [ "${UPDATE:-0}" != 1 ] || cp "$work"/isolation/results/*.out "$suite/expected/"
 fi

@@ -148,6 +148,7 @@ CREATE TABLE cron.job_state (
     window_start timestamptz,
     reaches_outside boolean NOT NULL DEFAULT false,
     made_good timestamptz,
+    no_room boolean NOT NULL DEFAULT false,
     CONSTRAINT job_state_pkey PRIMARY KEY (jobid)
 ) WITH (fillfactor = 80); -- rows are updated again and again, in place while the page has room
 COMMENT ON TABLE cron.job_state IS 'how far each job''s occurrences are accounted for; written by the scheduler, not dumped';
@@ -158,6 +159,7 @@ COMMENT ON COLUMN cron.job_state.cursor IS 'every occurrence up to this instant 
 COMMENT ON COLUMN cron.job_state.window_start IS 'occurrence of the last run that succeeded and was not asked for by hand; the next run sees it as cron.window_start';
 COMMENT ON COLUMN cron.job_state.reaches_outside IS 'a run has had effects that a rollback does not undo, through dblink or a language for instance: its runs are claimed before they begin';
 COMMENT ON COLUMN cron.job_state.made_good IS 'latest occurrence that a backfill has made good, or somebody has resolved as succeeded; jobs that wait for this one go by it and by window_start';
+COMMENT ON COLUMN cron.job_state.no_room IS 'the job does not run: command, settings and requests of its owner''s jobs are longer together than what there is room for';
 COMMENT ON CONSTRAINT job_state_pkey ON cron.job_state IS 'one row for each job';
 
 CREATE TABLE cron.engine_state (

@@ -49,6 +49,7 @@ struct Job {
     /// In UTF-8.
     jobname: Option<String>,
     called: String,
+    named_by: Vec<String>,
     same_times: String,
     does: String,
 }
@@ -64,6 +65,8 @@ fn rows() -> Result<Vec<Row>, Error> {
 fn jobs(now: Instant) -> Result<Vec<Job>, Error> {
     let mut calendars = Calendars::default();
     let mut works = catalog::of_active()?;
+    let mut named = catalog::named()?;
+    let handler = guc::alerts::handler();
     let mut jobs = Vec::new();
     for outlook in outlook::active()?.into_iter().filter(Outlook::runs_here) {
         pgrx::check_for_interrupts!();
@@ -73,7 +76,13 @@ fn jobs(now: Instant) -> Result<Vec<Job>, Error> {
         let called = jobname.clone().unwrap_or_else(|| outlook.shaped.jobid.to_string());
         let does = does(&outlook, &work);
         let same_times = same_times(&outlook, &plan);
-        jobs.push(Job { outlook, work, plan, jobname, called, same_times, does });
+        let named_by = named.remove(&outlook.shaped.jobid).unwrap_or_default();
+        let mut named_by: Vec<String> =
+            named_by.into_iter().map(|name| format!("\"{name}\"")).collect();
+        if jobname.as_ref() == Some(&handler) {
+            named_by.push("setting cron.default_alert_job".to_owned());
+        }
+        jobs.push(Job { outlook, work, plan, jobname, called, named_by, same_times, does });
     }
     Ok(jobs)
 }
@@ -120,6 +129,7 @@ fn subject(job: &Job, now: Instant) -> Subject<'_> {
         times: plan,
         same_times: &job.same_times,
         work: &job.does,
+        named_by: &job.named_by,
         paused: outlook.paused_until.is_some_and(|until| until > now),
         fixed_offset: changes.next().is_none(),
         spread: jitter > 0,

@@ -4,6 +4,7 @@
 use pgrx::datum::Date;
 use pgrx::prelude::*;
 
+use crate::catalog::Keep;
 use crate::catalog::calendar::{self, CalendarOwner};
 use crate::error::{Error, SqlResult};
 use crate::pg::identity::{current_user, is_superuser};
@@ -71,7 +72,7 @@ fn add(
 ) -> Result<(), Error> {
     refuse_in_recovery("cron.add_calendar_dates()")?;
     let (name, days) = (given(name)?, days(from, to)?);
-    let owner = lock(name)?;
+    let owner = lock(name, Keep::Unchanged)?;
     calendar::add(name, days, note)?;
     refuse_more_dates(&owner)
 }
@@ -79,7 +80,7 @@ fn add(
 fn remove(name: Option<&[u8]>, from: Option<Date>, to: Option<Date>) -> Result<(), Error> {
     refuse_in_recovery("cron.remove_calendar_dates()")?;
     let (name, days) = (given(name)?, days(from, to)?);
-    let owner = lock(name)?;
+    let owner = lock(name, Keep::Unchanged)?;
     let before = calendar::dates_of(owner.name())?;
     calendar::remove(name, days)?;
     // What is left of a range may be two. Who has too many already may always have fewer.
@@ -89,7 +90,7 @@ fn remove(name: Option<&[u8]>, from: Option<Date>, to: Option<Date>) -> Result<(
 fn drop_calendar(name: Option<&[u8]>) -> Result<(), Error> {
     refuse_in_recovery("cron.drop_calendar()")?;
     let name = given(name)?;
-    lock(name)?;
+    lock(name, Keep::Unnamed)?;
     let used = calendar::used_by(name, is_superuser(), current_user().name())?;
     if used.jobs > 0 {
         return Err(Error::CalendarUsed {
@@ -127,7 +128,9 @@ fn days(from: Option<Date>, to: Option<Date>) -> Result<(Date, Date), Error> {
     Ok((from, to))
 }
 
-/// Keeps others from adding to what a role has of queues, calendars and dates.
+/// Keeps others from changing what a role has of queues, calendars and dates. It comes before the lock of
+/// any row of these: of two who change the same in another order the second waits for the first, and the
+/// first for nobody.
 pub(super) fn lock_company(role: pg_sys::Oid) {
     JobLock::of_company(process::database().to_u32(), role.to_u32()).wait_for_transaction();
 }
@@ -153,12 +156,19 @@ fn refuse_more_dates(owner: &CalendarOwner) -> Result<(), Error> {
 }
 
 /// Locks a calendar that the caller may change, and says whose it is.
-fn lock(name: ServerText<'_>) -> Result<CalendarOwner, Error> {
+fn lock(name: ServerText<'_>, keep: Keep) -> Result<CalendarOwner, Error> {
+    lock_company(found(name, Keep::Not)?.role());
+    let owner = found(name, keep)?;
+    // It may be another role's by now.
+    lock_company(owner.role());
+    Ok(owner)
+}
+
+/// A calendar that the caller may change.
+fn found(name: ServerText<'_>, keep: Keep) -> Result<CalendarOwner, Error> {
     let readable = || name.readable().into_owned();
-    let owner =
-        calendar::lock_for_change(name)?.ok_or_else(|| Error::NoSuchCalendar(readable()))?;
+    let owner = calendar::owner(name, keep)?.ok_or_else(|| Error::NoSuchCalendar(readable()))?;
     if may_change(&current_user(), owner.name(), owner.oid)? {
-        lock_company(owner.oid.unwrap_or(pg_sys::InvalidOid));
         Ok(owner)
     } else {
         Err(Error::NotCalendarOwner(readable()))

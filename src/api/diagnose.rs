@@ -15,6 +15,7 @@ use pgrx::prelude::*;
 use serde_json::Value as Json;
 
 use crate::catalog::diagnose::{self as catalog, Known, Process};
+use crate::catalog::load::ROOM;
 use crate::catalog::outlook::{self, Outlook};
 use crate::catalog::{manifest, role};
 use crate::error::Error;
@@ -182,6 +183,7 @@ fn job(row: &Document, outlook: &Outlook, known: &Known, now: Instant) -> Job {
         pause,
         queue,
         condition: text("run_if"),
+        no_room: known.no_room.then_some(ROOM),
         overlaps: overlap.map_or_else(
             || guc::defaults::on_overlap() == pg_tock_core::run::Overlap::Allow,
             |overlap| overlap == "allow",

@@ -6,10 +6,10 @@
 
 use pgrx::prelude::*;
 
-use crate::catalog::queue::{self, Definition};
-use crate::catalog::role;
+use crate::catalog::queue::{self, Definition, Found};
+use crate::catalog::{Keep, role};
 use crate::error::{Error, SqlResult};
-use crate::pg::identity::{current_user, is_superuser};
+use crate::pg::identity::{CurrentUser, current_user, is_superuser};
 use crate::pg::text::ServerText;
 
 use super::calendars::{given, lock_company, refuse_more};
@@ -63,13 +63,9 @@ fn create(
     }
     let caller = current_user();
     let owner = caller.name();
-    match queue::lock_for_change(name)? {
-        Some(found) if may_change(&caller, found.owner(), found.owner_oid)? => {}
-        Some(_) => return Err(Error::NotQueueOwner(name.readable().into_owned())),
-        None => {
-            lock_company(caller.oid);
-            refuse_more("queues", owner, queue::owned_by(owner)?, MOST_QUEUES, DROP_SOME)?;
-        }
+    if lock(name, &caller, Keep::Unchanged)?.is_none() {
+        lock_company(caller.oid);
+        refuse_more("queues", owner, queue::owned_by(owner)?, MOST_QUEUES, DROP_SOME)?;
     }
     queue::put(&Definition { name, max_running, max_start_rate, shared, description, owner })
 }
@@ -79,10 +75,7 @@ fn drop_queue(name: Option<&[u8]>) -> Result<(), Error> {
     let name = given(name)?;
     let readable = || name.readable().into_owned();
     let caller = current_user();
-    let found = queue::lock_for_change(name)?.ok_or_else(|| Error::NoSuchQueue(readable()))?;
-    if !may_change(&caller, found.owner(), found.owner_oid)? {
-        return Err(Error::NotQueueOwner(readable()));
-    }
+    lock(name, &caller, Keep::Unnamed)?.ok_or_else(|| Error::NoSuchQueue(readable()))?;
     let used = queue::used_by(name, is_superuser(), caller.name())?;
     if used.jobs > 0 {
         return Err(Error::QueueUsed { name: readable(), jobs: used_words(&used) });
@@ -90,11 +83,24 @@ fn drop_queue(name: Option<&[u8]>) -> Result<(), Error> {
     queue::drop(name)
 }
 
+/// Locks a queue, which has to be one that the caller may change; None if there is none of that name.
+fn lock(name: ServerText<'_>, caller: &CurrentUser, keep: Keep) -> Result<Option<Found>, Error> {
+    let found = |keep| match queue::find(name, keep)? {
+        Some(found) if !may_change(caller, found.owner(), found.owner_oid)? => {
+            Err(Error::NotQueueOwner(name.readable().into_owned()))
+        }
+        found => Ok(found),
+    };
+    let role = found(Keep::Not)?.map_or(Some(caller.oid), |queue| queue.owner_oid);
+    lock_company(role.unwrap_or(pg_sys::InvalidOid));
+    found(keep)
+}
+
 /// Makes sure that there is a queue of this name, that it stays, and that jobs of this role may be
 /// in it.
 pub(super) fn require(name: ServerText<'_>, username: ServerText<'_>) -> Result<(), Error> {
     let readable = || name.readable().into_owned();
-    let found = queue::keep(name)?.ok_or_else(|| Error::NoSuchQueue(readable()))?;
+    let found = queue::find(name, Keep::There)?.ok_or_else(|| Error::NoSuchQueue(readable()))?;
     if found.shared || found.owner() == username {
         return Ok(());
     }

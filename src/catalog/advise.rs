@@ -27,6 +27,14 @@ const WORK: &str = "SELECT j.jobid, pg_catalog.convert_to(pg_catalog.jsonb_build
      FROM cron.job j LEFT JOIN cron.job_stat t ON t.jobid OPERATOR(pg_catalog.=) j.jobid \
      WHERE j.active";
 
+// Of those the caller sees, whether they are active or not: one that is switched off may be switched on again.
+const NAMED: &str = "SELECT o.jobid, pg_catalog.convert_to(pg_catalog.jsonb_agg( \
+      coalesce(n.jobname, n.jobid::pg_catalog.text) ORDER BY n.jobid)::pg_catalog.text, 'UTF8') \
+     FROM cron.job n CROSS JOIN LATERAL (SELECT pg_catalog.unnest(n.run_after) UNION SELECT n.alert_job) r (name) \
+     JOIN cron.job o ON o.jobname OPERATOR(pg_catalog.=) r.name AND o.username OPERATOR(pg_catalog.=) n.username \
+     WHERE o.jobid OPERATOR(pg_catalog.<>) n.jobid AND (n.run_after IS NOT NULL OR n.alert_job IS NOT NULL) \
+     GROUP BY o.jobid";
+
 /// So many attempts in a row have to fail to be worth a word.
 const IN_A_ROW: u64 = 5;
 
@@ -66,6 +74,19 @@ pub(crate) fn of_active() -> Result<HashMap<i64, Work>, Error> {
             let id = row.get::<i64>(1)?.ok_or(Error::NoRow)?;
             let text = row.get::<Vec<u8>>(2)?.unwrap_or_default();
             found.insert(id, serde_json::from_slice(&text)?);
+        }
+        Ok(found)
+    })
+}
+
+/// The jobs that others name in `run_after` or `alert_job`, and what those are called.
+pub(crate) fn named() -> Result<HashMap<i64, Vec<String>>, Error> {
+    Spi::connect(|client| {
+        let mut found = HashMap::new();
+        for row in client.select(NAMED, None, &[])? {
+            let id = row.get::<i64>(1)?.ok_or(Error::NoRow)?;
+            let names = row.get::<Vec<u8>>(2)?.unwrap_or_default();
+            found.insert(id, serde_json::from_slice(&names)?);
         }
         Ok(found)
     })

@@ -13,16 +13,15 @@ use crate::pg::identity::as_role;
 use crate::pg::text::{ServerText, param};
 
 use super::role::extension_owner;
-use super::{Use, count};
+use super::{Keep, Use, count};
 
 const CREATE: &str = "INSERT INTO cron.calendar (name, description, owner) VALUES ($1, $2, $3) \
      ON CONFLICT ON CONSTRAINT calendar_pkey DO NOTHING RETURNING name";
 
-// Locked against everything that names it, and against other changes of it.
 const OWNER: &str = "SELECT pg_catalog.convert_to(c.owner, pg_catalog.getdatabaseencoding()), \
      (SELECT r.oid FROM pg_catalog.pg_roles r \
       WHERE r.rolname::pg_catalog.text OPERATOR(pg_catalog.=) c.owner) \
-     FROM cron.calendar c WHERE c.name OPERATOR(pg_catalog.=) $1 FOR UPDATE OF c";
+     FROM cron.calendar c WHERE c.name OPERATOR(pg_catalog.=) $1";
 
 const ADD: &str = "INSERT INTO cron.calendar_date (calendar, from_date, to_date, note) \
      VALUES ($1, $2, $3, $4) \
@@ -86,6 +85,11 @@ impl CalendarOwner {
     pub(crate) fn name(&self) -> ServerText<'_> {
         ServerText::new(&self.name)
     }
+
+    /// The role; no role's oid if there is none any more.
+    pub(crate) fn role(&self) -> pg_sys::Oid {
+        self.oid.unwrap_or(pg_sys::InvalidOid)
+    }
 }
 
 /// Creates a calendar; false if there is one of that name.
@@ -97,12 +101,13 @@ pub(crate) fn create(
     Ok(write(CREATE, &[name.param(), param(description), owner.param()])? > 0)
 }
 
-/// Locks a calendar for a change, and says whose it is; None if there is none of that name.
-pub(crate) fn lock_for_change(name: ServerText<'_>) -> Result<Option<CalendarOwner>, Error> {
+/// Whose a calendar is, which is kept so; None if there is none of that name.
+pub(crate) fn owner(name: ServerText<'_>, keep: Keep) -> Result<Option<CalendarOwner>, Error> {
     let owner = extension_owner()?;
     as_role(owner, || {
         Spi::connect_mut(|client| {
-            let rows = client.update(OWNER, Some(1), &[name.param()])?;
+            let query = OWNER.to_owned() + keep.clause();
+            let rows = client.update(query.as_str(), Some(1), &[name.param()])?;
             if rows.is_empty() {
                 return Ok(None);
             }

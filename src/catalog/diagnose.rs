@@ -71,6 +71,7 @@ const KNOWN: &str = "SELECT pg_catalog.convert_to(pg_catalog.jsonb_build_object(
        WHERE $3 IS NOT NULL AND (s.owner OPERATOR(pg_catalog.=) $3 OR EXISTS ( \
         SELECT FROM cron.secret_grant g WHERE g.name OPERATOR(pg_catalog.=) s.name \
          AND pg_catalog.pg_has_role($3, g.role, 'USAGE'))) IS NOT TRUE), \
+     'no_room', coalesce(t.no_room, false), \
      'accounted', (extract(epoch FROM greatest(t.effective_from, t.cursor, \
         (SELECT d.scheduled_for FROM cron.job_run_details d WHERE d.jobid OPERATOR(pg_catalog.=) j.jobid \
           AND d.trigger OPERATOR(pg_catalog.=) ANY (ARRAY['schedule', 'catch_up', 'dependency']) \
@@ -121,6 +122,8 @@ pub(crate) struct Known {
     /// Those its request names and its owner may not use, and whether they exist.
     #[serde(default, deserialize_with = "list")]
     pub(crate) secrets: Vec<(String, bool)>,
+    /// The scheduler has no room for what it says at length.
+    pub(crate) no_room: bool,
     /// What was due up to then has a row, or was skipped.
     pub(crate) accounted: Option<i64>,
 }

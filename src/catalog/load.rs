@@ -57,6 +57,8 @@ pub(crate) struct JobRow {
     pub(crate) bytes: i64,
     /// They are left out, because that is more than was asked for.
     pub(crate) is_cut: bool,
+    /// It stands in `cron.job_state` that there is no room for them.
+    pub(crate) no_room: bool,
 }
 
 impl JobRow {
@@ -65,6 +67,9 @@ impl JobRow {
         self.can_log_in && self.database_oid.is_some()
     }
 }
+
+/// What texts of one role's jobs that are [`LONG`] may take up together, in bytes.
+pub(crate) const ROOM: i64 = 64 * 1024 * 1024;
 
 /// Texts of a job that take up more than this are not read along with many others, in bytes.
 const LONG: i64 = 4_096;
@@ -117,7 +122,7 @@ const JOBS: &str = concat!(
     unless_long!(utf8!("l.settings")),
     ", s.window_start, ",
     unless_long!(utf8!("l.http")),
-    ", r.rolcanlogin, s.made_good, l.bytes, l.bytes OPERATOR(pg_catalog.>) $1 FROM cron.job j ",
+    ", r.rolcanlogin, s.made_good, l.bytes, l.bytes OPERATOR(pg_catalog.>) $1, s.no_room FROM cron.job j ",
     "CROSS JOIN LATERAL (SELECT t.*, pg_catalog.octet_length(j.command)::bigint ",
     "OPERATOR(pg_catalog.+) coalesce(pg_catalog.octet_length(t.options), 0) ",
     "OPERATOR(pg_catalog.+) coalesce(pg_catalog.octet_length(t.settings), 0) ",
@@ -130,7 +135,7 @@ const JOBS: &str = concat!(
     "ON r.rolname::pg_catalog.text OPERATOR(pg_catalog.=) j.username ",
     // One by one: a plan made when there were few jobs must not read all that is known of many.
     "LEFT JOIN LATERAL (SELECT k.effective_from, k.definition, k.cursor, k.reaches_outside, ",
-    "k.window_start, k.made_good FROM cron.job_state k WHERE k.jobid OPERATOR(pg_catalog.=) j.jobid OFFSET 0) s ",
+    "k.window_start, k.made_good, k.no_room FROM cron.job_state k WHERE k.jobid OPERATOR(pg_catalog.=) j.jobid OFFSET 0) s ",
     "ON true ",
 );
 
@@ -368,5 +373,6 @@ fn read(row: &SpiHeapTupleData<'_>) -> Result<JobRow, spi::Error> {
         made_good: row.get::<TimestampWithTimeZone>(22)?.map(|at| from_pg(at.into_inner())),
         bytes: row.get(23)?.unwrap_or_default(),
         is_cut: row.get(24)?.unwrap_or(false),
+        no_room: row.get(25)?.unwrap_or(false),
     })
 }

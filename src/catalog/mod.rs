@@ -47,6 +47,31 @@ use crate::error::Error;
 use crate::pg::identity::as_role;
 use crate::pg::text::ServerText;
 
+/// How a queue or calendar is kept as it is until the transaction ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Keep {
+    /// Not at all.
+    Not,
+    /// It stays, for a job that names it.
+    There,
+    /// Nobody else changes it. Jobs may name it.
+    Unchanged,
+    /// Nobody changes or names it: it is to be dropped.
+    Unnamed,
+}
+
+impl Keep {
+    /// What it adds to a query.
+    const fn clause(self) -> &'static str {
+        match self {
+            Self::Not => "",
+            Self::There => " FOR KEY SHARE",
+            Self::Unchanged => " FOR NO KEY UPDATE",
+            Self::Unnamed => " FOR UPDATE",
+        }
+    }
+}
+
 /// The jobs that name something.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Use {

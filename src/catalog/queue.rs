@@ -10,13 +10,12 @@ use crate::pg::identity::as_role;
 use crate::pg::text::{ServerText, param};
 
 use super::role::extension_owner;
-use super::{Use, count};
+use super::{Keep, Use, count};
 
-// Locked against everything that names it, and against other changes of it.
 const FOUND: &str = "SELECT pg_catalog.convert_to(q.owner, pg_catalog.getdatabaseencoding()), \
      (SELECT r.oid FROM pg_catalog.pg_roles r \
       WHERE r.rolname::pg_catalog.text OPERATOR(pg_catalog.=) q.owner), q.shared \
-     FROM cron.queue q WHERE q.name OPERATOR(pg_catalog.=) $1 FOR ";
+     FROM cron.queue q WHERE q.name OPERATOR(pg_catalog.=) $1";
 
 const PUT: &str = "INSERT INTO cron.queue AS queue \
       (name, max_running, max_start_rate, shared, description, owner) \
@@ -65,22 +64,13 @@ pub(crate) struct Definition<'a> {
     pub(crate) owner: ServerText<'a>,
 }
 
-/// Locks a queue for a change; None if there is none of that name.
-pub(crate) fn lock_for_change(name: ServerText<'_>) -> Result<Option<Found>, Error> {
-    find(name, "UPDATE OF q")
-}
-
-/// Keeps a queue until the transaction ends; None if there is none of that name.
-pub(crate) fn keep(name: ServerText<'_>) -> Result<Option<Found>, Error> {
-    find(name, "KEY SHARE OF q")
-}
-
-fn find(name: ServerText<'_>, lock: &str) -> Result<Option<Found>, Error> {
+/// A queue, which is kept so; None if there is none of that name.
+pub(crate) fn find(name: ServerText<'_>, keep: Keep) -> Result<Option<Found>, Error> {
     let owner = extension_owner()?;
     as_role(owner, || {
         Spi::connect_mut(|client| {
-            let rows =
-                client.update(format!("{FOUND}{lock}").as_str(), Some(1), &[name.param()])?;
+            let query = FOUND.to_owned() + keep.clause();
+            let rows = client.update(query.as_str(), Some(1), &[name.param()])?;
             if rows.is_empty() {
                 return Ok(None);
             }

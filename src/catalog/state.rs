@@ -31,6 +31,12 @@ const EFFECTIVE: &str = "INSERT INTO cron.job_state AS s (jobid, effective_from,
       effective_from = excluded.effective_from, definition = excluded.definition, \
       cursor = least(s.cursor, excluded.effective_from)";
 
+// Of one that was never taken nothing else is known.
+const NO_ROOM: &str = "INSERT INTO cron.job_state AS s (jobid, effective_from, no_room) \
+     SELECT u.jobid, pg_catalog.clock_timestamp(), u.no_room FROM \
+      ROWS FROM (pg_catalog.unnest($1::bigint[]), pg_catalog.unnest($2::boolean[])) AS u (jobid, no_room) \
+     ON CONFLICT ON CONSTRAINT job_state_pkey DO UPDATE SET no_room = excluded.no_room";
+
 // Lengthens the row of the occurrences just before these, if they did not run for the same reason: one, where
 // a clock that was set back has made two that end alike.
 const SKIP: &str = "WITH longer AS (UPDATE cron.job_skip SET last_at = $4, \
@@ -203,6 +209,19 @@ pub(crate) fn set_effective(jobs: &[Effective]) -> Result<(), spi::Error> {
         let definitions: Vec<String> = jobs.iter().map(|job| job.definition.clone()).collect();
         let from = stamps(jobs.iter().map(|job| job.from));
         kept::update(client, EFFECTIVE, &[ids.into(), from, definitions.into()])?;
+        Ok(())
+    })
+}
+
+/// Stores whether there is no room for jobs.
+pub(crate) fn set_no_room(jobs: &HashMap<JobId, bool>) -> Result<(), spi::Error> {
+    if jobs.is_empty() {
+        return Ok(());
+    }
+    let (ids, no_room): (Vec<i64>, Vec<bool>) =
+        jobs.iter().map(|(job, no_room)| (job.0, *no_room)).unzip();
+    Spi::connect_mut(|client| {
+        kept::update(client, NO_ROOM, &[ids.into(), no_room.into()])?;
         Ok(())
     })
 }

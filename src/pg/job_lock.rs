@@ -17,7 +17,7 @@ use super::raw;
 const OUR_OWN: u16 = 3;
 /// `objsubid` of the lock that whoever asks for another attempt has until the end of the transaction.
 const REQUESTS: u16 = 4;
-/// `objsubid` of the lock that whoever adds to the queues or calendars of a role has, until the end of
+/// `objsubid` of the lock that whoever changes the queues or calendars of a role has, until the end of
 /// the transaction.
 const COMPANY: u16 = 5;
 
@@ -75,7 +75,7 @@ impl JobLock {
         lock
     }
 
-    /// The lock among those who add to what a role has of queues, calendars and dates: two of them
+    /// The lock among those who change what a role has of queues, calendars and dates: two of them
     /// would count without knowing of each other.
     pub(crate) fn of_company(scheduler: u32, role: u32) -> Self {
         let mut lock = Self::new(scheduler, JobId(role.into()), Mode::Alone);

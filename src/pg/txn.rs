@@ -42,7 +42,7 @@ pub(crate) fn ran() -> bool {
 /// Why a transaction came to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
-    /// A data exception (SQLSTATE class 22): it is up to a value in some row.
+    /// A data exception (SQLSTATE class 22) or corrupt data (XX001): it is up to a value in some row.
     Data,
     /// Somebody has locked what was wanted.
     Locked,
@@ -59,7 +59,7 @@ impl Failure {
         match &sqlstate::decode(code) {
             b"55P03" => Self::Locked,
             b"23505" => Self::Duplicate,
-            [b'2', b'2', ..] => Self::Data,
+            b"XX001" | [b'2', b'2', ..] => Self::Data,
             passing if is_transient(passing) => Self::Passing,
             _ => Self::Other,
         }

@@ -234,3 +234,47 @@ fn one_sees_advice_on_ones_own_jobs() {
     // Two roles' jobs are two jobs.
     assert_eq!(advice(&cluster, "redundancy"), ["duplicate: one, two"]);
 }
+
+#[test]
+fn a_job_that_others_name_is_not_advised_away() {
+    let cluster = Cluster::start();
+    let create = |name: &str, more: serde_json::Value| {
+        let mut job = json!({
+            "job_name": name, "schedule": "@daily", "command": "select 1", "timeout": "1 hour",
+            "description": "one of those",
+        });
+        job.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        cluster.create_job(&job)
+    };
+    let older = create("older", json!({}));
+    let newer = create("newer", json!({}));
+    let advised = || {
+        let mut rows = cluster
+            .rows("select detail, remedy from cron.advise() where advice = 'duplicate'", &[]);
+        assert_eq!(rows.len(), 1);
+        let row = rows.remove(0);
+        (row.get::<_, String>(0), row.get::<_, Option<String>>(1))
+    };
+    let drop = |job: i64| Some(format!("SELECT cron.unschedule({job})"));
+    assert_eq!(advised().1, drop(newer));
+    // What is switched off names it as well.
+    let _ = create(
+        "next",
+        json!({"schedule": "@monthly", "command": "select 2", "active": false, "run_after": ["newer"]}),
+    );
+    assert_eq!(advised().1, drop(older));
+    let _ = create(
+        "other",
+        json!({"schedule": "@yearly", "command": "select 3", "alert_job": "older"}),
+    );
+    let (detail, remedy) = advised();
+    assert!(detail.ends_with("Drop \"newer\" once it is no longer named by \"next\"."), "{detail}");
+    assert_eq!(remedy, None);
+    cluster.sql("select cron.unschedule('other')");
+    assert_eq!(advised().1, drop(older));
+    cluster.conf("cron.default_alert_job", "older");
+    cluster.reload();
+    poll_until("the handler by default", PATIENCE, || advised().1.is_none().then_some(()));
+    cluster.sql("select cron.unschedule('next')");
+    assert_eq!(advised().1, drop(newer));
+}

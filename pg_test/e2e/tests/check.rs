@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, reason = "helpers of scenarios, which fail by panicking")]
 
 use pg_tock_test::Cluster;
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
@@ -120,6 +121,52 @@ fn a_psql_that_never_ends_is_ended() {
         let (code, text) = cluster.check_by(&endless, &["-t", seconds]);
         assert_eq!((code, text.as_str()), (2, "PG_TOCK CRITICAL - no answer within 1 s\n"));
     }
+}
+
+#[test]
+fn hosts_that_do_not_answer_leave_time_for_one_that_does() {
+    let cluster = Cluster::start();
+    cluster.wait_for("(select status = 'healthy' from cron.health)");
+    // They take connections and say nothing.
+    let deaf: Vec<TcpListener> =
+        (0..2).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
+    let ports: Vec<String> = deaf
+        .iter()
+        .map(|listener| listener.local_addr().expect("an address").port().to_string())
+        .collect();
+    let ports = format!("{},{}", ports.join(","), cluster.port());
+    let dir = cluster.dir().display().to_string();
+    let named = format!("host=127.0.0.1,127.0.0.1,{dir} port={ports} password='a,b'");
+    let (code, text) = cluster.check(&["-t", "12", &named]);
+    assert_eq!(code, 0, "{text}");
+    // Each is named when none answers.
+    let two = &ports[..ports.rfind(',').expect("three")];
+    let none = format!("host=127.0.0.1,127.0.0.1 port={two} connect_timeout=2");
+    let (code, text) = cluster.check(&["-t", "20", &none]);
+    assert!(code == 2 && text.contains("no connection: "), "{code} {text}");
+    assert_eq!(text.matches("timeout expired").count(), 2, "{text}");
+}
+
+#[test]
+fn hosts_are_counted_wherever_they_are_named() {
+    let cluster = Cluster::start();
+    let says = psql(&cluster, "says", "echo \"3\tX\t$PGCONNECT_TIMEOUT\"");
+    for (connection, share) in [
+        ("", 12),
+        ("postgres", 12),
+        ("host=db1 password=a,b,c", 12),
+        ("user=x host=db1,db2 port=1,2", 6),
+        ("user=x host = 'db1,db2,db3'", 4),
+        ("hostaddr=10.0.0.1,10.0.0.2", 6),
+        ("postgresql://db1,db2:5432,db3/postgres?target_session_attrs=any", 4),
+        ("postgres://x:a,b@db1,db2", 6),
+        ("postgresql:///postgres?user=x&host=db1,db2&port=1,2", 6),
+    ] {
+        let (code, text) = cluster.check_by(&says, &["-t", "12", connection]);
+        assert_eq!((code, text), (3, format!("PG_TOCK X - {share}\n")), "{connection}");
+    }
+    let (_, text) = cluster.check_by(&says, &["-t", "1", "host=db1,db2"]);
+    assert_eq!(text, "PG_TOCK X - 1\n", "0 would be no limit");
 }
 
 /// The directory of a psql whose server speaks German: its catalogs are rarely installed.

@@ -196,6 +196,8 @@ fn a_row_that_cannot_be_read_harms_nobody_else() {
              insert into cron.job (schedule, command, nodeport, run_window)
              select '1 second', 'select ' || n, 5432, convert_from('\\xa9a1', 'EUC_JP')
              from generate_series(1, 5) n where n in (2, 3);
+             insert into cron.job (schedule, command, nodeport, run_window)
+             values ('1 second', '-- ' || repeat('x', 5000), 5432, convert_from('\\xa9a1', 'EUC_JP'));
              select cron.schedule('steady', '1 second', 'select 1')",
         )
         .unwrap();
@@ -207,7 +209,55 @@ fn a_row_that_cannot_be_read_harms_nobody_else() {
     drop(legacy);
     cluster.restart();
     another_run(&mut cluster.client_in("legacy"));
-    assert!(cluster.log().contains("does not run: its row cannot be read"));
+    for job in 1..=3 {
+        let complaint = format!("job {job} does not run: its row cannot be read");
+        assert!(cluster.log().contains(&complaint), "{complaint}");
+    }
+}
+
+#[test]
+fn long_texts_that_are_corrupt_harm_nobody_else_and_are_read_again_when_they_change() {
+    let cluster = Cluster::builder().conf("cron.log_statement", "off").start();
+    let steady = cluster.schedule("steady", "1 second", "select 1");
+    // The first is read by itself, the second along with others; neither can be compressed.
+    let schedule = |name: &str, digests: i32| -> i64 {
+        cluster.one_with(
+            "select cron.schedule($1, '1 second', \
+              (select '-- ' || string_agg(md5(n::text), '') || e'\nselect 2' from generate_series(1, $2) n))",
+            &[&name, &digests],
+        )
+    };
+    let broken = [schedule("long", 2000), schedule("short", 100)];
+    for job in broken {
+        let _ = cluster.finished_run(job).must_have_succeeded();
+    }
+    let toast: String = cluster
+        .one("select reltoastrelid::regclass::text from pg_class where oid = 'cron.job'::regclass");
+    cluster.sql(&format!(
+        "create extension pg_surgery;
+         select heap_force_kill('{toast}'::regclass, array(select ctid from {toast}))"
+    ));
+    let said = |job: i64| {
+        let line = format!("job {job} does not run: its row cannot be read");
+        cluster.log().lines().filter(|said| said.contains(&line)).count()
+    };
+    for round in 0..3 {
+        cluster.sql(&format!("create role r{round}"));
+        for job in broken {
+            poll_until("the complaint", PATIENCE, || (said(job) > 0).then_some(()));
+        }
+        cluster.flush();
+        goes_on(&cluster, steady);
+    }
+    assert_eq!(broken.map(said), [1, 1], "it is said once");
+    let later = cluster.schedule("later", "1 second", "select 3");
+    let _ = cluster.finished_run(later).must_have_succeeded();
+    for job in broken {
+        cluster.sql(&format!("select cron.alter_job({job}, command => 'select 4')"));
+        cluster.wait_for(&format!(
+            "exists (select from cron.job_run_details where jobid = {job} and command = 'select 4')"
+        ));
+    }
 }
 
 fn another_run(client: &mut Client) {

@@ -353,3 +353,45 @@ fn a_full_table_of_locks_does_not_end_the_scheduler() {
     });
     assert_eq!(cluster.wait_scheduler(), scheduler);
 }
+
+#[test]
+fn a_request_outlasts_a_time_in_which_the_row_of_its_job_cannot_be_read() {
+    let cluster = Cluster::builder().without_extension().start();
+    cluster.sql(
+        "create database legacy encoding 'EUC_JP' lc_collate 'C' lc_ctype 'C' template template0",
+    );
+    cluster.conf("cron.database_name", "legacy");
+    cluster.restart();
+    let mut legacy = cluster.client_in("legacy");
+    legacy.batch_execute("create extension pg_tock").unwrap();
+    let mut schedule = |name: &str| -> i64 {
+        let query = "select cron.schedule($1, '0 0 1 1 *', 'select 1')";
+        legacy.query_one(query, &[&name]).unwrap().get(0)
+    };
+    let (job, other) = (schedule("job"), schedule("other"));
+    let mut holder = cluster.client_in("legacy");
+    holder.execute("select cron.hold($1::bigint)", &[&job]).unwrap();
+    let mut run_now = |job: i64| -> i64 {
+        legacy.query_one("select cron.run_now($1::bigint)", &[&job]).unwrap().get(0)
+    };
+    let (run, later) = (run_now(job), run_now(other));
+    let mut succeeded = |run: i64| {
+        let query = "select from cron.job_run_details where runid = $1 and status = 'succeeded'";
+        poll_until("the end of a run", PATIENCE, || {
+            legacy.query_opt(query, &[&run]).unwrap().map(drop)
+        });
+    };
+    // By then the scheduler knows of the first.
+    succeeded(later);
+    // A character of that encoding that Unicode does not have.
+    let mut set_window = |window: &str| {
+        let update = format!("update cron.job set run_window = {window} where jobid = {job}");
+        holder.batch_execute(&update).unwrap();
+    };
+    set_window("convert_from('\\xa9a1', 'EUC_JP')");
+    let complaint = format!("job {job} does not run: its row cannot be read");
+    poll_until("the complaint", PATIENCE, || cluster.log().contains(&complaint).then_some(()));
+    set_window("null");
+    holder.execute("select cron.release($1::bigint)", &[&job]).unwrap();
+    succeeded(run);
+}

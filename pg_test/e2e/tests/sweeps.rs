@@ -66,7 +66,23 @@ fn long_commands_of_a_role_have_their_room_in_the_scheduler_and_no_more() {
     };
     schedule("ann", 60);
     schedule("bob", 1);
-    cluster.wait_for("(select count(*) = 6 from cron.job_state)");
+    cluster.wait_for("(select count(*) = 61 from cron.job_state)");
+    let kept = "select count(*) from cron.job_state where not no_room";
+    assert_eq!(cluster.one::<i64>(kept), 6);
+    // Each hears it of his own.
+    let diagnosed = |role: &str, job: &str| -> Vec<String> {
+        let query = "select finding from cron.diagnose($1::text)";
+        cluster
+            .client_as(role)
+            .query(query, &[&job])
+            .unwrap()
+            .iter()
+            .map(|row| row.get(0))
+            .collect()
+    };
+    assert_eq!(diagnosed("ann", "ann6"), ["no room"]);
+    assert_eq!(diagnosed("ann", "ann5"), ["nothing wrong"]);
+    assert_eq!(diagnosed("bob", "bob1"), ["nothing wrong"]);
     let ask = |jobs: &str| {
         cluster
             .sql(&format!("select cron.run_now(jobid) from cron.job where jobname ~ '^({jobs})$'"));
@@ -90,4 +106,6 @@ fn long_commands_of_a_role_have_their_room_in_the_scheduler_and_no_more() {
     cluster.flush();
     cluster.sql("select cron.unschedule(jobid) from cron.job where username = 'ann' and jobname not in ('ann6', 'ann60')");
     ran("ann1 ann5 ann6 ann60 bob1");
+    cluster.wait_for("(select count(*) = 3 from cron.job_state where not no_room)");
+    assert_eq!(diagnosed("ann", "ann6"), ["nothing wrong"]);
 }

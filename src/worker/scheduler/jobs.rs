@@ -425,6 +425,7 @@ impl Jobs {
 
     /// A row that cannot be read at all.
     pub(crate) fn cannot_read(&mut self, id: JobId) {
+        self.room.give_back(id);
         self.refuse(id, true, format!("job {} does not run: its row cannot be read", id.0));
     }
 

@@ -6,6 +6,7 @@
 //! all while nothing is due.
 
 mod alerts;
+mod answers;
 mod arrivals;
 mod asked;
 mod asks;

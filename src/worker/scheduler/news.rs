@@ -53,6 +53,7 @@ impl Scheduler {
         if self.ledger_at.take_if(|at| *at <= now).is_some() {
             self.news.ledger = true;
         }
+        self.news.jobs.extend(self.jobs.room.take_put_off(now));
         if self.read_at.is_some_and(|at| at > now) {
             return;
         }
@@ -109,14 +110,14 @@ impl Scheduler {
     pub(super) fn has_unread_jobs(&self) -> bool {
         let news = &self.news;
         let unread = self.sweep.is_some() || news.everything || !news.jobs.is_empty();
-        unread || self.database.changes.are_there()
+        unread || self.jobs.room.next_read().is_some() || self.database.changes.are_there()
     }
 
     /// When there is something to be read.
     pub(super) fn next_read(&self) -> Option<Timestamp> {
         let wanted = !self.engine.unknown_queues(1).is_empty();
         let queues = self.jobs.company.next_queues(wanted).filter(|_| self.installed);
-        [queues, self.next_news()].into_iter().flatten().min()
+        [queues, self.next_news(), self.jobs.room.next_read()].into_iter().flatten().min()
     }
 
     fn next_news(&self) -> Option<Timestamp> {
@@ -295,9 +296,7 @@ impl Scheduler {
                 let (left, right) = ids.split_at(ids.len() / 2);
                 if left.is_empty() {
                     for &id in right {
-                        self.jobs.cannot_read(JobId(id));
-                        self.engine.drop_job(JobId(id));
-                        self.nobody_waits_for(JobId(id));
+                        self.cannot_read(JobId(id));
                         there.insert(id);
                     }
                     return Some(Vec::new());
@@ -308,6 +307,20 @@ impl Scheduler {
             }
             Err(_) => None,
         }
+    }
+
+    /// The row of a job cannot be read: it does not run until the row is another one.
+    pub(super) fn cannot_read(&mut self, job: JobId) {
+        self.jobs.cannot_read(job);
+        self.refused(job);
+    }
+
+    /// A job does not run: whatever waited of it is forgotten.
+    pub(super) fn refused(&mut self, job: JobId) {
+        self.unknown.remove(&job);
+        self.engine.drop_job(job);
+        self.forget_requests(job);
+        self.nobody_waits_for(job);
     }
 
     /// A job that is not in the table any more.

@@ -10,18 +10,17 @@ use pg_tock_core::portion::Portion;
 use pg_tock_core::time::{JobId, RunId, Timestamp};
 
 use super::LOCK_RETRY;
+use super::answers::Answers;
 use super::counting::CatchUp;
 use super::decided::Decided;
 use super::rows::Waiting;
 use super::wanted::Wanted;
+use crate::catalog::load;
 use crate::catalog::run::{self, RunRow};
-use crate::catalog::state::{self, Effective, Reached, Skip};
+use crate::catalog::state::{self, Effective, Skip};
 use crate::catalog::stats::Tally;
-use crate::catalog::{load, request};
 use crate::guc;
 use crate::pg::{lock, process, time, txn};
-use crate::shmem::asks::{self, State};
-use crate::shmem::taken_back;
 
 /// How long statistics wait for company.
 pub(super) const COUNT_DELAY: i64 = 2 * Timestamp::SECOND;
@@ -29,9 +28,6 @@ pub(super) const COUNT_DELAY: i64 = 2 * Timestamp::SECOND;
 const MOST_ROWS: usize = 100_000;
 /// So many jobs make it worth while to see to it that memory is given back.
 const MANY_JOBS: usize = 10_000;
-
-/// How many requests are deleted in the time of one other thing.
-const ANSWERED: usize = 4;
 
 /// Most run ids drawn at once.
 const MOST_IDS: usize = 1_024;
@@ -66,6 +62,8 @@ pub(crate) struct Records {
     /// Rows are left that can be written at once.
     pub(super) more: bool,
     effective: HashMap<JobId, Effective>,
+    /// Jobs there is no room for, or is again.
+    no_room: HashMap<JobId, bool>,
     gone: HashSet<i64>,
     /// How many of those are written in one turn.
     storing: Portion,
@@ -73,16 +71,14 @@ pub(crate) struct Records {
     over: HashMap<JobId, Vec<u8>>,
     /// When to do that.
     pub(super) over_at: Option<Timestamp>,
-    /// Requests whose runs have their rows, and the jobs.
-    answered: HashMap<i64, JobId>,
-    /// How many of those are deleted in one turn.
-    answering: Portion,
+    /// Requests whose runs have their rows.
+    pub(super) answers: Answers,
     /// Runs whose rows are to go: they did not begin.
     taken_back: Vec<i64>,
     /// What follows attempts that failed.
     pub(super) decided: Decided,
     /// The database whose scheduler this is.
-    scheduler: u32,
+    pub(super) scheduler: u32,
     pub(super) progress: BTreeMap<JobId, Progress>,
     pub(super) count_at: Option<Timestamp>,
     /// The last job counted in this round, and how many are counted in one turn.
@@ -209,22 +205,6 @@ impl Records {
         self.taken_back.push(run.0);
     }
 
-    /// Whether a request is about to be deleted.
-    pub(crate) fn is_answered(&self, run: RunId) -> bool {
-        self.answered.contains_key(&run.0) || self.decided.is_kept(run)
-    }
-
-    /// The runs, of jobs that `pick` likes, whose requests are about to be deleted.
-    pub(super) fn answered_of(&self, pick: impl Fn(JobId) -> bool) -> impl Iterator<Item = i64> {
-        self.answered.iter().filter(move |(_, job)| pick(**job)).map(|(run, _)| *run)
-    }
-
-    /// The run somebody asked for of a job has ended.
-    pub(crate) fn answered(&mut self, job: JobId, run: RunId) {
-        self.answered.insert(run.0, job);
-        taken_back::forget(self.scheduler, run);
-    }
-
     /// What waits to be counted is counted as soon as others are.
     pub(super) fn count_soon(&mut self, now: Timestamp) {
         if !self.progress.is_empty() {
@@ -245,11 +225,21 @@ impl Records {
         }
     }
 
+    /// Whether there is no room for a job; `before`: what is written of that.
+    pub(crate) fn room(&mut self, job: JobId, before: bool, no_room: bool) {
+        if before == no_room {
+            self.no_room.remove(&job);
+        } else {
+            self.no_room.insert(job, no_room);
+        }
+    }
+
     /// A job that is gone.
     pub(crate) fn gone(&mut self, job: JobId) {
         self.progress.remove(&job);
         self.over.remove(&job);
         self.effective.remove(&job);
+        self.no_room.remove(&job);
         self.decided.forget(job);
         self.gone.insert(job.0);
     }
@@ -284,16 +274,11 @@ impl Records {
     pub(super) fn wants_writing(&self) -> bool {
         !(self.rows.is_empty()
             && self.effective.is_empty()
+            && self.no_room.is_empty()
             && self.gone.is_empty()
             && self.taken_back.is_empty()
-            && self.answered_runs().is_empty()
+            && self.answers_to_write().is_empty()
             && !self.decided.has_freed())
-    }
-
-    /// The runs that were asked for and have ended, but for those whose rows are in the way of others.
-    fn answered_runs(&self) -> Vec<i64> {
-        let stuck: HashSet<i64> = self.stuck.iter().map(|row| row.row.run.0).collect();
-        self.answered.keys().filter(|&run| !stuck.contains(run)).copied().collect()
     }
 
     /// Makes sure that `needed` run ids are there; draws more at once the more are needed in short
@@ -378,9 +363,9 @@ impl Records {
         self.unwritten_rows().map(|row| row.row.job).filter(|job| some(*job)).collect()
     }
 
-    /// Stores definitions that came into force and forgets jobs that are gone.
+    /// Stores definitions that came into force and for what there is no room, and forgets jobs that are gone.
     fn write_jobs(&mut self) -> bool {
-        if self.effective.is_empty() && self.gone.is_empty() {
+        if self.effective.is_empty() && self.no_room.is_empty() && self.gone.is_empty() {
             return true;
         }
         let (since, most) = (Instant::now(), self.storing.size());
@@ -389,11 +374,13 @@ impl Records {
             self.effective.values().take(most - gone.len()).cloned().collect();
         let written = txn::run("writing what became of jobs", || {
             state::forget(&gone)?;
-            state::set_effective(&effective)
+            state::set_effective(&effective)?;
+            state::set_no_room(&self.no_room)
         });
         if !matches!(written, Some(Ok::<(), pgrx::spi::Error>(()))) {
             return false;
         }
+        self.no_room.clear();
         self.storing.done(gone.len() + effective.len(), since.elapsed());
         for job in &gone {
             self.gone.remove(job);
@@ -427,39 +414,6 @@ impl Records {
             self.taken_back.clear();
         }
         done
-    }
-
-    /// Deletes the requests whose runs have ended. Only they tell the next scheduler of successes of
-    /// occurrences its cursors have passed, so what those come to is written with it.
-    fn write_answers(&mut self) -> bool {
-        let decided = &mut self.decided;
-        self.answered.extend(decided.take_freed().into_iter().map(|(run, job)| (run.0, job)));
-        self.answered.retain(|&run, _| !decided.keeps(RunId(run)));
-        let (since, mut over) = (Instant::now(), self.answered_runs());
-        if over.is_empty() {
-            return true;
-        }
-        let most = self.answering.size() * ANSWERED;
-        let all = over.len() <= most;
-        over.truncate(most);
-        let jobs: HashSet<JobId> =
-            over.iter().filter_map(|run| self.answered.get(run)).copied().collect();
-        let reached = |&job: &JobId| Some(self.progress.get(&job)?.succeeded(job));
-        let reached = jobs.iter().filter_map(reached).filter(Reached::has_succeeded);
-        let reached: Vec<Reached> = reached.collect();
-        let done = txn::run("answering requests", || request::forget(&over, &reached));
-        let done = matches!(done, Some(Ok::<(), pgrx::spi::Error>(())));
-        if done {
-            self.answering.done(over.len().div_ceil(ANSWERED), since.elapsed());
-            self.more |= !all;
-            let over: HashSet<i64> = over.into_iter().collect();
-            self.answered.retain(|run, _| !over.contains(run));
-            let database = process::database().to_u32();
-            asks::tell(database, State::Ended, |ask| {
-                ask.run().is_some_and(|run| over.contains(&run.0))
-            });
-        }
-        done && all
     }
 
     /// Switches jobs off that are over. Those wait whose rows somebody has locked.

@@ -112,7 +112,7 @@ impl Scheduler {
     /// read.
     pub(super) fn take_requests(&mut self, jobs: &[i64]) -> bool {
         let these: HashSet<i64> = jobs.iter().copied().collect();
-        let over = self.records.answered_of(|job| these.contains(&job.0)).collect();
+        let over = self.records.answers.of(|job| these.contains(&job.0)).collect();
         let known = Known { taken: self.requests.of_jobs(jobs), over };
         let read = txn::run("reading requests", || {
             let requests = request::of_jobs(jobs, known, MOST)?;
@@ -184,7 +184,7 @@ impl Scheduler {
         let (requests, most) = (&self.requests, self.requests.page.size() * KNOWN);
         let after = requests.reading.as_ref()?.after;
         let over = |last: i64| {
-            let over = self.records.answered_of(|_| true);
+            let over = self.records.answers.of(|_| true);
             over.filter(|run| after < *run && *run <= last).collect()
         };
         let read = txn::run("reading requests", || {

@@ -108,6 +108,7 @@ impl Scheduler {
             if row.reaches_outside {
                 self.outside.insert(id);
             }
+            self.records.room(id, row.no_room, row.is_cut);
             let watched = (!row.is_cut).then(|| Watched::of(&row));
             let taken = self.jobs.take(row, cursor, now);
             let until = match &taken {
@@ -122,12 +123,7 @@ impl Scheduler {
                     puts.0.push(Fresh { spec, after });
                 }
                 Taken::Job { spec, after, .. } => self.engine.put_job(spec, after),
-                Taken::Refused => {
-                    self.unknown.remove(&id);
-                    self.engine.drop_job(id);
-                    self.forget_requests(id);
-                    self.nobody_waits_for(id);
-                }
+                Taken::Refused => self.refused(id),
             }
         }
         self.look_for_room();

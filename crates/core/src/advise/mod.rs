@@ -38,6 +38,8 @@ pub struct Subject<'a> {
     pub same_times: &'a str,
     /// What it does, as [`Doing::key`] has it.
     pub work: &'a str,
+    /// What names it, in words: it cannot go without their being changed.
+    pub named_by: &'a [String],
     /// The zone its schedule is read in has one offset all year.
     pub fixed_offset: bool,
     /// It is paused, so that nothing it does is done at present.
@@ -157,6 +159,8 @@ impl Topic {
 const HERD: usize = 10;
 /// So many herds are named, the largest.
 const MOST_HERDS: usize = 10;
+/// Of more jobs than these that name one the others are counted.
+const MOST_NAMING: usize = 3;
 /// Of more jobs than these that do the same not every pair of duplicates is named.
 const MANY: usize = 5;
 /// So many jobs that do the same are compared with one another.
@@ -205,7 +209,8 @@ pub fn advise(jobs: &[Subject<'_>], now: Timestamp) -> Vec<Advice> {
     let mut calendar = Calendar::new(now, Reach::LONG);
     let mut alike: Vec<(usize, &Subject<'_>)> =
         jobs.iter().enumerate().filter(|(_, job)| !job.paused).collect();
-    alike.sort_by_key(|(place, job)| (job.work, *place));
+    // Of two that do the same the one that nobody names is to go.
+    alike.sort_by_key(|(place, job)| (job.work, job.named_by.is_empty(), *place));
     for group in alike.chunk_by(|(_, one), (_, other)| one.work == other.work) {
         if group.len() > 1 {
             let compared = group.iter().take(COMPARED);
@@ -233,7 +238,7 @@ fn pairs(group: &[Case<'_>], found: &mut Vec<Advice>) {
     }
 }
 
-/// What two jobs that do the same say to one another.
+/// What two jobs that do the same say to one another; the second is to go if either could.
 fn pair(one: &Case<'_>, other: &Case<'_>) -> Option<Advice> {
     match compare::relation(&one.fires, &other.fires) {
         Relation::Same => Some(Advice {
@@ -243,51 +248,73 @@ fn pair(one: &Case<'_>, other: &Case<'_>) -> Option<Advice> {
                 "\"{}\" and \"{}\" run the same at the same times.",
                 one.job.name, other.job.name
             ),
-            advice: format!("Drop \"{}\".", other.job.name),
-            remedy: Some(drop_job(other.job)),
+            advice: format!("Drop \"{}\"{}.", other.job.name, once_unnamed(other.job)),
+            remedy: drop_job(other.job),
         }),
         Relation::Within => Some(within(other, one)),
         Relation::Contains => Some(within(one, other)),
         Relation::Apart => {
             let fixed = one.job.fixed_offset && other.job.fixed_offset;
             let shift = compare::shift(&one.fires, &other.fires)?;
-            let (early, late) = if shift > 0 { (one, other) } else { (other, one) };
-            (fixed && shift.abs() == HOUR).then(|| offset_pair(early, late))
+            let early = if shift > 0 { one } else { other };
+            (fixed && shift.abs() == HOUR).then(|| offset_pair(early, one, other))
         }
     }
 }
 
 fn within(keep: &Case<'_>, drop: &Case<'_>) -> Advice {
-    let (more, less) = (keep.job.name, drop.job.name);
+    let (more, less, once) = (keep.job.name, drop.job.name, once_unnamed(drop.job));
     Advice {
         topic: Topic::Subset,
         jobs: vec![keep.place, drop.place],
         finding: format!("Whenever \"{less}\" is due, \"{more}\" runs the same anyway."),
-        advice: format!("Drop \"{less}\", or \"{more}\" if it runs more often than is needed."),
-        remedy: Some(drop_job(drop.job)),
+        advice: format!(
+            "Drop \"{less}\"{once}, or \"{more}\" if it runs more often than is needed."
+        ),
+        remedy: drop_job(drop.job),
     }
 }
 
-fn drop_job(job: &Subject<'_>) -> String {
-    format!("SELECT cron.unschedule({})", job.id)
+/// The statement that drops a job, if nothing names it.
+fn drop_job(job: &Subject<'_>) -> Option<String> {
+    job.named_by.is_empty().then(|| format!("SELECT cron.unschedule({})", job.id))
 }
 
-/// Jobs an hour apart: the early one is at its local time while clocks are ahead.
-fn offset_pair(early: &Case<'_>, late: &Case<'_>) -> Advice {
+/// When a job can go, if not at once.
+fn once_unnamed(job: &Subject<'_>) -> String {
+    if job.named_by.is_empty() {
+        return String::new();
+    }
+    let first: Vec<&str> = job.named_by.iter().map(String::as_str).take(MOST_NAMING).collect();
+    let more = match job.named_by.len() - first.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!(" once it is no longer named by {}{more}", first.join(", "))
+}
+
+/// Jobs an hour apart, of which the second is to go if nobody minds: the early one is at its local time while
+/// clocks are ahead.
+fn offset_pair(early: &Case<'_>, one: &Case<'_>, other: &Case<'_>) -> Advice {
+    let late = if early.place == one.place { other } else { one };
+    let other_goes = !one.job.named_by.is_empty() && other.job.named_by.is_empty();
+    let (keep, drop) = if other_goes { (one, other) } else { (early, late) };
     let (one, other) = (early.job.name, late.job.name);
     let zone = zone_hint(one).or_else(|| zone_hint(other));
-    let remedy = zone.and_then(|zone| one_for_both(early, late, zone));
+    let remedy = zone.and_then(|zone| one_for_both(early, (keep.job, drop.job), zone));
+    let once = once_unnamed(drop.job);
     let advice = match zone {
         Some(zone) => format!(
-            "Keep one of them at its local time with timezone => '{zone}', and drop the other."
+            "Keep one of them at its local time with timezone => '{zone}', and drop the other{once}."
         ),
-        None => "Keep one of them at its local time with a time zone that has both offsets, and \
-                 drop the other."
-            .to_owned(),
+        None => format!(
+            "Keep one of them at its local time with a time zone that has both offsets, and drop the \
+             other{once}."
+        ),
     };
     Advice {
         topic: Topic::OffsetPair,
-        jobs: vec![early.place, late.place],
+        jobs: vec![keep.place, drop.place],
         finding: format!(
             "\"{one}\" and \"{other}\" run the same one hour apart, as for the two offsets of a \
              zone with daylight-saving time: one of them is at the wrong hour all year."
@@ -298,7 +325,14 @@ fn offset_pair(early: &Case<'_>, late: &Case<'_>) -> Advice {
 }
 
 /// The statement that makes of both one job at its local time, if its schedule is a time of day.
-fn one_for_both(early: &Case<'_>, late: &Case<'_>, zone: &str) -> Option<String> {
+fn one_for_both(
+    early: &Case<'_>,
+    (keep, drop): (&Subject<'_>, &Subject<'_>),
+    zone: &str,
+) -> Option<String> {
+    if !drop.named_by.is_empty() {
+        return None;
+    }
     let fields: Vec<&str> = early.job.schedule.split_whitespace().collect();
     let [minute, hour, "*", "*", "*"] = fields[..] else { return None };
     minute.parse::<u8>().ok().zip(hour.parse::<u8>().ok())?;
@@ -313,8 +347,8 @@ fn one_for_both(early: &Case<'_>, late: &Case<'_>, zone: &str) -> Option<String>
         "timezone": name,
     });
     let options = literal(&options.to_string());
-    let (early, late) = (early.job.id, late.job.id);
-    Some(format!("SELECT cron.set_job({early}, {options}), cron.unschedule({late})"))
+    let (keep, drop) = (keep.id, drop.id);
+    Some(format!("SELECT cron.set_job({keep}, {options}), cron.unschedule({drop})"))
 }
 
 /// The zone an abbreviation in a name stands for in common use.

@@ -27,6 +27,7 @@ fn written<'a>(name: &'a str, schedule: &'a str, times: &'a Plan, work: &'a str)
         // No two of them.
         same_times: name,
         work,
+        named_by: &[],
         fixed_offset,
         paused: false,
         spread: false,
@@ -218,6 +219,86 @@ fn a_pair_of_offsets_becomes_one_job() {
         let expected = format!("SELECT cron.set_job(8, '{options}'), cron.unschedule(7)");
         assert_eq!(remedy, expected);
     }
+}
+
+/// The jobs of the only advice there is, what it says and the statement.
+fn said(jobs: &[Subject<'_>]) -> (Vec<usize>, String, Option<String>) {
+    let mut found = advise(jobs, NOW);
+    assert_eq!(found.len(), 1, "{found:?}");
+    let Advice { jobs, advice, remedy, .. } = found.remove(0);
+    (jobs, advice, remedy)
+}
+
+fn drop_of(id: i64) -> Option<String> {
+    Some(format!("SELECT cron.unschedule({id})"))
+}
+
+fn named<'a>(id: i64, name: &'a str, times: &'a Plan, by: &'a [String]) -> Subject<'a> {
+    Subject { id, named_by: by, ..subject(name, times, "w") }
+}
+
+#[test]
+fn what_others_name_is_not_the_one_to_go() {
+    let by = ["\"x\"".to_owned()];
+    let five: Vec<String> = (1..=5).map(|n| format!("\"{n}\"")).collect();
+    let (hourly, daily) = (plan("0 * * * *", "GMT"), plan("0 4 * * *", "GMT"));
+    // The older one goes where only the newer one is named.
+    let twice = [named(1, "a", &daily, &[]), named(2, "b", &daily, &by)];
+    assert_eq!(said(&twice), (vec![1, 0], "Drop \"a\".".to_owned(), drop_of(1)));
+    let twice = [named(1, "a", &daily, &by), named(2, "b", &daily, &[])];
+    assert_eq!(said(&twice), (vec![0, 1], "Drop \"b\".".to_owned(), drop_of(2)));
+    // Nothing that can be run breaks what others rely on.
+    let twice = [named(1, "a", &daily, &by), named(2, "b", &daily, &five)];
+    let words = "Drop \"b\" once it is no longer named by \"1\", \"2\", \"3\" and 2 more.";
+    assert_eq!(said(&twice), (vec![0, 1], words.to_owned(), None));
+    let subset = [named(1, "a", &daily, &by), named(2, "b", &hourly, &[])];
+    let (jobs, words, remedy) = said(&subset);
+    assert_eq!((jobs, remedy), (vec![1, 0], None));
+    let expected = "Drop \"a\" once it is no longer named by \"x\", or \"b\" if";
+    assert!(words.starts_with(expected), "{words}");
+}
+
+#[test]
+fn the_one_of_a_pair_of_offsets_that_others_name_becomes_the_one_job() {
+    let by = ["\"x\"".to_owned()];
+    let (early, late) = (plan("0 4 * * *", "GMT"), plan("0 5 * * *", "GMT"));
+    let pair = |first, second| {
+        said(&[
+            Subject { schedule: "0 4 * * *", ..named(7, "a-edt", &early, first) },
+            Subject { schedule: "0 5 * * *", ..named(8, "a-est", &late, second) },
+        ])
+    };
+    for (first, second, keep) in [(&[][..], &by[..], 1), (&by, &[], 0), (&[], &[], 0)] {
+        let (jobs, _, remedy) = pair(first, second);
+        assert_eq!(jobs, [keep, 1 - keep]);
+        let options = r#"{"schedule":"0 0 * * *","timezone":"America/New_York"}"#;
+        let (stays, goes) = (keep + 7, 8 - keep);
+        let expected =
+            format!("SELECT cron.set_job({stays}, '{options}'), cron.unschedule({goes})");
+        assert_eq!(remedy, Some(expected));
+    }
+    let (_, words, remedy) = pair(&by, &by);
+    assert_eq!(remedy, None);
+    let expected = "drop the other once it is no longer named by \"x\".";
+    assert!(words.ends_with(expected), "{words}");
+}
+
+#[test]
+fn of_many_copies_the_one_that_others_name_stays() {
+    let (by, daily) = (["\"x\"".to_owned()], plan("@daily", "GMT"));
+    let names: Vec<String> = (0..20).map(|n| n.to_string()).collect();
+    let copy = |(n, name)| {
+        let by = if n == 9 { &by[..] } else { &[] };
+        Subject { same_times: "@daily", ..named(n, name, &daily, by) }
+    };
+    let copies: Vec<Subject<'_>> = (0..).zip(names.iter().map(String::as_str)).map(copy).collect();
+    let duplicates =
+        advise(&copies, NOW).into_iter().filter(|found| found.topic == Topic::Duplicate);
+    let mut gone: Vec<Option<String>> = duplicates.map(|found| found.remedy).collect();
+    let mut expected: Vec<Option<String>> = (0..20).filter(|&n| n != 9).map(drop_of).collect();
+    gone.sort();
+    expected.sort();
+    assert_eq!(gone, expected);
 }
 
 #[test]

@@ -104,6 +104,8 @@ pub struct Job {
     pub condition: Option<String>,
     /// One that is due while it runs starts as well.
     pub overlaps: bool,
+    /// What long texts of one owner's jobs may take up, in bytes, if the scheduler has no room for its own.
+    pub no_room: Option<i64>,
 }
 
 /// A pause.

@@ -116,6 +116,15 @@ impl Findings<'_> {
             );
             self.error("paused", detail, format!("SELECT cron.resume({})", job.id));
         }
+        if let Some(most) = job.no_room {
+            let detail = format!(
+                "There is no room for it: long commands, settings and requests of all jobs of role \
+                 \"{}\" may take up {} MB together. It runs once they are shorter or fewer.",
+                excerpt(&job.username),
+                most / 1024 / 1024
+            );
+            self.error("no room", detail, None);
+        }
     }
 
     pub(super) fn role(&mut self) {

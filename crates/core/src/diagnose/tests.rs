@@ -29,6 +29,7 @@ fn healthy() -> Facts {
             queue: None,
             condition: None,
             overlaps: false,
+            no_room: None,
         },
         owner: Owner::Role { can_log_in: true, superuser: false, may_connect: true },
         database: Some(Database { open: true }),
@@ -153,6 +154,23 @@ fn what_keeps_all_jobs_from_running_comes_first() {
     facts.server.in_recovery = true;
     assert_eq!(words(&facts)[0], "standby");
     assert!(!words(&facts).contains(&"scheduler late"), "there is to be none");
+}
+
+#[test]
+fn a_job_there_is_no_room_for_does_not_run_and_its_owner_hears_why() {
+    let mut facts = healthy();
+    facts.job.no_room = Some(64 * 1024 * 1024);
+    // What is due waits for that, whatever else is in its way.
+    facts.times = at(Some(3_600), Some(30));
+    facts.limits.running = 32;
+    assert_eq!(words(&facts), ["no room"]);
+    let found = find(&facts).remove(0);
+    assert_eq!((found.severity, found.remedy), (Severity::Error, None));
+    assert!(
+        found.detail.contains("all jobs of role \"ann\" may take up 64 MB"),
+        "{}",
+        found.detail
+    );
 }
 
 /// At the limits of `cron.health`.
