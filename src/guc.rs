@@ -32,6 +32,7 @@ static TIMEZONE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::ne
 static MATCH_DOM_AND_DOW: GucSetting<bool> = GucSetting::<bool>::new(false);
 static EXECUTOR_IDLE_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(60);
 static EXECUTOR_MAX_AGE: GucSetting<i32> = GucSetting::<i32>::new(3600);
+static MAX_JOB_SIZE: GucSetting<i32> = GucSetting::<i32>::new(131_072);
 static MAX_QUEUED_RUNS: GucSetting<i32> = GucSetting::<i32>::new(1000);
 static CANCEL_GRACE: GucSetting<i32> = GucSetting::<i32>::new(10_000);
 static MAX_RUNNING_JOBS_PER_ROLE: GucSetting<i32> = GucSetting::<i32>::new(0);
@@ -236,6 +237,15 @@ fn init_own() {
         GucFlags::empty(),
     );
     settings::define_int(
+        c"cron.max_job_size",
+        c"Maximum size of what a job says: its command, or all of its options together.",
+        c"Functions that make and change jobs refuse more. The scheduler reads it, hands it over and records it with each run.",
+        &MAX_JOB_SIZE,
+        (131_072, 8_192, i32::MAX),
+        GucContext::Sighup,
+        GucFlags::UNIT_BYTE,
+    );
+    settings::define_int(
         c"cron.cancel_grace",
         c"Time a run that is cancelled gets to end by itself.",
         c"When it is over, the run's process is terminated. It holds for every cancel, whatever its cause.",
@@ -350,6 +360,11 @@ pub(crate) fn executor_idle_timeout() -> Duration {
 /// How old an executor gets.
 pub(crate) fn executor_max_age() -> Duration {
     seconds(&EXECUTOR_MAX_AGE)
+}
+
+/// How many bytes a job's command, or all of its options together, may have.
+pub(crate) fn max_job_size() -> usize {
+    usize::try_from(MAX_JOB_SIZE.get()).unwrap_or(0)
 }
 
 /// How many occurrences of one job may wait for its run under way.

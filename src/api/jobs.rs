@@ -14,7 +14,7 @@ use crate::pg::identity::{current_database, current_user, in_recovery, is_superu
 use crate::pg::settings;
 use crate::pg::text::ServerText;
 
-use super::rights::{refuse_in_recovery, refuse_long};
+use super::rights::{refuse_in_recovery, refuse_large, refuse_long};
 use super::schedules::{check_schedule, warn_if_passed};
 
 #[pg_extern(sql = false)]
@@ -120,6 +120,7 @@ impl<'a> Request<'a> {
         if let Some(name) = self.jobname {
             refuse_long("job_name", name.bytes())?;
         }
+        refuse_large(self.command.bytes().len(), 0)?;
         let schedule = check_schedule(&self.schedule.readable())?;
         let caller = current_user();
         let runs_as = match self.username {
@@ -158,6 +159,7 @@ fn alter(jobid: i64, changes: &Changes<'_>) -> Result<(), Error> {
     if let Some(database) = changes.database {
         runs_as.require_connect(database)?;
     }
+    refuse_large(changes.command.map_or(0, |command| command.bytes().len()), 0)?;
     let schedule = changes.schedule.map(|text| check_schedule(&text.readable())).transpose()?;
     if changes.is_empty() {
         return Err(Error::NoUpdates);

@@ -94,6 +94,7 @@ fn create(mut given: Json) -> Result<i64, Error> {
     warn_if_passed(text, &check_schedule(text)?, options.text("timezone"));
     keep_named(&options, &document, Some(&name), |_| true)?;
     keep_request(http, &mut document, true)?;
+    refuse_large(&document, None)?;
     let name = to_server(&name);
     stored::put(Some(ServerText::new(&name)), &guc::host(), settings::port(), &document)
 }
@@ -125,6 +126,7 @@ fn change(job: JobRef<'_>, mut patch: Json) -> Result<(), Error> {
     let name = before.get("jobname").and_then(Json::as_str);
     keep_named(&options, &document, name, is_named)?;
     keep_request(http, &mut document, new_request || is_named("username"))?;
+    refuse_large(&document, Some(&before))?;
     if stored::set(found.jobid, &document)? { Ok(()) } else { Err(no_such_job()) }
 }
 
@@ -150,7 +152,20 @@ pub(super) fn prepare(
         http::require_right()?;
     }
     keep_request(http, &mut document, new)?;
+    refuse_large(&document, before)?;
     Ok(document)
+}
+
+/// Refuses a job that says too much, and more than `before`. What it sends has a bound of its own.
+fn refuse_large(document: &Document, before: Option<&Document>) -> Result<(), Error> {
+    let of = |value: &Json| match value {
+        Json::Null | Json::Bool(_) | Json::Number(_) => 0,
+        Json::String(text) => text.len(),
+        other => other.to_string().len(),
+    };
+    let said = || document.iter().filter(|(key, _)| *key != "http");
+    let earlier = said().filter_map(|(key, _)| before?.get(key));
+    rights::refuse_large(said().map(|(_, value)| of(value)).sum(), earlier.map(of).sum())
 }
 
 /// Checks the job's role and database against the caller's rights, as far as they are new, and

@@ -166,6 +166,19 @@ pub(super) fn refuse_long(argument: &'static str, name: &[u8]) -> Result<(), Err
     })
 }
 
+/// Refuses a job that says more than the scheduler is to handle with each run. `before`: as much as it has said so
+/// far is no matter.
+pub(super) fn refuse_large(size: usize, before: usize) -> Result<(), Error> {
+    let most = guc::max_job_size();
+    if size <= most.max(before) {
+        return Ok(());
+    }
+    Err(Error::TooMuch {
+        problem: format!("a job of {size} bytes is larger than cron.max_job_size, {most} bytes"),
+        hint: "Put what it does into a function or procedure and call that.",
+    })
+}
+
 /// The most characters of a list of jobs in an error.
 const LISTED: usize = 600;
 

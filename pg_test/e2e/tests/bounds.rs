@@ -1,4 +1,4 @@
-//! How many queues, calendars and dates a role may have: the scheduler reads them.
+//! How many queues, calendars and dates a role may have, and how much a job may say: the scheduler reads it all.
 #![allow(clippy::unwrap_used, reason = "helpers of scenarios, which fail by panicking")]
 
 use pg_tock_test::Cluster;
@@ -112,4 +112,47 @@ fn the_calendars_of_a_role_have_ten_thousand_dates_at_most() {
         .unwrap();
     ann.batch_execute("select cron.add_calendar_dates('other', '1998-01-01')").unwrap();
     assert_eq!(dates(), 10_001);
+}
+
+#[test]
+fn a_job_says_so_much_at_most() {
+    let (cluster, mut ann, _) = ann_and_bob();
+    let long = |bytes: usize| format!("'select 1 --' || repeat('x', {bytes} - 11)");
+    let (most, more) = (long(131_072), long(131_073));
+    ann.batch_execute(&format!("select cron.schedule('job', '0 0 29 2 *', {most})")).unwrap();
+    let (message, hint) =
+        refused(&mut ann, &format!("select cron.schedule('job', '0 0 29 2 *', {more})"));
+    assert_eq!(message, "a job of 131073 bytes is larger than cron.max_job_size, 131072 bytes");
+    assert_eq!(hint, "Put what it does into a function or procedure and call that.");
+    for statement in [
+        format!("select cron.schedule('0 0 29 2 *', {more})"),
+        format!("select cron.create_job('other', '0 0 29 2 *', {more})"),
+        "select cron.create_job('other', '0 0 29 2 *', 'select 1', run_if => repeat(' ', 131072) || 'true')".to_owned(),
+        "select cron.set_job('job', jsonb_build_object('description', 'more'))".to_owned(),
+        "select * from cron.apply_jobs(replace(cron.export_jobs()::text, '--', '--more')::jsonb)".to_owned(),
+    ] {
+        let _ = refused(&mut ann, &statement);
+    }
+    for statement in [
+        format!("select cron.schedule_in_database('job', '0 0 29 2 *', {more}, 'postgres', 'ann')"),
+        "select cron.alter_job(jobid, command => repeat('y', 131073)) from cron.job".to_owned(),
+    ] {
+        let _ = refused(&mut cluster.client(), &statement);
+    }
+    let kept = format!("select array_agg(jobname || (command = {most})::text) from cron.job");
+    assert_eq!(cluster.one::<Vec<String>>(&kept), ["jobtrue"]);
+    // What is there already may change, as long as it does not grow, and runs.
+    cluster.sql("update cron.job set command = repeat(' ', 200000) || 'select 2'");
+    ann.batch_execute("select cron.set_job('job', '{\"active\": false}'); select cron.set_job('job', '{\"active\": true}')")
+        .unwrap();
+    let job = cluster.one::<i64>("select jobid from cron.job");
+    cluster.wait_known();
+    cluster.sql("select cron.run_now('job', wait => true)");
+    let _ = cluster.finished_runs(job, 1).remove(0).must_have_succeeded();
+    // Whoever runs the server decides.
+    cluster.conf("cron.max_job_size", "1MB");
+    cluster.reload();
+    cluster.wait_for("current_setting('cron.max_job_size') = '1MB'");
+    let mut ann = cluster.client_as("ann");
+    ann.batch_execute(&format!("select cron.schedule('job', '0 0 29 2 *', {more})")).unwrap();
 }

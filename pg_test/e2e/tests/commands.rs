@@ -201,7 +201,7 @@ fn copy_to_or_from_the_client_is_refused_before_anything_runs() {
 
 #[test]
 fn long_texts_and_large_results_are_fine() {
-    let cluster = Cluster::start();
+    let cluster = Cluster::builder().conf("cron.max_job_size", "2MB").start();
     let text = format!("select length('{}')", "x".repeat(1_000_000));
     let run = cluster.run_once(&text).must_have_succeeded();
     assert_eq!(run.command, text);

@@ -54,7 +54,7 @@ fn jobs_that_come_go_and_change_while_all_are_read_are_as_they_were_left() {
 
 #[test]
 fn long_commands_of_a_role_have_their_room_in_the_scheduler_and_no_more() {
-    let cluster = Cluster::start();
+    let cluster = Cluster::builder().conf("cron.max_job_size", "16MB").start();
     // Little on disk: 13 MB each, of which five fit.
     let schedule = |role: &str, count: i32| {
         cluster.role(role);

@@ -93,6 +93,19 @@ const ATTACKS: &[Attack] = &[
         ],
     },
     Attack {
+        name: "huge commands",
+        // As long as they may be: such that can be compressed, and such that cannot.
+        first: "select count(cron.schedule('long ' || n, '1 second', rpad('select 1 / 0 --', 131072, 'x'))) from generate_series(1, 20) n; \
+                select count(cron.schedule('wide ' || n, '1 second', left('select 1 --' || (select string_agg(md5(i::text), '') from generate_series(1, 4096) i), 131072))) \
+                from generate_series(1, 20) n",
+        again: &[
+            "select count(cron.schedule('long ' || n, '1 second', rpad('select 2 --', 131072, 'y'))) from generate_series(1, 20) n",
+            "select cron.schedule('longer', '1 second', rpad('select 2 --', 12800000, 'y'))",
+            "select count(cron.run_now('wide ' || n)) from generate_series(1, 20) n",
+            "select count(cron.retry_run(runid)) from (select runid from cron.failed_runs where jobname ~ '^long' limit 20) r",
+        ],
+    },
+    Attack {
         name: "altering her role",
         first: "select 1",
         again: &[

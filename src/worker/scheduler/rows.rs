@@ -24,6 +24,9 @@ const PARTS: u32 = 16;
 const MOST_TRIES: u32 = 20;
 const RETRIED: usize = 4;
 
+/// How much text is written in one turn: to compress it takes some milliseconds.
+const BYTES: usize = 131_072;
+
 /// A row that waits to be written.
 #[derive(Debug)]
 pub(super) struct Waiting {
@@ -67,7 +70,7 @@ impl Records {
     /// Writes rows of the ledger, as many as fit in a turn; `more` says whether to go on at once. True
     /// when none is left but those that are in the way of others.
     pub(super) fn write_ledger(&mut self) -> bool {
-        let (since, fresh) = (Instant::now(), self.rows.len().min(self.portion.size()));
+        let (since, fresh) = (Instant::now(), self.rows_of_a_turn());
         // The end of `parts` comes first.
         let mut parts: Vec<Part> = vec![self.rows.drain(..fresh).collect()];
         let (mut left, mut locked) = (PARTS, false);
@@ -86,6 +89,18 @@ impl Records {
         }
         self.more |= !locked && !self.rows.is_empty();
         self.rows.is_empty()
+    }
+
+    /// How many rows to write now: as many as fit in a turn, and no more than one if that is long.
+    fn rows_of_a_turn(&self) -> usize {
+        let mut bytes = 0;
+        let fits = |Waiting { row, .. }: &&Waiting| {
+            let first = bytes == 0;
+            let said = row.message.as_ref().map_or(0, String::len);
+            bytes += 1 + row.command.count_bytes() + said;
+            first || bytes <= BYTES
+        };
+        self.rows.iter().take(self.portion.size()).take_while(fits).count()
     }
 
     /// Writes some rows in one transaction. If one of them is in the way, halves of them become `parts`,
