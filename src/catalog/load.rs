@@ -313,29 +313,20 @@ pub(crate) fn queues(names: &[Rc<str>]) -> Result<Vec<Queue>, spi::Error> {
 }
 
 // A name that is no job's of the same owner keeps nobody waiting.
-macro_rules! upstream {
-    ($of:literal) => {
-        concat!(
-            "SELECT j.jobid, pg_catalog.array_agg(u.jobid ORDER BY u.jobid) \
-             FROM cron.job j CROSS JOIN LATERAL pg_catalog.unnest(j.run_after) n (name) \
-             JOIN cron.job u ON u.jobname OPERATOR(pg_catalog.=) n.name \
-              AND u.username OPERATOR(pg_catalog.=) j.username \
-             WHERE j.run_after IS NOT NULL ",
-            $of,
-            " GROUP BY j.jobid"
-        )
-    };
-}
-const UPSTREAM: &str = upstream!("");
-const UPSTREAM_OF: &str = upstream!("AND j.jobid OPERATOR(pg_catalog.=) ANY ($1)");
+// Each name is looked up by itself, which no join does that is planned for tables that grow later: it may
+// read all jobs of the role for every name.
+const UPSTREAM: &str = "SELECT j.jobid, pg_catalog.array_agg(u.jobid ORDER BY u.jobid) \
+     FROM cron.job j CROSS JOIN LATERAL pg_catalog.unnest(j.run_after) n (name) \
+     CROSS JOIN LATERAL (SELECT (SELECT o.jobid FROM cron.job o \
+       WHERE o.jobname OPERATOR(pg_catalog.=) n.name \
+        AND o.username OPERATOR(pg_catalog.=) j.username) AS jobid OFFSET 0) u \
+     WHERE j.run_after IS NOT NULL AND j.jobid OPERATOR(pg_catalog.=) ANY ($1) AND u.jobid IS NOT NULL \
+     GROUP BY j.jobid";
 
-/// The jobs that wait for others, and for which; `of` these jobs, or of all.
-pub(crate) fn upstream(of: Option<&[i64]>) -> Result<Vec<(i64, Vec<i64>)>, spi::Error> {
+/// Those of these jobs that wait for others, and for which.
+pub(crate) fn upstream(of: &[i64]) -> Result<Vec<(i64, Vec<i64>)>, spi::Error> {
     Spi::connect(|client| {
-        let rows = match of {
-            Some(ids) => kept::select(client, UPSTREAM_OF, &[ids.to_vec().into()])?,
-            None => kept::select(client, UPSTREAM, &[])?,
-        };
+        let rows = kept::select(client, UPSTREAM, &[of.to_vec().into()])?;
         rows.map(|row| Ok((row.get(1)?.unwrap_or_default(), row.get(2)?.unwrap_or_default())))
             .collect()
     })

@@ -117,3 +117,35 @@ fn a_job_runs_after_those_it_waits_for_and_not_if_they_fail() {
         skipped.then_some(())
     });
 }
+
+#[test]
+fn the_jobs_that_many_wait_for_are_found_without_reading_all_for_each() {
+    let cluster = Cluster::start();
+    let jobs: i64 = 300;
+    let looked = || -> Vec<i64> {
+        cluster.column(
+            "select v from pg_stat_user_indexes, unnest(array[idx_scan, idx_tup_read]) \
+             with ordinality as v (v, n) where indexrelname = 'jobname_username_uniq' order by n",
+        )
+    };
+    let _ = cluster.create_job(&json!({
+        "job_name": "upstream", "schedule": "0 0 1 1 *", "command": "select 1",
+    }));
+    cluster.sql(
+        "do $$ begin for n in 1 .. 300 loop perform cron.create_job('job ' || n, '0 0 1 1 *', \
+         'select 1', run_after => '{upstream}'); end loop; end $$",
+    );
+    cluster.wait_known();
+    let before = looked();
+    // Names have changed: all are looked up again, each once.
+    cluster.sql("select cron.create_job('other', '0 0 1 1 *', 'select 1')");
+    let mut turn = 0;
+    poll_until("a look at each name", Duration::from_secs(45), || {
+        // The scheduler tells what it has read after it has read a job, once a second at the most.
+        turn += 1;
+        cluster.sql(&format!("select cron.set_job('other', '{{\"command\": \"select {turn}\"}}')"));
+        (looked()[0] >= before[0] + jobs).then_some(())
+    });
+    let (scans, read) = (looked()[0] - before[0], looked()[1] - before[1]);
+    assert!(read < 3 * scans, "{read} read in {scans} looks");
+}

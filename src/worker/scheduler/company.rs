@@ -3,7 +3,8 @@
 //! Invariant: the engine knows every queue that jobs name by a number that stands for its name as
 //! long as one does, and reads it, however many others there are, when a run is about to begin and
 //! queues may have changed since; and for each job with `run_after` the ids those names stood for when
-//! its row was read last, or a moment ago if names have changed since.
+//! its row was read last, or a moment ago if names have changed since. Those of all are read again some
+//! at a time, so that many jobs make nobody late; until then each waits for those it waited for.
 
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use pg_tock_core::engine::{Engine, Occurrence, QueueId, QueueSpec, Settled};
+use pg_tock_core::portion::Portion;
 use pg_tock_core::run::Origin;
 use pg_tock_core::time::{JobId, Timestamp};
 
@@ -50,8 +52,12 @@ pub(crate) struct Company {
     ask_at: Option<Timestamp>,
     /// Names have come, gone or passed to other jobs since all was read.
     renamed: bool,
-    /// When all was read.
+    /// When all was read, or that began.
     read_at: Timestamp,
+    /// Those of which that is still to be done.
+    again: Vec<JobId>,
+    /// How many are read at a time.
+    page: Portion,
 }
 
 impl Company {
@@ -126,6 +132,7 @@ impl Company {
         self.asking.clear();
         self.ask_at = None;
         self.after.clear();
+        self.again.clear();
     }
 
     /// When to read who waits for whom, or what became of those.
@@ -134,23 +141,46 @@ impl Company {
     }
 
     fn next_names(&self) -> Option<Timestamp> {
+        if !self.again.is_empty() {
+            return Some(Timestamp(0));
+        }
         (self.renamed && !self.after.is_empty()).then(|| self.read_at.plus(READ_ALL_PAUSE))
+    }
+
+    /// All have been read, or are about to be.
+    fn all_named(&mut self) {
+        (self.renamed, self.read_at) = (false, time::now());
+    }
+
+    /// Has it read for whom each job waits: from now on, or once more when that is done.
+    pub(super) fn read_names(&mut self) {
+        if self.again.is_empty() {
+            self.again = self.after.keys().copied().collect();
+            self.all_named();
+        } else {
+            self.renamed = true;
+        }
+    }
+
+    /// The next jobs of which that is to be read.
+    fn next_again(&mut self) -> HashSet<JobId> {
+        let left = self.again.len().saturating_sub(self.page.size());
+        // Some are gone since, or wait for nobody.
+        self.again.drain(left..).filter(|job| self.after.contains_key(job)).collect()
     }
 
     /// Tells the engine for whom these jobs wait: those `found` for others, the rest for nobody.
     fn take_upstream(
         &mut self,
-        mut of: HashSet<JobId>,
+        of: &HashSet<JobId>,
         found: Vec<(i64, Vec<i64>)>,
         engine: &mut Engine,
     ) {
-        for (job, upstream) in found {
-            let (job, after) = (JobId(job), upstream.into_iter().map(JobId).collect());
-            of.remove(&job);
-            self.wait_for(job, after, engine);
-        }
-        for job in of {
-            self.wait_for(job, Arc::default(), engine);
+        let mut found: HashMap<JobId, Vec<i64>> =
+            found.into_iter().map(|(job, upstream)| (JobId(job), upstream)).collect();
+        for &job in of {
+            let upstream = found.remove(&job).unwrap_or_default();
+            self.wait_for(job, upstream.into_iter().map(JobId).collect(), engine);
         }
     }
 
@@ -220,32 +250,34 @@ impl Scheduler {
         company.queues_at = Some(time::now().plus(pause));
     }
 
-    /// Reads for whom those of the jobs just read wait that are new or wait for others than before;
-    /// for whom each does, if `all` are to be looked at.
+    /// Reads for whom those of the jobs just read wait that are new or wait for others than before. `all`
+    /// jobs have been read.
     pub(super) fn take_upstream(&mut self, all: bool) {
-        let company = &mut self.jobs.company;
-        let mut of = std::mem::take(&mut company.unread);
-        let ids: Vec<i64> = of.iter().map(|job| job.0).collect();
-        if all {
-            of.extend(company.after.keys());
+        let of = std::mem::take(&mut self.jobs.company.unread);
+        if !self.read_upstream(&of) {
+            self.jobs.company.unread.extend(of);
+            self.database.changes.push_everything();
+        } else if all {
+            self.jobs.company.all_named();
         }
+    }
+
+    /// Reads for whom these jobs wait. False if that could not be read: it is read again.
+    fn read_upstream(&mut self, of: &HashSet<JobId>) -> bool {
         if of.is_empty() {
-            return;
+            return true;
         }
-        let found = txn::run("reading who waits for whom", || {
-            load::upstream(Some(ids.as_slice()).filter(|_| !all))
-        });
+        let ids: Vec<i64> = of.iter().map(|job| job.0).collect();
+        let found = txn::run("reading who waits for whom", || load::upstream(&ids));
+        let company = &mut self.jobs.company;
         let Some(Ok(found)) = found else {
             // Until then everybody waits for those he waited for.
-            company.unread.extend(ids.into_iter().map(JobId));
+            company.again.clear();
             (company.renamed, company.read_at) = (true, time::now());
-            self.database.changes.push_everything();
-            return;
+            return false;
         };
-        if all {
-            (company.renamed, company.read_at) = (false, time::now());
-        }
         company.take_upstream(of, found, &mut self.engine);
+        true
     }
 
     /// Reads who waits for whom, some time after a name has come, gone or passed to another job, and what
@@ -255,12 +287,21 @@ impl Scheduler {
         // A clock that was set back makes the last time lie ahead, and the next one far ahead.
         let due = company.next_names().is_some_and(|at| at <= now || company.read_at > now);
         let ask = company.ask_at.is_some_and(|at| at <= now || at.since(now) > LOCK_RETRY);
-        if self.installed && due {
-            self.take_upstream(true);
+        if !self.installed || !(due || ask) {
+            return;
         }
-        if self.installed && (due || ask) {
+        if !due {
             self.look_upstream();
+            return;
         }
+        let since = Instant::now();
+        if company.again.is_empty() {
+            company.read_names();
+        }
+        let of = company.next_again();
+        self.read_upstream(&of);
+        self.look_upstream();
+        self.jobs.company.page.done(of.len(), since.elapsed());
     }
 
     /// Tells the engine what became of instants of jobs others have begun to wait for, as far as those

@@ -139,7 +139,7 @@ impl Scheduler {
                 self.drop_job(job);
             }
         }
-        self.take_upstream(true);
+        self.jobs.company.read_names();
         self.all_read();
     }
 
