@@ -239,6 +239,15 @@ const ATTACKS: &[Attack] = &[
         ],
     },
     Attack {
+        name: "jobs that wait for one",
+        first: "select cron.create_job('upstream', '1 second', 'select 1'); \
+                select count(cron.create_job('downstream ' || n, '1 second', 'select 1', run_after => '{upstream}')) from generate_series(1, 400) n",
+        again: &[
+            "select cron.set_job('upstream', '{\"active\": false}')",
+            "select cron.set_job('upstream', '{\"active\": true}')",
+        ],
+    },
+    Attack {
         name: "sessions that come and go",
         first: "select 1",
         again: &["select 1", "select pg_terminate_backend(pg_backend_pid())"],
