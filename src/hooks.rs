@@ -266,8 +266,19 @@ fn make_room(name: &str) {
     changes::look_again_at_end();
 }
 
-/// pg_cron lets everybody delete from the ledger, and whoever may delete may lock: a lock that
-/// keeps runs from being recorded is for the owner and superusers.
+/// The tables everybody may delete from, in the extension's schema: the ledger, as with pg_cron, and what runs
+/// have noted.
+///
+/// # Safety
+/// Inside a transaction.
+unsafe fn history(schema: pg_sys::Oid) -> [(pg_sys::Oid, &'static CStr); 2] {
+    // SAFETY: promised by the caller; a table that is not there is `InvalidOid`.
+    [c"job_run_details", c"run_log"]
+        .map(|name| unsafe { (pg_sys::get_relname_relid(name.as_ptr(), schema), name) })
+}
+
+/// Whoever may delete may lock: a lock that keeps runs from being recorded, or from noting something, is for the
+/// owner and superusers.
 ///
 /// # Safety
 /// `lock` is a valid statement.
@@ -281,7 +292,7 @@ unsafe fn refuse_ledger_lock(lock: *const pg_sys::LockStmt) {
         if schema == pg_sys::InvalidOid {
             return;
         }
-        let ledger = pg_sys::get_relname_relid(c"job_run_details".as_ptr(), schema);
+        let history = history(schema);
         let relations = (*lock).relations;
         for i in 0..(*relations).length {
             let cell = (*relations).elements.add(usize::try_from(i).unwrap_or(0));
@@ -290,8 +301,9 @@ unsafe fn refuse_ledger_lock(lock: *const pg_sys::LockStmt) {
             let missing_ok = pg_sys::RVROption::RVR_MISSING_OK;
             let no_lock = pg_sys::NoLock.cast_signed();
             let oid = pg_sys::RangeVarGetRelidExtended(relation, no_lock, missing_ok, None, none);
-            if oid == ledger && oid != pg_sys::InvalidOid && !owns(oid) {
-                refuse();
+            let table = history.iter().find(|(table, _)| *table == oid);
+            if let Some((_, name)) = table.filter(|_| oid != pg_sys::InvalidOid && !owns(oid)) {
+                refuse(name);
             }
         }
     }
@@ -336,12 +348,11 @@ unsafe fn refuse_indirect_lock() {
         if schema == pg_sys::InvalidOid || pg_sys::superuser() {
             return;
         }
-        let ledger = pg_sys::get_relname_relid(c"job_run_details".as_ptr(), schema);
-        if ledger == pg_sys::InvalidOid || owns(ledger) {
-            return;
-        }
-        if lock::holds_more_than_row_exclusive(ledger) {
-            refuse();
+        for (table, name) in history(schema) {
+            let exists = table != pg_sys::InvalidOid;
+            if exists && !owns(table) && lock::holds_more_than_row_exclusive(table) {
+                refuse(name);
+            }
         }
     }
 }
@@ -356,11 +367,11 @@ fn forget_secrets(extension: u32) {
     }
 }
 
-fn refuse() {
+fn refuse(table: &CStr) {
     pgrx::ereport!(
         pgrx::PgLogLevel::ERROR,
         PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
-        "permission denied to lock table job_run_details in this mode",
+        format!("permission denied to lock table {} in this mode", table.to_string_lossy()),
         "Only its owner and superusers may keep runs from being recorded."
     );
 }

@@ -194,6 +194,35 @@ fn an_attempt_that_was_to_follow_is_not_made_as_another_role() {
 }
 
 #[test]
+fn an_attempt_that_follows_a_run_from_before_holds_up_nothing_of_the_new_owner() {
+    let cluster = cluster();
+    cluster.sql("create table gate (n int); insert into gate values (1); grant all on gate to ann");
+    let job = cluster.create_job(&json!({
+        "job_name": "job", "schedule": "0 0 29 2 *", "command": "update gate set n = n + 1; select 1 / 0",
+        "max_attempts": 5, "retry_on": "any", "retry_delay": "1 second",
+    }));
+    cluster.sql(&format!("update cron.job set username = 'ann' where jobid = {job}"));
+    let mut gate = cluster.client();
+    gate.batch_execute("begin; select from gate for update").unwrap();
+    let first: i64 = cluster.one("select cron.run_now('job'::text)");
+    let _ = cluster.executor_of(job);
+    // Nothing else of the job waits when it is handed on.
+    cluster
+        .sql("select cron.set_job('job', '{\"username\": \"boss\", \"command\": \"select 2\"}')");
+    gate.batch_execute("commit").unwrap();
+    assert_eq!(over(&cluster, job, first).username, "ann");
+    let retry = poll_until("the attempt that follows", PATIENCE, || {
+        let runs = cluster.finished_runs_of(job).into_iter();
+        runs.map(|run| run.runid).find(|run| *run != first)
+    });
+    not_run(&over(&cluster, job, retry));
+    let again: i64 = cluster.one("select cron.run_now('job'::text, wait => true)");
+    assert_eq!(over(&cluster, job, again).must_have_succeeded().username, "boss");
+    cluster.wait_for("not exists (select from cron.run_request)");
+    assert_eq!(cluster.found_by_audit(), Vec::<String>::new());
+}
+
+#[test]
 fn runs_asked_for_before_are_none_of_the_new_owner() {
     let cluster = cluster();
     let job: i64 = cluster

@@ -4,7 +4,7 @@
 use std::thread::{JoinHandle, spawn};
 use std::time::Duration;
 
-use pg_tock_test::{Cluster, poll_until, sqlstate};
+use pg_tock_test::{Cluster, poll_until, sqlstate, stays_true};
 use postgres::Client;
 
 /// A job that never runs by itself.
@@ -164,6 +164,35 @@ fn a_wait_can_be_given_up_and_the_run_goes_on() {
     for _ in 0..300 {
         let _ = client.query_one(CALL, &[&slow]).unwrap();
     }
+}
+
+#[test]
+fn a_wait_for_a_run_that_is_taken_back_ends_when_that_is_recorded() {
+    let cluster = Cluster::start();
+    let mut gate = gate(&cluster);
+    let slow = job(&cluster, "slow", THROUGH_THE_GATE);
+    let first: i64 = cluster.one_with("select cron.run_now($1::bigint)", &[&slow]);
+    let _ = cluster.executor_of(slow);
+    let (waits, _) = waiter(&cluster, slow);
+    cluster.wait_for("(select count(*) = 2 from cron.run_request)");
+    let second: i64 = cluster.one("select max(runid) from cron.run_request");
+    let mut ledger = cluster.client();
+    ledger.batch_execute("begin; lock table cron.job_run_details in share mode").unwrap();
+    cluster.sql(&format!("select cron.cancel_run({second})"));
+    // All jobs and requests are read again meanwhile.
+    let mut count = 0;
+    stays_true("the session waits", Duration::from_secs(3), || {
+        count += 1;
+        cluster.sql(&format!("select cron.create_calendar('calendar {count}')"));
+        !waits.is_finished()
+    });
+    ledger.batch_execute("commit").unwrap();
+    assert_eq!(waits.join().unwrap().unwrap(), second);
+    let recorded = "select status from cron.job_run_details where runid = $1";
+    assert_eq!(cluster.one_with::<String>(recorded, &[&second]), "failed");
+    gate.batch_execute("commit").unwrap();
+    let _ = cluster.finished_runs(slow, 2);
+    assert_eq!(cluster.runs_of(slow).iter().filter(|run| run.runid == first).count(), 1);
 }
 
 #[test]

@@ -54,6 +54,8 @@ const ATTACKS: &[Attack] = &[
         again: &[
             "begin; lock table cron.job in access exclusive mode",
             "rollback",
+            "begin; lock table cron.run_log in access exclusive mode; select pg_sleep(0.2)",
+            "rollback",
             "begin; lock table cron.job in access share mode; lock table cron.job_run_details in row exclusive mode; \
                   lock table cron.job_state in access share mode; lock table pg_class in access share mode; \
                   lock table pg_authid in share mode; select pg_sleep(0.5)",

@@ -43,7 +43,7 @@ impl Watchdog {
         let scenario = std::thread::current().name().unwrap_or("a scenario").to_owned();
         std::thread::spawn(move || {
             if watched.recv_timeout(Duration::from_secs(limit)) == Err(RecvTimeoutError::Timeout) {
-                let said = format!("{scenario} has not ended in {limit} s\n{}\n", of(&dir));
+                let said = format!("{scenario} has not ended in {limit} s\n{}\n", soon(dir));
                 // Not with a macro: what those print of a test that does not end nobody sees.
                 drop(std::io::stderr().write_all(said.as_bytes()));
                 std::process::abort();
@@ -51,6 +51,14 @@ impl Watchdog {
         });
         Some(Self { _alive: alive })
     }
+}
+
+/// The report, if the server still gives one.
+fn soon(dir: PathBuf) -> String {
+    let (said, heard) = channel();
+    let log = log_tail(&dir, 80);
+    std::thread::spawn(move || said.send(of(&dir)));
+    heard.recv_timeout(Duration::from_secs(60)).unwrap_or(log)
 }
 
 /// What one wants to know about the cluster in `dir`, whose scenario went wrong.

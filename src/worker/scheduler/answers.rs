@@ -3,13 +3,14 @@
 //! Invariant: a request goes when all that follows from its run is written, and not before; those who wait for
 //! the run are told then. However many go, few do in one turn.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::time::Instant;
 
 use pg_tock_core::portion::Portion;
 use pg_tock_core::time::{JobId, RunId};
 
 use super::records::Records;
+use super::requests::Page;
 use crate::catalog::request;
 use crate::catalog::state::Reached;
 use crate::pg::{process, txn};
@@ -22,7 +23,7 @@ const EACH: usize = 4;
 /// Runs that were asked for and have ended.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
-    runs: HashMap<i64, JobId>,
+    runs: BTreeMap<i64, JobId>,
     /// How many are deleted in one turn.
     portion: Portion,
 }
@@ -31,6 +32,11 @@ impl Answers {
     /// The runs of jobs that `pick` likes.
     pub(super) fn of(&self, pick: impl Fn(JobId) -> bool) -> impl Iterator<Item = i64> {
         self.runs.iter().filter(move |(_, job)| pick(**job)).map(|(run, _)| *run)
+    }
+
+    /// Those of a page of requests.
+    pub(super) fn between(&self, page: Page) -> Vec<i64> {
+        self.runs.range(page).map(|(run, _)| *run).collect()
     }
 }
 

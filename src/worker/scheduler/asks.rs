@@ -64,7 +64,9 @@ impl Scheduler {
         asks::tell(self.oid, State::Ended, |ask| {
             let Some(run) = ask.run().filter(|run| awaited.contains(run)) else { return false };
             let wanted = ask.wanted();
-            let known = there.contains(&run) || self.requests.contains(wanted.job, run);
+            let known = there.contains(&run)
+                || self.requests.contains(wanted.job, run)
+                || self.records.is_answered(run);
             wanted.dry.is_none() && !known && !self.has_run(run)
         });
     }

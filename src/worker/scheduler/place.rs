@@ -56,6 +56,7 @@ impl Scheduler {
         }
         // What is known of the job may be older than what was asked for.
         self.database.changes.push(job.id.0);
+        self.requests.doubt(job.id);
         if let Some((owner, database)) = seen {
             let compare = || run_now::is_at(job.id, owner, database);
             let same = txn::run("looking whose job it is", compare).and_then(Result::ok);

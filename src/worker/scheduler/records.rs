@@ -4,7 +4,6 @@
 //! waiting, statistics until two seconds after the first run they speak of.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::time::Instant;
 
 use pg_tock_core::portion::Portion;
 use pg_tock_core::time::{JobId, RunId, Timestamp};
@@ -65,8 +64,6 @@ pub(crate) struct Records {
     /// Jobs there is no room for, or is again.
     no_room: HashMap<JobId, bool>,
     gone: HashSet<i64>,
-    /// How many of those are written in one turn.
-    storing: Portion,
     /// Jobs to switch off, with their schedules.
     over: HashMap<JobId, Vec<u8>>,
     /// When to do that.
@@ -368,33 +365,24 @@ impl Records {
         if self.effective.is_empty() && self.no_room.is_empty() && self.gone.is_empty() {
             return true;
         }
-        let (since, most) = (Instant::now(), self.storing.size());
-        let gone: Vec<i64> = self.gone.iter().copied().take(most).collect();
-        let effective: Vec<Effective> =
-            self.effective.values().take(most - gone.len()).cloned().collect();
+        let effective: Vec<Effective> = self.effective.values().cloned().collect();
+        let gone: Vec<i64> = self.gone.iter().copied().collect();
         let written = txn::run("writing what became of jobs", || {
             state::forget(&gone)?;
             state::set_effective(&effective)?;
             state::set_no_room(&self.no_room)
         });
-        if !matches!(written, Some(Ok::<(), pgrx::spi::Error>(()))) {
-            return false;
+        let written = matches!(written, Some(Ok::<(), pgrx::spi::Error>(())));
+        if written {
+            let many = effective.len() >= MANY_JOBS;
+            (self.effective, self.gone) = (HashMap::new(), HashSet::new());
+            self.no_room = HashMap::new();
+            drop(effective);
+            if many {
+                process::give_memory_back();
+            }
         }
-        self.no_room.clear();
-        self.storing.done(gone.len() + effective.len(), since.elapsed());
-        for job in &gone {
-            self.gone.remove(job);
-        }
-        for job in &effective {
-            self.effective.remove(&job.job);
-        }
-        let all = self.effective.is_empty() && self.gone.is_empty();
-        if all && self.effective.capacity() >= MANY_JOBS {
-            self.effective = HashMap::new();
-            process::give_memory_back();
-        }
-        self.more |= !all;
-        all
+        written
     }
 
     /// Deletes the rows of runs that did not begin.

@@ -4,7 +4,8 @@
 //! until it is answered, or the engine has dropped what waits of its job. All requests are read some at a time,
 //! so that a flood of them makes nobody late; each is read that was there when that began.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Bound;
 use std::time::Instant;
 
 use pg_tock_core::portion::Portion;
@@ -21,10 +22,18 @@ const MOST: i64 = 200;
 /// How many requests are looked at in the time one is read in: most are known.
 const KNOWN: usize = 8;
 
+/// The runs after one, up to another.
+pub(super) type Page = (Bound<i64>, Bound<i64>);
+
+/// There is something to be read now.
+const AT_ONCE: Timestamp = Timestamp(i64::MIN);
+
 /// Runs that were asked for, by job.
 #[derive(Debug, Default)]
 pub(super) struct Requests {
     runs: HashMap<JobId, HashSet<RunId>>,
+    /// The jobs, by run.
+    by_run: BTreeMap<i64, JobId>,
     /// Jobs that have become another role's or another database's: what was asked of them before is to end.
     doubted: HashSet<JobId>,
     /// All are being read.
@@ -51,6 +60,7 @@ struct Reading {
 impl Requests {
     /// The engine has it now. False if it had before.
     pub(super) fn insert(&mut self, job: JobId, run: RunId) -> bool {
+        self.by_run.insert(run.0, job);
         self.runs.entry(job).or_default().insert(run)
     }
 
@@ -58,6 +68,9 @@ impl Requests {
     pub(super) fn remove(&mut self, job: JobId, run: RunId) -> bool {
         let Some(runs) = self.runs.get_mut(&job) else { return false };
         let was_there = runs.remove(&run);
+        if was_there {
+            self.by_run.remove(&run.0);
+        }
         if runs.is_empty() {
             self.runs.remove(&job);
         }
@@ -76,10 +89,9 @@ impl Requests {
     }
 
     /// The runs after one and up to another that it has, but for those that may have to end.
-    fn between(&self, after: i64, last: i64) -> Vec<i64> {
-        let known = self.runs.iter().filter(|(job, _)| !self.is_doubted(**job));
-        let runs = known.flat_map(|(_, runs)| runs).map(|run| run.0);
-        runs.filter(|run| after < *run && *run <= last).collect()
+    fn between(&self, page: Page) -> Vec<i64> {
+        let known = self.by_run.range(page).filter(|(_, job)| !self.is_doubted(**job));
+        known.map(|(run, _)| *run).collect()
     }
 
     /// A job has become another role's or another database's.
@@ -103,7 +115,11 @@ impl Requests {
     }
 
     fn take(&mut self, job: JobId) -> HashSet<RunId> {
-        self.runs.remove(&job).unwrap_or_default()
+        let runs = self.runs.remove(&job).unwrap_or_default();
+        for run in &runs {
+            self.by_run.remove(&run.0);
+        }
+        runs
     }
 }
 
@@ -132,7 +148,7 @@ impl Scheduler {
 
     /// Takes all runs that were asked for: from now on, some at a time.
     pub(super) fn take_all_requests(&mut self) {
-        self.requests_at = Some(time::now());
+        self.requests_at = Some(AT_ONCE);
         match &mut self.requests.reading {
             Some(reading) => reading.again = true,
             None => self.begin_reading(),
@@ -141,7 +157,10 @@ impl Scheduler {
 
     /// Takes the next of them, if that is due.
     pub(super) fn take_requests_again(&mut self) {
-        if self.requests_at.is_none_or(|at| at > time::now()) {
+        let now = time::now();
+        // A clock that was set back makes that time lie far ahead.
+        let due = |at: Timestamp| at <= now || at.since(now) > LOCK_RETRY;
+        if !self.requests_at.is_some_and(due) {
             return;
         }
         self.requests_at = None;
@@ -171,7 +190,7 @@ impl Scheduler {
         let Some(reading) = self.requests.reading.take() else { return };
         self.settle_asks(&reading.awaited, &reading.there);
         if reading.again {
-            self.requests_at = Some(time::now());
+            self.requests_at = Some(AT_ONCE);
             self.begin_reading();
         } else {
             self.requests.doubted.retain(|job| !reading.doubted.contains(job));
@@ -183,24 +202,25 @@ impl Scheduler {
         let since = Instant::now();
         let (requests, most) = (&self.requests, self.requests.page.size() * KNOWN);
         let after = requests.reading.as_ref()?.after;
-        let over = |last: i64| {
-            let over = self.records.answers.of(|_| true);
-            over.filter(|run| after < *run && *run <= last).collect()
-        };
         let read = txn::run("reading requests", || {
             let first = after == i64::MIN;
             let made_good = if first { resets::made_good(None)? } else { Vec::new() };
             let next = request::next(after, most)?;
             let found = next.map(|(last, _)| {
-                let known = Known { taken: requests.between(after, last), over: over(last) };
-                request::page(after, last, known)
+                let page = (Bound::Excluded(after), Bound::Included(last));
+                let over = self.records.answers.between(page);
+                request::page(after, last, Known { taken: requests.between(page), over })
             });
             Ok::<_, pgrx::spi::Error>((next, found.transpose()?.unwrap_or_default(), made_good))
         });
         let Some(Ok((next, found, made_good))) = read else { return None };
         let (last, count) = next.unwrap_or((after, 0));
-        if let Some(reading) = &mut self.requests.reading {
+        let Requests { reading, by_run, .. } = &mut self.requests;
+        if let Some(reading) = reading {
             reading.after = last;
+            // What is known now may be forgotten before all is read.
+            let known = reading.awaited.iter().filter(|run| by_run.contains_key(&run.0));
+            reading.there.extend(known);
             reading.there.extend(found.iter().filter_map(|request| request.occurrence.run));
         }
         self.take_read(found, made_good);

@@ -162,10 +162,13 @@ impl Findings<'_> {
         let limits = self.facts.limits;
         if limits.requests >= limits.most_requests {
             let detail = format!(
-                "{}, and cron.http_max_requests lets no more through.",
+                "{}, and cron.http_max_requests lets no more through. A change takes effect when the server is \
+                 restarted.",
                 under_way(limits.requests, "HTTP request", "")
             );
-            self.warning("cap reached", detail, None);
+            let more = limits.most_requests.saturating_mul(2);
+            let remedy = format!("ALTER SYSTEM SET cron.http_max_requests = {more}");
+            self.warning("cap reached", detail, self.if_superuser(remedy));
         }
     }
 

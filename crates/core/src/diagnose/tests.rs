@@ -298,6 +298,9 @@ fn a_limit_matters_only_if_something_waits() {
     assert_eq!(words(&facts), ["waiting", "next run"]);
     facts.limits.requests = 100;
     assert_eq!(words(&facts), ["cap reached", "next run"]);
+    facts.superuser = true;
+    let remedy = "ALTER SYSTEM SET cron.http_max_requests = 200";
+    assert_eq!(find(&facts)[0].remedy.as_deref(), Some(remedy));
     // What cannot run does not wait for its turn.
     facts.job.active = false;
     assert_eq!(words(&facts), ["inactive"]);
