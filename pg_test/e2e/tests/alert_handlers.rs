@@ -90,6 +90,16 @@ fn events_are_sent_and_say_nothing_but_numbers() {
         events,
         [(json!("alert"), json!("failed")), (json!("recovery"), json!("succeeded"))]
     );
+    // An alert that no run has raised names none.
+    heard.clear();
+    let absent: i64 = cluster.one(
+        "select cron.create_job('absent', '@yearly', 'select 1', alert_if_absent => '1 second')",
+    );
+    poll_until("the alert without a run", PATIENCE, || {
+        receive(&mut listener, &mut heard);
+        let event = json!({ "event": "alert", "jobid": absent, "runid": null, "outcome": null });
+        heard.contains(&event).then_some(())
+    });
     // Runs are told of when that is asked for.
     cluster.conf("cron.notify_runs", "on");
     cluster.reload();
@@ -299,8 +309,9 @@ fn a_handler_that_cannot_be_called_is_said_once() {
     }
     let log = cluster.log();
     let said = |text: &str| log.lines().filter(|line| line.contains(text)).count();
-    assert_eq!(said("pg_tock: job \"theirs\", which handles alerts of job"), 1, "it is not ann's");
-    assert_eq!(said("pg_tock: job \"off\", which handles alerts of job"), 1);
+    let theirs = "WARNING:  pg_tock: job \"theirs\", which handles alerts of job";
+    assert_eq!(said(theirs), 1, "it is not ann's");
+    assert_eq!(said("WARNING:  pg_tock: job \"off\", which handles alerts of job"), 1);
     assert_eq!(said("does not exist"), 2);
     assert_eq!(said(r#": job "none\n2026-01-01 PANIC:  no disk"#), 1);
     assert!(!log.contains("\n2026-01-01 PANIC"), "{log}");

@@ -175,6 +175,9 @@ fn stuck_runs_are_cancelled_by_default_if_the_cluster_says_so() {
          and elapsed > interval '2 seconds')"
     ));
     assert!(cluster.finished_runs_of(left).is_empty());
+    cluster.wait_for(&format!(
+        "exists (select from cron.alerts where jobid = {left} and rule = 'stuck' and open)"
+    ));
 }
 
 /// Runs a job by hand that fails as often as it may: the seconds between its attempts, by what its
@@ -218,6 +221,21 @@ fn delays_grow_by_the_clusters_factor_up_to_its_longest() {
     // What a job says goes before.
     let own = json!({"retry_backoff": 1.5, "retry_max_delay": "400 ms"});
     are_near(&waits(&cluster, "own", &own), &[0.2, 0.3, 0.4], 0.4);
+}
+
+#[test]
+fn jobs_that_fail_together_are_not_tried_again_together() {
+    let cluster = Cluster::builder()
+        .conf("cron.default_max_attempts", "2")
+        .conf("cron.default_retry_on", "any")
+        .conf("cron.default_retry_delay", "30min")
+        .start();
+    cluster.note_retries();
+    let first = |n: i32| waits(&cluster, &format!("job {n}"), &json!({})).remove(0);
+    let mut delays: Vec<f64> = (0..10).map(first).collect();
+    delays.sort_by(f64::total_cmp);
+    // Each is another one of those within a tenth.
+    assert!(delays.windows(2).all(|pair| pair[0] < pair[1]), "{delays:?}");
 }
 
 #[test]

@@ -188,9 +188,9 @@ fn unscheduling_really_stops_the_query() {
     assert_eq!((run.status.as_str(), run.return_message.as_str()), ("failed", "job canceled"));
     assert_eq!(run.outcome.as_deref(), Some("cancelled"));
     assert!(run.end_time.is_some());
-    assert_eq!(
-        cluster.one::<i64>("select count(*) from pg_stat_activity where state = 'active' and query like '%/* nap%' and pid <> pg_backend_pid()"),
-        0
+    cluster.wait_for(
+        "not exists (select from pg_stat_activity where state = 'active' and query like '%/* nap%' \
+         and pid <> pg_backend_pid())",
     );
     assert_eq!(cluster.one::<i64>("select count(*) from effect"), 0, "and its effects are gone");
 }

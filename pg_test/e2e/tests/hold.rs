@@ -180,6 +180,42 @@ fn hold_waits_for_the_run_under_way_and_can_be_given_up() {
 }
 
 #[test]
+fn a_hold_waits_for_all_runs_that_share_a_lock_and_lets_no_other_begin() {
+    let cluster = Cluster::start();
+    cluster.sql("create table gate (n int); insert into gate values (1)");
+    let job: i64 = cluster.one(
+        "select cron.create_job('shares', '0 0 29 2 *', 'update gate set n = n + 1', \
+          on_overlap => 'allow', max_concurrency => 3)",
+    );
+    let mut gate = cluster.client();
+    let mut open = gate.transaction().unwrap();
+    open.execute("select from gate for update", &[]).unwrap();
+    cluster.sql("select cron.run_now('shares'); select cron.run_now('shares')");
+    poll_until("two runs with the lock", Duration::from_secs(45), || {
+        (locks(&cluster, job) == ["ShareLock true pg_tock executor"; 2]).then_some(())
+    });
+    let mut holder = cluster.client();
+    let waiter = std::thread::spawn(move || {
+        holder.execute("select cron.hold('shares')", &[]).unwrap();
+        holder
+    });
+    poll_until("the hold waits", Duration::from_secs(45), || {
+        (locks(&cluster, job).len() == 3).then_some(())
+    });
+    // There is room for a third run, but not beside a hold that waits.
+    cluster.sql("select cron.run_now('shares')");
+    stays_true("two runs are under way", Duration::from_millis(1500), || {
+        locks(&cluster, job).len() == 3 && !waiter.is_finished()
+    });
+    open.commit().unwrap();
+    let holder = waiter.join().unwrap();
+    assert_eq!(cluster.finished_runs(job, 2).len(), 2);
+    drop(holder);
+    let _ = cluster.finished_runs(job, 3);
+    assert_eq!(cluster.one::<i32>("select n from gate"), 4);
+}
+
+#[test]
 fn only_who_may_change_a_job_may_hold_it() {
     let cluster = Cluster::start();
     for role in ["ann", "bob", "carl"] {

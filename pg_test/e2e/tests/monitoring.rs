@@ -49,6 +49,30 @@ fn three_roles() -> Cluster {
     cluster
 }
 
+/// A view for monitoring says what the view it is made from says, but for what it keeps to itself.
+#[test]
+fn what_monitors_see_is_what_superusers_see() {
+    let cluster = three_roles();
+    for (view, of, other) in [
+        ("monitor_stats", "job_stats", "{username}"),
+        ("monitor_jobs", "jobs", "{username, kind, state, next_run_at}"),
+    ] {
+        // Every figure of it another one.
+        cluster.sql(
+            "update cron.job_stat set total_runs = 40, successful_runs = 13, failed_runs = 27, timed_out_runs = 5, \
+              cancelled_runs = 6, crashed_runs = 7, retried_runs = 8, skipped_runs = 11, consecutive_failures = 12, \
+              wal_bytes = 123456, rows = 14, total_ms = 900100, max_ms = 90200, last_success_at = '2026-01-01', \
+              durations = '\\x019301324f2d4f05', start_lags = '\\x0153324f2d4f05' where jobid = 1",
+        );
+        let differ = cluster.column::<String>(&format!(
+            "select concat_ws(' ', e.key, e.value, to_jsonb(s)->e.key) from cron.{view} m \
+             join cron.{of} s using (jobid) cross join jsonb_each(to_jsonb(m) - '{other}'::text[]) e \
+             where jobid = 1 and to_jsonb(s) ? e.key and e.value is distinct from to_jsonb(s)->e.key"
+        ));
+        assert_eq!(differ, [""; 0], "{view}");
+    }
+}
+
 #[test]
 fn those_who_monitor_see_all_jobs_and_no_commands() {
     let cluster = three_roles();

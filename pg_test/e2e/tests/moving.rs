@@ -99,8 +99,8 @@ fn the_migration_script_moves_everything_from_debians_pg_cron() {
     let plan = plan.join("\n");
     assert!(!plan.contains("Seq Scan on job_run_details"), "{plan}");
     cluster.sql(
-        "insert into cron.job_run_details (jobid, username, status, outcome, scheduled_for, attempt) \
-         select jobid, 'postgres', 'succeeded', 'succeeded', date_trunc('minute', now()), attempt \
+        "insert into cron.job_run_details (jobid, username, status, outcome, scheduled_for, attempt, start_time, end_time) \
+         select jobid, 'postgres', 'succeeded', 'succeeded', date_trunc('minute', now()), attempt, now(), now() \
          from cron.job, generate_series(1, 2) attempt \
          where attempt = 1 or jobid = (select max(jobid) from cron.job)",
     );

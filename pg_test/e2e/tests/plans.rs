@@ -250,6 +250,10 @@ fn what_a_job_has_beside_its_options_stays() {
     assert_eq!(same, [""; 0]);
     assert_eq!(cluster.column::<String>(state), before, "not written at all");
     // Another command leaves pause, time and statistics as they are, and the other job alone.
+    cluster.flush();
+    let counted = "select concat(counted_since, ' ', total_runs >= 1) from cron.job_stat \
+        join cron.job using (jobid) where jobname = 'busy'";
+    let since: String = cluster.one(counted);
     let changed = document.replace("select 2", "select 3");
     assert_eq!(
         apply(&mut client, &changed, ", prune => true"),
@@ -269,6 +273,7 @@ fn what_a_job_has_beside_its_options_stays() {
         "exists (select from cron.job_run_details where jobid = {busy} and command ~ 'new' \
           and status = 'succeeded')"
     ));
+    assert_eq!(cluster.one::<String>(counted), since);
     assert!(cluster.one::<bool>(&format!(
         "select count(*) > 0 from cron.job_run_details where jobid = {busy} and command = 'select 1'"
     )));

@@ -61,7 +61,10 @@ fn primary() -> (Cluster, Jobs) {
 }
 
 fn ours(cluster: &Cluster) -> i64 {
-    cluster.one("select count(*) from pg_stat_activity where backend_type ~ '^pg_tock (scheduler|executor)'")
+    cluster.one(
+        "select count(*) from pg_stat_activity where backend_type ~ '^pg_tock' \
+         and backend_type <> 'pg_tock launcher'",
+    )
 }
 
 /// Promotes once the gap is some seconds long, and sees jobs go on; `bench/run.sh failover` measures how

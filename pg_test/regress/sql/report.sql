@@ -54,6 +54,12 @@ UPDATE cron.job_stat SET total_runs = 40, successful_runs = 13, failed_runs = 27
     durations = '\x019301324f2d4f05', start_lags = '\x0153324f2d4f05'
 WHERE jobid = 1;
 
+-- One that is paused, and two that are switched off.
+INSERT INTO cron.job (jobid, jobname, schedule, command, nodeport, username, database, active, paused_until) VALUES
+    (4, 'paused', '0 1 * * *', 'SELECT 1', 1, 'regress_tock_bob', 'postgres', true, 'infinity'),
+    (5, 'off', '0 1 * * *', 'SELECT 1', 1, 'regress_tock_bob', 'postgres', false, NULL),
+    (6, 'off, too', '0 1 * * *', 'SELECT 1', 1, 'regress_tock_bob', 'postgres', false, NULL);
+
 -- Metrics: refused by every way, until SELECT is granted
 SET ROLE regress_tock_monitor;
 SELECT * FROM cron.metrics;

@@ -16,13 +16,16 @@ INSERT INTO cron.job_stat (jobid, total_runs, successful_runs, failed_runs, tota
     cancelled_runs, crashed_runs, retried_runs, wal_bytes, rows, consecutive_failures, counted_since, durations, start_lags) VALUES
     (:ann_id, 8, 4, 4, 60, 30, 7, 1, 1, 1, 2, 1000, 50, 3, '2030-01-01 00:00:00+00', '\x0107e8071701', NULL),
     (:bob_id, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, '2030-01-01 00:00:00+00', NULL, NULL);
-INSERT INTO cron.job_stat_hour (jobid, hour, total_runs, successful_runs, skipped_runs, total_ms, max_ms, durations, start_lags) VALUES
-    (:ann_id, '2030-01-01 01:00:00+00', 2, 1, 1, 30, 20, '\x010701', '\x011f01'),
-    (:bob_id, '2030-01-01 01:00:00+00', 0, 0, 5, 0, 0, NULL, NULL),
-    (-1, '2030-01-01 01:00:00+00', 1, 1, 0, 1, 1, NULL, NULL);
-INSERT INTO cron.job_stat_day (jobid, day, total_runs, successful_runs, total_ms, max_ms, wal_bytes, rows) VALUES
-    (:ann_id, '2030-01-01', 2, 1, 30, 20, 100, 5),
-    (:bob_id, '2030-01-01', 3, 3, 3, 1, 200, 6);
+-- No two figures of anns are the same, so that none can stand for another.
+INSERT INTO cron.job_stat_hour (jobid, hour, total_runs, successful_runs, skipped_runs, timed_out_runs, cancelled_runs, crashed_runs,
+    retried_runs, wal_bytes, rows, total_ms, max_ms, durations, start_lags) VALUES
+    (:ann_id, '2030-01-01 01:00:00+00', 40, 13, 11, 5, 6, 7, 8, 123456, 14, 900100, 90200, '\x019301324f2d4f05', '\x0153324f2d4f05'),
+    (:bob_id, '2030-01-01 01:00:00+00', 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL),
+    (-1, '2030-01-01 01:00:00+00', 1, 1, 0, 0, 0, 0, 0, 0, 0, 1, 1, NULL, NULL);
+INSERT INTO cron.job_stat_day (jobid, day, total_runs, successful_runs, skipped_runs, timed_out_runs, cancelled_runs, crashed_runs,
+    retried_runs, wal_bytes, rows, total_ms, max_ms, durations, start_lags) VALUES
+    (:ann_id, '2030-01-01', 50, 23, 21, 15, 16, 17, 18, 223456, 24, 800100, 80200, '\x019301324f2d4f05', '\x0153324f2d4f05'),
+    (:bob_id, '2030-01-01', 3, 3, 0, 0, 0, 0, 0, 200, 6, 3, 1, NULL, NULL);
 
 SET timezone = 'UTC';
 SELECT next_run_at > now() AS comes FROM cron.job_stats WHERE jobname = 'anns';
