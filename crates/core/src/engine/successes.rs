@@ -146,7 +146,9 @@ impl Engine {
         let known = job.succeeded.max(job.began);
         let times = job.times.as_deref().filter(|_| self.dependents.contains_key(&job.id))?;
         let first = later(times, known).filter(|&first| first < at)?;
-        self.is_asked_about(job, first, at).then_some(first)
+        // What succeeded may be none of the schedule's instants.
+        let next = later(times, at.plus(-1)).unwrap_or(Timestamp(i64::MAX));
+        self.is_asked_about(job, first, next).then_some(first)
     }
 
     /// Whether what a job did from `first` on and before `end`, the instant after that, is anything to

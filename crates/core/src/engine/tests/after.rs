@@ -293,6 +293,18 @@ fn a_later_success_does_not_make_up_for_a_failure() {
 }
 
 #[test]
+fn a_success_beside_the_schedule_does_not_make_up_for_a_failure() {
+    let mut story = Story::new(LIMITS);
+    (0..2).for_each(|id| story.up(7, id));
+    story.put([job(1, 7, Every(10 * SEC)), after(2, Every(15 * SEC), &[1])]);
+    assert_eq!(story.tick(10 * SEC), [run(1, 1, 10 * SEC)]);
+    over(&mut story, 1, 1, 10 * SEC, Settled::FailedForGood);
+    // A retry for what an earlier schedule named before the clock was set back.
+    story.engine.settled(JobId(1), at(12 * SEC), Settled::Succeeded);
+    assert_eq!(story.tick(15 * SEC), [upstream(2, 15 * SEC)]);
+}
+
+#[test]
 fn a_retry_that_was_decided_before_anybody_waited_is_waited_for() {
     let mut story = Story::new(LIMITS);
     (0..2).for_each(|id| story.up(7, id));
