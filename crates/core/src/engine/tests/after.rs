@@ -358,6 +358,22 @@ fn what_an_earlier_scheduler_saw_fail_is_skipped_if_somebody_tells_of_it() {
 }
 
 #[test]
+fn a_long_failure_that_is_told_of_instant_by_instant_hides_no_success_before_it() {
+    let mut story = Story::new(LIMITS);
+    story.up(7, 0);
+    let (missed, effective_from) = (MissedPolicy::All, Some(at(1)));
+    story.put([JobSpec { missed, effective_from, ..after(2, Every(SEC), &[1]) }]);
+    story.now = 3_000 * SEC;
+    let last_success = Some(at(story.now));
+    story.put([JobSpec { last_success, effective_from, ..job(1, 7, Every(SEC)) }]);
+    story.engine.set_missed_before(at(story.now));
+    for failed in (1..2_999).filter(|&second| second != 2) {
+        story.engine.unsuccessful(JobId(1), at(failed * SEC), at(failed * SEC));
+    }
+    assert_eq!(story.tick(story.now), [upstream(2, SEC), caught_up(0, 2, 2 * SEC)]);
+}
+
+#[test]
 fn a_run_of_an_earlier_scheduler_may_be_the_one_that_is_waited_for() {
     let mut story = Story::new(LIMITS);
     story.up(7, 0);
