@@ -40,8 +40,8 @@ impl Failures {
     }
 
     fn add(&mut self, mut first: Timestamp, mut last: Timestamp) {
-        while let Some((&start, &end)) = self.stretches.range(..=last).next_back()
-            && end >= first
+        while let Some((&start, &end)) = self.stretches.range(..=last.plus(1)).next_back()
+            && end >= first.plus(-1)
         {
             self.stretches.remove(&start);
             (first, last) = (first.min(start), last.max(end));
@@ -91,7 +91,8 @@ impl Engine {
         let next = job.times.as_deref().and_then(|times| later(times, last));
         if self.is_asked_about(job, first, next.unwrap_or(Timestamp(i64::MAX))) {
             self.dirty = true;
-            self.fail(number, first, last);
+            // Neighbours that are told of one by one are one stretch.
+            self.fail(number, first, next.map_or(last, |next| next.plus(-1)));
             self.note_dependents(number);
         }
     }
@@ -146,7 +147,9 @@ impl Engine {
         let known = job.succeeded.max(job.began);
         let times = job.times.as_deref().filter(|_| self.dependents.contains_key(&job.id))?;
         let first = later(times, known).filter(|&first| first < at)?;
-        self.is_asked_about(job, first, at).then_some(first)
+        // What succeeded may be none of the schedule's instants.
+        let next = later(times, at.plus(-1)).unwrap_or(Timestamp(i64::MAX));
+        self.is_asked_about(job, first, next).then_some(first)
     }
 
     /// Whether what a job did from `first` on and before `end`, the instant after that, is anything to
@@ -207,10 +210,13 @@ mod tests {
         failures.remove(Timestamp(30), Some(Timestamp(40)));
         assert_eq!(stretches(&failures), []);
         // What touches becomes one.
-        for (first, last) in [(10, 19), (30, 39), (15, 30)] {
-            failures.add(Timestamp(first), Timestamp(last));
+        for between in [(15, 30), (20, 29)] {
+            let mut failures = Failures::NONE;
+            for (first, last) in [(10, 19), (30, 39), between] {
+                failures.add(Timestamp(first), Timestamp(last));
+            }
+            assert_eq!(stretches(&failures), [(10, 39)]);
         }
-        assert_eq!(stretches(&failures), [(10, 39)]);
     }
 
     #[test]

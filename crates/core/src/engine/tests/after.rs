@@ -293,6 +293,18 @@ fn a_later_success_does_not_make_up_for_a_failure() {
 }
 
 #[test]
+fn a_success_beside_the_schedule_does_not_make_up_for_a_failure() {
+    let mut story = Story::new(LIMITS);
+    (0..2).for_each(|id| story.up(7, id));
+    story.put([job(1, 7, Every(10 * SEC)), after(2, Every(15 * SEC), &[1])]);
+    assert_eq!(story.tick(10 * SEC), [run(1, 1, 10 * SEC)]);
+    over(&mut story, 1, 1, 10 * SEC, Settled::FailedForGood);
+    // A retry for what an earlier schedule named before the clock was set back.
+    story.engine.settled(JobId(1), at(12 * SEC), Settled::Succeeded);
+    assert_eq!(story.tick(15 * SEC), [upstream(2, 15 * SEC)]);
+}
+
+#[test]
 fn a_retry_that_was_decided_before_anybody_waited_is_waited_for() {
     let mut story = Story::new(LIMITS);
     (0..2).for_each(|id| story.up(7, id));
@@ -343,6 +355,22 @@ fn what_an_earlier_scheduler_saw_fail_is_skipped_if_somebody_tells_of_it() {
     assert_eq!(story.tick(25 * SEC), []);
     story.engine.settled(JobId(1), at(10 * SEC), Settled::Succeeded);
     assert_eq!(story.tick(26 * SEC), [caught_up(0, 2, 10 * SEC)]);
+}
+
+#[test]
+fn a_long_failure_that_is_told_of_instant_by_instant_hides_no_success_before_it() {
+    let mut story = Story::new(LIMITS);
+    story.up(7, 0);
+    let (missed, effective_from) = (MissedPolicy::All, Some(at(1)));
+    story.put([JobSpec { missed, effective_from, ..after(2, Every(SEC), &[1]) }]);
+    story.now = 3_000 * SEC;
+    let last_success = Some(at(story.now));
+    story.put([JobSpec { last_success, effective_from, ..job(1, 7, Every(SEC)) }]);
+    story.engine.set_missed_before(at(story.now));
+    for failed in (1..2_999).filter(|&second| second != 2) {
+        story.engine.unsuccessful(JobId(1), at(failed * SEC), at(failed * SEC));
+    }
+    assert_eq!(story.tick(story.now), [upstream(2, SEC), caught_up(0, 2, 2 * SEC)]);
 }
 
 #[test]

@@ -199,13 +199,24 @@ impl Ledger {
         self.recall_failures();
     }
 
-    /// Tells the engine of what the ledger has of instants that did not succeed.
+    /// Tells the engine of what the ledger has of instants that did not succeed, neighbours in one:
+    /// of what was skipped there is one row, and of very many stretches the engine forgets some.
     fn recall_failures(&mut self) {
         for job in &self.jobs {
+            let mut stretches: Vec<(Timestamp, Timestamp)> = Vec::new();
             for &nominal in job.fates.range(job.began..).map(|(nominal, _)| nominal) {
-                if !job.succeeded.contains(&nominal) {
-                    self.engine.unsuccessful(job.spec.id, nominal, nominal);
+                if job.succeeded.contains(&nominal) {
+                    continue;
                 }
+                match stretches.last_mut() {
+                    Some((_, last)) if job.times.next_after(*last) == Some(nominal) => {
+                        *last = nominal;
+                    }
+                    _ => stretches.push((nominal, nominal)),
+                }
+            }
+            for (first, last) in stretches {
+                self.engine.unsuccessful(job.spec.id, first, last);
             }
         }
     }
