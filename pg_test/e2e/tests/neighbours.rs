@@ -182,12 +182,7 @@ fn a_flush_that_waits_for_its_own_transaction_ends() {
 
 #[test]
 fn a_row_that_cannot_be_read_harms_nobody_else() {
-    let cluster = Cluster::builder().without_extension().start();
-    cluster.sql(
-        "create database legacy encoding 'EUC_JP' lc_collate 'C' lc_ctype 'C' template template0",
-    );
-    cluster.conf("cron.database_name", "legacy");
-    cluster.restart();
+    let cluster = Cluster::with_legacy_database();
     let mut legacy = cluster.client_in("legacy");
     // A character of that encoding that Unicode does not have.
     legacy

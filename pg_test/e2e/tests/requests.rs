@@ -356,12 +356,7 @@ fn a_full_table_of_locks_does_not_end_the_scheduler() {
 
 #[test]
 fn a_request_outlasts_a_time_in_which_the_row_of_its_job_cannot_be_read() {
-    let cluster = Cluster::builder().without_extension().start();
-    cluster.sql(
-        "create database legacy encoding 'EUC_JP' lc_collate 'C' lc_ctype 'C' template template0",
-    );
-    cluster.conf("cron.database_name", "legacy");
-    cluster.restart();
+    let cluster = Cluster::with_legacy_database();
     let mut legacy = cluster.client_in("legacy");
     legacy.batch_execute("create extension pg_tock").unwrap();
     let mut schedule = |name: &str| -> i64 {

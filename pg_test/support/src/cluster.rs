@@ -59,6 +59,20 @@ impl Cluster {
         Self::builder().start()
     }
 
+    /// A cluster whose jobs are to be in the database `legacy`, where there is no extension yet. Its encoding has
+    /// characters that Unicode does not have.
+    #[must_use]
+    #[track_caller]
+    pub fn with_legacy_database() -> Self {
+        let cluster = Self::builder().without_extension().start();
+        cluster.sql(
+            "create database legacy encoding 'EUC_JP' lc_collate 'C' lc_ctype 'C' template template0",
+        );
+        cluster.conf("cron.database_name", "legacy");
+        cluster.restart();
+        cluster
+    }
+
     /// Starts the description of a cluster.
     #[must_use]
     pub fn builder() -> Builder {

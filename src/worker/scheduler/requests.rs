@@ -47,7 +47,7 @@ pub(super) struct Requests {
 struct Reading {
     /// The last run it has passed.
     after: i64,
-    /// What was there, as far as it was not known.
+    /// What was there, as far as it was not known or a session waits for it.
     there: HashSet<RunId>,
     /// The runs for which sessions waited when it began.
     awaited: HashSet<RunId>,
