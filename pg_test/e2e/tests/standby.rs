@@ -2,7 +2,7 @@
 //! replicated books end, and nothing has effects twice.
 #![allow(clippy::indexing_slicing, reason = "a row that is missing is a failed test")]
 
-use pg_tock_test::{Cluster, stays_true};
+use pg_tock_test::{Cluster, PATIENCE, poll_until, stays_true};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -289,8 +289,13 @@ fn an_old_primary_that_was_killed_is_rewound_and_runs_nothing() {
     let standby = primary.standby();
     standby.catch_up_with(&primary);
     let deaf = standby.deafen();
+    // Time enough to replay what it has received.
     let _ = primary.finished_runs(jobs.all, primary.finished_runs_of(jobs.all).len() + 2);
-    let ahead = effects(&primary);
+    let received = effects(&standby);
+    let ahead = poll_until("the primary is ahead", PATIENCE, || {
+        let here = effects(&primary);
+        here.keys().any(|id| !received.contains_key(id)).then_some(here)
+    });
     primary.kill_postmaster();
     deaf.for_ever();
     standby.promote();

@@ -1,6 +1,7 @@
 //! A second server that follows the first.
 
 use crate::cluster::Cluster;
+use crate::poll::{PATIENCE, poll_until};
 use crate::process::signal;
 use crate::server;
 use rustix::process::Signal;
@@ -15,7 +16,7 @@ impl Deaf {
     /// What the standby has not received by now it never gets: for when the primary is gone. What has come
     /// as far as the standby's machine is lost as well.
     pub fn for_ever(self) {
-        // Told to end while it is stopped, it does so before it reads anything.
+        // Told to end while it is stopped, and waits, it does so before it reads anything.
         signal(self.0, Signal::TERM);
         signal(self.0, Signal::CONT);
     }
@@ -70,7 +71,18 @@ impl Cluster {
     #[track_caller]
     pub fn deafen(&self) -> Deaf {
         let receiver = self.one("select pid from pg_stat_wal_receiver");
-        signal(receiver, Signal::STOP);
+        // One that is stopped between two messages reads all that has come before it sees that it is to end
+        // (`WalReceiverMain()` in walreceiver.c), so it is stopped where it waits for the next.
+        poll_until("a receiver that waits", PATIENCE, || {
+            signal(receiver, Signal::STOP);
+            let waits = "select wait_event is not distinct from 'WalReceiverMain' \
+                         from pg_stat_activity where pid = $1";
+            let waits: bool = self.one_with(waits, &[&receiver]);
+            if !waits {
+                signal(receiver, Signal::CONT);
+            }
+            waits.then_some(())
+        });
         Deaf(receiver)
     }
 
