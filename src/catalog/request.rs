@@ -62,6 +62,7 @@ macro_rules! news {
 }
 
 const SOME: &str = concat!(news!("r.jobid OPERATOR(pg_catalog.=) ANY ($3)"), " LIMIT $4");
+const THESE: &str = requests!("r.runid OPERATOR(pg_catalog.=) ANY ($1)");
 const NEXT: &str = "SELECT pg_catalog.max(n.runid), pg_catalog.count(*) FROM (SELECT r.runid FROM cron.run_request r \
       WHERE r.runid OPERATOR(pg_catalog.>) $1 ORDER BY r.runid LIMIT $2) n";
 const PAGE: &str = news!(
@@ -185,6 +186,13 @@ pub(crate) fn of_jobs(ids: &[i64], known: Known, most: i64) -> Result<Vec<Reques
     Spi::connect(|client| {
         let arguments = [taken.into(), over.into(), ids.to_vec().into(), most.into()];
         kept::select(client, SOME, &arguments)?.map(|row| read(&row)).collect()
+    })
+}
+
+/// The requests for these runs, oldest first.
+pub(crate) fn of_runs(runs: &[i64]) -> Result<Vec<Request>, spi::Error> {
+    Spi::connect(|client| {
+        kept::select(client, THESE, &[runs.to_vec().into()])?.map(|row| read(&row)).collect()
     })
 }
 

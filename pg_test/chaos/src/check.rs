@@ -65,6 +65,10 @@ const SUCCEEDED_TWICE: &str = "select format('job %s at %s: runs %s', jobid, sch
 const NOT_REACHED: &str = "select limited from (values ('overlapping', 2), ('paired', 2)) as limits (limited, places) \
      where places > (select coalesce(max(place), 0) from effect join owes using (jobid) where kind = limited)";
 
+/// Whether no alert has had its handler run.
+const NOT_HANDLED: &str = "select 'none of them' where not exists \
+     (select from effect join owes using (jobid) where kind = 'handler')";
+
 /// Jobs that take longer than their schedules let them: catching up they keep all places for minutes, and
 /// what comes later waits behind them.
 const GREEDY: &str = "jobname ~ '^(long|overlapping)'";
@@ -285,6 +289,7 @@ pub(crate) fn judge(world: &World, verdicts: &mut Verdicts) {
         )),
     );
     verdicts.none("chaos: those limits were reached", &column(NOT_REACHED));
+    verdicts.none("chaos: alerts were handled", &column(NOT_HANDLED));
     verdicts.none(
         "chaos: effects of exactly-once jobs are their succeeded rows",
         &column(EXACTLY_ONCE),

@@ -363,7 +363,51 @@ const KINDS: &[Kind] = &[
         owes: Owes::ExactlyOnce(1),
         options: |n| json!({ "run_after": [format!("upstream {n}")] }),
     },
+    Kind {
+        name: "silent",
+        count: 2,
+        schedules: &["3 seconds"],
+        command: "select note(1); select pg_sleep(30)",
+        // As with a timeout.
+        owes: Owes::ExactlyOnce(1),
+        options: |_| json!({ "stuck_after": "400 milliseconds", "on_stuck": "cancel" }),
+    },
+    Kind {
+        name: "settings",
+        count: 2,
+        schedules: &["2 seconds"],
+        command: "select note(current_setting('chaos.parts')::int)",
+        owes: Owes::ExactlyOnce(1),
+        options: |_| json!({ "settings": { "chaos.parts": "1" } }),
+    },
+    Kind {
+        name: "at an instant",
+        count: 4,
+        schedules: &[AT],
+        command: "select note(1)",
+        owes: Owes::ExactlyOnce(1),
+        options: |n| json!({ "on_missed": (["skip", "once"][index(n % 2)]) }),
+    },
+    Kind {
+        name: "handler",
+        count: 1,
+        schedules: &["0 0 29 2 *"],
+        command: "select note(1) where current_setting('cron.alert') <> ''",
+        owes: Owes::ExactlyOnce(1),
+        options: PLAIN,
+    },
+    Kind {
+        name: "alerting",
+        count: 1,
+        schedules: &["2 seconds"],
+        command: "select note(1); select 1 / (random() < 0.5)::int",
+        owes: Owes::ExactlyOnce(1),
+        options: |_| json!({ "alert_after_failures": 1, "alert_job": "handler 0" }),
+    },
 ];
+
+/// Stands for an instant that is soon.
+const AT: &str = "at";
 
 /// Jobs that need what gets dropped.
 const VICTIMS: &[Kind] = &[
@@ -419,6 +463,13 @@ pub(crate) fn another(world: &mut World) {
 }
 
 fn create(world: &World, name: &str, schedule: &str, kind: &Kind, n: i64) {
+    let schedule = match schedule {
+        AT => world.cluster.one_with(
+            "select to_char(now() at time zone 'UTC' + $1 * interval '12 seconds', '\"at\" YYYY-MM-DD HH24:MI:SS')",
+            &[&f64::from(i32::try_from(n + 1).expect("a small number"))],
+        ),
+        schedule => schedule.to_owned(),
+    };
     let mut options = json!({ "job_name": name, "schedule": schedule, "command": kind.command });
     let object = options.as_object_mut().expect("an object");
     if n % 4 == 1 && matches!(kind.owes, Owes::ExactlyOnce(_)) {

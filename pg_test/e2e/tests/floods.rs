@@ -69,3 +69,36 @@ fn who_asks_behind_a_flood_is_told_of_the_end_of_that_run() {
     assert_eq!(i64::from(cluster.one::<i32>("select n from gate")), asked + 2);
     assert_eq!(cluster.found_by_audit(), Vec::<String>::new());
 }
+
+#[test]
+fn a_flood_ends_when_its_job_is_switched_off_and_none_of_it_runs_when_it_is_on_again() {
+    let (cluster, job) = cluster("update gate set n = n + 1");
+    let mut gate = cluster.client();
+    gate.batch_execute("begin; select from gate for update").unwrap();
+    let asked = flood(&cluster);
+    let switch = |on| cluster.sql(&format!("select cron.set_job({job}, '{{\"active\": {on}}}')"));
+    switch(false);
+    cluster.wait_for("exists (select from cron.job_run_details where outcome = 'cancelled')");
+    // On again while much of what waited has not been ended yet.
+    switch(true);
+    let mut ann = cluster.client_as("ann");
+    let waiter = spawn(move || {
+        let row = ann.query_one("select cron.run_now('past', wait => true)", &[]).unwrap();
+        row.get::<_, i64>(0)
+    });
+    cluster.wait_for(&format!(
+        "(select count(*) = {asked} from cron.job_run_details where outcome = 'cancelled')"
+    ));
+    gate.batch_execute("commit").unwrap();
+    let run = waiter.join().unwrap();
+    cluster.wait_for("not exists (select from cron.run_request)");
+    let ended = cluster.column::<String>(&format!(
+        "select format('%s: %s', outcome, count(*)) from cron.job_run_details where runid <> {run} group by outcome"
+    ));
+    assert_eq!(ended, [format!("cancelled: {asked}")]);
+    let outcome: String =
+        cluster.one_with("select outcome from cron.job_run_details where runid = $1", &[&run]);
+    assert_eq!(outcome, "succeeded", "of what was asked for afterwards");
+    assert_eq!(cluster.one::<i32>("select n from gate"), 2);
+    assert_eq!(cluster.found_by_audit(), Vec::<String>::new());
+}

@@ -88,6 +88,12 @@ fn force_runs_a_job_that_would_not_run_by_itself() {
               cron.set_job('rare', '{\"skip_on\": [\"all\"]}')",
             "select cron.set_job('rare', '{\"skip_on\": null}')",
         ),
+        (
+            "select cron.set_job('rare', jsonb_build_object('timezone', 'UTC', 'run_window', \
+              to_char(now() at time zone 'UTC' + interval '6 hours', 'HH24:MI') || '-' || \
+              to_char(now() at time zone 'UTC' + interval '12 hours', 'HH24:MI')))",
+            "select cron.set_job('rare', '{\"run_window\": null}')",
+        ),
     ] {
         cluster.sql(close);
         cluster.wait_known();
@@ -101,7 +107,7 @@ fn force_runs_a_job_that_would_not_run_by_itself() {
         let plain = run_now(&mut client, job);
         let _ = run(&cluster, job, plain).must_have_succeeded();
     }
-    assert_eq!(cluster.runs_of(job).len(), 6);
+    assert_eq!(cluster.runs_of(job).len(), 8);
 }
 
 #[test]
@@ -266,6 +272,36 @@ fn a_tag_runs_all_of_the_callers_jobs_that_have_it() {
          from cron.job_run_details order by runid, jobname",
     );
     assert_eq!(who, ["a: ann for ann", "b: ann for ann", "a: clerk for ann", "b: clerk for ann"]);
+}
+
+#[test]
+fn runs_of_a_tag_obey_the_caps_also_by_force() {
+    let cluster = Cluster::builder().conf("cron.max_running_jobs_per_role", "2").start();
+    let mut gate = cluster.client();
+    gate.batch_execute("select pg_advisory_lock(7)").unwrap();
+    for name in ["a", "b", "c", "d", "e"] {
+        cluster.create_job(&json!({
+            "job_name": name, "schedule": "0 0 29 2 *", "tags": ["nightly"],
+            "command": "select pg_advisory_xact_lock_shared(7)",
+        }));
+    }
+    cluster.sql("select cron.pause('e')");
+    cluster.wait_known();
+    let asked: i64 =
+        cluster.one("select count(*) from cron.run_now_tagged('nightly', force => true)");
+    assert_eq!(asked, 5);
+    cluster.wait_for("(select count(*) = 2 from cron.running)");
+    stays_true("two at a time", Duration::from_millis(700), || {
+        cluster.one::<i64>("select count(*) from cron.running") == 2
+    });
+    gate.batch_execute("select pg_advisory_unlock(7)").unwrap();
+    cluster.wait_for("(select count(*) = 5 from cron.job_run_details where status = 'succeeded')");
+    let most: i64 = cluster.one(
+        "select max((select count(*) from cron.job_run_details b \
+           where b.start_time <= a.start_time and a.start_time < b.end_time)) \
+         from cron.job_run_details a",
+    );
+    assert_eq!(most, 2);
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! An executor is a session that serves one run after another: what it shows while it does, what it
 //! must forget in between, and what happens when somebody cancels or terminates it.
 
-use pg_tock_test::{Cluster, PATIENCE, is_alive, poll_until};
+use pg_tock_test::{Cluster, PATIENCE, anonymous_memory, is_alive, poll_until};
+use std::time::Duration;
 
 #[test]
 fn nothing_leaks_from_a_run_to_the_next() {
@@ -214,5 +215,42 @@ fn who_the_database_says_to_be_is_for_its_users_and_not_for_our_processes() {
             "{runs:#?}"
         );
         cluster.sql(&format!("alter database postgres reset {setting}"));
+    }
+}
+
+#[test]
+fn memory_does_not_grow_with_the_number_of_runs() {
+    let cluster = Cluster::builder()
+        .conf("cron.executor_idle_timeout", "1h")
+        .conf("cron.executor_max_age", "1d")
+        .start();
+    cluster.sql("create table sink (n int)");
+    for (name, command) in [
+        ("reads", "select 1"),
+        ("writes", "insert into sink values (1)"),
+        ("raises", "do $$ begin perform 1 / 0; exception when others then null; end $$"),
+    ] {
+        cluster.sql(&format!(
+            "select cron.create_job('{name}', '0 0 29 2 *', $c${command}; select cron.run_again()$c$); \
+             select cron.run_now('{name}')"
+        ));
+    }
+    let until = |runs: i64| {
+        poll_until("so many runs", Duration::from_secs(240), || {
+            let done: i64 =
+                cluster.one("select coalesce(sum(successful_runs), 0)::bigint from cron.job_stat");
+            (done >= runs).then_some(())
+        });
+    };
+    let memory = |pid: &i32| anonymous_memory(*pid).expect("the same processes all along");
+    until(15_000);
+    let kinds = ["pg_tock scheduler", "pg_tock executor"];
+    let processes: Vec<i32> = kinds.into_iter().flat_map(|kind| cluster.pids_of(kind)).collect();
+    let before: Vec<u64> = processes.iter().map(memory).collect();
+    until(75_000);
+    for (pid, before) in processes.iter().zip(before) {
+        let grown = memory(pid).saturating_sub(before);
+        // 60,000 runs that leave 32 bytes each are more.
+        assert!(grown < 1_500_000, "process {pid} had {before} bytes, and then {grown} more");
     }
 }

@@ -2,10 +2,17 @@
 //! replicated books end, and nothing has effects twice.
 #![allow(clippy::indexing_slicing, reason = "a row that is missing is a failed test")]
 
+mod web;
+
+use axum::Router;
+use axum::extract::Path;
+use axum::routing::get;
 use pg_tock_test::{Cluster, PATIENCE, poll_until, stays_true};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use web::Servers;
 
 /// Ids of the jobs that tell the story.
 struct Jobs {
@@ -308,4 +315,37 @@ fn an_old_primary_that_was_killed_is_rewound_and_runs_nothing() {
     let new = effects(&standby);
     assert!(old.keys().all(|id| new.contains_key(id)), "what it had alone is gone");
     no_double_effects(&standby);
+}
+
+#[test]
+fn requests_go_on_after_a_switchover_and_none_is_sent_twice() {
+    let servers = Servers::new();
+    let sent = Arc::new(Mutex::new(Vec::<(i64, String)>::new()));
+    let noted = Arc::clone(&sent);
+    let note = move |Path((run, due)): Path<(i64, String)>| async move {
+        noted.lock().unwrap().push((run, due));
+        "noted"
+    };
+    let address = servers.http(Router::new().route("/{run}/{due}", get(note)));
+    let primary = web::builder().start();
+    let request = web::get(&format!("http://{address}/{{{{run_id}}}}/{{{{scheduled_for}}}}"));
+    let job = web::job(&primary, "calls", "1 second", &request);
+    let _ = primary.finished_runs(job, 2);
+    let standby = primary.standby();
+    standby.catch_up_with(&primary);
+    let _ = primary.finished_runs(job, primary.finished_runs_of(job).len() + 2);
+    stays_true("nothing of ours on a standby", Duration::from_secs(1), || ours(&standby) == 0);
+    primary.stop();
+    standby.promote();
+    let _ = standby.finished_runs(job, standby.finished_runs_of(job).len() + 3);
+    standby.sql(&format!("select cron.pause({job})"));
+    standby.wait_known();
+    standby.wait_quiet();
+    let sent = sent.lock().unwrap();
+    let dues: BTreeSet<&String> = sent.iter().map(|(_, due)| due).collect();
+    assert_eq!(dues.len(), sent.len(), "an occurrence that was sent twice: {sent:?}");
+    let runs: BTreeSet<i64> = sent.iter().map(|(run, _)| *run).collect();
+    let rows: Vec<i64> = standby.column("select runid from cron.job_run_details order by 1");
+    assert_eq!(runs.into_iter().collect::<Vec<_>>(), rows, "requests and rows");
+    standby.audit();
 }

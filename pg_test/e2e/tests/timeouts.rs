@@ -2,6 +2,7 @@
 //! recorded as what they are; runs that give no sign of life.
 
 use pg_tock_test::{Cluster, PATIENCE, Run, poll_until};
+use serde_json::json;
 
 /// A cluster in which a cancelled run is terminated soon.
 fn impatient() -> Cluster {
@@ -45,6 +46,26 @@ fn assert_timed_out(run: &Run, limit: &str) {
 #[track_caller]
 fn assert_ended_as_stuck(run: &Run, limit: &str) {
     assert_ended(run, "missing heartbeats", &format!("no heartbeat for {limit}"));
+}
+
+#[test]
+fn the_time_the_condition_takes_counts() {
+    let cluster = Cluster::start();
+    cluster.sql("create table effect (n int)");
+    let asks = |name: &str, condition: &str| -> Run {
+        let job = cluster.create_job(&json!({
+            "job_name": name, "schedule": "1 second", "timeout": "250ms", "run_if": condition,
+            "command": "insert into effect values (1); select pg_sleep(3600)",
+        }));
+        let run = cluster.finished_run(job);
+        cluster.unschedule(job);
+        run
+    };
+    let run = asks("asks for long", "(select true from pg_sleep(3600))");
+    assert_timed_out(&run, "00:00:00.25");
+    let run = asks("asks for a while", "(select true from pg_sleep(0.2))");
+    assert_timed_out(&run, "00:00:00.25");
+    assert_eq!(cluster.one::<i64>("select count(*) from effect"), 0);
 }
 
 #[test]

@@ -172,6 +172,8 @@ const ATTACKS: &[Attack] = &[
             "select count(cron.run_now('asked ' || n % 50 + 1)) from generate_series(1, 200) n",
             "select count(cron.run_now('asked 1', force => true)) from generate_series(1, 200)",
             "select count(*) from cron.run_now_tagged('flood', force => true)",
+            "select cron.set_job('asked ' || n, '{\"active\": false}') from generate_series(1, 50) n",
+            "select cron.set_job('asked ' || n, '{\"active\": true}') from generate_series(1, 50) n",
         ],
     },
     Attack {

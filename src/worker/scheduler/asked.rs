@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use pg_tock_core::cancel::{Cause, NOT_BEGUN};
 use pg_tock_core::engine::{ExecutorId, Occurrence, Settled};
+use pg_tock_core::portion::Portion;
 use pg_tock_core::run::{Origin, Outcome, SkipReason};
 use pg_tock_core::time::{JobId, RunId, Timestamp};
 
@@ -34,8 +35,18 @@ pub(super) struct Asked {
     dry: HashMap<RunId, DryRun>,
     /// What waited of jobs that have been switched off, and is to be ended if somebody had asked for it.
     switched_off: HashMap<JobId, HashSet<RunId>>,
-    /// What was asked of some of them could not be read: when to try again.
+    /// There is more of them than could be looked at, or they could not be read: when to go on.
     look_at: Option<Timestamp>,
+    /// How many of them are looked at at a time.
+    pub(super) portion: Portion,
+}
+
+/// Runs that waited of a job when it was switched off.
+#[derive(Debug)]
+pub(super) struct SwitchedOff {
+    pub(super) waited: HashSet<RunId>,
+    /// There are no more.
+    pub(super) is_all: bool,
 }
 
 /// A dry run that is not over.
@@ -112,13 +123,25 @@ impl Asked {
         self.switched_off.entry(job).or_default().extend(runs);
     }
 
-    /// The jobs that have been switched off since this was asked last, with what waited of them.
-    pub(super) fn take_switched_off(&mut self, now: Timestamp) -> HashMap<JobId, HashSet<RunId>> {
+    /// Jobs that have been switched off, with what waited of them: so many runs as are looked at at a time.
+    pub(super) fn take_switched_off(&mut self, now: Timestamp) -> Vec<(JobId, SwitchedOff)> {
         if self.look_at.is_some_and(|at| at > now) {
-            return HashMap::new();
+            return Vec::new();
         }
-        self.look_at = None;
-        std::mem::take(&mut self.switched_off)
+        let mut room = self.portion.size();
+        let mut taken = Vec::new();
+        self.switched_off.retain(|&job, waiting| {
+            if room == 0 {
+                return true;
+            }
+            let waited: HashSet<RunId> = waiting.extract_if(|_| true).take(room).collect();
+            room -= waited.len();
+            let is_all = waiting.is_empty();
+            taken.push((job, SwitchedOff { waited, is_all }));
+            !is_all
+        });
+        self.look_at = (!self.switched_off.is_empty()).then_some(now);
+        taken
     }
 
     /// Whether a run waited of a job when it was switched off, and nothing has come of that yet.
@@ -126,7 +149,7 @@ impl Asked {
         self.switched_off.get(&job).is_some_and(|runs| runs.contains(&run))
     }
 
-    /// Those of one of these jobs could not be read.
+    /// What was asked of one of these jobs could not be read.
     pub(super) fn look_later(&mut self, until: Timestamp) {
         self.look_at = Some(until);
     }

@@ -6,6 +6,7 @@
 
 use std::collections::HashSet;
 use std::rc::Rc;
+use std::time::Instant;
 
 use pg_tock_core::cancel::{Cause, DROPPED};
 use pg_tock_core::engine::Occurrence;
@@ -15,10 +16,11 @@ use serde_json::{Value, json};
 
 use super::LOCK_RETRY;
 use super::Scheduler;
+use super::asked::SwitchedOff;
 use super::jobs::Job;
 use super::pool::Current;
 use super::runs::End;
-use crate::catalog::request::{self, Known, Request};
+use crate::catalog::request::{self, Request};
 use crate::catalog::run_now;
 use crate::pg::{letter, txn};
 use crate::shmem::asks::{self, Ask, State, Wanted};
@@ -183,34 +185,33 @@ impl Scheduler {
     }
 
     /// Jobs have been switched off, which empties their queues: runs that were asked for and have not
-    /// begun are over. Dry runs are none of the job's.
+    /// begun are over. Some at a time. Dry runs are none of the job's.
     pub(super) fn give_up_requests(&mut self, now: Timestamp) {
-        for (id, waited) in self.asked.take_switched_off(now) {
+        let since = Instant::now();
+        let mut looked_at = 0;
+        for (id, SwitchedOff { waited, is_all }) in self.asked.take_switched_off(now) {
             let Some(job) = self.jobs.get(id).map(Rc::clone) else { continue };
             self.ask_dry_runs_again(|of| of == id);
             if waited.is_empty() {
                 continue;
             }
-            let known = Known::default();
-            let read = || request::of_jobs(&[id.0], known, i64::MAX);
-            let read = txn::run("reading requests", read);
+            let runs: Vec<i64> = waited.iter().map(|run| run.0).collect();
+            let read = txn::run("reading requests", || request::of_runs(&runs));
             let Some(Ok(requests)) = read else {
                 self.asked.switched_off(id, waited);
                 self.asked.look_later(now.plus(LOCK_RETRY));
                 continue;
             };
-            // Those that outlast it wait; the others may have come after it was switched off.
-            let asked_for = |request: &Request| {
-                !request.outlasts_its_job()
-                    && request.occurrence.run.is_some_and(|run| waited.contains(&run))
-            };
-            for request in requests.into_iter().filter(asked_for) {
+            looked_at += runs.len();
+            // Those that outlast it wait.
+            for request in requests.into_iter().filter(|request| !request.outlasts_its_job()) {
                 self.give_up(request, &job, now);
             }
-            if job.active {
+            if job.active && is_all {
                 self.database.changes.push(id.0);
             }
         }
+        self.asked.portion.done(looked_at, since.elapsed());
     }
 
     /// Ends a run before it begins.
