@@ -5,8 +5,13 @@
 
 use core::ffi::c_int;
 
+use std::time::{Duration, Instant};
+
+use pg_tock_core::lead::{self, Lead};
 use pg_tock_core::time::Timestamp;
 use pgrx::pg_sys;
+
+use super::time;
 
 /// `TFD_TIMER_CANCEL_ON_SET`, which the libc crate lacks on some targets.
 const CANCEL_ON_SET: c_int = 1 << 1;
@@ -20,6 +25,11 @@ pub(crate) struct Alarm {
     timer: c_int,
     set: *mut pg_sys::WaitEventSet,
     armed: Option<Timestamp>,
+    lead: Lead,
+    /// When it was to ring, if it was that what woke this process last.
+    rang_at: Option<Timestamp>,
+    /// What it rang for, if that is due a moment later.
+    due: Option<Timestamp>,
 }
 
 impl Alarm {
@@ -35,7 +45,23 @@ impl Alarm {
         if timer < 0 {
             return Err(std::io::Error::last_os_error());
         }
-        Ok(Self { timer, set: latch_and(timer), armed: None })
+        let set = latch_and(timer);
+        Ok(Self { timer, set, armed: None, lead: Lead::default(), rang_at: None, due: None })
+    }
+
+    /// Sleeps as [`Alarm::sleep`] does, but until a moment before something is due: as long as it takes to wake
+    /// up and see that there is nothing else to do, which [`Alarm::rung_for`] has to be told of then.
+    pub(crate) fn sleep_lightly(&mut self, due: Timestamp) {
+        self.sleep(Some(self.lead.ring_at(time::now(), due)));
+        self.due = self.rang_at.map(|_| due);
+    }
+
+    /// What the alarm has rung for, a moment before it is due, if that is what is due next. It is for [`wait_out`]
+    /// to wait for it.
+    pub(crate) fn rung_for(&mut self, next: Option<Timestamp>) -> Option<Timestamp> {
+        let (rang_at, due) = (self.rang_at.take()?, self.due.take()?);
+        self.lead.rang(time::now().since(rang_at));
+        next.filter(|next| *next == due)
     }
 
     /// Sleeps until `at` (None: for as long as nobody sets the latch) or until the latch is set,
@@ -56,9 +82,8 @@ impl Alarm {
         let count = unsafe {
             pg_sys::WaitEventSetWait(self.set, -1, &raw mut event, 1, pg_sys::PG_WAIT_EXTENSION)
         };
-        if count > 0 && event.events & pg_sys::WL_SOCKET_READABLE != 0 {
-            self.rang();
-        }
+        let rang = count > 0 && event.events & pg_sys::WL_SOCKET_READABLE != 0;
+        self.rang_at = if rang { self.rang() } else { None };
         // SAFETY: this process's own latch. Resetting it also when the timer rang is right: the
         // caller looks at everything after each wake-up.
         unsafe { pg_sys::ResetLatch(pg_sys::MyLatch) };
@@ -79,12 +104,21 @@ impl Alarm {
         self.armed = at;
     }
 
-    /// Takes the expiration, or the news that the clock was set, off the timer.
-    fn rang(&mut self) {
+    /// Takes the expiration, or the news that the clock was set, off the timer. Returns what it was set for.
+    fn rang(&mut self) -> Option<Timestamp> {
         let mut count = 0_u64;
         // SAFETY: eight bytes, as timerfd_create(2) asks for; does not block.
         unsafe { libc::read(self.timer, (&raw mut count).cast(), 8) };
-        self.armed = None;
+        self.armed.take()
+    }
+}
+
+/// Waits until the clock shows an instant, awake, for as long as a lead may be at the most. Whoever else is to run
+/// on this core does.
+pub(crate) fn wait_out(due: Timestamp) {
+    let since = Instant::now();
+    while time::now() < due && since.elapsed() < Duration::from_micros(lead::MOST.unsigned_abs()) {
+        std::thread::yield_now();
     }
 }
 

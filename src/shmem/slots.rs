@@ -295,6 +295,11 @@ impl Slot {
     /// Asks the executor to leave after the run it has, and wakes it.
     pub(crate) fn ask_to_retire(&self) {
         self.retire.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    /// Wakes the executor; there need not be anything for it.
+    pub(crate) fn wake(&self) {
         // SAFETY: latches of PGPROCs stay in shared memory.
         unsafe { crate::pg::process::set_latch(self.latch.load(Ordering::Acquire)) };
     }

@@ -8,6 +8,7 @@ pub mod cancel;
 pub mod diagnose;
 pub mod engine;
 pub mod http;
+pub mod lead;
 pub mod manifest;
 pub mod message;
 pub mod metrics;

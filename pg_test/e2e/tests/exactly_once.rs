@@ -269,3 +269,26 @@ fn a_killed_scheduler_is_a_crash_that_everything_survives() {
     work_on(&cluster, 5);
     check_balance(&cluster);
 }
+
+#[test]
+fn nothing_begins_before_it_is_due() {
+    let cluster = Cluster::start();
+    // Short and long sleeps in between, those that follow each other closely among them.
+    for (name, schedule) in [
+        ("a", "1 second"),
+        ("b", "seconds: * * * * * *"),
+        ("c", "every 3 seconds"),
+        ("d", "seconds: */2 * * * * *"),
+    ] {
+        let _ = cluster.schedule(name, schedule, "select 1");
+    }
+    cluster.wait_for(
+        "(select count(*) = 4 from (select jobid from cron.job_run_details \
+           group by jobid having count(*) >= 4) jobs)",
+    );
+    let early: Vec<String> = cluster.column(
+        "select format('%s: due %s, begun %s', jobname, scheduled_for, start_time) \
+         from cron.job_run_details where start_time < scheduled_for",
+    );
+    assert!(early.is_empty(), "{early:#?}");
+}

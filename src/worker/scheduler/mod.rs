@@ -333,12 +333,16 @@ impl Scheduler {
             }
             let next = self.turn();
             self.database.announce(next);
+            if let Some(due) = alarm.rung_for(next) {
+                self.be_punctual(due);
+                continue;
+            }
             let news = self.database.changes.are_there();
             if news || next.is_some_and(|at| at <= time::now()) || txn::ran() {
                 continue;
             }
             self.report_stats();
-            alarm.sleep(next);
+            self.sleep(&mut alarm, next);
         }
     }
 

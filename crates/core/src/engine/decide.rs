@@ -25,6 +25,13 @@ impl Engine {
         if all_run || max < FEW_PLACES { 0 } else { (max / 8).max(1) }
     }
 
+    /// The executor that the run due next will be handed to as things are, if one is idle.
+    #[must_use]
+    pub fn next_executor(&self) -> Option<ExecutorId> {
+        let (_, job) = self.agenda.peek()?;
+        self.keys[self.jobs[job].key].idle.last().copied().map(ExecutorId)
+    }
+
     /// Hands due occurrences to idle executors while run slots last.
     pub(super) fn hand_out(&mut self, out: &mut Vec<Action>) {
         while let Some((rank, owner)) = self.ready_owners.peek()

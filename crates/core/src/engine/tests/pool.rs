@@ -36,6 +36,19 @@ fn the_most_recently_used_idle_executor_is_taken() {
 }
 
 #[test]
+fn the_executor_that_gets_the_next_run_is_known_before() {
+    let mut story = Story::new(LIMITS);
+    assert_eq!(story.engine.next_executor(), None, "nothing is due");
+    flood(&mut story, 7, 1, 1, 3 * SEC);
+    let _ = story.tick(SEC);
+    assert_eq!(story.engine.next_executor(), None, "there is none");
+    (0..2).for_each(|executor| story.up(7, executor));
+    story.up(8, 2);
+    assert_eq!(story.engine.next_executor(), Some(ExecutorId(1)));
+    assert_eq!(story.tick(3 * SEC), [run(1, 1, 3 * SEC)]);
+}
+
+#[test]
 fn a_key_doubles_its_executors_only_after_a_millisecond() {
     let mut story = Story::new(LIMITS);
     let mut next = 0;
