@@ -113,12 +113,11 @@ impl Alarm {
     }
 }
 
-/// Waits until the clock shows an instant, awake, for as long as a lead may be at the most. Whoever else is to run
-/// on this core does.
+/// Waits until the clock shows an instant, awake, for as long as a lead may be at the most.
 pub(crate) fn wait_out(due: Timestamp) {
     let since = Instant::now();
     while time::now() < due && since.elapsed() < Duration::from_micros(lead::MOST.unsigned_abs()) {
-        std::thread::yield_now();
+        core::hint::spin_loop();
     }
 }
 
