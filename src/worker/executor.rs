@@ -291,7 +291,8 @@ struct Idle {
 
 impl Idle {
     fn wait(&mut self) {
-        if !self.reported {
+        // Somebody may wake it again and again with nothing to do.
+        if !self.reported || self.pending {
             self.pending = process::report_stats(false);
             self.reported = true;
         }
