@@ -8,13 +8,32 @@ use std::time::Duration;
 /// Later than this no run of a neighbour may start, on a machine however busy with tests.
 const LATEST: Duration = Duration::from_secs(15);
 
+/// Ends what has run of hers for longer than so many seconds.
+fn end_hers(cluster: &Cluster, seconds: i32) {
+    let _: i64 = cluster.one(&format!(
+        "select count(pg_terminate_backend(pid)) from pg_stat_activity where usename = '{MALLORY}' \
+         and query_start <= clock_timestamp() - interval '{seconds} seconds'"
+    ));
+}
+
+/// Has her jobs run until the audit has much to look at: it may be that those without an end have had all her
+/// places.
+fn give_way(cluster: &Cluster) -> i64 {
+    poll_until("occurrences of hers", PATIENCE * 2, || {
+        let hers = occurrences(cluster, MALLORY);
+        if hers < 500 {
+            end_hers(cluster, 1);
+        }
+        (hers >= 500).then_some(hers)
+    })
+}
+
 /// Nothing is due any more, and what waits or runs comes to an end, if need be by force.
 fn end_all(cluster: &Cluster) {
     cluster.sql("select cron.pause(jobid) from cron.job where active");
+    cluster.wait_known();
     poll_until("what waits and runs has ended", PATIENCE * 2, || {
-        let _: i64 = cluster.one(&format!(
-            "select count(pg_terminate_backend(pid)) from pg_stat_activity where usename = '{MALLORY}'"
-        ));
+        end_hers(cluster, 0);
         cluster
             .one::<bool>(
                 "select not exists (select from cron.running) \
@@ -86,11 +105,9 @@ fn one_user_tries_everything_and_another_ones_job_runs_each_second() {
     );
     assert_eq!(differing, 0, "its effects are its succeeded runs");
     // Her own are accounted for as well, whatever she did to them.
+    eprintln!("    {} occurrences of hers", give_way(&cluster));
     end_all(&cluster);
     let lost = cluster.found_by_audit();
-    let hers = occurrences(&cluster, MALLORY);
-    eprintln!("    {hers} occurrences of hers");
-    assert!(hers >= 1_000, "{hers} occurrences");
     assert!(
         lost.is_empty(),
         "{} of them: {:#?}",
