@@ -14,6 +14,7 @@
 
 mod check;
 mod harm;
+mod kinds;
 mod population;
 mod rng;
 mod web;

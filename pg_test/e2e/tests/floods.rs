@@ -1,7 +1,7 @@
 //! More requests than are read at a time.
 #![allow(clippy::unwrap_used, reason = "a helper whose expectation is broken fails the scenario")]
 
-use std::thread::spawn;
+use std::thread::{JoinHandle, spawn};
 
 use pg_tock_test::Cluster;
 
@@ -26,6 +26,15 @@ fn flood(cluster: &Cluster) -> i64 {
     asked
 }
 
+/// Asks for one run more and waits for it: its id.
+fn one_more(cluster: &Cluster) -> JoinHandle<i64> {
+    let mut ann = cluster.client_as("ann");
+    spawn(move || {
+        let row = ann.query_one("select cron.run_now('past', wait => true)", &[]).unwrap();
+        row.get(0)
+    })
+}
+
 #[test]
 fn a_flood_ends_where_it_is_when_its_job_becomes_another_roles() {
     let (cluster, job) = cluster("insert into trace values (current_user)");
@@ -48,11 +57,7 @@ fn who_asks_behind_a_flood_is_told_of_the_end_of_that_run() {
     let mut gate = cluster.client();
     gate.batch_execute("begin; select from gate for update").unwrap();
     let asked = flood(&cluster);
-    let mut ann = cluster.client_as("ann");
-    let waiter = spawn(move || {
-        let row = ann.query_one("select cron.run_now('past', wait => true)", &[]).unwrap();
-        row.get::<_, i64>(0)
-    });
+    let waiter = one_more(&cluster);
     cluster.wait_for(&format!("(select count(*) = {asked} + 1 from cron.run_request)"));
     // All is read again meanwhile.
     for limit in 0..20 {
@@ -81,11 +86,7 @@ fn a_flood_ends_when_its_job_is_switched_off_and_none_of_it_runs_when_it_is_on_a
     cluster.wait_for("exists (select from cron.job_run_details where outcome = 'cancelled')");
     // On again while much of what waited has not been ended yet.
     switch(true);
-    let mut ann = cluster.client_as("ann");
-    let waiter = spawn(move || {
-        let row = ann.query_one("select cron.run_now('past', wait => true)", &[]).unwrap();
-        row.get::<_, i64>(0)
-    });
+    let waiter = one_more(&cluster);
     cluster.wait_for(&format!(
         "(select count(*) = {asked} from cron.job_run_details where outcome = 'cancelled')"
     ));
